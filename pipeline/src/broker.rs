@@ -1,0 +1,25 @@
+//! The link to the broker: two connections that come back by themselves, a publisher whose every
+//! message ends in a typed outcome, and consumers that are never alive but deaf.
+//!
+//! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
+//! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks
+//! for is written down where it is done: [`session`] for one connection's life, [`link`] for the
+//! sequence of them, [`publisher`] and [`consumer`] for what runs on top.
+
+mod address;
+mod backoff;
+mod connection;
+mod consumer;
+mod declare;
+mod error;
+mod link;
+mod publisher;
+mod session;
+mod wire;
+
+pub use address::Address;
+pub use connection::{Broker, BrokerOptions};
+pub use consumer::{Consumer, Delivery};
+pub use declare::Declarer;
+pub use error::{AskError, OpenError, PublishError};
+pub use publisher::Publisher;

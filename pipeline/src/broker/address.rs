@@ -1,0 +1,155 @@
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+/// Where a broker is and how to log in to it, from an `amqp://` or `amqps://` URL.
+///
+/// The form is the one of <https://www.rabbitmq.com/docs/uri-spec>, with the query parameters
+/// `heartbeat` (seconds) and `cacertfile` (a PEM file). Neither `Display` nor `Debug` shows the
+/// password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// A name or an IP address; IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The user's name.
+    pub user: String,
+    /// The virtual host, decoded: `/` unless the URL names one.
+    pub vhost: String,
+    /// Seconds between signs of life; the broker may ask for less.
+    pub heartbeat: u16,
+    /// A private certificate authority instead of the public ones.
+    pub ca_file: Option<String>,
+    password: String,
+}
+
+/// Long enough for a slow network, short enough to notice a dead peer within 20 seconds.
+const DEFAULT_HEARTBEAT: u16 = 10;
+
+impl Address {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// What is wrong with it, without any part of it that could be secret.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+        let tls = match url.scheme() {
+            "amqp" => false,
+            "amqps" => true,
+            _ => return Err("the URL must begin with amqp:// or amqps://".to_owned()),
+        };
+        let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
+        let decoded = |part: &str, what: &str| short(part, what);
+        let user = if url.username().is_empty() { "guest" } else { url.username() };
+        let path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
+        let mut address = Self {
+            tls,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
+            user: decoded(user, "user")?,
+            password: decoded(url.password().unwrap_or("guest"), "password")?,
+            vhost: decoded(path.unwrap_or("%2f"), "virtual host")?,
+            heartbeat: DEFAULT_HEARTBEAT,
+            ca_file: None,
+        };
+        url.query_pairs().try_for_each(|(name, value)| address.set(&name, &value))?;
+        Ok(address)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match (name, value.parse()) {
+            ("heartbeat", Ok(seconds @ 4..=60)) => self.heartbeat = seconds,
+            ("heartbeat", _) => return Err("heartbeat must be from 4 to 60 seconds".to_owned()),
+            ("cacertfile", _) => self.ca_file = Some(value.to_owned()),
+            _ => {
+                return Err(
+                    "of the URL's parameters only heartbeat and cacertfile are known".to_owned()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// `amqp` or `amqps`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "amqps" } else { "amqp" }
+    }
+
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
+}
+
+/// Decodes a part of the URL. AMQP carries these in fields of at most 255 bytes.
+fn short(part: &str, what: &str) -> Result<String, String> {
+    let decoded =
+        percent_decode_str(part).decode_utf8().map_err(|_| format!("the {what} is not UTF-8"))?;
+    if decoded.len() > 255 {
+        return Err(format!("the {what} is longer than 255 bytes"));
+    }
+    Ok(decoded.into_owned())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, user, vhost, .. } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        write!(f, "{}://{host}:{port} vhost {vhost} as {user}", self.scheme())
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_and_vhost_are_decoded() {
+        let address =
+            Address::parse("amqps://us%40er:p%2Fss@broker.example/my%20vhost?heartbeat=20")
+                .unwrap();
+        assert_eq!(address.user, "us@er");
+        assert_eq!(address.password(), "p/ss");
+        assert_eq!(address.vhost, "my vhost");
+        assert_eq!((address.port, address.heartbeat), (5671, 20));
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_usual_default() {
+        for url in
+            ["amqp://localhost", "amqp://localhost/", "amqp://guest:guest@localhost:5672/%2F"]
+        {
+            let address = Address::parse(url).unwrap();
+            assert_eq!(address.to_string(), "amqp://localhost:5672 vhost / as guest");
+        }
+        assert_eq!(Address::parse("amqp://[::1]/a/b").unwrap().host, "::1");
+        assert_eq!(Address::parse("amqp://h/a/b").unwrap().vhost, "a/b");
+    }
+
+    #[test]
+    fn bad_urls_are_refused_without_their_password() {
+        for url in [
+            "hunter2",
+            "http://u:hunter2@h",
+            "amqp://u:hunter2@h:99999",
+            "amqp://u:hunter2@h/v?heartbeat=1",
+            "amqp://u:hunter2@h/v?heartbeat",
+            "amqp://u:hunter2@h/v?verify=hunter2",
+        ] {
+            let error = Address::parse(url).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        assert!(
+            !format!("{:?}", Address::parse("amqp://u:hunter2@h").unwrap()).contains("hunter2")
+        );
+    }
+}

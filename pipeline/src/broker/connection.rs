@@ -1,0 +1,147 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Address, Consumer, Publisher,
+    consumer::ConsumerOptions,
+    link::{Link, LinkOptions, LinkState},
+    publisher,
+};
+use crate::{health::Part, topology::Topology};
+
+/// How long the end of a link may take once nothing is under way on it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A program's link to the broker: one connection to publish on, one to consume on, so that
+/// neither back-pressure on the one nor an accident on it stops the other.
+pub struct Broker {
+    publish: Link,
+    consume: Link,
+    publisher: Publisher,
+    consumers: Mutex<Vec<watch::Receiver<bool>>>,
+    stop_publishing: CancellationToken,
+    stop_links: CancellationToken,
+    /// The publisher's task, then those of the links.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a program tells the broker and needs of it.
+#[derive(Debug, Clone)]
+pub struct BrokerOptions {
+    /// The program's name, shown by the broker beside its connections.
+    pub program: &'static str,
+    /// The brokers to try in turn; not empty.
+    pub addresses: Vec<Address>,
+    /// What has to be there.
+    pub topology: Topology,
+}
+
+impl Broker {
+    /// Begins to connect and returns at once: a broker that is away is waited for, however long.
+    /// Needs a Tokio runtime.
+    pub fn connect(options: &BrokerOptions) -> Self {
+        let topology = Arc::new(options.topology.clone());
+        let stop_links = CancellationToken::new();
+        let link = |role: &'static str| {
+            Link::start(LinkOptions {
+                name: format!("{} {role} pid {}", options.program, std::process::id()),
+                role,
+                addresses: options.addresses.clone(),
+                topology: topology.clone(),
+                stop: stop_links.clone(),
+            })
+        };
+        let (publish, publish_task) = link("publish");
+        let (consume, consume_task) = link("consume");
+        let stop_publishing = CancellationToken::new();
+        let (publisher, publisher_task) =
+            Publisher::start(publish.clone(), stop_publishing.clone());
+        Self {
+            publish,
+            consume,
+            publisher,
+            consumers: Mutex::default(),
+            stop_publishing,
+            stop_links,
+            tasks: Mutex::new(vec![publisher_task, publish_task, consume_task]),
+        }
+    }
+
+    /// The publisher, shared by all.
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Begins to consume a queue. `worker` names the consumer in the log.
+    pub fn consume(&self, queue: &str, prefetch: u16, worker: &str) -> Consumer {
+        let options =
+            ConsumerOptions { queue: queue.to_owned(), prefetch, worker: worker.to_owned() };
+        let (consumer, subscribed) = Consumer::start(self.consume.clone(), options);
+        self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(subscribed);
+        consumer
+    }
+
+    /// How the link is: the parts `broker.publish`, `broker.consume` and `topology`.
+    pub fn health(&self) -> [(&'static str, Part); 3] {
+        let (publish, consume) = (self.publish.state(), self.consume.state());
+        [
+            ("broker.publish", self.publishing(&publish)),
+            ("broker.consume", self.consuming(&consume)),
+            ("topology", declared(&publish, &consume)),
+        ]
+    }
+
+    fn publishing(&self, state: &LinkState) -> Part {
+        match (state, self.publisher.blocked_for()) {
+            (LinkState::Away(reason), _) => Part::missing(reason.clone()),
+            (_, Some(age)) => Part::missing(publisher::blocked(age)),
+            _ => Part::ok("connected"),
+        }
+    }
+
+    fn consuming(&self, state: &LinkState) -> Part {
+        if let LinkState::Away(reason) = state {
+            return Part::missing(reason.clone());
+        }
+        let consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        let subscribed = consumers.iter().filter(|subscribed| *subscribed.borrow()).count();
+        let detail = format!("{subscribed} of {} consumers are subscribed", consumers.len());
+        if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
+    }
+
+    /// Waits for the confirms that are still out, then closes both connections. All consumers must
+    /// have been closed before. Takes as long as `deadline` at most for the confirms.
+    pub async fn close(&self, deadline: Duration) {
+        let mut tasks =
+            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+                .into_iter();
+        self.stop_publishing.cancel();
+        if let Some(publisher) = tasks.next()
+            && timeout(deadline, publisher).await.is_err()
+        {
+            tracing::warn!("some messages were still unconfirmed at the end");
+        }
+        self.stop_links.cancel();
+        for link in tasks {
+            let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
+        }
+    }
+}
+
+fn declared(publish: &LinkState, consume: &LinkState) -> Part {
+    match (publish, consume) {
+        (LinkState::Incomplete(missing), _) | (_, LinkState::Incomplete(missing)) => {
+            Part::missing(missing.clone())
+        }
+        (LinkState::Away(_), LinkState::Away(_)) => {
+            Part::missing("not known while the broker is away")
+        }
+        _ => Part::ok("declared"),
+    }
+}

@@ -1,0 +1,72 @@
+use tokio::sync::mpsc;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::contract::Properties;
+
+/// A message that was received and not yet settled.
+///
+/// Settling consumes it, so nobody settles twice, and goes to the channel it came from: if that is
+/// gone, the broker has taken the message back already and settling does nothing. A delivery that
+/// is dropped goes back to the queue.
+pub struct Delivery {
+    /// What the message says of itself.
+    pub properties: Properties,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+    /// Whether the message was delivered to somebody before.
+    pub redelivered: bool,
+    tag: u64,
+    settles: mpsc::UnboundedSender<Settle>,
+    settled: bool,
+    _held: TaskTrackerToken,
+}
+
+/// What is to become of the message with a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settle {
+    Ack(u64),
+    Requeue(u64),
+}
+
+impl Delivery {
+    pub(super) fn new(
+        (tag, redelivered): (u64, bool),
+        properties: Properties,
+        body: Vec<u8>,
+        settles: mpsc::UnboundedSender<Settle>,
+        held: TaskTrackerToken,
+    ) -> Self {
+        Self { properties, body, redelivered, tag, settles, settled: false, _held: held }
+    }
+
+    /// Tells the broker that the message is done with.
+    pub fn ack(mut self) {
+        self.settle(Settle::Ack(self.tag));
+    }
+
+    /// Gives the message back to the queue, for somebody else or for later (nack with requeue).
+    pub fn requeue(mut self) {
+        self.settle(Settle::Requeue(self.tag));
+    }
+
+    /// Whether the channel the message came from is still there. If not, the broker delivers the
+    /// message again, and settling it does nothing.
+    pub fn is_current(&self) -> bool {
+        !self.settles.is_closed()
+    }
+
+    fn settle(&mut self, settle: Settle) {
+        self.settled = true;
+        // A channel that is gone has given the message back already.
+        let _ = self.settles.send(settle);
+    }
+}
+
+impl Drop for Delivery {
+    /// A delivery lost in a panic must not make its worker deaf.
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(Settle::Requeue(self.tag));
+        }
+    }
+}

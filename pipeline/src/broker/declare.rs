@@ -1,0 +1,181 @@
+//! Questions and declarations, on channels of their own: the broker closes a channel to say no.
+
+use std::{fmt, sync::Arc};
+
+use amqprs::channel::{
+    Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+};
+use tracing::info;
+
+use super::{
+    Address, AskError, OpenError,
+    session::{OpenChannel, Session},
+    wire,
+};
+use crate::topology::{Exchange, Queue, Topology};
+
+/// Asks a broker what exists and declares what should: what `setup` works with.
+///
+/// Dropping it closes the connection.
+pub struct Declarer {
+    session: Arc<Session>,
+    channel: Option<OpenChannel>,
+}
+
+impl Declarer {
+    /// Connects to a broker under the given name, once.
+    ///
+    /// # Errors
+    /// If the broker can't be reached or refuses us.
+    pub async fn connect(address: &Address, name: &str) -> Result<Self, OpenError> {
+        Ok(Self::on(Session::open(address, name).await?))
+    }
+
+    fn on(session: Arc<Session>) -> Self {
+        Self { session, channel: None }
+    }
+
+    /// Whether the exchange exists, whatever its arguments.
+    ///
+    /// # Errors
+    /// If the broker refuses to tell, or is lost.
+    pub async fn exchange_exists(&mut self, exchange: &Exchange) -> Result<bool, AskError> {
+        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
+        arguments.passive(true);
+        found(self.ask(async move |channel| channel.exchange_declare(arguments).await).await)
+    }
+
+    /// Declares the exchange. Does nothing if it exists just so.
+    ///
+    /// # Errors
+    /// 403 without permission, 406 if it exists otherwise; or if the broker is lost.
+    pub async fn declare_exchange(&mut self, exchange: &Exchange) -> Result<(), AskError> {
+        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
+        arguments.durable(true);
+        self.ask(async move |channel| channel.exchange_declare(arguments).await).await
+    }
+
+    /// Whether the queue exists, whatever its arguments.
+    ///
+    /// # Errors
+    /// If the broker refuses to tell, or is lost.
+    pub async fn queue_exists(&mut self, queue: &Queue) -> Result<bool, AskError> {
+        let mut arguments = QueueDeclareArguments::new(&queue.name);
+        arguments.passive(true);
+        found(self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await)
+    }
+
+    /// Declares the queue. Does nothing if it exists just so.
+    ///
+    /// # Errors
+    /// 403 without permission, 406 if it exists otherwise or the broker refuses its kind; or if the
+    /// broker is lost.
+    pub async fn declare_queue(&mut self, queue: &Queue) -> Result<(), AskError> {
+        let mut arguments = QueueDeclareArguments::durable_client_named(&queue.name);
+        arguments.arguments(wire::arguments_to_wire(&queue.arguments));
+        self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await
+    }
+
+    /// Binds the queue. Does nothing if it is bound.
+    ///
+    /// # Errors
+    /// 403 without permission, 404 if queue or exchange is missing; or if the broker is lost.
+    pub async fn bind(&mut self, queue: &Queue) -> Result<(), AskError> {
+        let arguments = QueueBindArguments::new(&queue.name, &queue.exchange, &queue.routing_key);
+        self.ask(async move |channel| channel.queue_bind(arguments).await).await
+    }
+
+    /// Closes the connection.
+    pub async fn close(mut self) {
+        self.close_channel().await;
+        self.session.close().await;
+    }
+
+    async fn close_channel(&mut self) {
+        if let Some(OpenChannel { channel, .. }) = self.channel.take() {
+            let _closed_or_lost = self.session.run(channel.close()).await;
+        }
+    }
+
+    /// Asks one question. The client says only that the channel ended; why is in its last event.
+    async fn ask<F, R>(&mut self, question: F) -> Result<(), AskError>
+    where
+        F: FnOnce(Channel) -> R + Send + 'static,
+        R: Future<Output = Result<(), amqprs::error::Error>> + Send,
+    {
+        let OpenChannel { channel, events } = match self.channel.take() {
+            Some(open) => open,
+            None => self.session.open_channel().await?,
+        };
+        let (answer, open) = self
+            .session
+            .run(async move {
+                match question(channel.clone()).await {
+                    Ok(()) => (Ok(()), Some(OpenChannel { channel, events })),
+                    Err(_) => (Err(OpenChannel { channel, events }.last_words().await), None),
+                }
+            })
+            .await
+            .unwrap_or((Err(AskError::Lost), None));
+        // Some refusals (540: not implemented) cost the whole connection.
+        let answer = match answer {
+            Err(AskError::Lost) => Err(self.session.refusal().unwrap_or(AskError::Lost)),
+            answer => answer,
+        };
+        self.channel = open;
+        answer
+    }
+}
+
+fn found(answer: Result<(), AskError>) -> Result<bool, AskError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What could not be made sure of.
+pub(super) struct EnsureError {
+    what: String,
+    pub(super) error: AskError,
+}
+
+impl fmt::Display for EnsureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is missing and can't be declared here ({}); run setup", self.what, self.error)
+    }
+}
+
+/// Makes sure that all of the topology is there, and declares only what is missing. A binding
+/// can't be asked for, so bindings are made where something was missing, or when told so.
+pub(super) async fn ensure(
+    session: &Arc<Session>,
+    topology: &Topology,
+    mut bind: bool,
+) -> Result<(), EnsureError> {
+    let mut declarer = Declarer::on(session.clone());
+    for exchange in &topology.exchanges {
+        let failed = |error| EnsureError { what: format!("exchange {}", exchange.name), error };
+        if !declarer.exchange_exists(exchange).await.map_err(failed)? {
+            declarer.declare_exchange(exchange).await.map_err(failed)?;
+            info!(exchange = exchange.name, "declared what was missing");
+            bind = true;
+        }
+    }
+    for queue in &topology.queues {
+        let failed = |error| EnsureError { what: format!("queue {}", queue.name), error };
+        let exists = declarer.queue_exists(queue).await.map_err(failed)?;
+        if !exists {
+            declarer.declare_queue(queue).await.map_err(failed)?;
+            info!(queue = queue.name, "declared what was missing");
+        }
+        if bind || !exists {
+            let failed =
+                |error| EnsureError { what: format!("the binding of queue {}", queue.name), error };
+            declarer.bind(queue).await.map_err(failed)?;
+        }
+    }
+    declarer.close_channel().await;
+    Ok(())
+}

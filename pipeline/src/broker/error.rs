@@ -1,0 +1,91 @@
+use std::fmt;
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// Nobody answers at that address, or not in time.
+    Unreachable(String),
+    /// TLS could not be agreed on.
+    Tls(String),
+    /// The broker refused the user or the password.
+    Credentials(String),
+    /// The broker refused the virtual host.
+    Vhost(String),
+}
+
+impl OpenError {
+    /// Whether only a person can mend it, so that trying often is of no use.
+    pub fn needs_a_person(&self) -> bool {
+        matches!(self, Self::Credentials(_) | Self::Vhost(_))
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreachable(text)
+        | Self::Tls(text)
+        | Self::Credentials(text)
+        | Self::Vhost(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Why a declaration or another question to the broker failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    /// The broker refused, with its reply code and text: 403 without permission, 404 where
+    /// something is missing, 406 where it exists with other arguments.
+    Refused {
+        /// The AMQP reply code.
+        code: u16,
+        /// The broker's explanation.
+        text: String,
+    },
+    /// The connection was lost before an answer came.
+    Lost,
+}
+
+impl AskError {
+    /// Whether the thing asked about is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+}
+
+impl std::error::Error for AskError {}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { code, text } => write!(f, "{code} {text}"),
+            Self::Lost => f.write_str("the connection to the broker was lost"),
+        }
+    }
+}
+
+/// What became of a message that was not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Nothing was sent, since the broker is away, blocked, or went away first. Safe to try again.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// Nothing was sent, since too much is under way already. Safe to try again.
+    #[error("not sent: too many messages are waiting for their confirm")]
+    Overloaded,
+    /// The broker answered that it could not take the message, until the deadline. Safe to try
+    /// again.
+    #[error("the broker refused the message (nack)")]
+    Nacked,
+    /// No queue is bound to the routing key, or the exchange is not there. Nothing was kept.
+    #[error("no queue takes the message: {0}")]
+    Unroutable(String),
+    /// The message was sent, but no confirm came: the broker may have it or not. Trying again may
+    /// make a second copy.
+    #[error("sent, but not confirmed: {0}")]
+    Unknown(String),
+    /// The message can't be sent in this form, now or later.
+    #[error("the message can't be sent: {0}")]
+    Invalid(String),
+}

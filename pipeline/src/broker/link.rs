@@ -1,0 +1,203 @@
+//! A connection that comes back by itself: sessions one after the other, for ever.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::{Address, AskError, OpenError, backoff::Backoff, declare, session::Session};
+use crate::topology::Topology;
+
+/// How long to wait before trying again what only a person can mend.
+const SLOWLY: Duration = Duration::from_secs(10);
+/// A session that lived this long was a good one: the next begins with short pauses again.
+const GOOD_LIFE: Duration = Duration::from_secs(10);
+
+/// How the link is.
+#[derive(Clone)]
+pub(super) enum LinkState {
+    /// Not connected, and why.
+    Away(String),
+    /// Connected, but something is missing that we may not declare.
+    Incomplete(String),
+    /// Connected, and everything is there.
+    Ready(Arc<Session>),
+}
+
+/// A handle to the link; clones are the same link.
+#[derive(Clone)]
+pub(super) struct Link {
+    state: watch::Receiver<LinkState>,
+    repairs: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+/// What a link is made of.
+pub(super) struct LinkOptions {
+    /// What the broker shows of us, and what the log calls it.
+    pub(super) name: String,
+    /// Which of the two connections it is, for the log.
+    pub(super) role: &'static str,
+    /// Tried in turn.
+    pub(super) addresses: Vec<Address>,
+    /// Checked at each connect.
+    pub(super) topology: Arc<Topology>,
+    /// Ends the link.
+    pub(super) stop: CancellationToken,
+}
+
+impl Link {
+    /// Begins to connect, and returns at once, with the task that ends when the link has.
+    pub(super) fn start(options: LinkOptions) -> (Self, tokio::task::JoinHandle<()>) {
+        let (sender, state) = watch::channel(LinkState::Away("connecting".to_owned()));
+        let (repairs, requested) = mpsc::channel(64);
+        let supervisor = Supervisor { options, state: sender, repairs: requested, said: None };
+        (Self { state, repairs }, tokio::spawn(supervisor.run()))
+    }
+
+    /// How the link is now.
+    pub(super) fn state(&self) -> LinkState {
+        self.state.borrow().clone()
+    }
+
+    /// Waits for a session on which everything is there. `None` if the link has ended.
+    pub(super) async fn ready(&mut self) -> Option<Arc<Session>> {
+        let ready =
+            |state: &LinkState| matches!(state, LinkState::Ready(session) if !session.is_lost());
+        match &*self.state.wait_for(ready).await.ok()? {
+            LinkState::Ready(session) => Some(session.clone()),
+            _ => None,
+        }
+    }
+
+    /// Has the topology checked, with its bindings, and mended where we may; waits until it was.
+    pub(super) async fn repair(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.repairs.send(reply).await.is_ok() {
+            let _done_or_away = done.await;
+        }
+    }
+}
+
+struct Supervisor {
+    options: LinkOptions,
+    state: watch::Sender<LinkState>,
+    repairs: mpsc::Receiver<oneshot::Sender<()>>,
+    /// What was logged last, so that the same trouble is said once.
+    said: Option<String>,
+}
+
+impl Supervisor {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new();
+        let stop = self.options.stop.clone();
+        let addresses = self.options.addresses.clone();
+        for (turn, address) in addresses.iter().cycle().enumerate() {
+            let opened = tokio::select! {
+                () = stop.cancelled() => return,
+                opened = Session::open(address, &self.options.name) => opened,
+            };
+            let pause = match opened {
+                Ok(session) => {
+                    let began = Instant::now();
+                    self.serve(address, &session).await;
+                    if began.elapsed() > GOOD_LIFE {
+                        backoff.reset();
+                    }
+                    backoff.next()
+                }
+                Err(error) => {
+                    self.away(&error);
+                    let round_is_over = (turn + 1) % addresses.len() == 0;
+                    match (error.needs_a_person(), round_is_over) {
+                        (_, false) => Duration::ZERO,
+                        (true, true) => SLOWLY,
+                        (false, true) => backoff.next(),
+                    }
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.turn_away_repairs(pause) => {}
+            }
+        }
+    }
+
+    /// Serves one session until it is lost or the link is stopped.
+    async fn serve(&mut self, address: &Address, session: &Arc<Session>) {
+        info!(role = self.options.role, broker = %address, "connected");
+        self.said = None;
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut backoff = Backoff::new();
+        loop {
+            let missing =
+                match declare::ensure(session, &self.options.topology, !waiting.is_empty()).await {
+                    Ok(()) => None,
+                    Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
+                    Err(error) => Some(error.to_string()),
+                };
+            self.set_ready(session, missing.as_deref());
+            for reply in waiting.drain(..) {
+                let _asked_still_or_not = reply.send(());
+            }
+            tokio::select! {
+                _ = session.lost() => break,
+                () = self.options.stop.cancelled() => return session.close().await,
+                Some(reply) = self.repairs.recv() => waiting.push(reply),
+                () = sleep(backoff.next()), if missing.is_some() => {}
+            }
+            while let Ok(reply) = self.repairs.try_recv() {
+                waiting.push(reply);
+            }
+        }
+        session.discard().await;
+        let reason = session.lost().await;
+        warn!(role = self.options.role, broker = %address, reason, "disconnected");
+        self.state.send_replace(LinkState::Away(reason));
+    }
+
+    fn set_ready(&mut self, session: &Arc<Session>, missing: Option<&str>) {
+        match missing {
+            None => {
+                self.said = None;
+                self.state.send_replace(LinkState::Ready(session.clone()));
+            }
+            Some(missing) => {
+                if self.said.as_deref() != Some(missing) {
+                    error!(role = self.options.role, "the topology is incomplete: {missing}");
+                    self.said = Some(missing.to_owned());
+                }
+                self.state.send_replace(LinkState::Incomplete(missing.to_owned()));
+            }
+        }
+    }
+
+    fn away(&mut self, error: &OpenError) {
+        let text = error.to_string();
+        if self.said.as_ref() == Some(&text) {
+            debug!(role = self.options.role, "still not connected: {text}");
+        } else if error.needs_a_person() {
+            error!(role = self.options.role, "not connected: {text}");
+        } else {
+            warn!(role = self.options.role, "not connected: {text}");
+        }
+        self.state.send_replace(LinkState::Away(text.clone()));
+        self.said = Some(text);
+    }
+
+    /// Waits, and meanwhile answers those who ask for a repair: there is nothing to repair while
+    /// the broker is away.
+    async fn turn_away_repairs(&mut self, pause: Duration) {
+        let over = sleep(pause);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                Some(reply) = self.repairs.recv() => drop(reply),
+            }
+        }
+    }
+}

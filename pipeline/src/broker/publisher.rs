@@ -1,0 +1,185 @@
+//! Publishing with confirms: many messages in flight on one channel, each with a typed end.
+
+mod book;
+mod lane;
+mod ticket;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    lane::Lane,
+    ticket::{Request, ticket},
+};
+use super::{
+    PublishError,
+    backoff::Backoff,
+    link::{Link, LinkState},
+    wire,
+};
+use crate::contract::Message;
+
+/// The most bytes that may wait for their confirm. The client itself would take any number.
+const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
+/// When the oldest unconfirmed message is older than this, the broker takes no more: a memory or
+/// disk alarm reaches us only as confirms that stop.
+const BLOCKED_AFTER: Duration = Duration::from_secs(2);
+/// The pause before a refused message is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Publishes messages with confirms. Clones share one channel.
+#[derive(Clone)]
+pub struct Publisher {
+    link: Link,
+    lane: watch::Receiver<Option<Lane>>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Publisher {
+    /// Begins to publish on the link; with the task that ends when everything is confirmed after
+    /// `stop`.
+    pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let (sender, lane) = watch::channel(None);
+        let task = tokio::spawn(keep_a_lane(link.clone(), sender, stop));
+        (Self { link, lane, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
+    }
+
+    /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
+    ///
+    /// A message the broker refuses (nack) or can't route is tried again until the deadline, the
+    /// latter after the topology was mended. One whose fate is unknown is never sent again here.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
+        wire::check(message).map_err(PublishError::Invalid)?;
+        loop {
+            let refusal = match self.attempt(message, deadline).await {
+                Err(error @ (PublishError::Nacked | PublishError::Unroutable(_))) => error,
+                ended => return ended,
+            };
+            if Instant::now() + TRY_AGAIN_AFTER >= deadline {
+                return Err(refusal);
+            }
+            sleep(TRY_AGAIN_AFTER).await;
+            if matches!(refusal, PublishError::Unroutable(_)) {
+                let _mended_or_not = timeout_at(deadline, self.link.repair()).await;
+                if let LinkState::Incomplete(missing) = self.link.state() {
+                    return Err(PublishError::Unroutable(missing));
+                }
+            }
+        }
+    }
+
+    /// Publishes a message again and again until the broker has confirmed it, however long that
+    /// takes. It may arrive more than once.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`], or the last error when `give_up` was cancelled.
+    pub async fn hand_over(
+        &self,
+        message: &Message,
+        each: Duration,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        let mut backoff = Backoff::new();
+        loop {
+            let error = tokio::select! {
+                biased;
+                () = give_up.cancelled() => return Err(PublishError::NotSent("stopping".to_owned())),
+                ended = self.publish(message, Instant::now() + each) => match ended {
+                    Ok(()) => return Ok(()),
+                    Err(error @ PublishError::Invalid(_)) => return Err(error),
+                    Err(error) => error,
+                }
+            };
+            tracing::debug!("publishing again: {error}");
+            tokio::select! {
+                () = give_up.cancelled() => return Err(error),
+                () = sleep(backoff.next()) => {}
+            }
+        }
+    }
+
+    /// How long the oldest unconfirmed message has waited, if that is so long that the broker must
+    /// be blocking us.
+    pub fn blocked_for(&self) -> Option<Duration> {
+        let age = self.lane.borrow().as_ref()?.oldest()?;
+        (age > BLOCKED_AFTER).then_some(age)
+    }
+
+    async fn attempt(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
+        let Some(lane) = self.lane.borrow().clone() else { return Err(self.why_not()) };
+        if let Some(age) = self.blocked_for() {
+            return Err(PublishError::NotSent(blocked(age)));
+        }
+        let size = u32::try_from(message.body.len().clamp(1, BYTES_IN_FLIGHT)).unwrap_or(u32::MAX);
+        let room = timeout_at(deadline, self.bytes.clone().acquire_many_owned(size)).await;
+        let Ok(Ok(room)) = room else { return Err(PublishError::Overloaded) };
+        let (ticket, stub) = ticket(room);
+        match timeout_at(deadline, lane.submit(Request::new(message, ticket))).await {
+            Err(_) => return Err(PublishError::Overloaded),
+            Ok(Err(())) => return Err(self.why_not()),
+            Ok(Ok(())) => {}
+        }
+        stub.end(deadline).await
+    }
+
+    fn why_not(&self) -> PublishError {
+        match self.link.state() {
+            LinkState::Away(reason) => {
+                PublishError::NotSent(format!("the broker is away: {reason}"))
+            }
+            LinkState::Incomplete(missing) => PublishError::Unroutable(missing),
+            LinkState::Ready(_) => PublishError::NotSent("the connection is being made".to_owned()),
+        }
+    }
+}
+
+pub(super) fn blocked(age: Duration) -> String {
+    let seconds = age.as_secs();
+    format!("the broker has confirmed nothing for {seconds} s; it may have a memory or disk alarm")
+}
+
+/// Keeps a lane open on whatever session there is, until told to stop.
+async fn keep_a_lane(mut link: Link, lane: watch::Sender<Option<Lane>>, stop: CancellationToken) {
+    let mut backoff = Backoff::new();
+    loop {
+        let session = tokio::select! {
+            () = stop.cancelled() => return,
+            session = link.ready() => match session {
+                Some(session) => session,
+                None => return,
+            },
+        };
+        let opened = Instant::now();
+        if let Ok((open, task)) = Lane::open(&session).await {
+            lane.send_replace(Some(open));
+            let mut running = Box::pin(session.run_to_end(task));
+            tokio::select! {
+                _ = &mut running => { lane.send_replace(None); }
+                () = stop.cancelled() => {
+                    // Without its last sender the lane takes nothing new, and ends when the last
+                    // confirm is in.
+                    lane.send_replace(None);
+                    let _ended = running.await;
+                    return;
+                }
+            }
+        }
+        if !session.is_lost() {
+            // The broker closed the channel alone, as it does when the exchange is missing.
+            link.repair().await;
+            if opened.elapsed() > Duration::from_secs(10) {
+                backoff.reset();
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+}

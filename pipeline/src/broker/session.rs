@@ -1,0 +1,413 @@
+//! One connection's life, from the handshake to the loss.
+//!
+//! Each session has a Tokio runtime of its own with one thread, on which the client's tasks and
+//! ours that touch its channels run. Three reasons: heartbeats and confirms go on whatever the
+//! application does; when a peer dies with a full socket, the client's writer hangs in its write
+//! for minutes and only dropping the runtime frees the socket and the bytes; and a question to the
+//! broker (an RPC) that was begun is never cancelled, since the client would hand its answer to
+//! the next question.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use amqprs::{
+    Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return,
+    callbacks::{ChannelCallback, ConnectionCallback},
+    channel::Channel,
+    connection::{Connection, OpenConnectionArguments},
+    error::Error,
+    tls::TlsAdaptor,
+};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Address, AskError, OpenError};
+
+/// Longer than a broker takes to refuse a password (3 s).
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long tasks may take after a loss to book the confirms that had come before it.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// The client never frees the number of a channel that the broker closed, and fails badly when all
+/// 2047 are used up. Long before that we begin a new connection.
+const CHANNELS_CLOSED_BY_THE_BROKER: usize = 500;
+
+/// What happens on a channel.
+#[derive(Debug)]
+pub(super) enum ChannelEvent {
+    Acked { tag: u64, multiple: bool },
+    Nacked { tag: u64, multiple: bool },
+    Returned { message_id: Option<String>, exchange: String, routing_key: String, reason: String },
+    Cancelled,
+    Closed { code: u16, text: String },
+}
+
+/// A channel and what happens on it. The events end when the channel does, however it does.
+pub(super) struct OpenChannel {
+    pub(super) channel: Channel,
+    pub(super) events: mpsc::UnboundedReceiver<ChannelEvent>,
+}
+
+impl OpenChannel {
+    /// Why the broker refused something on this channel: it says so by closing it, and the client
+    /// says only that the channel ended.
+    pub(super) async fn last_words(mut self) -> AskError {
+        while let Some(event) = self.events.recv().await {
+            if let ChannelEvent::Closed { code, text } = event {
+                return AskError::Refused { code, text };
+            }
+        }
+        AskError::Lost
+    }
+}
+
+enum Command {
+    OpenChannel(oneshot::Sender<Result<OpenChannel, AskError>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// An open connection.
+pub(super) struct Session {
+    runtime: Mutex<Option<Runtime>>,
+    handle: Handle,
+    commands: mpsc::Sender<Command>,
+    tasks: TaskTracker,
+    fate: Fate,
+    /// Over TLS the client leaves the end of a burst in its buffers until it writes again.
+    pub(super) tls: bool,
+}
+
+/// How a session ended, known once it has.
+#[derive(Clone, Default)]
+struct Fate {
+    lost: CancellationToken,
+    reason: Arc<Mutex<Option<Reason>>>,
+    closed_channels: Arc<AtomicUsize>,
+}
+
+/// Why a session ended: with the broker's reply code, if it was the broker that ended it.
+#[derive(Clone)]
+struct Reason {
+    code: Option<u16>,
+    text: String,
+}
+
+impl Session {
+    /// Opens a connection and logs in.
+    pub(super) async fn open(address: &Address, name: &str) -> Result<Arc<Self>, OpenError> {
+        let arguments = arguments(address, name)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("amqp")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                OpenError::Unreachable(format!("no thread to connect with: {error}"))
+            })?;
+        let (commands, received) = mpsc::channel(16);
+        let (opened, answer) = oneshot::channel();
+        let session = Self {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            commands,
+            tasks: TaskTracker::new(),
+            fate: Fate::default(),
+            tls: address.tls,
+        };
+        session.handle.spawn(keep(arguments, session.fate.clone(), opened, received));
+        let began = Instant::now();
+        match timeout(OPEN_TIMEOUT, answer).await {
+            Ok(Ok(Ok(()))) => Ok(Arc::new(session)),
+            Ok(Ok(Err(error))) => Err(explain(&error, address, began.elapsed())),
+            Ok(Err(_)) => Err(OpenError::Unreachable(format!("{address}: the handshake failed"))),
+            Err(_) => {
+                Err(OpenError::Unreachable(format!("{address}: no answer within {OPEN_TIMEOUT:?}")))
+            }
+        }
+    }
+
+    /// Opens a channel.
+    pub(super) async fn open_channel(&self) -> Result<OpenChannel, AskError> {
+        if self.fate.closed_channels.load(Ordering::Relaxed) > CHANNELS_CLOSED_BY_THE_BROKER {
+            self.fate.end(None, "the broker has closed too many channels");
+        }
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::OpenChannel(reply)).await.map_err(|_| AskError::Lost)?;
+        tokio::select! {
+            () = self.fate.lost.cancelled() => Err(AskError::Lost),
+            answer = answer => answer.unwrap_or(Err(AskError::Lost)),
+        }
+    }
+
+    /// Runs work that uses this session's channels on its own thread, and waits for it as long as
+    /// the session lives. The work itself is not cancelled when the caller stops waiting.
+    pub(super) async fn run<T, W>(&self, work: W) -> Result<T, AskError>
+    where
+        T: Send + 'static,
+        W: Future<Output = T> + Send + 'static,
+    {
+        let task = self.tasks.spawn_on(work, &self.handle);
+        tokio::select! {
+            result = task => result.map_err(|_| AskError::Lost),
+            () = self.fate.lost.cancelled() => Err(AskError::Lost),
+        }
+    }
+
+    /// Like [`Session::run`], but waits for the work's own end: for work that notices the loss.
+    pub(super) async fn run_to_end<T, W>(&self, work: W) -> Option<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = T> + Send + 'static,
+    {
+        self.tasks.spawn_on(work, &self.handle).await.ok()
+    }
+
+    /// Waits until the connection is lost or ended, and says why.
+    pub(super) async fn lost(&self) -> String {
+        self.fate.lost.cancelled().await;
+        self.fate
+            .reason()
+            .map_or_else(|| "the connection was lost".to_owned(), |reason| reason.text)
+    }
+
+    /// The broker's refusal, if that is what ended the session.
+    pub(super) fn refusal(&self) -> Option<AskError> {
+        let Reason { code, text } = self.fate.reason()?;
+        Some(AskError::Refused { code: code?, text })
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.fate.lost.is_cancelled()
+    }
+
+    /// Closes the connection politely. The caller has made sure that nothing is under way, since
+    /// the client drops what is.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(Command::Close(reply)).await.is_ok() {
+            let _closed_or_not = timeout(Duration::from_secs(2), answer).await;
+        }
+        self.discard().await;
+    }
+
+    /// Ends the session and frees all that belongs to it, whatever state it is in.
+    pub(super) async fn discard(&self) {
+        self.fate.lost.cancel();
+        self.tasks.close();
+        let _in_time_or_not = timeout(LAST_WORDS, self.tasks.wait()).await;
+        self.shut_down();
+    }
+
+    fn shut_down(&self) {
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Session {
+    /// A runtime must not simply be dropped inside another.
+    fn drop(&mut self) {
+        self.fate.lost.cancel();
+        self.shut_down();
+    }
+}
+
+impl Fate {
+    fn end(&self, code: Option<u16>, text: &str) {
+        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.get_or_insert_with(|| Reason { code, text: text.to_owned() });
+        self.lost.cancel();
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Owns the connection for as long as it lives, so that it is dropped on its own runtime.
+async fn keep(
+    arguments: OpenConnectionArguments,
+    fate: Fate,
+    opened: oneshot::Sender<Result<(), Error>>,
+    mut commands: mpsc::Receiver<Command>,
+) {
+    let connection = match Connection::open(&arguments).await {
+        Ok(connection) => connection,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    let registered = connection.register_callback(ConnectionWatch(fate.clone())).await;
+    if opened.send(registered).is_err() {
+        return;
+    }
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::OpenChannel(reply) => drop(reply.send(open_channel(&connection, &fate).await)),
+            Command::Close(done) => {
+                let _closed_or_not = connection.close().await;
+                let _waited_for_or_not = done.send(());
+                return;
+            }
+        }
+    }
+}
+
+async fn open_channel(connection: &Connection, fate: &Fate) -> Result<OpenChannel, AskError> {
+    let (sender, events) = mpsc::unbounded_channel();
+    let channel = connection.open_channel(None).await.map_err(|_| AskError::Lost)?;
+    let watch = ChannelWatch { events: sender, closed_channels: fate.closed_channels.clone() };
+    channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
+    Ok(OpenChannel { channel, events })
+}
+
+fn arguments(address: &Address, name: &str) -> Result<OpenConnectionArguments, OpenError> {
+    let host = if address.host.contains(':') {
+        format!("[{}]", address.host)
+    } else {
+        address.host.clone()
+    };
+    let mut arguments =
+        OpenConnectionArguments::new(&host, address.port, &address.user, address.password());
+    arguments.virtual_host(&address.vhost).connection_name(name).heartbeat(address.heartbeat);
+    if address.tls {
+        // Installed already is as good: every part of the project uses the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca_file = address.ca_file.as_ref().map(std::path::Path::new);
+        let adaptor =
+            TlsAdaptor::without_client_auth(ca_file, address.host.clone()).map_err(|error| {
+                OpenError::Tls(format!(
+                    "cacertfile {} can't be used: {error}",
+                    address.ca_file.as_deref().unwrap_or_default()
+                ))
+            })?;
+        arguments.tls_adaptor(adaptor);
+    }
+    Ok(arguments)
+}
+
+/// A broker refuses a password by closing the socket after a pause, and says no word to a client
+/// that doesn't ask for one, as this one doesn't.
+const REFUSAL_TAKES: Duration = Duration::from_secs(1);
+
+fn explain(error: &Error, address: &Address, took: Duration) -> OpenError {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["530", "NOT_ALLOWED", "not_allowed"]) {
+        let reason = broker_text(&text);
+        return OpenError::Vhost(format!(
+            "{address}: the broker refused the virtual host: {reason}"
+        ));
+    }
+    if says(&["403", "ACCESS_REFUSED"]) {
+        return OpenError::Credentials(format!(
+            "{address}: the broker refused the user or the password"
+        ));
+    }
+    if says(&["certificate", "tls", "TLS", "InvalidContentType", "corrupt message", "dnsname"]) {
+        return OpenError::Tls(format!("{address}: TLS failed: {text}"));
+    }
+    let closed = says(&["reset by peer", "peer shutdown", "Broken pipe", "interrupted", "eof"]);
+    if closed && took > REFUSAL_TAKES {
+        return OpenError::Credentials(format!(
+            "{address}: the broker closed the connection during login; most likely the user or the password is wrong"
+        ));
+    }
+    let hint = if closed && !address.tls { " (a TLS port needs amqps://)" } else { "" };
+    OpenError::Unreachable(format!(
+        "{address}: {}{hint}",
+        text.trim_start_matches("AMQP network error: ").trim_start_matches("network io error: ")
+    ))
+}
+
+/// The broker's own words within the client's rendering of the frame that carried them.
+fn broker_text(text: &str) -> &str {
+    let from = text.find("NOT_ALLOWED").unwrap_or(0);
+    let text = &text[from..];
+    &text[..text.find('"').unwrap_or(text.len())]
+}
+
+/// Its drop is the surest sign of a lost connection: whatever ends the client's reader drops it.
+struct ConnectionWatch(Fate);
+
+impl Drop for ConnectionWatch {
+    fn drop(&mut self) {
+        self.0.lost.cancel();
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionCallback for ConnectionWatch {
+    async fn close(&mut self, _: &Connection, close: Close) -> Result<(), Error> {
+        let text = format!(
+            "the broker closed the connection: {} {}",
+            close.reply_code(),
+            close.reply_text()
+        );
+        self.0.end(Some(close.reply_code()), &text);
+        Ok(())
+    }
+    async fn blocked(&mut self, _: &Connection, _: String) {}
+    async fn unblocked(&mut self, _: &Connection) {}
+    async fn secret_updated(&mut self, _: &Connection) {}
+}
+
+/// Passes on what happens and never waits: these calls run inside the client's reader.
+struct ChannelWatch {
+    events: mpsc::UnboundedSender<ChannelEvent>,
+    closed_channels: Arc<AtomicUsize>,
+}
+
+impl ChannelWatch {
+    fn tell(&self, event: ChannelEvent) {
+        // Nobody listens any more when the channel is being dropped.
+        let _ = self.events.send(event);
+    }
+}
+
+#[async_trait::async_trait]
+impl ChannelCallback for ChannelWatch {
+    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
+        self.closed_channels.fetch_add(1, Ordering::Relaxed);
+        self.tell(ChannelEvent::Closed {
+            code: close.reply_code(),
+            text: close.reply_text().clone(),
+        });
+        Ok(())
+    }
+    async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
+        self.tell(ChannelEvent::Cancelled);
+        Ok(())
+    }
+    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, Error> {
+        Ok(active)
+    }
+    async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
+        self.tell(ChannelEvent::Acked { tag: ack.delivery_tag(), multiple: ack.mutiple() });
+    }
+    async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
+        self.tell(ChannelEvent::Nacked { tag: nack.delivery_tag(), multiple: nack.multiple() });
+    }
+    async fn publish_return(
+        &mut self,
+        _: &Channel,
+        returned: Return,
+        properties: BasicProperties,
+        _: Vec<u8>,
+    ) {
+        self.tell(ChannelEvent::Returned {
+            message_id: properties.message_id().cloned(),
+            exchange: returned.exchange().clone(),
+            routing_key: returned.routing_key().clone(),
+            reason: format!("{} {}", returned.reply_code(), returned.reply_text()),
+        });
+    }
+}

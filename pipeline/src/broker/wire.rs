@@ -1,0 +1,175 @@
+//! Our types in the client's, and back; and the checks that keep its assertions from failing.
+
+use amqprs::{BasicProperties, FieldTable, FieldValue};
+
+use crate::contract::{HeaderValue, Headers, Message, Properties};
+use crate::topology::Argument;
+
+/// The longest text in AMQP's short string fields.
+const SHORT: usize = 255;
+/// The most that headers may take, well below the smallest frame brokers agree on (128 KiB): the
+/// client doesn't split header frames.
+const HEADERS: usize = 100 * 1024;
+
+/// Checks what the client would panic on or the broker would close the connection for.
+pub(super) fn check(message: &Message) -> Result<(), String> {
+    let properties = &message.properties;
+    let short = [
+        ("routing key", Some(&message.routing_key)),
+        ("content_type", properties.content_type.as_ref()),
+        ("message_id", properties.message_id.as_ref()),
+        ("correlation_id", properties.correlation_id.as_ref()),
+        ("app_id", properties.app_id.as_ref()),
+        ("type", properties.kind.as_ref()),
+    ];
+    for (what, text) in short {
+        if text.is_some_and(|text| text.len() > SHORT) {
+            return Err(format!("the {what} is longer than {SHORT} bytes"));
+        }
+    }
+    if properties.headers.iter().any(|(name, _)| name.len() > SHORT) {
+        return Err(format!("a header's name is longer than {SHORT} bytes"));
+    }
+    let total: usize =
+        properties.headers.iter().map(|(name, value)| name.len() + size(value)).sum();
+    if total > HEADERS {
+        return Err(format!("the headers take {total} bytes, at most {HEADERS} are sent"));
+    }
+    Ok(())
+}
+
+fn size(value: &HeaderValue) -> usize {
+    match value {
+        HeaderValue::Text(text) => text.len() + 6,
+        HeaderValue::Number(_) | HeaderValue::Other => 10,
+    }
+}
+
+pub(super) fn to_wire(properties: &Properties) -> BasicProperties {
+    let mut wire = BasicProperties::default();
+    wire.with_persistence(properties.persistent);
+    if let Some(text) = &properties.content_type {
+        wire.with_content_type(text);
+    }
+    if let Some(text) = &properties.message_id {
+        wire.with_message_id(text);
+    }
+    if let Some(text) = &properties.correlation_id {
+        wire.with_correlation_id(text);
+    }
+    if let Some(seconds) = properties.timestamp {
+        wire.with_timestamp(seconds);
+    }
+    if let Some(text) = &properties.app_id {
+        wire.with_app_id(text);
+    }
+    if let Some(text) = &properties.kind {
+        wire.with_message_type(text);
+    }
+    wire.with_headers(headers_to_wire(&properties.headers));
+    wire
+}
+
+fn headers_to_wire(headers: &Headers) -> FieldTable {
+    let mut table = FieldTable::new();
+    for (name, value) in headers.iter() {
+        let value = match value {
+            HeaderValue::Text(text) => FieldValue::from(text.as_str()),
+            HeaderValue::Number(number) => FieldValue::l(*number),
+            HeaderValue::Other => continue,
+        };
+        if let Ok(name) = name.try_into() {
+            table.insert(name, value);
+        }
+    }
+    table
+}
+
+pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
+    Properties {
+        content_type: wire.content_type().cloned(),
+        message_id: wire.message_id().cloned(),
+        correlation_id: wire.correlation_id().cloned(),
+        timestamp: wire.timestamp(),
+        app_id: wire.app_id().cloned(),
+        kind: wire.message_type().cloned(),
+        persistent: wire.delivery_mode() == Some(amqprs::DELIVERY_MODE_PERSISTENT),
+        headers: wire.headers().map(headers_from_wire).unwrap_or_default(),
+    }
+}
+
+fn headers_from_wire(table: &FieldTable) -> Headers {
+    table
+        .as_ref()
+        .iter()
+        .map(|(name, value)| (name.as_ref().clone(), value_from_wire(value)))
+        .collect()
+}
+
+fn value_from_wire(value: &FieldValue) -> HeaderValue {
+    match value {
+        FieldValue::S(text) => HeaderValue::Text(text.as_ref().clone()),
+        FieldValue::b(number) => HeaderValue::Number((*number).into()),
+        FieldValue::B(number) => HeaderValue::Number((*number).into()),
+        FieldValue::s(number) => HeaderValue::Number((*number).into()),
+        FieldValue::u(number) => HeaderValue::Number((*number).into()),
+        FieldValue::I(number) => HeaderValue::Number((*number).into()),
+        FieldValue::i(number) => HeaderValue::Number((*number).into()),
+        FieldValue::l(number) => HeaderValue::Number(*number),
+        _ => HeaderValue::Other,
+    }
+}
+
+pub(super) fn arguments_to_wire(arguments: &[(&'static str, Argument)]) -> FieldTable {
+    let mut table = FieldTable::new();
+    for (name, value) in arguments {
+        let value = match value {
+            Argument::Text(text) => FieldValue::from(*text),
+            Argument::Number(number) => FieldValue::l(*number),
+        };
+        table.insert((*name).try_into().expect("the names in the topology are short"), value);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> Message {
+        Message {
+            exchange: "x",
+            routing_key: "k".into(),
+            properties: Properties::default(),
+            body: vec![],
+        }
+    }
+
+    #[test]
+    fn properties_survive_the_way_through_the_client() {
+        let mut properties = Properties {
+            content_type: Some("application/json".into()),
+            message_id: Some("m".into()),
+            timestamp: Some(7),
+            persistent: true,
+            ..Properties::default()
+        };
+        properties.headers.set("slowlane-attempt", 3);
+        properties.headers.set("traceparent", "00");
+        assert_eq!(from_wire(&to_wire(&properties)), properties);
+    }
+
+    #[test]
+    fn what_the_client_would_panic_on_is_refused() {
+        assert_eq!(check(&message()), Ok(()));
+        let mut long = message();
+        long.properties.message_id = Some("x".repeat(256));
+        assert!(check(&long).unwrap_err().contains("message_id"));
+        let mut long = message();
+        long.properties.headers.set(&"x".repeat(256), 1);
+        assert!(check(&long).is_err());
+        let mut large = message();
+        large.properties.headers.set("slowlane-error", "x".repeat(HEADERS));
+        assert!(check(&large).unwrap_err().contains("at most"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Configuration: a flag before the environment before `./.env`, and every bad value named at once.
+//!
+//! [`variables`] is the list of what can be set, in the order of `.env.example`. A program reads
+//! its own through a [`Reader`] into a struct of exact types; past that point there are no strings.
+//! Only this module looks at the environment.
+
+use crate::broker::Address;
+
+mod command_line;
+mod parse;
+mod reader;
+mod source;
+pub mod variables;
+
+pub use command_line::{Arguments, command_line};
+pub use parse::{LogFormat, ParseError, Size};
+pub use reader::{ConfigError, Reader};
+pub use source::{Origin, Source};
+pub use variables::Variable;
+
+/// The exit code of every program that was configured wrongly.
+pub const EXIT_CONFIGURATION: u8 = 2;
+
+/// Which broker to use: `AMQP_URL`, else `CLOUDAMQP_URL`.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// The addresses to try in turn; never empty.
+    pub addresses: Vec<Address>,
+    /// The variable that named them.
+    pub named_by: &'static str,
+}
+
+impl BrokerConfig {
+    /// What [`BrokerConfig::read`] looks at.
+    pub const VARIABLES: &'static [&'static Variable] =
+        &[&variables::CLOUDAMQP_URL, &variables::AMQP_URL];
+
+    /// Reads the settings.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        let set = |variable| reader.source().get(variable).is_some();
+        if !set(&variables::AMQP_URL) && set(&variables::CLOUDAMQP_URL) {
+            let addresses = reader.read_optional(&variables::CLOUDAMQP_URL, addresses);
+            return Self { addresses: addresses.unwrap_or_default(), named_by: "CLOUDAMQP_URL" };
+        }
+        let named_by =
+            if set(&variables::AMQP_URL) { "AMQP_URL" } else { "the default of AMQP_URL" };
+        Self { addresses: reader.read(&variables::AMQP_URL, addresses), named_by }
+    }
+
+    /// Writes to the log which broker it is and which variable said so, without its password.
+    pub fn log(&self) {
+        for address in &self.addresses {
+            tracing::info!(broker = %address, named_by = self.named_by, "using the broker");
+        }
+    }
+}
+
+/// How a program logs: `RUST_LOG` and `LOG_FORMAT`.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    /// A filter in the form of `RUST_LOG`, already checked.
+    pub filter: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+impl Logging {
+    /// What [`Logging::read`] looks at.
+    pub const VARIABLES: &'static [&'static Variable] =
+        &[&variables::RUST_LOG, &variables::LOG_FORMAT];
+
+    /// Reads the settings.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            filter: reader.read(&variables::RUST_LOG, parse::log_filter),
+            format: reader.read(&variables::LOG_FORMAT, parse::log_format),
+        }
+    }
+}
+
+pub use parse::{address, addresses, body_limit, count, duration, flag, queue_type, size};

@@ -1,0 +1,168 @@
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{broker::Address, topology::QueueType};
+
+/// A value that can't be used; what the variable takes is said by the variable itself.
+#[derive(Debug, Default)]
+pub struct ParseError {
+    /// What is wrong with this value in particular, if there is more to say.
+    pub detail: Option<String>,
+}
+
+impl ParseError {
+    fn because(detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()) }
+    }
+}
+
+/// A number of bytes.
+pub type Size = usize;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The largest body we send: brokers from 4.0 on refuse 16 MiB.
+const LARGEST_BODY: Size = 15 * 1024 * 1024;
+
+/// A duration with its unit: `200ms`, `5s`, `1m30s`.
+///
+/// # Errors
+/// If it isn't one, or is zero.
+pub fn duration(value: &str) -> Result<Duration, ParseError> {
+    let duration = humantime::parse_duration(value).map_err(|_| ParseError::default())?;
+    if duration.is_zero() { Err(ParseError::because("not zero")) } else { Ok(duration) }
+}
+
+/// A size with its unit: `512KiB`, `1MiB`.
+///
+/// # Errors
+/// If it isn't one, or is zero.
+pub fn size(value: &str) -> Result<Size, ParseError> {
+    let size: bytesize::ByteSize = value.parse().map_err(|_| ParseError::default())?;
+    let size = Size::try_from(size.as_u64()).map_err(|_| ParseError::default())?;
+    if size == 0 { Err(ParseError::because("not zero")) } else { Ok(size) }
+}
+
+/// The size of a body that is to go through the broker.
+///
+/// # Errors
+/// If it isn't a size, or larger than the broker takes.
+pub fn body_limit(value: &str) -> Result<Size, ParseError> {
+    size(value)
+        .and_then(|size| if size > LARGEST_BODY { Err(ParseError::default()) } else { Ok(size) })
+}
+
+/// A number of worker loops.
+///
+/// # Errors
+/// If it isn't a number from 1 to 1000: each worker takes a channel, and a broker allows 2047.
+pub fn count(value: &str) -> Result<usize, ParseError> {
+    match value.parse() {
+        Ok(count @ 1..=1000) => Ok(count),
+        _ => Err(ParseError::default()),
+    }
+}
+
+/// `true` or `false`.
+///
+/// # Errors
+/// If it is neither.
+pub fn flag(value: &str) -> Result<bool, ParseError> {
+    value.parse().map_err(|_| ParseError::default())
+}
+
+/// An address to listen on.
+///
+/// # Errors
+/// If it isn't an IP address with a port.
+pub fn address(value: &str) -> Result<SocketAddr, ParseError> {
+    value.parse().map_err(|_| ParseError::default())
+}
+
+/// The broker's addresses.
+///
+/// # Errors
+/// If one of them isn't an AMQP URL. The message shows no part of the value.
+pub fn addresses(value: &str) -> Result<Vec<Address>, ParseError> {
+    let urls = value.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let addresses: Vec<_> = urls
+        .map(|url| Address::parse(url).map_err(ParseError::because))
+        .collect::<Result<_, _>>()?;
+    if addresses.is_empty() { Err(ParseError::default()) } else { Ok(addresses) }
+}
+
+/// The kind of queue.
+///
+/// # Errors
+/// If it is neither of the two.
+pub fn queue_type(value: &str) -> Result<QueueType, ParseError> {
+    match value {
+        "quorum" => Ok(QueueType::Quorum),
+        "classic" => Ok(QueueType::Classic),
+        _ => Err(ParseError::default()),
+    }
+}
+
+pub(super) fn log_format(value: &str) -> Result<LogFormat, ParseError> {
+    match value {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(ParseError::default()),
+    }
+}
+
+pub(super) fn log_filter(value: &str) -> Result<String, ParseError> {
+    match tracing_subscriber::EnvFilter::builder().parse(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(error) => Err(ParseError::because(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::variables;
+
+    #[test]
+    fn values_need_their_unit() {
+        assert_eq!(duration("1m30s").unwrap().as_secs(), 90);
+        assert_eq!(size("1MiB").unwrap(), 1 << 20);
+        for bad in ["5", "", "-5s", "0s", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert!(body_limit("16MiB").is_err() && size("much").is_err());
+    }
+
+    #[test]
+    fn several_brokers_are_separated_by_commas() {
+        assert_eq!(addresses("amqp://a , amqps://b/v,").unwrap().len(), 2);
+        assert!(addresses(",").is_err() && addresses("amqp://a,http://b").is_err());
+    }
+
+    #[test]
+    fn every_default_is_good() {
+        let good = |variable: &variables::Variable| {
+            let default = variable.default?;
+            Some(match variable.name {
+                "AMQP_URL" => addresses(default).is_ok(),
+                "QUEUE_TYPE" => queue_type(default).is_ok(),
+                "HTTP_ADDR" => address(default).is_ok(),
+                "ALLOW_ANONYMOUS" => flag(default).is_ok(),
+                "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
+                "WORKERS" => count(default).is_ok(),
+                "RUST_LOG" => log_filter(default).is_ok(),
+                "LOG_FORMAT" => log_format(default).is_ok(),
+                _ => duration(default).is_ok(),
+            })
+        };
+        for variable in variables::ALL {
+            assert_ne!(good(variable), Some(false), "{}", variable.name);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+use std::fmt;
+
+use super::{ParseError, Source, Variable};
+
+/// Reads variables one after the other and remembers everything that is wrong with them.
+pub struct Reader<'a> {
+    source: &'a Source,
+    problems: Vec<String>,
+}
+
+/// All bad values of a start, named in one go.
+#[derive(Debug)]
+pub struct ConfigError(Vec<String>);
+
+impl<'a> Reader<'a> {
+    /// A reader of this source.
+    pub fn new(source: &'a Source) -> Self {
+        Self { source, problems: Vec::new() }
+    }
+
+    /// Reads a variable that has a default. A bad value is remembered, and the default returned,
+    /// so that reading can go on and find the other bad ones.
+    ///
+    /// # Panics
+    /// If the variable has no default or a bad one, which is a mistake in [`super::variables`].
+    pub fn read<T>(&mut self, variable: &Variable, parse: fn(&str) -> Result<T, ParseError>) -> T {
+        self.read_optional(variable, parse).unwrap_or_else(|| {
+            let default = variable.default.expect("a variable read so has a default");
+            parse(default).unwrap_or_else(|_| panic!("the default of {} is good", variable.name))
+        })
+    }
+
+    /// Reads a variable that may be unset.
+    pub fn read_optional<T>(
+        &mut self,
+        variable: &Variable,
+        parse: fn(&str) -> Result<T, ParseError>,
+    ) -> Option<T> {
+        let (value, _) = self.source.get(variable)?;
+        match parse(value) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                let shown = if variable.secret { "..." } else { value };
+                let name = variable.name;
+                let detail = error.detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+                self.problem(format!("{name}={shown}: takes {}{detail}", variable.takes));
+                None
+            }
+        }
+    }
+
+    /// Where the values come from.
+    pub fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    /// Remembers something wrong that only shows when several values are looked at together.
+    pub fn problem(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// If anything was wrong.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        if self.problems.is_empty() { Ok(()) } else { Err(ConfigError(self.problems)) }
+    }
+}
+
+impl From<String> for ConfigError {
+    fn from(problem: String) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration can't be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{count, duration, variables};
+
+    #[test]
+    fn every_bad_value_is_named_in_one_go() {
+        let source =
+            Source::of(&[("WORKERS", "many"), ("DRAIN_TIMEOUT", "5"), ("PUBLISH_TIMEOUT", "2s")]);
+        let mut reader = Reader::new(&source);
+        reader.read(&variables::WORKERS, count);
+        reader.read(&variables::DRAIN_TIMEOUT, duration);
+        let publish = reader.read(&variables::PUBLISH_TIMEOUT, duration);
+        assert_eq!(publish.as_secs(), 2);
+        let error = reader.finish().unwrap_err().to_string();
+        assert!(error.contains("WORKERS=many: takes a number from 1 to 1000"), "{error}");
+        assert!(error.contains("DRAIN_TIMEOUT=5: takes a duration"), "{error}");
+        assert!(!error.contains("PUBLISH_TIMEOUT"), "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+use std::{collections::HashMap, io::ErrorKind, path::Path};
+
+use super::Variable;
+
+/// Where values come from: flags before the environment before a `.env` file.
+///
+/// Tests build one from a map, so that nobody has to change the process's environment.
+#[derive(Default)]
+pub struct Source {
+    flags: HashMap<String, String>,
+    environment: HashMap<String, String>,
+    file: HashMap<String, String>,
+}
+
+/// Which of the places a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag on the command line.
+    Flag,
+    /// The environment.
+    Environment,
+    /// The file `.env` in the current folder.
+    File,
+    /// Nothing was set.
+    Default,
+}
+
+impl Source {
+    /// The process's environment and `./.env`; never a parent folder's, so that a program started
+    /// in the wrong place doesn't find somebody else's broker.
+    ///
+    /// # Errors
+    /// A sentence, if `.env` is there but can't be read or understood.
+    pub fn of_process(flags: HashMap<String, String>) -> Result<Self, String> {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Ok(Self { flags, environment, file: read_file(Path::new(".env"))? })
+    }
+
+    /// A source with just these values, as if they stood in the environment.
+    pub fn of(values: &[(&str, &str)]) -> Self {
+        let environment = values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Self { environment, ..Self::default() }
+    }
+
+    /// The value that is set for a variable and where it came from. An empty value is none.
+    pub fn get(&self, variable: &Variable) -> Option<(&str, Origin)> {
+        let places = [
+            (&self.flags, Origin::Flag),
+            (&self.environment, Origin::Environment),
+            (&self.file, Origin::File),
+        ];
+        places.into_iter().find_map(|(values, origin)| {
+            let value = values.get(variable.name)?.trim();
+            (!value.is_empty()).then_some((value, origin))
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<HashMap<String, String>, String> {
+    let shown = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(format!("{shown} can't be read: {error}")),
+    };
+    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| {
+        let place = place(&text, &error);
+        format!("{shown} can't be understood{place}; put values with spaces or # in quotes")
+    })
+}
+
+/// Where it went wrong, without what stands there, since that may be a password.
+fn place(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(part, _) = error else { return String::new() };
+    let found = text.lines().enumerate().find(|(_, line)| line.contains(part.as_str()));
+    found.map_or_else(String::new, |(index, line)| {
+        let name = line.split_once('=').map_or("", |(name, _)| name).trim();
+        format!(" in line {} ({name})", index + 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::variables::{AMQP_URL, HTTP_ADDR};
+
+    fn map(value: &str) -> HashMap<String, String> {
+        HashMap::from([("HTTP_ADDR".to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn a_flag_comes_before_the_environment_before_the_file() {
+        let mut source = Source { flags: map("flag"), environment: map("env"), file: map("file") };
+        assert_eq!(source.get(&HTTP_ADDR), Some(("flag", Origin::Flag)));
+        source.flags = map(" ");
+        assert_eq!(source.get(&HTTP_ADDR), Some(("env", Origin::Environment)));
+        source.environment.clear();
+        assert_eq!(source.get(&HTTP_ADDR), Some(("file", Origin::File)));
+        assert_eq!(source.get(&AMQP_URL), None);
+    }
+
+    #[test]
+    fn a_broken_file_is_named_without_what_stands_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "AMQP_URL=amqp://u:hunter2@h word\n").unwrap();
+        let error = read_file(&path).unwrap_err();
+        assert!(error.contains("AMQP_URL") && !error.contains("hunter2"), "{error:?}");
+        assert!(read_file(&folder.path().join("none")).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,180 @@
+//! Everything that can be set, in the order of `.env.example`.
+
+/// One thing that can be set, by a flag, an environment variable, or a line in `.env`.
+#[derive(Debug)]
+pub struct Variable {
+    /// The environment variable; the flag is the same in small letters with dashes.
+    pub name: &'static str,
+    /// What holds where nothing is set.
+    pub default: Option<&'static str>,
+    /// What it takes, completing "takes ...".
+    pub takes: &'static str,
+    /// What it is for, in a sentence.
+    pub about: &'static str,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+}
+
+impl Variable {
+    /// The flag without its dashes: `http-addr` for `HTTP_ADDR`.
+    pub fn flag(&self) -> String {
+        self.name.to_lowercase().replace('_', "-")
+    }
+}
+
+const fn variable(
+    name: &'static str,
+    default: &'static str,
+    takes: &'static str,
+    about: &'static str,
+) -> Variable {
+    Variable { name, default: Some(default), takes, about, secret: false }
+}
+
+const URLS: &str =
+    "amqp:// or amqps:// URLs, separated by commas, as in amqps://user:password@host/vhost";
+const DURATION: &str = "a duration like 200ms, 5s, 25m or 7d";
+
+/// Where a hosting provider puts the broker's URL.
+pub static CLOUDAMQP_URL: Variable = Variable {
+    name: "CLOUDAMQP_URL",
+    default: None,
+    takes: URLS,
+    about: "The broker, as CloudAMQP shows it (\"AMQP URL\"); AMQP_URL comes before it.",
+    secret: true,
+};
+
+/// The broker's URL.
+pub static AMQP_URL: Variable = Variable {
+    name: "AMQP_URL",
+    default: Some("amqp://guest:guest@127.0.0.1:5672/%2f"),
+    takes: URLS,
+    about: "The broker; several URLs, separated by commas, are tried in turn. \
+            ?cacertfile=ca.pem names a private CA, ?heartbeat=10 sets the heartbeat (4 to 60 s).",
+    secret: true,
+};
+
+/// The kind of the queues that `setup` declares.
+pub static QUEUE_TYPE: Variable = variable(
+    "QUEUE_TYPE",
+    "quorum",
+    "quorum or classic",
+    "The kind of queue that setup declares: quorum, or classic where a broker refuses quorum.",
+);
+
+/// The broker's acknowledgement timeout, as `setup` declares it.
+pub static ACK_TIMEOUT: Variable = variable(
+    "ACK_TIMEOUT",
+    "30m",
+    "a duration of at least 1m, like 30m or 2h",
+    "How long a worker may hold a request before the broker takes it back (setup declares it).",
+);
+
+/// Where the web service listens.
+pub static HTTP_ADDR: Variable = variable(
+    "HTTP_ADDR",
+    "127.0.0.1:3000",
+    "an address and a port like 127.0.0.1:3000",
+    "Where the web service listens; port 0 takes a free one.",
+);
+
+/// Consent to serve everybody.
+pub static ALLOW_ANONYMOUS: Variable = variable(
+    "ALLOW_ANONYMOUS",
+    "false",
+    "true or false",
+    "Whether anybody who reaches HTTP_ADDR may use the API; needed to listen beyond loopback.",
+);
+
+/// The longest HTTP body.
+pub static BODY_LIMIT: Variable = variable(
+    "BODY_LIMIT",
+    "1MiB",
+    "a size like 512KiB or 1MiB, at most 15MiB",
+    "The longest request body that the web service takes.",
+);
+
+/// The longest result.
+pub static RESULT_LIMIT: Variable = variable(
+    "RESULT_LIMIT",
+    "4MiB",
+    "a size like 512KiB or 4MiB, at most 15MiB",
+    "The longest result that a processor sends; a longer one fails its request.",
+);
+
+/// The longest wait for a confirm.
+pub static PUBLISH_TIMEOUT: Variable = variable(
+    "PUBLISH_TIMEOUT",
+    "5s",
+    DURATION,
+    "How long a caller waits at most until the broker has confirmed its request.",
+);
+
+/// Worker loops in one process.
+pub static WORKERS: Variable = variable(
+    "WORKERS",
+    "1",
+    "a number from 1 to 1000",
+    "How many requests one processor works on at a time, each on a channel with prefetch 1.",
+);
+
+/// The simulated work's length.
+pub static PROCESSING_DELAY: Variable =
+    variable("PROCESSING_DELAY", "5s", DURATION, "How long the simulated work takes.");
+
+/// The time a stopping service has.
+pub static DRAIN_TIMEOUT: Variable = variable(
+    "DRAIN_TIMEOUT",
+    "25s",
+    DURATION,
+    "How long a service that is told to stop may finish what it has in hand.",
+);
+
+/// What is logged.
+pub static RUST_LOG: Variable = variable(
+    "RUST_LOG",
+    "info",
+    "a level (error, warn, info, debug, trace) or a filter like info,pipeline=debug",
+    "What is logged.",
+);
+
+/// How it is logged.
+pub static LOG_FORMAT: Variable =
+    variable("LOG_FORMAT", "text", "text or json", "How it is logged: for people or for programs.");
+
+/// All of them, in the order of `.env.example`.
+pub static ALL: &[&Variable] = &[
+    &CLOUDAMQP_URL,
+    &AMQP_URL,
+    &QUEUE_TYPE,
+    &ACK_TIMEOUT,
+    &HTTP_ADDR,
+    &ALLOW_ANONYMOUS,
+    &BODY_LIMIT,
+    &RESULT_LIMIT,
+    &PUBLISH_TIMEOUT,
+    &WORKERS,
+    &PROCESSING_DELAY,
+    &DRAIN_TIMEOUT,
+    &RUST_LOG,
+    &LOG_FORMAT,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_lists_every_variable_with_its_default_and_meaning() {
+        let mut expected = String::new();
+        for variable in ALL {
+            expected.push_str(&format!("# {}\n", variable.about));
+            match variable.default {
+                None => expected.push_str(&format!("{}=\n\n", variable.name)),
+                Some(default) => expected.push_str(&format!("#{}={default}\n\n", variable.name)),
+            }
+        }
+        let file = include_str!("../../../.env.example");
+        assert!(file.contains(expected.trim()), ".env.example should hold:\n{expected}");
+    }
+}

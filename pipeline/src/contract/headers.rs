@@ -1,0 +1,52 @@
+//! Names of the headers that are ours. All are optional; `x-*` belongs to the broker.
+
+/// Which attempt this is, counted from 1.
+pub const ATTEMPT: &str = "slowlane-attempt";
+/// Which run this is: 0, and one more for each replay.
+pub const RUN: &str = "slowlane-run";
+/// Who did the work: `host:pid/slot`.
+pub const WORKER: &str = "slowlane-worker";
+/// When the work began, RFC 3339 UTC with milliseconds.
+pub const STARTED_AT: &str = "slowlane-started-at";
+/// When the work ended, RFC 3339 UTC with milliseconds.
+pub const FINISHED_AT: &str = "slowlane-finished-at";
+/// Why a message was handed to the failed queue.
+pub const REASON: &str = "slowlane-reason";
+/// The error message that belongs to [`REASON`].
+pub const ERROR: &str = "slowlane-error";
+/// The trace this request belongs to, see [`TraceParent`](super::TraceParent).
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The prefix of every header that is ours.
+pub const PREFIX: &str = "slowlane-";
+
+/// How long the work took, in milliseconds, by its own clock.
+pub fn milliseconds(headers: &super::Headers) -> Option<u64> {
+    let time = |name| humantime::parse_rfc3339(headers.text(name)?).ok();
+    let took = time(FINISHED_AT)?.duration_since(time(STARTED_AT)?).ok()?;
+    u64::try_from(took.as_millis()).ok()
+}
+
+/// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
+pub fn moment(at: std::time::SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::contract::Headers;
+
+    #[test]
+    fn the_time_of_the_work_is_the_difference() {
+        let began = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        let mut headers = Headers::default();
+        headers.set(STARTED_AT, moment(began));
+        assert_eq!(milliseconds(&headers), None);
+        headers.set(FINISHED_AT, moment(began + Duration::from_millis(1502)));
+        assert_eq!(milliseconds(&headers), Some(1502));
+        assert_eq!(headers.text(STARTED_AT), Some("2023-11-14T22:13:20.123Z"));
+    }
+}

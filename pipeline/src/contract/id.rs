@@ -1,0 +1,106 @@
+use std::{borrow::Cow, fmt};
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// The longest id a request may have, in bytes of its text.
+///
+/// It is carried in the AMQP properties `message_id` and `correlation_id`, which take 255 bytes.
+pub const MAX_ID_BYTES: usize = 200;
+
+/// A request's id, exactly as it came: a JSON string or a JSON number.
+///
+/// Our own ids are UUIDs (version 7), but a foreign producer may use what it likes, and gets back
+/// the same text. Two ids are equal when their texts are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId {
+    json: Box<str>,
+    text: Box<str>,
+}
+
+impl RequestId {
+    /// Reads an id from its JSON text.
+    ///
+    /// # Errors
+    /// A sentence, if it is neither string nor number or longer than [`MAX_ID_BYTES`].
+    pub fn parse(raw: &RawValue) -> Result<Self, String> {
+        let text = match raw.get().as_bytes().first() {
+            Some(b'"') => serde_json::from_str::<Cow<'_, str>>(raw.get())
+                .map_err(|error| format!("requestId is not a readable string: {error}"))?,
+            Some(b'-' | b'0'..=b'9') => Cow::Borrowed(raw.get()),
+            _ => return Err("requestId must be a string or a number".to_owned()),
+        };
+        if text.len() > MAX_ID_BYTES {
+            let length = text.len();
+            return Err(format!("requestId has {length} bytes, at most {MAX_ID_BYTES} are taken"));
+        }
+        Ok(Self { json: raw.get().into(), text: text.into() })
+    }
+
+    /// The id as it stands in a JSON body: with quotes, if it is a string.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The id as text, as it stands in `message_id`, in logs and in paths.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The id as a UUID, if it is one in the form that we hand out.
+    pub fn uuid(&self) -> Option<Uuid> {
+        if self.json.starts_with('"') { Uuid::try_parse(&self.text).ok() } else { None }
+    }
+}
+
+impl From<Uuid> for RequestId {
+    fn from(id: Uuid) -> Self {
+        let text = id.to_string();
+        Self { json: format!("\"{text}\"").into(), text: text.into() }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<RequestId, String> {
+        RequestId::parse(&RawValue::from_string(json.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn numbers_and_strings_keep_their_text() {
+        for json in ["42", "-1.50e400", r#""a\u00e4b""#, r#""""#] {
+            assert_eq!(parse(json).unwrap().json(), json);
+        }
+        assert_eq!(parse(r#""a\u00e4b""#).unwrap().text(), "aäb");
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_a_reason() {
+        for json in ["null", "true", "{}", "[1]", r#""\ud800""#] {
+            assert!(parse(json).unwrap_err().starts_with("requestId"), "{json}");
+        }
+        let long = format!("\"{}\"", "x".repeat(300));
+        assert!(parse(&long).unwrap_err().contains("300 bytes"));
+    }
+
+    #[test]
+    fn only_strings_are_uuids() {
+        let id = Uuid::now_v7();
+        assert_eq!(RequestId::from(id).uuid(), Some(id));
+        assert_eq!(parse("12345678123456781234567812345678").unwrap().uuid(), None);
+    }
+}

@@ -1,0 +1,129 @@
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Headers, Malformed, Message, Properties, RequestId, object, present};
+use crate::topology;
+
+/// A result: `{"requestId": ..., "processingResults": ...}`, or with `"error"` instead.
+#[derive(Debug, Clone)]
+pub struct ResultMessage {
+    /// Whose result this is.
+    pub id: RequestId,
+    /// How the work ended.
+    pub outcome: Outcome,
+}
+
+/// How the work on a request ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// With this result, as the worker wrote it.
+    Completed(Box<RawValue>),
+    /// With this error.
+    Failed(ErrorBody),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// A word that programs can branch on, see [`codes`](super::codes).
+    pub code: String,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: String,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default, rename = "requestId", deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "processingResults", deserialize_with = "present")]
+    results: Option<&'a RawValue>,
+    error: Option<ErrorBody>,
+}
+
+impl ResultMessage {
+    /// Reads a result from a message body.
+    ///
+    /// # Errors
+    /// [`Malformed`] with the reason, and with the id if that much could be read.
+    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let no_id = |reason| Malformed { reason, id: None };
+        let wire: Wire<'_> =
+            object(body).map_err(|error| no_id(format!("the body is not a result: {error}")))?;
+        let id = wire.id.ok_or_else(|| no_id("the body has no requestId".to_owned()))?;
+        let id = RequestId::parse(id).map_err(no_id)?;
+        let outcome = match (wire.error, wire.results) {
+            (Some(error), None) => Outcome::Failed(error),
+            (None, Some(results)) => Outcome::Completed(results.to_owned()),
+            (both, _) => {
+                let count = if both.is_some() { "both" } else { "neither" };
+                let reason = format!("the body has {count} of processingResults and error");
+                return Err(Malformed { reason, id: Some(id) });
+            }
+        };
+        Ok(Self { id, outcome })
+    }
+
+    /// The body of this result.
+    pub fn body(&self) -> Vec<u8> {
+        let (field, value) = match &self.outcome {
+            Outcome::Completed(results) => ("processingResults", results.get().to_owned()),
+            Outcome::Failed(error) => ("error", error.to_json()),
+        };
+        format!("{{\"requestId\":{},\"{field}\":{value}}}", self.id.json()).into_bytes()
+    }
+
+    /// This result, on its way to the web services, with the given headers.
+    pub fn message(&self, app: &str, headers: Headers) -> Message {
+        Message {
+            exchange: topology::EXCHANGE,
+            routing_key: topology::KEY_RESULT.to_owned(),
+            properties: Properties { headers, ..Properties::json("result", app, &self.id) },
+            body: self.body(),
+        }
+    }
+}
+
+impl ErrorBody {
+    /// An error with its code and message.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The error as JSON text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("two strings are always JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_errors_survive_the_way() {
+        for body in [
+            r#"{"requestId":"a","processingResults":{"n":1e400}}"#,
+            r#"{"requestId":1,"processingResults":null}"#,
+            r#"{"requestId":"a","error":{"code":"permanent","message":"no"}}"#,
+        ] {
+            let result = ResultMessage::parse(body.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(result.body()).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn a_result_is_one_of_two_things() {
+        let neither = ResultMessage::parse(br#"{"requestId":"a"}"#).unwrap_err();
+        assert!(neither.reason.contains("neither"));
+        let both = br#"{"requestId":"a","processingResults":1,"error":{"code":"x"}}"#;
+        assert!(ResultMessage::parse(both).unwrap_err().reason.contains("both"));
+    }
+
+    #[test]
+    fn an_error_needs_only_its_code() {
+        let body = br#"{"requestId":"a","error":{"code":"teapot","detail":7}}"#;
+        let Outcome::Failed(error) = ResultMessage::parse(body).unwrap().outcome else { panic!() };
+        assert_eq!(error, ErrorBody::new("teapot", ""));
+    }
+}
