@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use pipeline::{
+    config::{self, BrokerConfig, ConfigError, Logging, Reader, Source, Variable, variables},
+    topology::Topology,
+};
+
+/// What `setup` is told.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) broker: BrokerConfig,
+    /// From `QUEUE_TYPE` and `ACK_TIMEOUT`.
+    pub(crate) topology: Topology,
+    pub(crate) logging: Logging,
+}
+
+/// Brokers look at this only once a minute.
+const SHORTEST_ACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Config {
+    pub(crate) fn variables() -> Vec<&'static Variable> {
+        let own: &[&Variable] = &[&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT];
+        [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
+    }
+
+    pub(crate) fn read(source: &Source) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(source);
+        let kind = reader.read(&variables::QUEUE_TYPE, config::queue_type);
+        let ack_timeout = reader.read(&variables::ACK_TIMEOUT, config::duration);
+        if ack_timeout < SHORTEST_ACK_TIMEOUT {
+            reader.problem(format!(
+                "ACK_TIMEOUT={ack_timeout:?}: takes {}",
+                variables::ACK_TIMEOUT.takes
+            ));
+        }
+        let config = Self {
+            broker: BrokerConfig::read(&mut reader),
+            topology: Topology::new(kind, ack_timeout),
+            logging: Logging::read(&mut reader),
+        };
+        reader.finish().map(|()| config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_timeout_the_broker_would_not_keep_is_refused() {
+        let error = Config::read(&Source::of(&[("ACK_TIMEOUT", "30s"), ("QUEUE_TYPE", "stream")]))
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("ACK_TIMEOUT=30s: takes") && text.contains("QUEUE_TYPE=stream: takes"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+use std::process::ExitCode;
+
+use pipeline::broker::{Address, AskError, OpenError};
+
+/// Why `setup` could not do its work. Each kind has an exit code of its own.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No broker answers.
+    Unreachable(String),
+    /// The broker refuses the user, the password or the virtual host.
+    Refused(String),
+    /// The user may not do what is needed.
+    Permission(String),
+    /// Something exists with other arguments, or the broker refuses the kind of queue.
+    Conflict(String),
+}
+
+impl Failure {
+    /// What a failed login means and what to do about it.
+    pub(crate) fn of_open(error: &OpenError) -> Self {
+        match error {
+            OpenError::Unreachable(_) => Self::Unreachable(format!(
+                "{error}\nStart the broker, or put its URL into AMQP_URL (or CLOUDAMQP_URL) in .env."
+            )),
+            OpenError::Tls(_) => Self::Unreachable(format!(
+                "{error}\nCheck the host name; a private CA goes into the URL: amqps://...?cacertfile=ca.pem."
+            )),
+            OpenError::Credentials(_) => Self::Refused(format!(
+                "{error}\nCheck user and password in the URL; characters like @ / : # must be percent-encoded."
+            )),
+            OpenError::Vhost(_) => Self::Refused(format!(
+                "{error}\nCheck the part of the URL after the host, create the virtual host (rabbitmqctl add_vhost NAME), \
+                 or give the user access to it (rabbitmqctl set_permissions -p NAME USER '.*' '.*' '.*')."
+            )),
+        }
+    }
+
+    /// What a failed declaration of `what` means and what to do about it.
+    pub(crate) fn of_ask(what: &str, address: &Address, error: &AskError) -> Self {
+        let Address { vhost, user, .. } = address;
+        match error {
+            AskError::Lost => Self::Unreachable(format!("{what}: {error}\nRun setup again.")),
+            AskError::Refused { code: 403, .. } => Self::Permission(format!(
+                "{what}: {error}\nGive the user the right to it: \
+                 rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"
+            )),
+            AskError::Refused { .. } => Self::Conflict(format!(
+                "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE and ACK_TIMEOUT as they were, or, once it \
+                 is empty, delete it and run setup again. If the broker refuses quorum queues, set QUEUE_TYPE=classic."
+            )),
+        }
+    }
+
+    /// Says what is wrong on standard error, and gives the code to end with.
+    pub(crate) fn exit(&self) -> ExitCode {
+        let (code, text) = match self {
+            Self::Unreachable(text) => (3, text),
+            Self::Refused(text) => (4, text),
+            Self::Permission(text) => (5, text),
+            Self::Conflict(text) => (6, text),
+        };
+        eprintln!("setup: {text}");
+        ExitCode::from(code)
+    }
+}

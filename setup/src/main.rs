@@ -1,0 +1,56 @@
+//! Declares what Slowlane needs in a RabbitMQ virtual host, and checks it.
+
+mod check;
+mod config;
+mod declare;
+mod failure;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+use pipeline::{config::command_line, telemetry};
+
+use crate::{config::Config, failure::Failure, report::Report};
+
+fn main() -> ExitCode {
+    let arguments = match command_line(command(), &Config::variables()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let config = match Config::read(&arguments.source) {
+        Ok(config) => config,
+        Err(error) => return error.exit("setup"),
+    };
+    telemetry::start(&config.logging.filter, config.logging.format);
+    config.broker.log();
+    match run(&config, arguments.matches.get_flag("check")) {
+        Ok(code) => code,
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn command() -> Command {
+    Command::new("setup")
+        .about("Declares the exchange and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("Change nothing; compare, and end with 1 if anything is missing or different"),
+        )
+}
+
+#[tokio::main]
+async fn run(config: &Config, check: bool) -> Result<ExitCode, Failure> {
+    let (mut declarer, address) = declare::connect(&config.broker.addresses).await?;
+    let mut report = Report::default();
+    let ended = match check {
+        true => check::check(&mut declarer, &address, &config.topology, &mut report).await,
+        false => declare::declare(&mut declarer, &address, &config.topology, &mut report).await,
+    };
+    report.print();
+    ended?;
+    declarer.close().await;
+    Ok(report.exit())
+}

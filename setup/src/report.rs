@@ -1,0 +1,36 @@
+use std::process::ExitCode;
+
+use comfy_table::{Table, presets};
+
+/// What was found or done, one row for each object.
+#[derive(Default)]
+pub(crate) struct Report {
+    rows: Vec<[String; 3]>,
+    differs: bool,
+}
+
+impl Report {
+    /// Adds something that is as it should be.
+    pub(crate) fn add(&mut self, kind: &str, name: &str, state: &str) {
+        self.rows.push([kind.to_owned(), name.to_owned(), state.to_owned()]);
+    }
+
+    /// Adds something that is missing or different.
+    pub(crate) fn differs(&mut self, kind: &str, name: &str, state: &str) {
+        self.differs = true;
+        self.add(kind, name, state);
+    }
+
+    /// Prints the table.
+    pub(crate) fn print(&self) {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(["KIND", "NAME", "STATE"]);
+        table.add_rows(&self.rows);
+        println!("{table}");
+    }
+
+    /// 1 if anything differs.
+    pub(crate) fn exit(&self) -> ExitCode {
+        ExitCode::from(u8::from(self.differs))
+    }
+}
