@@ -1,0 +1,23 @@
+//! What clients see: the HTTP API.
+
+mod health;
+mod problem;
+mod process_data;
+
+use actix_web::{HttpResponse, web};
+pub use problem::Problem;
+
+/// Adds all routes. `body_limit` is in bytes.
+pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
+    config
+        .app_data(web::PayloadConfig::new(body_limit))
+        .app_data(process_data::BodyLimit(body_limit))
+        .service(process_data::accept)
+        .service(health::live)
+        .service(health::ready)
+        .default_service(web::to(not_found));
+}
+
+async fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found())
+}

@@ -1,0 +1,132 @@
+//! Errors as `application/problem+json`, see RFC 9457.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// An error answer.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// What kind of problem it is, for programs: the last part of a URI reference.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The kind for people.
+    title: &'static str,
+    #[serde(serialize_with = "code")]
+    status: StatusCode,
+    /// What is wrong this time, and what to do.
+    detail: String,
+    /// The request that may have been accepted all the same.
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<Uuid>,
+    /// Seconds after which trying again makes sense.
+    #[serde(skip)]
+    retry_after: Option<u32>,
+}
+
+fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { kind, title, status, detail: detail.into(), request_id: None, retry_after: None }
+    }
+
+    /// 404: there is nothing at this address.
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "Not found",
+            "There is nothing at this address.",
+        )
+    }
+
+    /// 400: the body is not JSON.
+    pub fn not_json(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "not-json", "The body is not JSON", detail)
+    }
+
+    /// 422: the body is JSON of another shape.
+    pub fn wrong_shape(detail: impl Into<String>) -> Self {
+        let title = "The body has not the right shape";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", title, detail)
+    }
+
+    /// 413: the body is too long.
+    pub fn too_large(limit: usize) -> Self {
+        let detail = format!("The body is longer than {limit} bytes (BODY_LIMIT).");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too long", detail)
+    }
+
+    /// 415: the body says it is something else.
+    pub fn unsupported_media_type() -> Self {
+        let detail = "Send the body with Content-Type: application/json.";
+        let title = "The body's media type is not taken";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
+    }
+
+    /// 400: the body broke off or can't be read.
+    pub fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "unreadable", "The body can't be read", detail)
+    }
+
+    /// 503: nothing was sent; trying again is safe.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::unavailable_as("unavailable", "The service can't take requests now", detail)
+    }
+
+    /// 503: the broker lacks a queue or the exchange, and we may not declare it.
+    pub fn topology_missing(detail: impl Into<String>) -> Self {
+        Self::unavailable_as("topology-missing", "The broker has no queue for requests", detail)
+    }
+
+    /// 503: the request was sent, but nobody knows whether the broker has it.
+    pub fn outcome_unknown(id: Uuid, detail: impl Into<String>) -> Self {
+        let title = "Whether the request was accepted is not known";
+        Self { request_id: Some(id), ..Self::unavailable_as("outcome-unknown", title, detail) }
+    }
+
+    fn unavailable_as(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(2),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail)
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.title, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(id) = self.request_id {
+            answer.insert_header((header::LOCATION, super::process_data::location(id)));
+        }
+        answer
+            .content_type("application/problem+json")
+            .body(serde_json::to_vec(self).unwrap_or_else(|_| b"{}".to_vec()))
+    }
+}

@@ -1,0 +1,144 @@
+//! `POST /api/v1/processData`.
+
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest, HttpResponse,
+    error::PayloadError,
+    http::header,
+    post,
+    web::{self, Bytes},
+};
+use pipeline::{
+    broker::PublishError,
+    contract::{Request, RequestId, TraceParent},
+};
+use serde::Deserialize;
+use serde_json::{error::Category, value::RawValue};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::Problem;
+use crate::app::{NAME, State};
+
+/// The longest body, in bytes, for the error that names it.
+#[derive(Clone, Copy)]
+pub(super) struct BodyLimit(pub(super) usize);
+
+/// What a client posts.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Posted<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Takes a request: 202 once the broker has confirmed it.
+#[post("/api/v1/processData")]
+pub(super) async fn accept(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> Result<HttpResponse, Problem> {
+    let deadline = Instant::now() + state.publish_timeout;
+    let body = read(&request, payload).await?;
+    let posted = parse(&body)?;
+    let id = Uuid::now_v7();
+    let trace = trace(&request, id);
+    let message = Request::message(NAME, &RequestId::from(id), posted.data, &trace);
+    match state.publisher.publish(&message, deadline).await {
+        Ok(()) => {
+            debug!(requestId = %id, "accepted");
+            Ok(HttpResponse::Accepted()
+                .insert_header((header::LOCATION, location(id)))
+                .json(serde_json::json!({ "requestId": id })))
+        }
+        Err(error) => Err(refusal(id, &error)),
+    }
+}
+
+/// Where a request can be looked at.
+pub(super) fn location(id: Uuid) -> String {
+    format!("/api/v1/requests/{id}")
+}
+
+async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Problem> {
+    let json = request.content_type().eq_ignore_ascii_case("application/json");
+    if !json {
+        return Err(Problem::unsupported_media_type());
+    }
+    let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
+    let mut payload = payload.into_inner();
+    Bytes::from_request(request, &mut payload).await.map_err(|error| match error.as_error() {
+        Some(PayloadError::Overflow) => Problem::too_large(limit),
+        _ if error.as_response_error().status_code() == 413 => Problem::too_large(limit),
+        _ => Problem::unreadable(error.to_string()),
+    })
+}
+
+fn parse(body: &[u8]) -> Result<Posted<'_>, Problem> {
+    let shape = "send {\"data\": ...}";
+    if !matches!(body.trim_ascii_start().first(), None | Some(b'{'))
+        && serde_json::from_slice::<&RawValue>(body).is_ok()
+    {
+        return Err(Problem::wrong_shape(format!("The body is not an object; {shape}.")));
+    }
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => Problem::wrong_shape(format!("{error}; {shape}.")),
+        Category::Syntax | Category::Eof | Category::Io => Problem::not_json(format!("{error}.")),
+    })
+}
+
+fn trace(request: &HttpRequest, id: Uuid) -> TraceParent {
+    let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    header.and_then(TraceParent::parse).unwrap_or_else(|| TraceParent::for_request(id))
+}
+
+fn refusal(id: Uuid, error: &PublishError) -> Problem {
+    warn!(requestId = %id, "not accepted: {error}");
+    match error {
+        PublishError::NotSent(_) | PublishError::Overloaded | PublishError::Nacked => {
+            Problem::unavailable(format!("Nothing was sent, try again: {error}."))
+        }
+        PublishError::Unroutable(missing) => {
+            Problem::topology_missing(format!("Nothing was sent: {missing}."))
+        }
+        PublishError::Unknown(_) => Problem::outcome_unknown(
+            id,
+            "The request was sent, but the broker has not confirmed it; it may still be done.",
+        ),
+        PublishError::Invalid(reason) => Problem::wrong_shape(reason.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+
+    use super::*;
+
+    fn status(body: &str) -> u16 {
+        match parse(body.as_bytes()) {
+            Ok(_) => 202,
+            Err(problem) => problem.status_code().as_u16(),
+        }
+    }
+
+    #[test]
+    fn any_json_is_data() {
+        for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
+            let body = format!("{{ \"data\" : {data} }}");
+            assert_eq!(parse(body.as_bytes()).unwrap().data.get(), data);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_from_what_has_another_shape() {
+        for body in ["", "{", "nonsense", "{\"data\":1}x", "{\"data\":\u{1}}"] {
+            assert_eq!(status(body), 400, "{body}");
+        }
+        for body in ["[]", "1", "{}", "{\"data\":1,\"color\":2}", "{\"data\":1,\"data\":2}", "[1]"]
+        {
+            assert_eq!(status(body), 422, "{body}");
+        }
+    }
+}

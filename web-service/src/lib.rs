@@ -1,0 +1,9 @@
+//! The HTTP side of Slowlane: accepts requests, hands them to the broker, and receives their
+//! results.
+//!
+//! [`app`] wires everything. [`api`] is what clients see, [`results`] what comes back.
+
+pub mod api;
+pub mod app;
+pub mod config;
+pub mod results;

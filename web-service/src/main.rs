@@ -1,0 +1,41 @@
+//! The program `web-service`.
+
+use std::process::ExitCode;
+
+use clap::Command;
+use pipeline::{config::command_line, shutdown::Shutdown, telemetry};
+use tracing::{error, info};
+use web_service::{app::Application, config::Config};
+
+fn main() -> ExitCode {
+    let command = Command::new("web-service").about(
+        "Accepts requests over HTTP, hands them to the workers, and receives their results.",
+    );
+    let arguments = match command_line(command, &Config::variables()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let config = match Config::read(&arguments.source) {
+        Ok(config) => config,
+        Err(error) => return error.exit("web-service"),
+    };
+    telemetry::start(&config.logging.filter, config.logging.format);
+    config.broker.log();
+    match run(config) {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!("ended: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals()?;
+    let application = Application::build(config)?;
+    application.run_until_stopped(shutdown).await
+}
