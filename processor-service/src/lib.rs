@@ -1,0 +1,18 @@
+//! The workers of Slowlane: take requests one at a time, do the slow work, send the result, and
+//! only then let go of the request.
+//!
+//! Rust users bring their own work: implement [`Processor`] and call [`run`].
+//!
+//! [`worker`] handles one delivery, [`outcome`] decides what its end means, [`processors`] are the
+//! kinds of work that come with the program.
+
+pub mod app;
+pub mod config;
+pub mod outcome;
+mod processor;
+pub mod processors;
+pub mod worker;
+
+pub use app::run;
+pub use config::Config;
+pub use processor::{Job, ProcessError, Processor};

@@ -1,0 +1,106 @@
+//! What the end of a job means: which messages go out before the request is let go of. Pure
+//! decisions; [`crate::worker`] carries them out.
+
+use std::time::SystemTime;
+
+use pipeline::{
+    broker::Delivery,
+    contract::{
+        ErrorBody, Headers, Message, Outcome as Ended, Properties, Request, RequestId,
+        ResultMessage, codes, headers,
+    },
+};
+use serde_json::value::RawValue;
+
+/// What the messages name as their maker.
+pub const NAME: &str = "processor-service";
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With this result.
+    Done(Box<RawValue>),
+    /// With this error; trying again would not help.
+    Failed(ErrorBody),
+    /// It did not end: the program is stopping.
+    Interrupted,
+}
+
+/// What to do with the request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Publish these in this order, each confirmed, then ack.
+    Publish(Vec<Message>),
+    /// Give the request back to the queue.
+    HandBack,
+}
+
+/// Who worked on a request, and when.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// `host:pid/slot`.
+    pub worker: String,
+    /// When the work began.
+    pub started: SystemTime,
+    /// When the work ended.
+    pub finished: SystemTime,
+}
+
+/// Decides what becomes of a request after its job. `limit` is the longest result in bytes.
+pub fn decide(
+    id: &RequestId,
+    delivery: &Delivery,
+    outcome: Outcome,
+    work: &Work,
+    limit: usize,
+) -> Decision {
+    let (properties, body) = (&delivery.properties, &delivery.body);
+    match outcome {
+        Outcome::Interrupted => Decision::HandBack,
+        Outcome::Done(results) if results.get().len() > limit => {
+            let length = results.get().len();
+            let message =
+                format!("the result has {length} bytes, at most {limit} are taken (RESULT_LIMIT)");
+            let error = ErrorBody::new(codes::RESULT_TOO_LARGE, message);
+            Decision::Publish(failure(Some(id), properties, body, error, work))
+        }
+        Outcome::Done(results) => {
+            let result = ResultMessage { id: id.clone(), outcome: Ended::Completed(results) };
+            Decision::Publish(vec![result.message(NAME, result_headers(properties, work))])
+        }
+        Outcome::Failed(error) => {
+            Decision::Publish(failure(Some(id), properties, body, error, work))
+        }
+    }
+}
+
+/// What goes out for a request that failed: the request itself with the reason to the failed
+/// queue, then the error to its owner, if it says who that is.
+pub fn failure(
+    id: Option<&RequestId>,
+    properties: &Properties,
+    body: &[u8],
+    error: ErrorBody,
+    work: &Work,
+) -> Vec<Message> {
+    let kept = Request::failed(NAME, properties, body.to_vec(), &error.code, &error.message);
+    let result = id.map(|id| {
+        let result = ResultMessage { id: id.clone(), outcome: Ended::Failed(error) };
+        result.message(NAME, result_headers(properties, work))
+    });
+    [Some(kept), result].into_iter().flatten().collect()
+}
+
+/// Which attempt a request is, from 1; foreign producers need not say.
+pub fn attempt(properties: &Properties) -> i64 {
+    properties.headers.number(headers::ATTEMPT).unwrap_or(1).max(1)
+}
+
+fn result_headers(request: &Properties, work: &Work) -> Headers {
+    let mut headers = request.headers.to_publish_again();
+    headers.set(headers::ATTEMPT, attempt(request));
+    headers.set(headers::WORKER, work.worker.as_str());
+    headers.set(headers::STARTED_AT, headers::moment(work.started));
+    headers.set(headers::FINISHED_AT, headers::moment(work.finished));
+    headers
+}

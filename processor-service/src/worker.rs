@@ -1,0 +1,146 @@
+//! One worker: takes a delivery, works on it, publishes what came of it, and only then settles.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+
+use pipeline::{
+    broker::{Consumer, Delivery, PublishError, Publisher},
+    contract::{ErrorBody, Malformed, Request, codes},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::{
+    Config, Job, Processor,
+    outcome::{self, Decision, Outcome, Work},
+};
+
+/// One worker loop. It has one request in hand at a time.
+pub struct Worker<P> {
+    /// `host:pid/slot`, as results and logs name it.
+    pub name: String,
+    /// The slow work.
+    pub processor: Arc<P>,
+    /// Publishes results, shared by all workers.
+    pub publisher: Publisher,
+    /// The settings of the program.
+    pub config: Config,
+    /// Cancelled when no new request is to be taken.
+    pub drain: CancellationToken,
+    /// Cancelled when the request in hand is to be given back.
+    pub give_up: CancellationToken,
+}
+
+impl<P: Processor> Worker<P> {
+    /// Takes requests until told to stop.
+    pub async fn run(self, mut consumer: Consumer) {
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = self.drain.cancelled() => break,
+                delivery = consumer.next() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            self.handle(delivery).await;
+        }
+        consumer.close().await;
+    }
+
+    /// Deals with one delivery, whatever it is.
+    async fn handle(&self, delivery: Delivery) {
+        match Request::parse(&delivery.body) {
+            Ok(request) => self.work(request, delivery).await,
+            Err(malformed) => self.refuse(&malformed, delivery).await,
+        }
+    }
+
+    async fn work(&self, request: Request, delivery: Delivery) {
+        let worker = self.name.as_str();
+        let Request { id, data } = request;
+        let attempt = outcome::attempt(&delivery.properties);
+        info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "started");
+        let started = SystemTime::now();
+        let job = Job { id: id.clone(), data, attempt };
+        let span = info_span!("job", requestId = %id, worker);
+        let ended = tokio::select! {
+            ended = self.process(job).instrument(span) => ended,
+            () = self.give_up.cancelled() => Outcome::Interrupted,
+        };
+        let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
+        let ms = work.finished.duration_since(started).map_or(0, |took| took.as_millis());
+        match &ended {
+            Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
+            Outcome::Failed(error) => {
+                warn!(requestId = %id, worker, ms, code = error.code, error = error.message, "failed");
+            }
+            Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
+        }
+        match outcome::decide(&id, &delivery, ended, &work, self.config.result_limit) {
+            Decision::HandBack => delivery.requeue(),
+            Decision::Publish(messages) => {
+                let label = id.to_string();
+                self.publish_and_settle(&label, &messages, delivery).await;
+            }
+        }
+    }
+
+    /// Runs the work. A panic in it ends the job, not the worker.
+    async fn process(&self, job: Job) -> Outcome {
+        use futures_util::FutureExt;
+        match AssertUnwindSafe(self.processor.process(job)).catch_unwind().await {
+            Ok(Ok(results)) => Outcome::Done(results),
+            Ok(Err(error)) => Outcome::Failed(error.into()),
+            Err(_) => Outcome::Failed(ErrorBody::new(
+                codes::PERMANENT,
+                "the processor panicked; its log says where",
+            )),
+        }
+    }
+
+    async fn refuse(&self, malformed: &Malformed, delivery: Delivery) {
+        let label = malformed.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        warn!(
+            requestId = label,
+            worker = self.name,
+            reason = malformed.reason,
+            "malformed request"
+        );
+        let now = SystemTime::now();
+        let work = Work { worker: self.name.clone(), started: now, finished: now };
+        let error = ErrorBody::new(codes::MALFORMED, malformed.reason.clone());
+        let id = malformed.id.as_ref();
+        let messages = outcome::failure(id, &delivery.properties, &delivery.body, error, &work);
+        self.publish_and_settle(&label, &messages, delivery).await;
+    }
+
+    /// Publishes everything, confirmed, before the request is let go of. If the program is told to
+    /// stop before that is done, somebody else does the work again.
+    async fn publish_and_settle(
+        &self,
+        id: &str,
+        messages: &[pipeline::contract::Message],
+        delivery: Delivery,
+    ) {
+        for message in messages {
+            match self
+                .publisher
+                .hand_over(message, self.config.publish_timeout, &self.give_up)
+                .await
+            {
+                Ok(()) => {}
+                Err(error @ PublishError::Invalid(_)) => {
+                    error!(requestId = id, worker = self.name, "can't be published: {error}");
+                    return delivery.requeue();
+                }
+                Err(error) => {
+                    warn!(
+                        requestId = id,
+                        worker = self.name,
+                        "handed back with its result: {error}"
+                    );
+                    return delivery.requeue();
+                }
+            }
+        }
+        delivery.ack();
+    }
+}
