@@ -1,0 +1,232 @@
+//! A foreign AMQP client: what programs written by others would send and see. It shares no code with the services.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+pub use lapin::types::{AMQPValue, FieldTable};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+        BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+    },
+};
+pub use lapin::{BasicProperties as Properties, ExchangeKind, types};
+
+use crate::process::DEADLINE;
+
+/// A connection with one channel in confirm mode.
+#[derive(Debug)]
+pub struct Foreign {
+    connection: Connection,
+    channel: Channel,
+}
+
+/// A message as the broker delivered it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The exchange it was published to.
+    pub exchange: String,
+    /// Its routing key.
+    pub key: String,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// All its properties, headers among them.
+    pub properties: BasicProperties,
+    /// Its body, byte by byte.
+    pub body: Vec<u8>,
+}
+
+/// What a passive declare tells of a queue: exact, and at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Messages that wait; those delivered and not yet acked are not among them.
+    pub messages: u32,
+    /// Its consumers.
+    pub consumers: u32,
+}
+
+impl Foreign {
+    /// Connects and opens the channel.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let connecting = Connection::connect(url, ConnectionProperties::default());
+        let connection =
+            tokio::time::timeout(DEADLINE, connecting).await.context("no connection in time")??;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// Declares a durable queue with arguments.
+    pub async fn declare_queue(&self, name: &str, arguments: FieldTable) -> Result<()> {
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        self.channel.queue_declare(name.into(), options, arguments).await?;
+        Ok(())
+    }
+
+    /// Declares a durable exchange.
+    pub async fn declare_exchange(&self, name: &str, kind: ExchangeKind) -> Result<()> {
+        let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        Ok(self.channel.exchange_declare(name.into(), kind, options, FieldTable::default()).await?)
+    }
+
+    /// Binds a queue to an exchange.
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) -> Result<()> {
+        let options = QueueBindOptions::default();
+        Ok(self
+            .channel
+            .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
+            .await?)
+    }
+
+    /// Publishes one message and waits for its confirm; fails if it was returned or refused.
+    pub async fn publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        properties: BasicProperties,
+        body: &[u8],
+    ) -> Result<()> {
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let confirm = self
+            .channel
+            .basic_publish(exchange.into(), key.into(), options, body, properties)
+            .await?;
+        match tokio::time::timeout(DEADLINE, confirm).await.context("no confirm in time")?? {
+            Confirmation::Ack(None) => Ok(()),
+            other => bail!("publishing to {exchange:?} with key {key:?} ended with {other:?}"),
+        }
+    }
+
+    /// Takes one message if one waits, and acks it.
+    pub async fn get(&self, queue: &str) -> Result<Option<Message>> {
+        let Some(message) =
+            self.channel.basic_get(queue.into(), BasicGetOptions::default()).await?
+        else {
+            return Ok(None);
+        };
+        message.delivery.ack(BasicAckOptions::default()).await?;
+        Ok(Some(message.delivery.into()))
+    }
+
+    /// Starts to consume with this prefetch; messages come by [`Messages::next`].
+    pub async fn consume(&self, queue: &str, prefetch: u16) -> Result<Messages> {
+        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        let consumer = self
+            .channel
+            .basic_consume(queue.into(), "".into(), options, FieldTable::default())
+            .await?;
+        Ok(Messages { consumer })
+    }
+
+    /// Waits for one message of a queue, acks it, and stops consuming.
+    pub async fn next(&self, queue: &str) -> Result<Message> {
+        let mut messages = self.consume(queue, 1).await?;
+        let message = messages.next().await?;
+        let tag = messages.consumer.tag();
+        self.channel.basic_cancel(tag, lapin::options::BasicCancelOptions::default()).await?;
+        Ok(message)
+    }
+
+    /// How many messages and consumers a queue has; fails, and closes the channel, if there is no such queue.
+    pub async fn depth(&self, queue: &str) -> Result<Depth> {
+        // A channel of its own: a queue that is missing costs the channel that asks.
+        let channel = self.connection.create_channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+        let depth = Depth { messages: queue.message_count(), consumers: queue.consumer_count() };
+        channel.close(200, "done".into()).await?;
+        Ok(depth)
+    }
+
+    /// Removes all waiting messages of a queue.
+    pub async fn purge(&self, queue: &str) -> Result<()> {
+        self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    /// Deletes a queue, under its consumers if it has any.
+    pub async fn delete_queue(&self, queue: &str) -> Result<()> {
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
+        Ok(())
+    }
+}
+
+/// The messages of one consumer.
+#[derive(Debug)]
+pub struct Messages {
+    consumer: Consumer,
+}
+
+impl Messages {
+    /// Waits for the next message and acks it.
+    pub async fn next(&mut self) -> Result<Message> {
+        let delivery = self.next_unacked().await?;
+        delivery.ack(BasicAckOptions::default()).await?;
+        Ok(delivery.into())
+    }
+
+    /// Waits for the next message and leaves the settling to the caller.
+    pub async fn next_unacked(&mut self) -> Result<Delivery> {
+        let next = tokio::time::timeout(DEADLINE, self.consumer.next())
+            .await
+            .context("no message in time")?;
+        Ok(next.context("the consumer was cancelled")??)
+    }
+
+    /// Whether no message comes within `quiet`. To be used only where nothing but time can show it.
+    pub async fn silent_for(&mut self, quiet: Duration) -> bool {
+        tokio::time::timeout(quiet, self.consumer.next()).await.is_err()
+    }
+}
+
+impl From<Delivery> for Message {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            exchange: delivery.exchange.to_string(),
+            key: delivery.routing_key.to_string(),
+            redelivered: delivery.redelivered,
+            properties: delivery.properties,
+            body: delivery.data.to_vec(),
+        }
+    }
+}
+
+impl Message {
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
+    }
+
+    /// A header as text; numbers are written out.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let value = self.properties.headers().as_ref()?.inner().get(name)?;
+        Some(match value {
+            AMQPValue::LongString(text) => text.to_string(),
+            AMQPValue::ShortString(text) => text.to_string(),
+            AMQPValue::LongLongInt(number) => number.to_string(),
+            AMQPValue::LongInt(number) => number.to_string(),
+            AMQPValue::ShortInt(number) => number.to_string(),
+            AMQPValue::LongUInt(number) => number.to_string(),
+            other => format!("{other:?}"),
+        })
+    }
+}
+
+/// Arguments for [`Foreign::declare_queue`]: `arguments([("x-queue-type", AMQPValue::LongString("quorum".into()))])`.
+pub fn arguments<const N: usize>(values: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in values {
+        table.insert(name.into(), value);
+    }
+    table
+}

@@ -1,0 +1,75 @@
+//! The workspace's own programs as child processes.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::{
+    process::{self, Process, Start},
+    workspace,
+};
+
+/// A program to be started: `Program::new("web-service").env("HTTP_ADDR", "127.0.0.1:0").start()`.
+///
+/// It sees `PATH` and what it is given here, nothing else, and runs in an empty folder of its own, so that neither
+/// the environment nor a `.env` file of the developer can point it at a real broker.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+/// A started [`Program`]: the process, and the folder it runs in.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    dir: TempDir,
+}
+
+impl Program {
+    /// The program that cargo built under this name.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), args: Vec::new(), env: process::minimal_env() }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds a variable to its environment.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Running> {
+        // Outside the workspace, or a program that looks for `.env` in parent folders would not be found out.
+        let dir = tempfile::Builder::new().prefix("slowlane-program-").tempdir()?;
+        let mut start = Start::new(workspace::binary(&self.name)?, dir.path());
+        start.orphaned = Some(dir.path().to_owned());
+        let process = start.args(self.args).envs(self.env).spawn()?;
+        Ok(Running { process, dir })
+    }
+}
+
+impl Running {
+    /// The folder it runs in.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+}
+
+impl std::ops::Deref for Running {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}

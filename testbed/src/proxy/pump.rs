@@ -1,0 +1,80 @@
+//! One connection through the proxy: two pumps that obey the rules.
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+};
+
+use super::Rules;
+
+/// Connects `client` to the target and pumps until either side closes or the connection is cut.
+pub(super) async fn connect(client: TcpStream, target: String, rules: Arc<watch::Sender<Rules>>) {
+    let (mut limit, mut cuts) = (None, 0);
+    rules.send_if_modified(|rules| {
+        (limit, cuts) = (rules.next_limit.take(), rules.cuts);
+        false
+    });
+    let mut watched = rules.subscribe();
+    tokio::select! {
+        _ = watched.wait_for(|rules| rules.cuts != cuts) => {}
+        _ = pump_both(client, &target, &rules, limit) => {}
+    }
+}
+
+async fn pump_both(
+    client: TcpStream,
+    target: &str,
+    rules: &watch::Sender<Rules>,
+    limit: Option<u64>,
+) -> io::Result<()> {
+    let server = TcpStream::connect(target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // Either direction's end must not end the other: a peer that has said all may still listen. Only errors do.
+    tokio::try_join!(
+        pump(from_client, to_server, rules.subscribe(), limit),
+        pump(from_server, to_client, rules.subscribe(), None),
+    )?;
+    Ok(())
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut rules: watch::Receiver<Rules>,
+    limit: Option<u64>,
+) -> io::Result<()> {
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        pass(&mut rules).await?;
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read?,
+            changed = rules.changed() => { changed.map_err(io::Error::other)?; continue }
+        };
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        let allowed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let delay = pass(&mut rules).await?;
+        tokio::time::sleep(delay).await;
+        to.write_all(&buffer[..allowed]).await?;
+        left -= allowed as u64;
+        if left == 0 {
+            return Err(io::Error::other("the limit of this connection is reached"));
+        }
+    }
+}
+
+/// Waits while the proxy is stalled, then gives the delay of the moment.
+async fn pass(rules: &mut watch::Receiver<Rules>) -> io::Result<std::time::Duration> {
+    Ok(rules.wait_for(|rules| !rules.stalled).await.map_err(io::Error::other)?.delay)
+}

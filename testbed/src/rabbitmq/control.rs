@@ -1,0 +1,124 @@
+//! What an administrator does to a node, through its own command-line tools.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::access::Access;
+use crate::process::{self, Start};
+
+/// One client connection, as the node lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Connection {
+    /// `127.0.0.1:54321 -> 127.0.0.1:5672`.
+    pub name: String,
+    /// The user it logged in as.
+    pub user: String,
+    /// Its vhost.
+    pub vhost: String,
+    /// `running`, `blocked`, `flow` and so on.
+    pub state: String,
+    /// How many channels it has open.
+    pub channels: u32,
+}
+
+impl Access {
+    /// Runs `rabbitmqctl` and gives what it printed. A call costs about half a second of processor time.
+    pub async fn ctl(&self, args: &[&str]) -> Result<String> {
+        let quiet = std::iter::once("-q").chain(args.iter().copied());
+        let start =
+            Start::new(self.bin.join("rabbitmqctl"), &self.dir).args(quiet).envs(self.env());
+        let lines = process::run(start, process::DEADLINE).await;
+        Ok(lines.with_context(|| format!("rabbitmqctl {}", args.join(" ")))?.join("\n"))
+    }
+
+    /// Adds a vhost in which `guest` may do everything.
+    pub async fn add_vhost(&self, name: &str) -> Result<()> {
+        self.ctl(&["add_vhost", name]).await?;
+        self.permit("guest", name, [".*", ".*", ".*"]).await
+    }
+
+    /// Adds a user with permissions (regular expressions: configure, write, read) in one vhost.
+    pub async fn add_user(
+        &self,
+        name: &str,
+        password: &str,
+        vhost: &str,
+        permissions: [&str; 3],
+    ) -> Result<()> {
+        self.ctl(&["add_user", name, password]).await?;
+        self.permit(name, vhost, permissions).await
+    }
+
+    /// Sets what a user may configure, write and read in a vhost.
+    pub async fn permit(
+        &self,
+        user: &str,
+        vhost: &str,
+        [configure, write, read]: [&str; 3],
+    ) -> Result<()> {
+        self.ctl(&["set_permissions", "-p", vhost, user, configure, write, read]).await.map(drop)
+    }
+
+    /// Closes all client connections of all vhosts, as an administrator would before maintenance.
+    pub async fn close_all_connections(&self) -> Result<()> {
+        self.ctl(&["close_all_connections", "--global", "closed by a test"]).await.map(drop)
+    }
+
+    /// Stops the broker but not its virtual machine: listeners close, data stays.
+    pub async fn stop_app(&self) -> Result<()> {
+        self.ctl(&["stop_app"]).await.map(drop)
+    }
+
+    /// Undoes [`Access::stop_app`].
+    pub async fn start_app(&self) -> Result<()> {
+        self.ctl(&["start_app"]).await.map(drop)
+    }
+
+    /// Makes the node believe that it is short of memory: it blocks all publishers.
+    pub async fn raise_memory_alarm(&self) -> Result<()> {
+        self.ctl(&["set_vm_memory_high_watermark", "absolute", "1MB"]).await.map(drop)
+    }
+
+    /// Undoes [`Access::raise_memory_alarm`].
+    pub async fn clear_memory_alarm(&self) -> Result<()> {
+        self.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.map(drop)
+    }
+
+    /// The client connections of all vhosts.
+    pub async fn connections(&self) -> Result<Vec<Connection>> {
+        let args = [
+            "list_connections",
+            "name",
+            "user",
+            "vhost",
+            "state",
+            "channels",
+            "--formatter",
+            "json",
+        ];
+        let text = self.ctl(&args).await?;
+        let json = text.find('[').map_or("[]", |at| &text[at..]);
+        serde_json::from_str(json).with_context(|| format!("not a list of connections: {text}"))
+    }
+
+    /// Removes all messages from a queue.
+    pub async fn purge_queue(&self, vhost: &str, queue: &str) -> Result<()> {
+        self.ctl(&["purge_queue", "-p", vhost, queue]).await.map(drop)
+    }
+
+    /// Deletes a queue with all its messages, under its consumers if it has any.
+    pub async fn delete_queue(&self, vhost: &str, queue: &str) -> Result<()> {
+        self.ctl(&["delete_queue", "-p", vhost, queue]).await.map(drop)
+    }
+
+    /// Sets `consumer_timeout` and how often it is looked at, for channels that are opened from now on.
+    pub async fn set_consumer_timeout(&self, timeout: Duration) -> Result<()> {
+        let millis = timeout.as_millis();
+        let code = format!(
+            "application:set_env(rabbit,consumer_timeout,{millis}), application:set_env(rabbit,channel_tick_interval,1000)."
+        );
+        self.ctl(&["eval", &code]).await.map(drop)
+    }
+}

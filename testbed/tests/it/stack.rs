@@ -1,0 +1,173 @@
+//! The whole system on one virtual host, with the verbs that tests are written in.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{
+    Program,
+    foreign::Foreign,
+    process::{DEADLINE, json_message},
+    program::Running,
+};
+
+/// The queues, as users know them.
+pub(crate) const REQUESTS: &str = "processing.requests";
+pub(crate) const RESULTS: &str = "processing.results";
+pub(crate) const FAILED: &str = "processing.failed";
+
+/// A broker's virtual host with Slowlane on it.
+pub(crate) struct Stack {
+    pub(crate) url: String,
+}
+
+impl Stack {
+    /// Runs `setup` on the virtual host.
+    pub(crate) async fn on(url: &str) -> Result<Self> {
+        let stack = Self { url: url.to_owned() };
+        stack.setup().start()?.succeed_within(DEADLINE).await?;
+        Ok(stack)
+    }
+
+    pub(crate) fn program(&self, name: &str) -> Program {
+        Program::new(name).env("AMQP_URL", &self.url).env("LOG_FORMAT", "json")
+    }
+
+    pub(crate) fn setup(&self) -> Program {
+        self.program("setup")
+    }
+
+    /// A web service on a free port, connected and consuming.
+    pub(crate) async fn web(&self) -> Result<Web> {
+        Web::start(self.program("web-service")).await
+    }
+
+    /// A processor whose work takes `delay`, with all its workers consuming.
+    pub(crate) async fn processor(&self, workers: usize, delay: &str) -> Result<Running> {
+        self.start_processor(self.program("processor-service"), workers, delay).await
+    }
+
+    pub(crate) async fn start_processor(
+        &self,
+        program: Program,
+        workers: usize,
+        delay: &str,
+    ) -> Result<Running> {
+        let program = program.env("WORKERS", workers.to_string()).env("PROCESSING_DELAY", delay);
+        let processor = program.start()?;
+        consuming(&processor, workers).await?;
+        Ok(processor)
+    }
+
+    pub(crate) async fn foreign(&self) -> Result<Foreign> {
+        Foreign::connect(&self.url).await
+    }
+}
+
+/// Waits until `count` consumers of a program have subscribed, once each.
+pub(crate) async fn consuming(program: &Running, count: usize) -> Result<()> {
+    let mut seen = 0;
+    let counted = |line: &str| {
+        seen += usize::from(json_message(line, "consuming").is_some());
+        (seen == count).then_some(())
+    };
+    program.wait_for("all consumers", counted).await
+}
+
+/// A running web service and a client of it.
+pub(crate) struct Web {
+    pub(crate) program: Running,
+    pub(crate) base: String,
+    pub(crate) client: reqwest::Client,
+}
+
+impl Web {
+    pub(crate) async fn start(program: Program) -> Result<Self> {
+        let web = Self::start_without_broker(program).await?;
+        web.program.wait_for_message("consuming").await?;
+        web.ready().await?;
+        Ok(web)
+    }
+
+    /// Starts it and does not wait for the broker.
+    pub(crate) async fn start_without_broker(program: Program) -> Result<Self> {
+        let program = program.env("HTTP_ADDR", "127.0.0.1:0").start()?;
+        let listening = program.wait_for_message("listening").await?;
+        let address = listening["address"].as_str().context("an address")?;
+        let base = format!("http://{address}");
+        let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?;
+        Ok(Self { program, base, client })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<reqwest::Response> {
+        Ok(self.client.get(format!("{}{path}", self.base)).send().await?)
+    }
+
+    /// Asks again and again until the service says that it is ready.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        let limit = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.get("/health/ready").await?;
+            if answer.status() == 200 {
+                return Ok(());
+            }
+            let text = answer.text().await?;
+            ensure!(Instant::now() < limit, "not ready within a minute: {text}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn post_body(
+        &self,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<reqwest::Response> {
+        let url = format!("{}/api/v1/processData", self.base);
+        let post = self.client.post(url).header("content-type", "application/json");
+        Ok(post.body(body).send().await?)
+    }
+
+    /// Posts data and gives the id of the accepted request.
+    pub(crate) async fn accepted(&self, data: Value) -> Result<String> {
+        let answer = self.post_body(json!({ "data": data }).to_string()).await?;
+        let status = answer.status();
+        let body: Value = answer.json().await?;
+        ensure!(status == 202, "{status}: {body}");
+        Ok(body["requestId"].as_str().context("a requestId")?.to_owned())
+    }
+
+    /// Waits for the log line of a request's result.
+    pub(crate) async fn result(&self, id: &str) -> Result<Value> {
+        let of_id =
+            |line: &str| json_message(line, "result").filter(|result| result["requestId"] == *id);
+        self.program.wait_for(&format!("the result of {id}"), of_id).await
+    }
+
+    /// Waits until every one of these requests has its result logged.
+    pub(crate) async fn results(&self, ids: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut missing: HashSet<String> = ids.into_iter().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut lines = self.program.follow();
+        let mut last = Instant::now();
+        // Long queues take their time: what is bounded is the time without any progress.
+        while let Ok(Some(line)) =
+            tokio::time::timeout(DEADLINE.saturating_sub(last.elapsed()), lines.next()).await
+        {
+            let id = json_message(&line, "result")
+                .and_then(|result| Some(result["requestId"].as_str()?.to_owned()));
+            if id.is_some_and(|id| missing.remove(&id)) {
+                last = Instant::now();
+            }
+            if missing.is_empty() {
+                return Ok(());
+            }
+        }
+        let some: Vec<_> = missing.iter().take(3).collect();
+        let what = format!("logged no result of {} requests, among them {some:?}", missing.len());
+        Err(self.program.complaint(&what))
+    }
+}

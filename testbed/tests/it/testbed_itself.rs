@@ -1,0 +1,6 @@
+//! The testbed keeps its own promises.
+
+mod leash;
+mod node;
+mod proxy;
+mod shared_node;

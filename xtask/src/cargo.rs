@@ -1,0 +1,33 @@
+//! cargo as a child process: on a leash like all others, with a cleared environment, writing to our own output.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitStatus, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use testbed::{process::Start, workspace};
+
+use crate::environment;
+
+/// Only a hanging build or test run takes as long as this.
+const LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// Runs cargo to its end.
+pub(crate) async fn run(args: &[&str], env: &[(&str, OsString)]) -> Result<ExitStatus> {
+    let mut start =
+        Start::new(path()?, workspace::root()).args(args).envs(environment::for_cargo());
+    start.capture = false;
+    start.envs(env.iter().cloned()).spawn()?.wait_within(LIMIT).await
+}
+
+/// Builds with cargo, and fails if that fails.
+pub(crate) async fn build(args: &[&str]) -> Result<()> {
+    let status = run(args, &[]).await?;
+    if !status.success() {
+        bail!("`cargo {}` failed: see above", args.join(" "));
+    }
+    Ok(())
+}
+
+fn path() -> Result<PathBuf> {
+    let given = std::env::var_os("CARGO").map(PathBuf::from).filter(|path| path.is_file());
+    given.or_else(|| workspace::on_path("cargo")).context("cargo is not on the PATH")
+}

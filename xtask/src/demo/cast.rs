@@ -1,0 +1,98 @@
+//! Who plays: one web service and two workers.
+
+use std::{net::TcpListener, time::Duration};
+
+use anyhow::{Context, Result};
+use testbed::{Process, Program, program::Running};
+
+use super::broker::Broker;
+use crate::say;
+
+/// The name of the web service on the screen.
+pub(super) const WEB: &str = "web";
+
+/// A processor with the name it has on the screen.
+pub(super) struct Worker {
+    pub(super) name: &'static str,
+    pub(super) process: Running,
+}
+
+/// All programs, started and ready.
+pub(super) struct Cast {
+    pub(super) web: Running,
+    pub(super) workers: Vec<Worker>,
+    address: String,
+    delay: &'static str,
+}
+
+impl Cast {
+    /// Declares the topology and starts everybody; workers take `delay` for a request.
+    pub(super) async fn start(broker: &Broker, delay: &'static str) -> Result<Self> {
+        set_up(broker).await?;
+        let web = service(broker, "web-service").env("HTTP_ADDR", http_address()).start()?;
+        let workers = vec![
+            start_worker(broker, "worker-1", delay)?,
+            start_worker(broker, "worker-2", delay)?,
+        ];
+        let address = address_of(&web).await?;
+        say::step(WEB, format!("listens on http://{address}"));
+        for worker in &workers {
+            worker.process.wait_for_message("consuming").await?;
+            let pid = say::faint(format!("(pid {})", worker.process.pid()));
+            say::step(worker.name, format!("waits for requests {pid}"));
+        }
+        Ok(Self { web, workers, address, delay })
+    }
+
+    /// Starts a worker in the place of the one of this name that has ended.
+    pub(super) fn replace(&mut self, broker: &Broker, name: &'static str) -> Result<&Worker> {
+        self.workers.retain(|worker| worker.name != name);
+        self.workers.push(start_worker(broker, name, self.delay)?);
+        self.workers.last().context("the worker just started")
+    }
+
+    /// The process with this name on the screen.
+    pub(super) fn process(&self, name: &str) -> &Process {
+        let worker = self.workers.iter().find(|worker| worker.name == name);
+        worker.map_or(&self.web, |worker| &worker.process)
+    }
+
+    /// Where the web service is.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+async fn set_up(broker: &Broker) -> Result<()> {
+    let setup = broker.tell(Program::new("setup")).start()?;
+    say::waiting(
+        "setup",
+        "declaring exchanges and queues",
+        setup.succeed_within(Duration::from_secs(60)),
+    )
+    .await?;
+    say::step("setup", "exchanges and queues are declared");
+    Ok(())
+}
+
+fn start_worker(broker: &Broker, name: &'static str, delay: &str) -> Result<Worker> {
+    let process = service(broker, "processor-service").env("PROCESSING_DELAY", delay).start()?;
+    Ok(Worker { name, process })
+}
+
+fn service(broker: &Broker, name: &str) -> Program {
+    broker.tell(Program::new(name)).env("LOG_FORMAT", "json")
+}
+
+/// The usual address if it is free, else one that the system chooses.
+fn http_address() -> &'static str {
+    let usual = "127.0.0.1:3000";
+    if TcpListener::bind(usual).is_ok() { usual } else { "127.0.0.1:0" }
+}
+
+async fn address_of(web: &Running) -> Result<String> {
+    let line = web.wait_for_message("listening").await?;
+    let address =
+        line["address"].as_str().context("the web service does not say where it listens")?;
+    Ok(address.to_owned())
+}

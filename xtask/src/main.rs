@@ -1,0 +1,50 @@
+//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it.
+//!
+//! Both bring what they need, say what they do, and leave nothing running.
+
+mod cargo;
+mod demo;
+mod environment;
+mod say;
+mod stop;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::stop::Stop;
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a private RabbitMQ, a web service and two processors, send requests, and show what becomes of them.
+    Demo(demo::Options),
+    /// Run all tests against a private RabbitMQ.
+    Test(test::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run(arguments.command).await.unwrap_or_else(|error| {
+        say::failure(&error);
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    let mut stop = Stop::new()?;
+    match command {
+        Command::Demo(options) => demo::run(&options, &mut stop).await,
+        Command::Test(options) => test::run(&options, &mut stop).await,
+    }
+}

@@ -1,0 +1,166 @@
+//! `cargo xtask test`: everything the tests need, the tests, and how long each part took.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use owo_colors::AnsiColors;
+use testbed::{
+    rabbitmq::{Install, Node, Version},
+    shared, workspace,
+};
+
+use crate::{
+    cargo, say,
+    stop::{self, Stop},
+};
+
+/// What to test.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The RabbitMQ to test with: 3.10, 4.0, or any that is 3.10 or later
+    #[arg(long, value_name = "VERSION", default_value = "any", conflicts_with = "all")]
+    rabbitmq: String,
+
+    /// Test with every RabbitMQ there is a promise for; fails if one cannot be had
+    #[arg(long)]
+    all: bool,
+
+    /// Run only tests whose name contains one of these
+    filter: Vec<String>,
+}
+
+/// How one part ended.
+enum Outcome {
+    Passed,
+    Failed,
+    NotRun(anyhow::Error),
+}
+
+struct Part {
+    name: String,
+    outcome: Outcome,
+    time: Duration,
+}
+
+/// Runs the wanted tests and says at the end how each part went.
+pub(crate) async fn run(options: &Options, stop: &mut Stop) -> Result<ExitCode> {
+    let versions = if options.all { vec!["any", "4.0"] } else { vec![options.rabbitmq.as_str()] };
+    // A version that does not exist is found out before anything is built.
+    for version in &versions {
+        version.parse::<Version>()?;
+    }
+    let Some(parts) = stop.or(all_parts(options, &versions)).await else {
+        say::gap();
+        say::step("test", "stopped; nothing is left running");
+        return Ok(stop::exit_code());
+    };
+    let parts = parts?;
+    summary(&parts);
+    Ok(if parts.iter().all(|part| matches!(part.outcome, Outcome::Passed)) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
+    let mut parts = vec![build().await?];
+    for version in versions {
+        parts.extend(on_version(options, version).await?);
+    }
+    Ok(parts)
+}
+
+/// Builds the tests together with the programs they start: with one set of features nothing is built twice.
+async fn build() -> Result<Part> {
+    say::step("build", "cargo build --workspace --bins --tests");
+    let began = Instant::now();
+    cargo::build(&["build", "--workspace", "--bins", "--tests"]).await?;
+    Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: began.elapsed() })
+}
+
+async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
+    let began = Instant::now();
+    let install = match Install::find_or_unpack(version.parse()?, &|line| {
+        say::step("rabbitmq", line)
+    })
+    .await
+    {
+        Ok(install) => install,
+        Err(error) if options.all => {
+            let name = format!("tests on RabbitMQ {version}");
+            return Ok(vec![Part { name, outcome: Outcome::NotRun(error), time: began.elapsed() }]);
+        }
+        Err(error) => return Err(error),
+    };
+    let name = format!("RabbitMQ {}", install.version());
+    let node = say::waiting(
+        "rabbitmq",
+        &format!("starting a private node of {name}"),
+        shared::start(&install),
+    )
+    .await?;
+    let ready = Part {
+        name: format!("{name} made ready"),
+        outcome: Outcome::Passed,
+        time: began.elapsed(),
+    };
+    say::step(
+        "rabbitmq",
+        format!("{name} runs at {} (made ready in {})", node.address(), say::seconds(ready.time)),
+    );
+    let tests = tests(options, version, &node, format!("tests on {name}")).await?;
+    Ok(vec![ready, tests])
+}
+
+async fn tests(options: &Options, version: &str, node: &Node, name: String) -> Result<Part> {
+    let began = Instant::now();
+    let description = node.dir().join("access.json");
+    describe(node, &description)?;
+    let mut args = vec!["test", "--workspace"];
+    if options.all {
+        // The other versions and the summary are worth having even if this one fails.
+        args.push("--no-fail-fast");
+    }
+    args.push("--");
+    args.extend(options.filter.iter().map(String::as_str));
+    say::step("test", format!("cargo {}", args.join(" ").trim_end_matches(" --")));
+    let env = [
+        (shared::NODE_VARIABLE, description.into_os_string()),
+        (shared::VERSION_VARIABLE, version.into()),
+    ];
+    let status = cargo::run(&args, &env).await?;
+    let outcome = if status.success() { Outcome::Passed } else { Outcome::Failed };
+    Ok(Part { name, outcome, time: began.elapsed() })
+}
+
+/// Writes down how tests reach the node.
+fn describe(node: &Node, file: &Path) -> Result<()> {
+    let text = serde_json::to_string(node.access())?;
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn summary(parts: &[Part]) {
+    say::gap();
+    for part in parts {
+        let (colour, word) = match &part.outcome {
+            Outcome::Passed => (AnsiColors::Green, "ok"),
+            Outcome::Failed => (AnsiColors::Red, "failed"),
+            Outcome::NotRun(_) => (AnsiColors::Yellow, "not run"),
+        };
+        say::line(word, colour, format!("{}  {}", part.name, say::faint(say::seconds(part.time))));
+        if let Outcome::NotRun(reason) = &part.outcome {
+            say::line("", colour, format!("{reason:#}"));
+        }
+    }
+    let programs = workspace::state_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
+    say::step(
+        "",
+        say::faint(format!("nothing is left running; unpacked programs stay in {programs}")),
+    );
+}
