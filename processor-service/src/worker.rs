@@ -66,7 +66,10 @@ impl<P: Processor> Worker<P> {
             () = self.give_up.cancelled() => Outcome::Interrupted,
         };
         let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
-        let ms = work.finished.duration_since(started).map_or(0, |took| took.as_millis());
+        let ms = work
+            .finished
+            .duration_since(started)
+            .map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match &ended {
             Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
             Outcome::Failed(error) => {

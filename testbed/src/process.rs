@@ -191,11 +191,22 @@ impl Process {
         self.wait_for(&format!("the message {message:?}"), |line| json_message(line, message)).await
     }
 
-    /// Waits for the end and for the last line, and gives all lines; fails unless the process ended with success.
-    pub async fn succeed_within(&self, limit: Duration) -> Result<Vec<String>> {
+    /// Waits for the end and for the last line, and gives the exit status and all that was said.
+    pub async fn ended(&self) -> Result<(ExitStatus, String)> {
+        let status = self.wait_for_last_line(DEADLINE).await?;
+        Ok((status, self.lines().join("\n")))
+    }
+
+    async fn wait_for_last_line(&self, limit: Duration) -> Result<ExitStatus> {
         let status = self.wait_within(limit).await?;
         // A grandchild may keep the pipe open for ever: then the lines so far have to do.
         let _ = tokio::time::timeout(Duration::from_secs(2), self.history.closed()).await;
+        Ok(status)
+    }
+
+    /// Waits for the end and for the last line, and gives all lines; fails unless the process ended with success.
+    pub async fn succeed_within(&self, limit: Duration) -> Result<Vec<String>> {
+        let status = self.wait_for_last_line(limit).await?;
         if status.success() {
             Ok(self.lines())
         } else {

@@ -1,6 +1,6 @@
 //! The workspace's own programs as child processes.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ pub struct Program {
     name: String,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    dir: Option<PathBuf>,
 }
 
 /// A started [`Program`]: the process, and the folder it runs in.
@@ -31,7 +32,7 @@ pub struct Running {
 impl Program {
     /// The program that cargo built under this name.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), args: Vec::new(), env: process::minimal_env() }
+        Self { name: name.to_owned(), args: Vec::new(), env: process::minimal_env(), dir: None }
     }
 
     /// Adds an argument.
@@ -48,11 +49,19 @@ impl Program {
         self
     }
 
+    /// Runs it in this folder instead of an empty one of its own.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Result<Running> {
         // Outside the workspace, or a program that looks for `.env` in parent folders would not be found out.
         let dir = tempfile::Builder::new().prefix("slowlane-program-").tempdir()?;
-        let mut start = Start::new(workspace::binary(&self.name)?, dir.path());
+        let current = self.dir.as_deref().unwrap_or(dir.path());
+        let mut start = Start::new(workspace::binary(&self.name)?, current);
         start.orphaned = Some(dir.path().to_owned());
         let process = start.args(self.args).envs(self.env).spawn()?;
         Ok(Running { process, dir })

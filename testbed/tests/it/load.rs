@@ -11,6 +11,11 @@ use crate::stack::Web;
 /// How long a caller may wait beyond `PUBLISH_TIMEOUT`: what a busy machine needs to run us at all.
 const SLACK: Duration = Duration::from_secs(2);
 
+/// How long a client waits before its next request.
+const PACE: Duration = Duration::from_millis(10);
+/// How long a client waits that was refused.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(50);
+
 /// Load on a web service.
 pub(crate) struct Load {
     clients: JoinSet<Result<Seen>>,
@@ -27,12 +32,14 @@ pub(crate) struct Seen {
     pub(crate) unavailable: usize,
     /// How many were answered that nobody knows.
     pub(crate) unknown: usize,
+    /// How many got no answer.
+    pub(crate) broken: usize,
     /// The longest wait for any answer.
     pub(crate) longest: Duration,
 }
 
 impl Load {
-    /// Starts `clients`, each posting `bytes` of data at most every 10 ms.
+    /// Starts `clients`, each posting `bytes` of data again and again.
     pub(crate) fn start(web: &Web, clients: usize, bytes: usize) -> Self {
         let accepted = watch::Sender::new(0);
         let stop = watch::Sender::new(false);
@@ -62,19 +69,28 @@ impl Load {
 
     /// Stops the clients and gives what they saw together. Fails if one of them waited longer than
     /// it had to.
-    pub(crate) async fn stop(mut self, publish_timeout: Duration) -> Result<Seen> {
+    pub(crate) async fn stop(self, publish_timeout: Duration) -> Result<Seen> {
+        let seen = self.stop_refused(publish_timeout).await?;
+        ensure!(seen.broken == 0, "{} callers got no answer", seen.broken);
+        Ok(seen)
+    }
+
+    /// Stops the clients of a service that has stopped itself: callers who came too late to be
+    /// taken got no answer.
+    pub(crate) async fn stop_refused(mut self, publish_timeout: Duration) -> Result<Seen> {
         self.stop.send_replace(true);
         let mut all = Seen::default();
         while let Some(seen) = self.clients.join_next().await {
             let seen = seen??;
+            all.broken += seen.broken;
             all.accepted.extend(seen.accepted);
             all.unavailable += seen.unavailable;
             all.unknown += seen.unknown;
             all.longest = all.longest.max(seen.longest);
         }
-        let Seen { accepted, unavailable, unknown, longest } = &all;
+        let Seen { accepted, unavailable, unknown, longest, broken } = &all;
         eprintln!(
-            "load: {} accepted, {unavailable} unavailable, {unknown} unknown, longest wait {longest:?}",
+            "load: {} accepted, {unavailable} unavailable, {unknown} unknown, {broken} without answer, longest wait {longest:?}",
             accepted.len()
         );
         ensure!(*longest < publish_timeout + SLACK, "a caller waited {longest:?}");
@@ -93,12 +109,14 @@ struct Client {
 impl Client {
     async fn run(self) -> Result<Seen> {
         let mut seen = Seen::default();
-        let mut pace = tokio::time::interval(Duration::from_millis(10));
         while !*self.stop.borrow() {
-            pace.tick().await;
             let began = Instant::now();
             let post = self.http.post(&self.url).header("content-type", "application/json");
-            let answer = post.body(self.body.clone()).send().await?;
+            let Ok(answer) = post.body(self.body.clone()).send().await else {
+                seen.broken += 1;
+                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                continue;
+            };
             let (status, retry) = (answer.status(), answer.headers().contains_key("retry-after"));
             let answer: Value = answer.json().await?;
             seen.longest = seen.longest.max(began.elapsed());
@@ -111,6 +129,8 @@ impl Client {
                 (503, Some("outcome-unknown")) if retry => seen.unknown += 1,
                 _ => anyhow::bail!("an answer that nobody promised: {status} {answer}"),
             }
+            let pause = if status == 202 { PACE } else { PAUSE_AFTER_REFUSAL };
+            tokio::time::sleep(pause).await;
         }
         Ok(seen)
     }

@@ -3,5 +3,10 @@
 mod load;
 mod stack;
 
+mod configuration;
+mod flow;
 mod outages;
+mod setup;
+mod stopping;
 mod testbed_itself;
+mod tls;

@@ -27,7 +27,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn start(bytes: usize) -> Result<Self> {
+    async fn start(clients: usize, bytes: usize) -> Result<Self> {
         let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
         // A frozen broker is found out by missing heartbeats, after twice this time.
         let stack = Stack::on(&format!("{}?heartbeat=5", node.url())).await?;
@@ -37,7 +37,7 @@ impl Scene {
         for _ in 0..2 {
             processors.push(stack.processor(4, "1ms").await?);
         }
-        let load = Load::start(&web, 8, bytes);
+        let load = Load::start(&web, clients, bytes);
         load.accepts(50).await?;
         Ok(Self { node, web, processors, load })
     }
@@ -83,7 +83,7 @@ async fn all_work(processor: &Running, web: &Web) -> Result<()> {
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_broker_is_stopped_and_started() -> Result<()> {
-    let mut scene = Scene::start(100).await?;
+    let mut scene = Scene::start(8, 100).await?;
     scene.node.stop().await?;
     scene.web.program.wait_for_message("disconnected").await?;
     let not_ready = scene.web.get("/health/ready").await?;
@@ -95,7 +95,7 @@ async fn nothing_is_lost_when_the_broker_is_stopped_and_started() -> Result<()> 
 
 #[tokio::test]
 async fn nothing_is_lost_when_an_administrator_closes_all_connections() -> Result<()> {
-    let scene = Scene::start(100).await?;
+    let scene = Scene::start(8, 100).await?;
     for _ in 0..3 {
         scene.node.close_all_connections().await?;
         scene.load.accepts(50).await?;
@@ -105,7 +105,7 @@ async fn nothing_is_lost_when_an_administrator_closes_all_connections() -> Resul
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_broker_is_killed() -> Result<()> {
-    let mut scene = Scene::start(100).await?;
+    let mut scene = Scene::start(8, 100).await?;
     scene.node.kill().await?;
     scene.node.start_again().await?;
     scene.is_well().await
@@ -113,16 +113,17 @@ async fn nothing_is_lost_when_the_broker_is_killed() -> Result<()> {
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_broker_freezes_with_small_bodies() -> Result<()> {
-    frozen(100).await
+    frozen(8, 100).await
 }
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_broker_freezes_with_64_kib_bodies() -> Result<()> {
-    frozen(64 * 1024).await
+    // Enough clients to fill the sockets.
+    frozen(150, 64 * 1024).await
 }
 
-async fn frozen(bytes: usize) -> Result<()> {
-    let scene = Scene::start(bytes).await?;
+async fn frozen(clients: usize, bytes: usize) -> Result<()> {
+    let scene = Scene::start(clients, bytes).await?;
     scene.node.freeze();
     // The length of the frost is what is tested: it outlasts the heartbeats.
     tokio::time::sleep(Duration::from_secs(30)).await;
@@ -133,7 +134,7 @@ async fn frozen(bytes: usize) -> Result<()> {
 
 #[tokio::test]
 async fn a_memory_alarm_refuses_requests_at_once_and_passes() -> Result<()> {
-    let scene = Scene::start(100).await?;
+    let scene = Scene::start(8, 100).await?;
     scene.node.raise_memory_alarm().await?;
     let blocked = async {
         loop {

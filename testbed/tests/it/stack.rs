@@ -145,6 +145,13 @@ impl Web {
         self.program.wait_for(&format!("the result of {id}"), of_id).await
     }
 
+    /// The ids whose results were logged so far.
+    pub(crate) fn logged_results(&self) -> HashSet<String> {
+        let id =
+            |line: &String| Some(json_message(line, "result")?["requestId"].as_str()?.to_owned());
+        self.program.lines().iter().filter_map(id).collect()
+    }
+
     /// Waits until every one of these requests has its result logged.
     pub(crate) async fn results(&self, ids: impl IntoIterator<Item = String>) -> Result<()> {
         let mut missing: HashSet<String> = ids.into_iter().collect();

@@ -1,0 +1,52 @@
+//! What the programs do with what they are told.
+
+use anyhow::Result;
+use testbed::Program;
+
+#[tokio::test]
+async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
+    let programs = [
+        ("web-service", vec!["HTTP_ADDR", "BODY_LIMIT", "AMQP_URL", "LOG_FORMAT"]),
+        ("processor-service", vec!["WORKERS", "PROCESSING_DELAY", "RUST_LOG", "RESULT_LIMIT"]),
+        ("setup", vec!["QUEUE_TYPE", "ACK_TIMEOUT", "AMQP_URL"]),
+    ];
+    for (name, variables) in programs {
+        let mut program = Program::new(name);
+        for variable in &variables {
+            program = program.env(variable, "wr0ng=value");
+        }
+        let (status, text) = program.start()?.ended().await?;
+        assert_eq!(status.code(), Some(2), "{name}: {text}");
+        for variable in variables {
+            assert!(
+                text.contains(&format!("{variable}=")),
+                "{name} does not name {variable}: {text}"
+            );
+        }
+        assert!(!text.contains("AMQP_URL=wr0ng"), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn help_names_every_variable_and_shows_no_password() -> Result<()> {
+    for name in ["web-service", "processor-service", "setup"] {
+        let program = Program::new(name).arg("--help").env("AMQP_URL", "amqp://u:hunter2@h");
+        let (status, text) = program.start()?.ended().await?;
+        assert!(status.success(), "{text}");
+        assert!(text.contains("--amqp-url") && text.contains("AMQP_URL"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("guest:guest"), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said() -> Result<()> {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = taken.local_addr()?.to_string();
+    let program = Program::new("web-service").env("HTTP_ADDR", &address);
+    let (status, text) = program.start()?.ended().await?;
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("HTTP_ADDR") && text.contains(&address), "{text}");
+    Ok(())
+}
