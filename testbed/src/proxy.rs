@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -35,7 +35,7 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on a free port of 127.0.0.1 and passes connections on to `target` (`host:port`).
     pub async fn start(target: impl Into<String>) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free()?)).await?;
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], crate::ports::free()?)))?;
         let address = listener.local_addr()?;
         let rules = Arc::new(watch::Sender::new(Rules::default()));
         let (tell, listening) = watch::channel(true);
@@ -124,7 +124,7 @@ async fn serve(
         if refusing {
             listener = None;
         } else if listener.is_none() {
-            let Ok(again) = TcpListener::bind(address).await else { return };
+            let Ok(again) = listen(address) else { return };
             listener = Some(again);
         }
         tell.send_replace(!refusing);
@@ -133,6 +133,16 @@ async fn serve(
             client = next_client(listener.as_ref()) => { tokio::spawn(pump::connect(client, target.clone(), Arc::clone(&rules))); }
         }
     }
+}
+
+/// With a small buffer of its own, so that a stalled or slow line fills the sender's socket as a
+/// network would, and not the memory of this machine.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(64 * 1024)?;
+    socket.bind(address)?;
+    socket.listen(1024)
 }
 
 async fn next_client(listener: Option<&TcpListener>) -> TcpStream {

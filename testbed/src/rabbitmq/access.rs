@@ -67,6 +67,12 @@ impl Access {
         )
     }
 
+    /// `127.0.0.1:port` of its TLS listener; fails for a node without [`super::NodeOptions::tls`].
+    pub fn tls_address(&self) -> Result<String> {
+        let port = self.tls_port.context("the node was started without TLS")?;
+        Ok(format!("127.0.0.1:{port}"))
+    }
+
     /// The URL of the default vhost over TLS; fails for a node without [`super::NodeOptions::tls`].
     pub fn tls_url(&self) -> Result<String> {
         let port = self.tls_port.context("the node was started without TLS")?;

@@ -136,18 +136,7 @@ async fn frozen(clients: usize, bytes: usize) -> Result<()> {
 async fn a_memory_alarm_refuses_requests_at_once_and_passes() -> Result<()> {
     let scene = Scene::start(8, 100).await?;
     scene.node.raise_memory_alarm().await?;
-    let blocked = async {
-        loop {
-            let ready: serde_json::Value = scene.web.get("/health/ready").await?.json().await?;
-            let publish = &ready["parts"]["broker.publish"];
-            if publish["ok"] == false {
-                return anyhow::Ok(publish["detail"].to_string());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let detail = tokio::time::timeout(Duration::from_secs(30), blocked).await??;
-    ensure!(detail.contains("alarm"), "{detail}");
+    scene.web.not_publishing("alarm").await?;
     let answer = scene.web.post_body("{\"data\":1}").await?;
     ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"));
     scene.node.clear_memory_alarm().await?;

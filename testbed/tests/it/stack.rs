@@ -120,6 +120,20 @@ impl Web {
         }
     }
 
+    /// Asks again and again until the service says that it can't publish, for this reason.
+    pub(crate) async fn not_publishing(&self, reason: &str) -> Result<()> {
+        let limit = Instant::now() + DEADLINE;
+        loop {
+            let ready: Value = self.get("/health/ready").await?.json().await?;
+            let publish = &ready["parts"]["broker.publish"];
+            if publish["ok"] == false && publish["detail"].to_string().contains(reason) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < limit, "within a minute no sign of {reason:?}: {ready}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub(crate) async fn post_body(
         &self,
         body: impl Into<reqwest::Body>,
