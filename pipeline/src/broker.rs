@@ -3,8 +3,8 @@
 //!
 //! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
 //! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks
-//! for is written down where it is done: [`session`] for one connection's life, [`link`] for the
-//! sequence of them, [`publisher`] and [`consumer`] for what runs on top.
+//! for is written down where it is done: `session` for one connection's life, `link` for the
+//! sequence of them, `publisher` and `consumer` for what runs on top.
 
 mod address;
 mod backoff;

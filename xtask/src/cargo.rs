@@ -20,7 +20,12 @@ pub(crate) async fn run(args: &[&str], env: &[(&str, OsString)]) -> Result<ExitS
 
 /// Builds with cargo, and fails if that fails.
 pub(crate) async fn build(args: &[&str]) -> Result<()> {
-    let status = run(args, &[]).await?;
+    build_with(args, &[]).await
+}
+
+/// Like [`build`], with variables of its own.
+pub(crate) async fn build_with(args: &[&str], env: &[(&str, OsString)]) -> Result<()> {
+    let status = run(args, env).await?;
     if !status.success() {
         bail!("`cargo {}` failed: see above", args.join(" "));
     }

@@ -1,10 +1,12 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it,
+//! `cargo xtask lint` checks what needs no test.
 //!
-//! Both bring what they need, say what they do, and leave nothing running.
+//! They bring what they need, say what they do, and leave nothing running.
 
 mod cargo;
 mod demo;
 mod environment;
+mod lint;
 mod say;
 mod stop;
 mod test;
@@ -30,6 +32,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all tests against a private RabbitMQ.
     Test(test::Options),
+    /// Check format, lints, documentation, and the licences and sources of dependencies.
+    Lint,
 }
 
 #[tokio::main]
@@ -46,5 +50,9 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => demo::run(&options, &mut stop).await,
         Command::Test(options) => test::run(&options, &mut stop).await,
+        Command::Lint => match stop.or(lint::run()).await {
+            Some(ended) => ended,
+            None => Ok(stop::exit_code()),
+        },
     }
 }

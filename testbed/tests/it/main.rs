@@ -4,9 +4,11 @@ mod load;
 mod stack;
 
 mod configuration;
+mod docs;
 mod flow;
 mod outages;
 mod setup;
 mod stopping;
 mod testbed_itself;
+mod tidy;
 mod tls;

@@ -44,7 +44,7 @@ impl Scene {
 
     /// The service takes requests again, every worker and the receiver of results too, and
     /// nothing that was accepted is missing.
-    async fn is_well(self) -> Result<()> {
+    async fn ends_well(self) -> Result<()> {
         let Self { node, web, processors, load } = self;
         load.accepts(50).await?;
         let seen = load.stop(PUBLISH_TIMEOUT).await?;
@@ -90,7 +90,7 @@ async fn nothing_is_lost_when_the_broker_is_stopped_and_started() -> Result<()> 
     ensure!(not_ready.status() == 503);
     ensure!(scene.web.get("/health/live").await?.status() == 200);
     scene.node.start_again().await?;
-    scene.is_well().await
+    scene.ends_well().await
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn nothing_is_lost_when_an_administrator_closes_all_connections() -> Resul
         scene.node.close_all_connections().await?;
         scene.load.accepts(50).await?;
     }
-    scene.is_well().await
+    scene.ends_well().await
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn nothing_is_lost_when_the_broker_is_killed() -> Result<()> {
     let mut scene = Scene::start(8, 100).await?;
     scene.node.kill().await?;
     scene.node.start_again().await?;
-    scene.is_well().await
+    scene.ends_well().await
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn frozen(clients: usize, bytes: usize) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(30)).await;
     scene.web.program.wait_for_message("disconnected").await?;
     scene.node.thaw();
-    scene.is_well().await
+    scene.ends_well().await
 }
 
 #[tokio::test]
@@ -140,5 +140,5 @@ async fn a_memory_alarm_refuses_requests_at_once_and_passes() -> Result<()> {
     let answer = scene.web.post_body("{\"data\":1}").await?;
     ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"));
     scene.node.clear_memory_alarm().await?;
-    scene.is_well().await
+    scene.ends_well().await
 }

@@ -34,10 +34,10 @@ async fn the_end_of_a_burst_is_confirmed_without_waiting_for_a_heartbeat() -> Re
         let body = format!("{{\"data\":\"{}\"}}", "x".repeat(bytes));
         burst.spawn(post.header("content-type", "application/json").body(body).send());
     };
-    (0..16).for_each(|_| drop(post(MESSAGE)));
+    (0..16).for_each(|_| post(MESSAGE));
     let mut queued = grown(&proxy, usize::MAX).await?;
     loop {
-        drop(post(MESSAGE));
+        post(MESSAGE);
         let before = queued;
         queued = grown(&proxy, before + MESSAGE).await?;
         if queued < before + MESSAGE {

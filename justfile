@@ -1,0 +1,29 @@
+# The same commands as in the README, for those who have just. `just` alone lists them.
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Show the whole system at work on a private broker
+demo *args:
+    cargo xtask demo {{args}}
+
+# Declare the exchange and the queues on the broker of .env
+setup *args:
+    cargo run --release --bin setup -- {{args}}
+
+# Run a web service
+web *args:
+    cargo run --release --bin web-service -- {{args}}
+
+# Run a processor; run it again in another terminal to scale
+processor *args:
+    cargo run --release --bin processor-service -- {{args}}
+
+# Run all tests on a private broker
+test *args:
+    cargo xtask test {{args}}
+
+# Check format, lints, docs, licences
+lint:
+    cargo xtask lint

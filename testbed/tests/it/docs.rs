@@ -1,0 +1,123 @@
+//! Every command that the documents tell people to type is run, as far as it can be run in a test,
+//! or at least known to exist.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use testbed::{
+    process::{self, DEADLINE, Start},
+    program::Running,
+    shared, workspace,
+};
+
+use crate::stack::{Stack, Web};
+
+/// The lines of all `sh` blocks of a document.
+fn commands(document: &str) -> Result<Vec<String>> {
+    let text = fs::read_to_string(workspace::root().join(document)).context(document.to_owned())?;
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+    Ok(blocks.flat_map(str::lines).map(str::to_owned).filter(|line| !line.is_empty()).collect())
+}
+
+/// A reader's terminals: what is typed there runs against a virtual host of its own.
+struct Terminals {
+    stack: Stack,
+    web: Option<Web>,
+    processor: Option<Running>,
+}
+
+impl Terminals {
+    async fn open() -> Self {
+        Self { stack: Stack { url: shared::vhost().await.url }, web: None, processor: None }
+    }
+
+    async fn run(&mut self, command: &str) -> Result<()> {
+        let words: Vec<&str> = command.split(' ').collect();
+        match words[..] {
+            ["cargo", "run", "--release", "--bin", program] => self.start(program).await,
+            ["cargo", "xtask", task, ..] => exists("xtask", &[task, "--help"]).await,
+            ["curl", ..] => self.curl(command).await,
+            _ => bail!("nothing here knows how to run it"),
+        }
+    }
+
+    async fn start(&mut self, program: &str) -> Result<()> {
+        match program {
+            "setup" => drop(self.stack.setup().start()?.succeed_within(DEADLINE).await?),
+            "web-service" => self.web = Some(self.stack.web().await?),
+            "processor-service" => self.processor = Some(self.stack.processor(1, "1ms").await?),
+            _ => bail!("there is no program {program}"),
+        }
+        Ok(())
+    }
+
+    /// Runs the line in a shell, against the web service that was started before.
+    async fn curl(&self, command: &str) -> Result<()> {
+        let web = self.web.as_ref().context("no web service was started before")?;
+        let line = command.replace("http://127.0.0.1:3000", &web.base);
+        let shell = Start::new("/bin/sh", workspace::root()).args(["-c", &line]);
+        let lines = process::run(shell.envs(process::minimal_env()), DEADLINE).await?;
+        let body = lines.last().context("an answer")?;
+        ensure!(lines.iter().any(|line| line.starts_with("HTTP/1.1 202")), "{lines:?}");
+        let id: Value = serde_json::from_str(body)?;
+        web.result(id["requestId"].as_str().context("an id")?).await.map(drop)
+    }
+}
+
+async fn exists(program: &str, args: &[&str]) -> Result<()> {
+    let start = Start::new(workspace::binary(program)?, workspace::root()).args(args);
+    process::run(start, DEADLINE).await.map(drop)
+}
+
+#[tokio::test]
+async fn every_command_in_the_documents_works() -> Result<()> {
+    for document in ["README.md", "CONTRIBUTING.md"] {
+        let mut terminals = Terminals::open().await;
+        let commands = commands(document)?;
+        ensure!(!commands.is_empty(), "{document} has no commands");
+        for command in commands {
+            terminals.run(&command).await.with_context(|| format!("{document}: {command}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_recipe_runs_a_command_of_the_readme() -> Result<()> {
+    let justfile = fs::read_to_string(workspace::root().join("justfile"))?;
+    let recipes = justfile.lines().filter_map(|line| line.strip_prefix("    cargo "));
+    let known = [
+        "run --release --bin setup",
+        "run --release --bin web-service",
+        "run --release --bin processor-service",
+        "xtask demo",
+        "xtask test",
+        "xtask lint",
+    ];
+    for recipe in recipes {
+        ensure!(known.iter().any(|known| recipe.starts_with(known)), "unknown: cargo {recipe}");
+    }
+    for recipe in ["setup", "web", "processor", "demo", "test", "lint"] {
+        let found = justfile
+            .lines()
+            .any(|line| line.starts_with(&format!("{recipe} ")) || line == format!("{recipe}:"));
+        ensure!(found, "there is no recipe {recipe}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_link_in_the_documents_leads_somewhere() -> Result<()> {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(workspace::root().join(document))?;
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let outside = target.starts_with("https://");
+            ensure!(
+                outside || workspace::root().join(target).exists(),
+                "{document} links to {target}"
+            );
+        }
+    }
+    Ok(())
+}

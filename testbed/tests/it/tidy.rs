@@ -1,0 +1,94 @@
+//! The arrows of the house: who may name what. See ARCHITECTURE.md.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use testbed::workspace;
+
+/// A word, the places that may name it, and why nobody else does.
+const RULES: &[(&str, &[&str], &str)] = &[
+    (
+        "amqprs",
+        &["pipeline/src/broker"],
+        "the AMQP client has flaws that only the broker layer works round",
+    ),
+    ("lapin", &["testbed/src/foreign.rs"], "the foreign client is for tests"),
+    ("actix_web", &["web-service/src/api", "web-service/src/app.rs"], "HTTP stays at the edge"),
+    (
+        "std::env::var",
+        &["pipeline/src/config", "testbed", "xtask"],
+        "one place reads the environment",
+    ),
+    ("testbed::", &["testbed", "xtask"], "production code never runs on the testbed"),
+    (
+        "processor_service::",
+        &["processor-service"],
+        "the services know each other only by messages",
+    ),
+    ("web_service::", &["web-service"], "the services know each other only by messages"),
+];
+
+#[test]
+fn every_file_keeps_to_the_arrows_of_the_house() {
+    let root = workspace::root();
+    let mut broken = Vec::new();
+    for file in sources(&root) {
+        let name = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        for (word, places, why) in RULES {
+            let allowed =
+                places.iter().any(|place| name.starts_with(place)) || name.ends_with("tidy.rs");
+            let named = code(&text).any(|line| line.contains(word));
+            if named && !allowed {
+                broken.push(format!("{name} names {word}: {why}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn no_part_depends_on_one_above_it() {
+    let own = ["setup", "web-service", "processor-service", "testbed", "xtask"];
+    for part in ["pipeline", "setup", "web-service", "processor-service"] {
+        let manifest = fs::read_to_string(workspace::root().join(part).join("Cargo.toml")).unwrap();
+        let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
+        for other in own {
+            let named = dependencies.lines().any(|line| line.starts_with(&format!("{other}.")));
+            assert!(!named, "{part} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_says_what_it_is_and_no_test_is_ignored() {
+    for file in sources(&workspace::root()) {
+        let text = fs::read_to_string(&file).unwrap();
+        let root =
+            matches!(file.file_name().and_then(|name| name.to_str()), Some("lib.rs" | "main.rs"));
+        assert!(!root || text.starts_with("//!"), "{} has no module doc", file.display());
+        let ignored = code(&text).any(|line| line.trim_start().starts_with("#[ignore"));
+        assert!(!ignored, "{} ignores a test", file.display());
+    }
+}
+
+/// The lines that are neither comments nor texts of this project.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of the workspace can be read");
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("an entry can be read").path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            found.extend(sources(&path));
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+    found
+}
