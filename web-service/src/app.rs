@@ -5,37 +5,26 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, dev::Server, web};
 use anyhow::Context;
 use pipeline::{
-    broker::{Broker, BrokerOptions, Publisher},
-    health::Readiness,
+    broker::{Broker, BrokerOptions},
     shutdown::Shutdown,
     topology::{self, Topology},
 };
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use crate::{api, config::Config, results};
-
-/// What the broker shows as the maker of our messages.
-pub const NAME: &str = "web-service";
+use crate::{
+    api,
+    config::Config,
+    results,
+    state::{NAME, State},
+};
 
 /// How many results the broker may have on their way to us.
 const RESULTS_PREFETCH: u16 = 250;
 
-/// What handlers share.
-pub struct State {
-    /// For handing requests to the broker.
-    pub publisher: Publisher,
-    /// How long a caller waits for the broker's confirm at most.
-    pub publish_timeout: Duration,
-    broker: Arc<Broker>,
-}
-
-impl State {
-    /// What the service needs, and whether it has it.
-    pub fn readiness(&self) -> Readiness {
-        Readiness::of(self.broker.health())
-    }
-}
+/// How long an idle connection is kept. Longer than clients and load balancers keep theirs, usually
+/// a minute: the one who closes while the other sends makes a request fail that was never read.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The web service, bound to its address and connecting to the broker.
 pub struct Application {
@@ -56,11 +45,7 @@ impl Application {
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
-        let state = web::Data::new(State {
-            publisher: broker.publisher(),
-            publish_timeout: config.publish_timeout,
-            broker: broker.clone(),
-        });
+        let state = web::Data::new(State::new(broker.clone(), config.publish_timeout));
         let (address, server) = serve(&config, state)?;
         Ok(Self { config, address, server, broker })
     }
@@ -120,6 +105,7 @@ fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr
     })
     .workers(workers())
     .disable_signals()
+    .keep_alive(KEEP_ALIVE)
     // Our own deadline ends the wait before; this only says that actix is not to have another.
     .shutdown_timeout(config.drain_timeout.as_secs() + 1)
     .bind(config.address)

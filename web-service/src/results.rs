@@ -10,7 +10,7 @@ use pipeline::{
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::app::NAME;
+use crate::state::NAME;
 
 /// How many results are taken in one go.
 const BATCH: usize = 250;

@@ -139,9 +139,10 @@ async fn keep_subscribed(
         if began.elapsed() > GOOD_LIFE {
             backoff.reset();
         }
-        if !session.is_lost() {
-            link.repair().await;
+        if session.is_lost() {
+            continue;
         }
+        link.repair().await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(backoff.next()) => {}

@@ -14,6 +14,9 @@ use crate::topology::Topology;
 
 /// How long to wait before trying again what only a person can mend.
 const SLOWLY: Duration = Duration::from_secs(10);
+/// The longest pause after a session that was open: the broker is there. A message that kills each
+/// connection it is delivered on is parked by the broker after 20 of them, and until then others wait.
+const SOON: Duration = Duration::from_millis(250);
 /// A session that lived this long was a good one: the next begins with short pauses again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 
@@ -107,7 +110,7 @@ impl Supervisor {
                     if began.elapsed() > GOOD_LIFE {
                         backoff.reset();
                     }
-                    backoff.next()
+                    backoff.next().min(SOON)
                 }
                 Err(error) => {
                     self.away(&error);

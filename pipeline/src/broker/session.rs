@@ -7,6 +7,9 @@
 //! broker (an RPC) that was begun is never cancelled, since the client would hand its answer to
 //! the next question.
 
+mod login;
+mod watch;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,12 +19,9 @@ use std::{
 };
 
 use amqprs::{
-    Ack, BasicProperties, Cancel, Close, CloseChannel, Nack, Return,
-    callbacks::{ChannelCallback, ConnectionCallback},
     channel::Channel,
     connection::{Connection, OpenConnectionArguments},
     error::Error,
-    tls::TlsAdaptor,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -30,6 +30,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::watch::{ChannelWatch, ConnectionWatch};
 use super::{Address, AskError, OpenError};
 
 /// Longer than a broker takes to refuse a password (3 s).
@@ -103,7 +104,7 @@ struct Reason {
 impl Session {
     /// Opens a connection and logs in.
     pub(super) async fn open(address: &Address, name: &str) -> Result<Arc<Self>, OpenError> {
-        let arguments = arguments(address, name)?;
+        let arguments = login::arguments(address, name)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("amqp")
@@ -126,7 +127,7 @@ impl Session {
         let began = Instant::now();
         match timeout(OPEN_TIMEOUT, answer).await {
             Ok(Ok(Ok(()))) => Ok(Arc::new(session)),
-            Ok(Ok(Err(error))) => Err(explain(&error, address, began.elapsed())),
+            Ok(Ok(Err(error))) => Err(login::explain(&error, address, began.elapsed())),
             Ok(Err(_)) => Err(OpenError::Unreachable(format!("{address}: the handshake failed"))),
             Err(_) => {
                 Err(OpenError::Unreachable(format!("{address}: no answer within {OPEN_TIMEOUT:?}")))
@@ -267,147 +268,4 @@ async fn open_channel(connection: &Connection, fate: &Fate) -> Result<OpenChanne
     let watch = ChannelWatch { events: sender, closed_channels: fate.closed_channels.clone() };
     channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
     Ok(OpenChannel { channel, events })
-}
-
-fn arguments(address: &Address, name: &str) -> Result<OpenConnectionArguments, OpenError> {
-    let host = if address.host.contains(':') {
-        format!("[{}]", address.host)
-    } else {
-        address.host.clone()
-    };
-    let mut arguments =
-        OpenConnectionArguments::new(&host, address.port, &address.user, address.password());
-    arguments.virtual_host(&address.vhost).connection_name(name).heartbeat(address.heartbeat);
-    if address.tls {
-        // Installed already is as good: every part of the project uses the same provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let ca_file = address.ca_file.as_ref().map(std::path::Path::new);
-        let adaptor =
-            TlsAdaptor::without_client_auth(ca_file, address.host.clone()).map_err(|error| {
-                OpenError::Tls(format!(
-                    "cacertfile {} can't be used: {error}",
-                    address.ca_file.as_deref().unwrap_or_default()
-                ))
-            })?;
-        arguments.tls_adaptor(adaptor);
-    }
-    Ok(arguments)
-}
-
-/// A broker refuses a password by closing the socket after a pause, and says no word to a client
-/// that doesn't ask for one, as this one doesn't.
-const REFUSAL_TAKES: Duration = Duration::from_secs(1);
-
-fn explain(error: &Error, address: &Address, took: Duration) -> OpenError {
-    let text = error.to_string();
-    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["530", "NOT_ALLOWED", "not_allowed"]) {
-        let reason = broker_text(&text);
-        return OpenError::Vhost(format!(
-            "{address}: the broker refused the virtual host: {reason}"
-        ));
-    }
-    if says(&["403", "ACCESS_REFUSED"]) {
-        return OpenError::Credentials(format!(
-            "{address}: the broker refused the user or the password"
-        ));
-    }
-    if says(&["certificate", "tls", "TLS", "InvalidContentType", "corrupt message", "dnsname"]) {
-        return OpenError::Tls(format!("{address}: TLS failed: {text}"));
-    }
-    let closed = says(&["reset by peer", "peer shutdown", "Broken pipe", "interrupted", "eof"]);
-    if closed && took > REFUSAL_TAKES {
-        return OpenError::Credentials(format!(
-            "{address}: the broker closed the connection during login; most likely the user or the password is wrong"
-        ));
-    }
-    let hint = if closed && !address.tls { " (a TLS port needs amqps://)" } else { "" };
-    OpenError::Unreachable(format!(
-        "{address}: {}{hint}",
-        text.trim_start_matches("AMQP network error: ").trim_start_matches("network io error: ")
-    ))
-}
-
-/// The broker's own words within the client's rendering of the frame that carried them.
-fn broker_text(text: &str) -> &str {
-    let from = text.find("NOT_ALLOWED").unwrap_or(0);
-    let text = &text[from..];
-    &text[..text.find('"').unwrap_or(text.len())]
-}
-
-/// Its drop is the surest sign of a lost connection: whatever ends the client's reader drops it.
-struct ConnectionWatch(Fate);
-
-impl Drop for ConnectionWatch {
-    fn drop(&mut self) {
-        self.0.lost.cancel();
-    }
-}
-
-#[async_trait::async_trait]
-impl ConnectionCallback for ConnectionWatch {
-    async fn close(&mut self, _: &Connection, close: Close) -> Result<(), Error> {
-        let text = format!(
-            "the broker closed the connection: {} {}",
-            close.reply_code(),
-            close.reply_text()
-        );
-        self.0.end(Some(close.reply_code()), &text);
-        Ok(())
-    }
-    async fn blocked(&mut self, _: &Connection, _: String) {}
-    async fn unblocked(&mut self, _: &Connection) {}
-    async fn secret_updated(&mut self, _: &Connection) {}
-}
-
-/// Passes on what happens and never waits: these calls run inside the client's reader.
-struct ChannelWatch {
-    events: mpsc::UnboundedSender<ChannelEvent>,
-    closed_channels: Arc<AtomicUsize>,
-}
-
-impl ChannelWatch {
-    fn tell(&self, event: ChannelEvent) {
-        // Nobody listens any more when the channel is being dropped.
-        let _ = self.events.send(event);
-    }
-}
-
-#[async_trait::async_trait]
-impl ChannelCallback for ChannelWatch {
-    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
-        self.closed_channels.fetch_add(1, Ordering::Relaxed);
-        self.tell(ChannelEvent::Closed {
-            code: close.reply_code(),
-            text: close.reply_text().clone(),
-        });
-        Ok(())
-    }
-    async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
-        self.tell(ChannelEvent::Cancelled);
-        Ok(())
-    }
-    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, Error> {
-        Ok(active)
-    }
-    async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
-        self.tell(ChannelEvent::Acked { tag: ack.delivery_tag(), multiple: ack.mutiple() });
-    }
-    async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
-        self.tell(ChannelEvent::Nacked { tag: nack.delivery_tag(), multiple: nack.multiple() });
-    }
-    async fn publish_return(
-        &mut self,
-        _: &Channel,
-        returned: Return,
-        properties: BasicProperties,
-        _: Vec<u8>,
-    ) {
-        self.tell(ChannelEvent::Returned {
-            message_id: properties.message_id().cloned(),
-            exchange: returned.exchange().clone(),
-            routing_key: returned.routing_key().clone(),
-            reason: format!("{} {}", returned.reply_code(), returned.reply_text()),
-        });
-    }
 }

@@ -2,7 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Program, foreign::Properties, process::json_message, shared};
+use testbed::{
+    Program,
+    foreign::{AMQPValue, Properties, arguments},
+    process::json_message,
+    shared,
+};
 
 use crate::stack::{FAILED, REQUESTS, RESULTS, Stack, Web};
 
@@ -328,5 +333,22 @@ async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
     web.ready().await?;
     let id = web.accepted("again".into()).await?;
     web.result(&id).await?;
+    Ok(())
+}
+
+/// The AMQP client gives up the connection over a header that is not UTF-8, so nobody can settle
+/// such a message: the broker parks it after its delivery limit.
+#[tokio::test]
+async fn a_message_that_cannot_even_be_read_is_parked_by_the_broker() -> Result<()> {
+    let stack = stack().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let unreadable = AMQPValue::LongString(vec![0xff, 0xfe].into());
+    let properties = Properties::default().with_headers(arguments([("name", unreadable)]));
+    let foreign = stack.foreign().await?;
+    foreign.publish("processing", "request", properties, b"{}").await?;
+    processor.wait_for_message("disconnected").await?;
+    let id = web.accepted("good".into()).await?;
+    assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
+    assert_eq!(foreign.next(FAILED).await?.body, b"{}");
     Ok(())
 }

@@ -32,8 +32,8 @@ pub(crate) struct Seen {
     pub(crate) unavailable: usize,
     /// How many were answered that nobody knows.
     pub(crate) unknown: usize,
-    /// How many got no answer.
-    pub(crate) broken: usize,
+    /// Why some got no answer.
+    pub(crate) broken: Vec<String>,
     /// The longest wait for any answer.
     pub(crate) longest: Duration,
 }
@@ -71,7 +71,7 @@ impl Load {
     /// it had to.
     pub(crate) async fn stop(self, publish_timeout: Duration) -> Result<Seen> {
         let seen = self.stop_refused(publish_timeout).await?;
-        ensure!(seen.broken == 0, "{} callers got no answer", seen.broken);
+        ensure!(seen.broken.is_empty(), "callers got no answer: {:?}", seen.broken);
         Ok(seen)
     }
 
@@ -82,13 +82,14 @@ impl Load {
         let mut all = Seen::default();
         while let Some(seen) = self.clients.join_next().await {
             let seen = seen??;
-            all.broken += seen.broken;
+            all.broken.extend(seen.broken);
             all.accepted.extend(seen.accepted);
             all.unavailable += seen.unavailable;
             all.unknown += seen.unknown;
             all.longest = all.longest.max(seen.longest);
         }
         let Seen { accepted, unavailable, unknown, longest, broken } = &all;
+        let broken = broken.len();
         eprintln!(
             "load: {} accepted, {unavailable} unavailable, {unknown} unknown, {broken} without answer, longest wait {longest:?}",
             accepted.len()
@@ -112,10 +113,13 @@ impl Client {
         while !*self.stop.borrow() {
             let began = Instant::now();
             let post = self.http.post(&self.url).header("content-type", "application/json");
-            let Ok(answer) = post.body(self.body.clone()).send().await else {
-                seen.broken += 1;
-                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
-                continue;
+            let answer = match post.body(self.body.clone()).send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    seen.broken.push(format!("{error:?}"));
+                    tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                    continue;
+                }
             };
             let (status, retry) = (answer.status(), answer.headers().contains_key("retry-after"));
             let answer: Value = answer.json().await?;

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, get, web};
 
-use crate::app::State;
+use crate::state::State;
 
 /// The process runs and answers. Says nothing about the broker: a restart would not help there.
 #[get("/health/live")]

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::Problem;
-use crate::app::{NAME, State};
+use crate::state::{NAME, State};
 
 /// The longest body, in bytes, for the error that names it.
 #[derive(Clone, Copy)]

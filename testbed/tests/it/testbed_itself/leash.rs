@@ -71,7 +71,7 @@ async fn a_dropped_child_is_gone_with_its_own_children() -> Result<()> {
     let child = shell("sleep 1000 & echo $!; wait", dir.path()).spawn()?;
     let grandchild = child.wait_for("the grandchild's id", |line| line.parse::<u32>().ok()).await?;
     let state = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-    assert!(state().contains("sleep"));
+    assert!(!state().is_empty());
     drop(child);
     // Init may be late in reaping: a zombie counts as gone.
     let gone = async {

@@ -1,0 +1,76 @@
+//! What a connection is opened with, and what it means when it is refused.
+
+use std::time::Duration;
+
+use amqprs::{connection::OpenConnectionArguments, error::Error, tls::TlsAdaptor};
+
+use super::super::{Address, OpenError};
+
+pub(super) fn arguments(
+    address: &Address,
+    name: &str,
+) -> Result<OpenConnectionArguments, OpenError> {
+    let host = if address.host.contains(':') {
+        format!("[{}]", address.host)
+    } else {
+        address.host.clone()
+    };
+    let mut arguments =
+        OpenConnectionArguments::new(&host, address.port, &address.user, address.password());
+    arguments.virtual_host(&address.vhost).connection_name(name).heartbeat(address.heartbeat);
+    if address.tls {
+        // Installed already is as good: every part of the project uses the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca_file = address.ca_file.as_ref().map(std::path::Path::new);
+        let adaptor =
+            TlsAdaptor::without_client_auth(ca_file, address.host.clone()).map_err(|error| {
+                OpenError::Tls(format!(
+                    "cacertfile {} can't be used: {error}",
+                    address.ca_file.as_deref().unwrap_or_default()
+                ))
+            })?;
+        arguments.tls_adaptor(adaptor);
+    }
+    Ok(arguments)
+}
+
+/// A broker refuses a password by closing the socket after a pause, and says no word to a client
+/// that doesn't ask for one, as this one doesn't.
+const REFUSAL_TAKES: Duration = Duration::from_secs(1);
+
+pub(super) fn explain(error: &Error, address: &Address, took: Duration) -> OpenError {
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["530", "NOT_ALLOWED", "not_allowed"]) {
+        let reason = broker_text(&text);
+        return OpenError::Vhost(format!(
+            "{address}: the broker refused the virtual host: {reason}"
+        ));
+    }
+    if says(&["403", "ACCESS_REFUSED"]) {
+        return OpenError::Credentials(format!(
+            "{address}: the broker refused the user or the password"
+        ));
+    }
+    if says(&["certificate", "tls", "TLS", "InvalidContentType", "corrupt message", "dnsname"]) {
+        return OpenError::Tls(format!("{address}: TLS failed: {text}"));
+    }
+    let closed = says(&["reset by peer", "peer shutdown", "Broken pipe", "interrupted", "eof"]);
+    if closed && took > REFUSAL_TAKES {
+        return OpenError::Credentials(format!(
+            "{address}: the broker closed the connection during login; most likely the user or the password is wrong"
+        ));
+    }
+    let hint = if closed && !address.tls { " (a TLS port needs amqps://)" } else { "" };
+    OpenError::Unreachable(format!(
+        "{address}: {}{hint}",
+        text.trim_start_matches("AMQP network error: ").trim_start_matches("network io error: ")
+    ))
+}
+
+/// The broker's own words within the client's rendering of the frame that carried them.
+fn broker_text(text: &str) -> &str {
+    let from = text.find("NOT_ALLOWED").unwrap_or(0);
+    let text = &text[from..];
+    &text[..text.find('"').unwrap_or(text.len())]
+}
