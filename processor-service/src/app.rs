@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::bail;
 use pipeline::{
     broker::{Broker, BrokerOptions},
     shutdown::Shutdown,
@@ -13,19 +14,59 @@ use tracing::warn;
 
 use crate::{Config, Processor, outcome::NAME, worker::Worker};
 
+/// How long workers may take to end once they have given up what they had.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the results that were handed over last may wait for their confirm.
-const LAST_CONFIRMS: Duration = Duration::from_secs(2);
+const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 
 /// Works on requests until told to stop; then finishes what is in hand within `DRAIN_TIMEOUT`,
 /// gives the rest back, and closes. Needs a Tokio runtime; the broker need not be there.
-pub async fn run<P: Processor>(config: Config, processor: P, shutdown: Shutdown) {
+///
+/// # Errors
+/// If a worker ends without having been told to: what is left would look alive and do less.
+pub async fn run<P: Processor>(
+    config: Config,
+    processor: P,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let broker = Broker::connect(&BrokerOptions {
         program: NAME,
         addresses: config.broker.addresses.clone(),
         topology: Topology::default(),
     });
-    let processor = Arc::new(processor);
     let give_up = give_up_after(config.drain_timeout, &shutdown);
+    let mut workers = start_workers(config, processor, &broker, &shutdown, &give_up);
+    tokio::select! {
+        // First, or a worker that ends because it was told to would look like one that broke.
+        biased;
+        () = shutdown.drain.cancelled() => {}
+        Some(ended) = workers.join_next() => bail!("a worker ended by itself: {ended:?}"),
+    }
+    let winding_down = async {
+        let all = async { while workers.join_next().await.is_some() {} };
+        tokio::select! {
+            () = all => {}
+            () = async { give_up.cancelled().await; sleep(LAST_WORDS).await } => {
+                warn!("some workers did not end in time");
+            }
+        }
+        broker.close(LAST_CONFIRMS).await;
+    };
+    tokio::select! {
+        () = winding_down => {}
+        () = async { shutdown.now.cancelled().await; sleep(LAST_WORDS).await } => {}
+    }
+    Ok(())
+}
+
+fn start_workers<P: Processor>(
+    config: Config,
+    processor: P,
+    broker: &Broker,
+    shutdown: &Shutdown,
+    give_up: &CancellationToken,
+) -> JoinSet<()> {
+    let processor = Arc::new(processor);
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
@@ -40,8 +81,7 @@ pub async fn run<P: Processor>(config: Config, processor: P, shutdown: Shutdown)
         };
         workers.spawn(worker.run(consumer));
     }
-    while workers.join_next().await.is_some() {}
-    broker.close(LAST_CONFIRMS).await;
+    workers
 }
 
 /// A token that is cancelled when the time to finish is over, or by a second signal.

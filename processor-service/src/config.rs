@@ -17,8 +17,6 @@ pub struct Config {
     pub processing_delay: Duration,
     /// `RESULT_LIMIT`: the longest result, in bytes.
     pub result_limit: Size,
-    /// `PUBLISH_TIMEOUT`: how long to wait for a confirm before publishing again.
-    pub publish_timeout: Duration,
     /// `DRAIN_TIMEOUT`: how long a stopping processor may finish what it has in hand.
     pub drain_timeout: Duration,
     /// How to log.
@@ -30,7 +28,6 @@ impl Config {
     pub fn variables() -> Vec<&'static Variable> {
         let own: &[&Variable] = &[
             &variables::RESULT_LIMIT,
-            &variables::PUBLISH_TIMEOUT,
             &variables::WORKERS,
             &variables::PROCESSING_DELAY,
             &variables::DRAIN_TIMEOUT,
@@ -49,7 +46,6 @@ impl Config {
             workers: reader.read(&variables::WORKERS, config::count),
             processing_delay: reader.read(&variables::PROCESSING_DELAY, config::duration),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
-            publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
             logging: Logging::read(&mut reader),
         };

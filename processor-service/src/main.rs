@@ -37,6 +37,5 @@ fn main() -> ExitCode {
 async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
     let work = Simulate::new(config.processing_delay);
-    processor_service::run(config, work, shutdown).await;
-    Ok(())
+    processor_service::run(config, work, shutdown).await
 }

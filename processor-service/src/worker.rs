@@ -1,6 +1,10 @@
 //! One worker: takes a delivery, works on it, publishes what came of it, and only then settles.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use pipeline::{
     broker::{Consumer, Delivery, PublishError, Publisher},
@@ -13,6 +17,9 @@ use crate::{
     Config, Job, Processor,
     outcome::{self, Decision, Outcome, Work},
 };
+
+/// How long a request is held whose messages can't be sent.
+const UNSENDABLE: Duration = Duration::from_secs(10);
 
 /// One worker loop. It has one request in hand at a time.
 pub struct Worker<P> {
@@ -40,7 +47,16 @@ impl<P: Processor> Worker<P> {
                 delivery = consumer.next() => delivery,
             };
             let Some(delivery) = delivery else { break };
-            self.handle(delivery).await;
+            let handling = self.handle(delivery);
+            tokio::pin!(handling);
+            tokio::select! {
+                () = &mut handling => {}
+                () = self.drain.cancelled() => {
+                    // Or the ack would fetch a request that is only handed back.
+                    consumer.stop();
+                    handling.await;
+                }
+            }
         }
         consumer.close().await;
     }
@@ -89,7 +105,8 @@ impl<P: Processor> Worker<P> {
     /// Runs the work. A panic in it ends the job, not the worker.
     async fn process(&self, job: Job) -> Outcome {
         use futures_util::FutureExt;
-        match AssertUnwindSafe(self.processor.process(job)).catch_unwind().await {
+        let work = async { self.processor.process(job).await };
+        match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(results)) => Outcome::Done(results),
             Ok(Err(error)) => Outcome::Failed(error.into()),
             Err(_) => Outcome::Failed(ErrorBody::new(
@@ -124,26 +141,23 @@ impl<P: Processor> Worker<P> {
         delivery: Delivery,
     ) {
         for message in messages {
-            match self
-                .publisher
-                .hand_over(message, self.config.publish_timeout, &self.give_up)
-                .await
-            {
-                Ok(()) => {}
-                Err(error @ PublishError::Invalid(_)) => {
-                    error!(requestId = id, worker = self.name, "can't be published: {error}");
-                    return delivery.requeue();
-                }
-                Err(error) => {
-                    warn!(
-                        requestId = id,
-                        worker = self.name,
-                        "handed back with its result: {error}"
-                    );
-                    return delivery.requeue();
-                }
+            if let Err(error) = self.publisher.hand_over(message, &self.give_up).await {
+                self.hand_back(id, &error).await;
+                return delivery.requeue();
             }
         }
         delivery.ack();
+    }
+
+    /// Says why a request goes back although its work is done. One whose messages can't be sent at
+    /// all would come back at once, again and again: it waits a while here.
+    async fn hand_back(&self, id: &str, error: &PublishError) {
+        error!(requestId = id, worker = self.name, "handed back with its result: {error}");
+        if matches!(error, PublishError::Invalid(_)) {
+            tokio::select! {
+                () = tokio::time::sleep(UNSENDABLE) => {}
+                () = self.give_up.cancelled() => {}
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, web};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use pipeline::{
     broker::{Broker, BrokerOptions},
     shutdown::Shutdown,
@@ -66,12 +66,14 @@ impl Application {
         let mut serving = tokio::spawn(server);
         info!(%address, "listening");
         let consumer = broker.consume(topology::RESULTS, RESULTS_PREFETCH, "results");
-        let results =
-            results::Receiver::new(broker.publisher(), config.publish_timeout, shutdown.clone());
-        let receiving = tokio::spawn(results.run(consumer));
+        let results = results::Receiver::new(broker.publisher(), shutdown.clone());
+        let mut receiving = tokio::spawn(results.run(consumer));
         tokio::select! {
-            ended = &mut serving => ended?.context("the HTTP server ended")?,
+            // First, or a receiver that ends because it was told to would look like one that broke.
+            biased;
             () = shutdown.drain.cancelled() => {}
+            ended = &mut serving => ended?.context("the HTTP server ended")?,
+            ended = &mut receiving => bail!("the receiver of results ended by itself: {ended:?}"),
         }
         let deadline = Instant::now() + config.drain_timeout;
         let stopped = async {

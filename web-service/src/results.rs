@@ -1,7 +1,5 @@
 //! The results as they come back from the workers.
 
-use std::time::Duration;
-
 use pipeline::{
     broker::{Consumer, Delivery, Publisher},
     contract::{Outcome, Request, ResultMessage, codes, headers},
@@ -21,14 +19,13 @@ const SHOWN_CHARACTERS: usize = 200;
 #[derive(Clone)]
 pub struct Receiver {
     publisher: Publisher,
-    publish_timeout: Duration,
     shutdown: Shutdown,
 }
 
 impl Receiver {
     /// A receiver that hands what is not a result to the failed queue through `publisher`.
-    pub fn new(publisher: Publisher, publish_timeout: Duration, shutdown: Shutdown) -> Self {
-        Self { publisher, publish_timeout, shutdown }
+    pub fn new(publisher: Publisher, shutdown: Shutdown) -> Self {
+        Self { publisher, shutdown }
     }
 
     /// Receives until told to stop; results that had come until then are still dealt with.
@@ -66,7 +63,8 @@ impl Receiver {
         }
     }
 
-    /// Keeps what is not a result, out of the way of those that are.
+    /// Keeps what is not a result, out of the way of those that are. If the broker ends the
+    /// subscription meanwhile, the message is let go of: no result would come before.
     async fn refuse(self, delivery: Delivery, reason: String) {
         warn!(
             bytes = delivery.body.len(),
@@ -74,7 +72,11 @@ impl Receiver {
         );
         let body = delivery.body.clone();
         let message = Request::failed(NAME, &delivery.properties, body, codes::MALFORMED, &reason);
-        match self.publisher.hand_over(&message, self.publish_timeout, &self.shutdown.now).await {
+        let handed_over = tokio::select! {
+            handed_over = self.publisher.hand_over(&message, &self.shutdown.now) => handed_over,
+            () = delivery.lapsed() => return,
+        };
+        match handed_over {
             Ok(()) => delivery.ack(),
             Err(error) => {
                 error!("a malformed result could not be handed to the failed queue: {error}");

@@ -45,6 +45,10 @@ impl Address {
         let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
         let decoded = |part: &str, what: &str| short(part, what);
         let user = if url.username().is_empty() { "guest" } else { url.username() };
+        if url.path().contains('@') {
+            // A password with a bare slash ends up here, and would be shown as the virtual host.
+            return Err("an @ stands after a /: write / in the password as %2F".to_owned());
+        }
         let path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
         let mut address = Self {
             tls,
@@ -144,6 +148,7 @@ mod tests {
             "amqp://u:hunter2@h/v?heartbeat=1",
             "amqp://u:hunter2@h/v?heartbeat",
             "amqp://u:hunter2@h/v?verify=hunter2",
+            "amqp://u:12/hunter2@h/v",
         ] {
             let error = Address::parse(url).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");

@@ -3,12 +3,12 @@
 mod delivery;
 mod subscription;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -19,6 +19,10 @@ use super::{backoff::Backoff, link::Link};
 
 /// A subscription that lived this long was a good one.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
+/// A connection that was lost so soon after subscribing may have been lost because of a message.
+const YOUNG: Duration = Duration::from_secs(5);
+/// How long the end of a consumer may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Receives the messages of one queue.
 ///
@@ -80,13 +84,17 @@ impl Consumer {
     }
 
     /// Stops, gives back what was not taken, and waits until everything that was settled has
-    /// reached the broker. All deliveries must have been let go.
+    /// reached the broker, for a second at most: a broker that doesn't answer must not hold up the
+    /// program's end. All deliveries must have been let go.
     pub async fn close(mut self) {
         self.stop.cancel();
-        while let Some(delivery) = self.deliveries.recv().await {
-            delivery.requeue();
-        }
-        let _ended = (&mut self.task).await;
+        let closing = async {
+            while let Some(delivery) = self.deliveries.recv().await {
+                delivery.requeue();
+            }
+            let _ended = (&mut self.task).await;
+        };
+        let _in_time_or_not = timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
@@ -104,6 +112,7 @@ async fn keep_subscribed(
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::new();
+    let mut pace = Pace::Full;
     loop {
         let session = tokio::select! {
             () = stop.cancelled() => return,
@@ -113,23 +122,38 @@ async fn keep_subscribed(
             },
         };
         let began = Instant::now();
-        match Subscription::begin(&session, &options).await {
+        let begun = tokio::select! {
+            () = stop.cancelled() => return,
+            begun = Subscription::begin(&session, &options, pace) => begun,
+        };
+        match begun {
             Ok(subscription) => {
                 info!(queue = options.queue, worker = options.worker, "consuming");
                 subscribed.send_replace(true);
                 let held = TaskTracker::new();
                 held.close();
                 let running = subscription.run(deliveries.clone(), held.clone(), stop.clone());
-                let reason = session.run_to_end(running).await;
+                let ended = session.run_to_end(running).await.unwrap_or(Ended::Lost);
                 subscribed.send_replace(false);
                 if stop.is_cancelled() {
                     return;
                 }
-                let reason = reason.unwrap_or_else(|| "the connection was lost".to_owned());
-                warn!(queue = options.queue, worker = options.worker, reason, "stopped consuming");
+                pace = pace.after(&ended, began.elapsed(), session.refusal().is_some());
+                if !matches!(ended, Ended::Cautious) {
+                    let reason = ended.to_string();
+                    warn!(
+                        queue = options.queue,
+                        worker = options.worker,
+                        reason,
+                        "stopped consuming"
+                    );
+                }
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = held.wait() => {}
+                }
+                if matches!(ended, Ended::Cautious) {
+                    continue;
                 }
             }
             Err(error) => {
@@ -142,10 +166,68 @@ async fn keep_subscribed(
         if session.is_lost() {
             continue;
         }
-        link.repair().await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(backoff.next()) => {}
+            () = async { link.repair().await; sleep(backoff.next()).await } => {}
         }
+    }
+}
+
+/// How many messages a subscription takes at a time.
+///
+/// A message that the client can't decode costs the connection, and all that were delivered with it
+/// count as delivered once more, until the broker parks them all as poison. So after connections
+/// that died young, messages are taken one by one, and the bad one is alone when it strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Full,
+    OneByOne,
+}
+
+impl Pace {
+    fn after(self, ended: &Ended, life: Duration, broker_closed: bool) -> Self {
+        match ended {
+            Ended::Lost if life < YOUNG && !broker_closed => Self::OneByOne,
+            Ended::Lost => self,
+            Ended::Cautious | Ended::Closed(_) | Ended::Cancelled | Ended::Stopped => Self::Full,
+        }
+    }
+}
+
+/// How a subscription ended.
+#[derive(Debug)]
+enum Ended {
+    Lost,
+    Closed(String),
+    Cancelled,
+    Stopped,
+    /// Taking messages one by one went well for as long as a full prefetch reaches.
+    Cautious,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("the connection was lost"),
+            Self::Closed(reason) => write!(f, "the broker closed the channel: {reason}"),
+            Self::Cancelled => f.write_str("the broker cancelled the consumer"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Cautious => f.write_str("nothing is wrong any more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_connections_that_die_young_of_themselves_make_it_cautious() {
+        let (young, old) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(Pace::Full.after(&Ended::Lost, young, false), Pace::OneByOne);
+        assert_eq!(Pace::Full.after(&Ended::Lost, young, true), Pace::Full);
+        assert_eq!(Pace::Full.after(&Ended::Lost, old, false), Pace::Full);
+        assert_eq!(Pace::OneByOne.after(&Ended::Lost, old, false), Pace::OneByOne);
+        assert_eq!(Pace::OneByOne.after(&Ended::Cautious, old, false), Pace::Full);
     }
 }

@@ -1,10 +1,10 @@
 //! A connection that comes back by itself: sessions one after the other, for ever.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -14,8 +14,7 @@ use crate::topology::Topology;
 
 /// How long to wait before trying again what only a person can mend.
 const SLOWLY: Duration = Duration::from_secs(10);
-/// The longest pause after a session that was open: the broker is there. A message that kills each
-/// connection it is delivered on is parked by the broker after 20 of them, and until then others wait.
+/// About the longest pause after a session that was open, at first: the broker is there.
 const SOON: Duration = Duration::from_millis(250);
 /// A session that lived this long was a good one: the next begins with short pauses again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
@@ -89,43 +88,59 @@ struct Supervisor {
     options: LinkOptions,
     state: watch::Sender<LinkState>,
     repairs: mpsc::Receiver<oneshot::Sender<()>>,
+    /// What was logged last of the topology, so that the same trouble is said once.
+    said: Option<String>,
+}
+
+/// What is known of one address.
+struct Candidate {
+    address: Address,
+    not_before: Instant,
+    backoff: Backoff,
+    /// Sessions in a row that did not live long.
+    short_lives: u32,
     /// What was logged last, so that the same trouble is said once.
     said: Option<String>,
 }
 
 impl Supervisor {
     async fn run(mut self) {
-        let mut backoff = Backoff::new();
+        let candidate = |address: &Address| Candidate {
+            address: address.clone(),
+            not_before: Instant::now(),
+            backoff: Backoff::new(),
+            short_lives: 0,
+            said: None,
+        };
+        let mut candidates: VecDeque<_> = self.options.addresses.iter().map(candidate).collect();
         let stop = self.options.stop.clone();
-        let addresses = self.options.addresses.clone();
-        for (turn, address) in addresses.iter().cycle().enumerate() {
+        while let Some(at) = candidates.iter().map(|candidate| candidate.not_before).min() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.turn_away_repairs(at) => {}
+            }
+            // The first that is due; after its turn it is the last in the row.
+            let due =
+                candidates.iter().position(|candidate| candidate.not_before <= Instant::now());
+            let Some(mut candidate) = due.and_then(|due| candidates.remove(due)) else { continue };
             let opened = tokio::select! {
                 () = stop.cancelled() => return,
-                opened = Session::open(address, &self.options.name) => opened,
+                opened = Session::open(&candidate.address, &self.options.name) => opened,
             };
             let pause = match opened {
                 Ok(session) => {
                     let began = Instant::now();
-                    self.serve(address, &session).await;
-                    if began.elapsed() > GOOD_LIFE {
-                        backoff.reset();
-                    }
-                    backoff.next().min(SOON)
+                    candidate.said = None;
+                    self.serve(&candidate.address, &session).await;
+                    candidate.pause_after(began.elapsed())
                 }
                 Err(error) => {
-                    self.away(&error);
-                    let round_is_over = (turn + 1) % addresses.len() == 0;
-                    match (error.needs_a_person(), round_is_over) {
-                        (_, false) => Duration::ZERO,
-                        (true, true) => SLOWLY,
-                        (false, true) => backoff.next(),
-                    }
+                    self.away(&mut candidate, &error);
+                    if error.needs_a_person() { SLOWLY } else { candidate.backoff.next() }
                 }
             };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.turn_away_repairs(pause) => {}
-            }
+            candidate.not_before = Instant::now() + pause;
+            candidates.push_back(candidate);
         }
     }
 
@@ -139,6 +154,7 @@ impl Supervisor {
             let missing =
                 match declare::ensure(session, &self.options.topology, !waiting.is_empty()).await {
                     Ok(()) => None,
+                    Err(_) if session.is_lost() => break,
                     Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
                     Err(error) => Some(error.to_string()),
                 };
@@ -178,9 +194,9 @@ impl Supervisor {
         }
     }
 
-    fn away(&mut self, error: &OpenError) {
+    fn away(&mut self, candidate: &mut Candidate, error: &OpenError) {
         let text = error.to_string();
-        if self.said.as_ref() == Some(&text) {
+        if candidate.said.as_ref() == Some(&text) {
             debug!(role = self.options.role, "still not connected: {text}");
         } else if error.needs_a_person() {
             error!(role = self.options.role, "not connected: {text}");
@@ -188,13 +204,13 @@ impl Supervisor {
             warn!(role = self.options.role, "not connected: {text}");
         }
         self.state.send_replace(LinkState::Away(text.clone()));
-        self.said = Some(text);
+        candidate.said = Some(text);
     }
 
     /// Waits, and meanwhile answers those who ask for a repair: there is nothing to repair while
     /// the broker is away.
-    async fn turn_away_repairs(&mut self, pause: Duration) {
-        let over = sleep(pause);
+    async fn turn_away_repairs(&mut self, until: Instant) {
+        let over = sleep_until(until);
         tokio::pin!(over);
         loop {
             tokio::select! {
@@ -202,5 +218,20 @@ impl Supervisor {
                 Some(reply) = self.repairs.recv() => drop(reply),
             }
         }
+    }
+}
+
+impl Candidate {
+    /// The pause after a session that lived so long. A message that kills each connection it is
+    /// delivered on is parked by the broker after 20 of them, and until then others wait: so many
+    /// pauses are short. After that something else is wrong.
+    fn pause_after(&mut self, life: Duration) -> Duration {
+        if life > GOOD_LIFE {
+            self.backoff.reset();
+            self.short_lives = 0;
+        }
+        self.short_lives += 1;
+        let pause = self.backoff.next();
+        if self.short_lives < 30 { pause.min(SOON + pause / 50) } else { pause }
     }
 }

@@ -30,6 +30,8 @@ const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 /// When the oldest unconfirmed message is older than this, the broker takes no more: a memory or
 /// disk alarm reaches us only as confirms that stop.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
+/// A time that is never waited out.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The pause before a refused message is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -64,46 +66,45 @@ impl Publisher {
                 Err(error @ (PublishError::Nacked | PublishError::Unroutable(_))) => error,
                 ended => return ended,
             };
+            if let LinkState::Incomplete(missing) = self.link.state() {
+                return Err(PublishError::Unroutable(missing));
+            }
             if Instant::now() + TRY_AGAIN_AFTER >= deadline {
                 return Err(refusal);
             }
             sleep(TRY_AGAIN_AFTER).await;
             if matches!(refusal, PublishError::Unroutable(_)) {
                 let _mended_or_not = timeout_at(deadline, self.link.repair()).await;
-                if let LinkState::Incomplete(missing) = self.link.state() {
-                    return Err(PublishError::Unroutable(missing));
-                }
             }
         }
     }
 
     /// Publishes a message again and again until the broker has confirmed it, however long that
-    /// takes. It may arrive more than once.
+    /// takes. Each time it waits for the end of the last one: the confirm, or the loss of the
+    /// connection. After a loss the message may be there twice.
     ///
     /// # Errors
-    /// [`PublishError::Invalid`], or the last error when `give_up` was cancelled.
+    /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
     pub async fn hand_over(
         &self,
         message: &Message,
-        each: Duration,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
-        loop {
-            let error = tokio::select! {
-                biased;
-                () = give_up.cancelled() => return Err(PublishError::NotSent("stopping".to_owned())),
-                ended = self.publish(message, Instant::now() + each) => match ended {
-                    Ok(()) => return Ok(()),
+        let trying = async {
+            loop {
+                match self.publish(message, Instant::now() + FOR_EVER).await {
                     Err(error @ PublishError::Invalid(_)) => return Err(error),
-                    Err(error) => error,
+                    Err(error) => tracing::debug!("publishing again: {error}"),
+                    Ok(()) => return Ok(()),
                 }
-            };
-            tracing::debug!("publishing again: {error}");
-            tokio::select! {
-                () = give_up.cancelled() => return Err(error),
-                () = sleep(backoff.next()) => {}
+                sleep(backoff.next()).await;
             }
+        };
+        tokio::select! {
+            biased;
+            ended = trying => ended,
+            () = give_up.cancelled() => Err(PublishError::Unknown("stopping".to_owned())),
         }
     }
 

@@ -26,7 +26,7 @@ use amqprs::{
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -35,6 +35,9 @@ use super::{Address, AskError, OpenError};
 
 /// Longer than a broker takes to refuse a password (3 s).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer a question. A cluster that elects a leader takes a few
+/// seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long tasks may take after a loss to book the confirms that had come before it.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// The client never frees the number of a channel that the broker closed, and fails badly when all
@@ -92,6 +95,8 @@ struct Fate {
     lost: CancellationToken,
     reason: Arc<Mutex<Option<Reason>>>,
     closed_channels: Arc<AtomicUsize>,
+    /// Held by every channel that is open.
+    channels: Arc<()>,
 }
 
 /// Why a session ended: with the broker's reply code, if it was the broker that ended it.
@@ -148,8 +153,9 @@ impl Session {
         }
     }
 
-    /// Runs work that uses this session's channels on its own thread, and waits for it as long as
-    /// the session lives. The work itself is not cancelled when the caller stops waiting.
+    /// Runs a question to the broker on this session's own thread, and waits for its end as long as
+    /// the session lives. The question itself is not cancelled when the caller stops waiting; one
+    /// that is never answered ends the session.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, AskError>
     where
         T: Send + 'static,
@@ -159,6 +165,10 @@ impl Session {
         tokio::select! {
             result = task => result.map_err(|_| AskError::Lost),
             () = self.fate.lost.cancelled() => Err(AskError::Lost),
+            () = sleep(ANSWER_TIMEOUT) => {
+                self.fate.end(None, "the broker left a question unanswered");
+                Err(AskError::Lost)
+            }
         }
     }
 
@@ -194,7 +204,7 @@ impl Session {
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.commands.send(Command::Close(reply)).await.is_ok() {
-            let _closed_or_not = timeout(Duration::from_secs(2), answer).await;
+            let _closed_or_not = timeout(Duration::from_secs(1), answer).await;
         }
         self.discard().await;
     }
@@ -263,9 +273,19 @@ async fn keep(
 }
 
 async fn open_channel(connection: &Connection, fate: &Fate) -> Result<OpenChannel, AskError> {
+    // The client panics when the numbers run out, and begins at 1.
+    let most = usize::from(connection.channel_max());
+    if Arc::strong_count(&fate.channels) > most {
+        let text = format!("the broker takes {most} channels on a connection; lower WORKERS");
+        return Err(AskError::Refused { code: 530, text });
+    }
     let (sender, events) = mpsc::unbounded_channel();
     let channel = connection.open_channel(None).await.map_err(|_| AskError::Lost)?;
-    let watch = ChannelWatch { events: sender, closed_channels: fate.closed_channels.clone() };
+    let watch = ChannelWatch {
+        events: sender,
+        closed_channels: fate.closed_channels.clone(),
+        _open: fate.channels.clone(),
+    };
     channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
     Ok(OpenChannel { channel, events })
 }

@@ -17,8 +17,12 @@ pub const ERROR: &str = "slowlane-error";
 /// The trace this request belongs to, see [`TraceParent`](super::TraceParent).
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The prefix of every header that is ours.
-pub const PREFIX: &str = "slowlane-";
+/// All that a message published again carries; see [`Headers::to_publish_again`](super::Headers::to_publish_again).
+pub(super) const KEPT: &[&str] =
+    &[ATTEMPT, RUN, WORKER, STARTED_AT, FINISHED_AT, REASON, ERROR, TRACEPARENT];
+
+/// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
+pub(super) const LONGEST: usize = 2000;
 
 /// How long the work took, in milliseconds, by its own clock.
 pub fn milliseconds(headers: &super::Headers) -> Option<u64> {

@@ -100,13 +100,24 @@ impl Headers {
     }
 
     /// The headers a message keeps when we publish it again: ours and the trace. The broker's own
-    /// (`x-death`, `x-delivery-count`) would mislead the broker if they were sent back to it.
+    /// (`x-death`, `x-delivery-count`) would mislead the broker if they were sent back to it, and
+    /// others could be so long that nothing could be published at all.
     pub fn to_publish_again(&self) -> Self {
-        let kept = self.0.iter().filter(|(name, value)| {
-            let ours = name.starts_with(headers::PREFIX) || *name == headers::TRACEPARENT;
-            ours && **value != HeaderValue::Other
-        });
-        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+        let mut kept = Self::default();
+        for (name, value) in &self.0 {
+            let known = headers::KEPT.contains(&name.as_str());
+            match value {
+                HeaderValue::Text(text) if known => kept.set_short(name, text),
+                HeaderValue::Number(number) if known => kept.set(name, *number),
+                _ => {}
+            }
+        }
+        kept
+    }
+
+    /// Sets a header to a text, or to its beginning if it is very long.
+    pub fn set_short(&mut self, name: &str, text: &str) {
+        self.set(name, &text[..text.floor_char_boundary(headers::LONGEST)]);
     }
 }
 
@@ -144,10 +155,13 @@ mod tests {
         headers.set("x-delivery-count", 3);
         headers.set("x-death", HeaderValue::Other);
         headers.set("color", "blue");
+        headers.set("slowlane-unheard-of", "x".repeat(100_000));
+        headers.set(headers::WORKER, "ü".repeat(100_000));
         headers.set(headers::ATTEMPT, 2);
         headers.set(headers::TRACEPARENT, "00-1-2-00");
         let kept = headers.to_publish_again();
         let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, [headers::ATTEMPT, headers::TRACEPARENT]);
+        assert_eq!(names, [headers::ATTEMPT, headers::WORKER, headers::TRACEPARENT]);
+        assert!(kept.text(headers::WORKER).is_some_and(|text| text.len() == headers::LONGEST));
     }
 }

@@ -77,8 +77,8 @@ impl Request {
         error: &str,
     ) -> Message {
         let mut headers = Headers::to_publish_again(&original.headers);
-        headers.set(headers::REASON, reason);
-        headers.set(headers::ERROR, shorten(error, 2000));
+        headers.set_short(headers::REASON, reason);
+        headers.set_short(headers::ERROR, error);
         let id =
             |text: &Option<String>| text.clone().filter(|text| text.len() <= super::MAX_ID_BYTES);
         Message {
@@ -97,10 +97,6 @@ impl Request {
             body,
         }
     }
-}
-
-fn shorten(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]

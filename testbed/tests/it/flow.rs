@@ -1,5 +1,7 @@
 //! A request becomes a result, whoever sends it and whoever works on it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
@@ -8,6 +10,7 @@ use testbed::{
     process::json_message,
     shared,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::stack::{FAILED, REQUESTS, RESULTS, Stack, Web};
 
@@ -336,19 +339,77 @@ async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
     Ok(())
 }
 
-/// The AMQP client gives up the connection over a header that is not UTF-8, so nobody can settle
-/// such a message: the broker parks it after its delivery limit.
+/// A message with a header that is not UTF-8. The AMQP client gives up its connection over it, so
+/// nobody can settle it: the broker parks it after its delivery limit.
+fn unreadable() -> Properties {
+    let name = AMQPValue::LongString(vec![0xff, 0xfe].into());
+    Properties::default().with_headers(arguments([("name", name)]))
+}
+
 #[tokio::test]
-async fn a_message_that_cannot_even_be_read_is_parked_by_the_broker() -> Result<()> {
+async fn a_request_that_cannot_even_be_read_is_parked_by_the_broker() -> Result<()> {
     let stack = stack().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let unreadable = AMQPValue::LongString(vec![0xff, 0xfe].into());
-    let properties = Properties::default().with_headers(arguments([("name", unreadable)]));
     let foreign = stack.foreign().await?;
-    foreign.publish("processing", "request", properties, b"{}").await?;
+    foreign.publish("processing", "request", unreadable(), b"{}").await?;
     processor.wait_for_message("disconnected").await?;
     let id = web.accepted("good".into()).await?;
     assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
     assert_eq!(foreign.next(FAILED).await?.body, b"{}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_even_be_read_takes_none_of_its_neighbours_along() -> Result<()> {
+    let stack = stack().await?;
+    let foreign = stack.foreign().await?;
+    let ids: Vec<_> = (0..200).map(|n| format!("result-{n}")).collect();
+    for (n, id) in ids.iter().enumerate() {
+        if n == 100 {
+            foreign.publish("processing", "result", unreadable(), b"{}").await?;
+        }
+        let body = json!({"requestId": id, "processingResults": n}).to_string();
+        foreign.publish("processing", "result", Properties::default(), body.as_bytes()).await?;
+    }
+    let web = Web::start_without_broker(stack.program("web-service")).await?;
+    web.results(ids).await?;
+    assert_eq!(foreign.next(FAILED).await?.body, b"{}");
+    assert_eq!(foreign.depth(FAILED).await?.messages, 0, "only the unreadable one is parked");
+    web.ready().await
+}
+
+#[tokio::test]
+async fn headers_that_are_too_long_to_be_sent_again_stop_nobody() -> Result<()> {
+    let stack = stack().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let long = |size| AMQPValue::LongString("x".repeat(size).as_str().into());
+    let headers = arguments([("slowlane-worker", long(60_000)), ("slowlane-other", long(60_000))]);
+    let foreign = stack.foreign().await?;
+    let properties = Properties::default().with_headers(headers);
+    foreign.publish("processing", "request", properties.clone(), b"not a request").await?;
+    let body = br#"{"requestId":"long","requestData":"x"}"#;
+    foreign.publish("processing", "request", properties, body).await?;
+    assert_eq!(web.result("long").await?["status"], "completed");
+    assert_eq!(foreign.next(FAILED).await?.body, b"not a request");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_body_that_takes_longer_than_a_confirm_may_is_accepted() -> Result<()> {
+    let stack = stack().await?;
+    let web = Web::start(stack.program("web-service").env("PUBLISH_TIMEOUT", "500ms")).await?;
+    let address = web.base.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await?;
+    let head = "POST /api/v1/processData HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                Content-Type: application/json\r\nContent-Length: 10\r\n\r\n";
+    socket.write_all(head.as_bytes()).await?;
+    for part in ["{\"da", "ta\"", ":1}"] {
+        // The slowness is what is tested.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        socket.write_all(part.as_bytes()).await?;
+    }
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    ensure!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     Ok(())
 }

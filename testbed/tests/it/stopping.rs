@@ -7,7 +7,7 @@ use testbed::{Signal, program::Running, shared};
 
 use crate::{
     load::Load,
-    stack::{REQUESTS, Stack},
+    stack::{REQUESTS, Stack, Web},
 };
 
 async fn stack() -> Result<Stack> {
@@ -96,6 +96,32 @@ async fn services_stop_also_while_the_broker_is_away() -> Result<()> {
     for program in [&processor, &web.program] {
         program.terminate();
         stops_cleanly(program).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_holds_up_no_stop() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = testbed::Proxy::start(vhost.address()).await?;
+    let stack = Stack::on(&proxy.url(&vhost.url)).await?;
+    let program = || stack.program("processor-service").env("DRAIN_TIMEOUT", "1s");
+    let (web, idle, busy) = tokio::try_join!(
+        Web::start(stack.program("web-service").env("DRAIN_TIMEOUT", "1s")),
+        stack.start_processor(program(), 2, "1h"),
+        stack.start_processor(program(), 1, "1h"),
+    )?;
+    for n in 0..3 {
+        web.accepted(n.into()).await?;
+    }
+    busy.wait_for_message("started").await?;
+    proxy.stall();
+    for program in [&web.program, &idle, &busy] {
+        let began = Instant::now();
+        program.terminate();
+        stops_cleanly(program).await?;
+        // Far less than the heartbeats need, which is what an unbounded stop would wait for.
+        ensure!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json`, see RFC 9457.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -80,6 +80,12 @@ impl Problem {
     /// 400: the body broke off or can't be read.
     pub fn unreadable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "unreadable", "The body can't be read", detail)
+    }
+
+    /// 408: the body did not come in time.
+    pub fn too_slow(limit: Duration) -> Self {
+        let detail = format!("The body did not arrive within {} s.", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly", detail)
     }
 
     /// 503: nothing was sent; trying again is safe.

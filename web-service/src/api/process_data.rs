@@ -1,5 +1,7 @@
 //! `POST /api/v1/processData`.
 
+use std::time::Duration;
+
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest, HttpResponse,
     error::PayloadError,
@@ -13,7 +15,7 @@ use pipeline::{
 };
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -23,6 +25,9 @@ use crate::state::{NAME, State};
 /// The longest body, in bytes, for the error that names it.
 #[derive(Clone, Copy)]
 pub(super) struct BodyLimit(pub(super) usize);
+
+/// How long a client may take to send its body.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a client posts.
 #[derive(Debug, Deserialize)]
@@ -39,8 +44,11 @@ pub(super) async fn accept(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
+    let body = match timeout(READ_TIMEOUT, read(&request, payload)).await {
+        Ok(body) => body?,
+        Err(_) => return Err(Problem::too_slow(READ_TIMEOUT)),
+    };
     let deadline = Instant::now() + state.publish_timeout;
-    let body = read(&request, payload).await?;
     let posted = parse(&body)?;
     let id = Uuid::now_v7();
     let trace = trace(&request, id);

@@ -1,5 +1,8 @@
 use tokio::sync::mpsc;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::contract::Properties;
 
@@ -18,7 +21,18 @@ pub struct Delivery {
     tag: u64,
     settles: mpsc::UnboundedSender<Settle>,
     settled: bool,
+    lapsed: CancellationToken,
     _held: TaskTrackerToken,
+}
+
+/// What a delivery needs of its subscription.
+#[derive(Clone)]
+pub(super) struct Ties {
+    pub(super) settles: mpsc::UnboundedSender<Settle>,
+    /// Cancelled when the broker has ended the subscription, in whatever way.
+    pub(super) lapsed: CancellationToken,
+    /// Tells when all deliveries were let go.
+    pub(super) held: TaskTracker,
 }
 
 /// What is to become of the message with a tag.
@@ -33,10 +47,11 @@ impl Delivery {
         (tag, redelivered): (u64, bool),
         properties: Properties,
         body: Vec<u8>,
-        settles: mpsc::UnboundedSender<Settle>,
-        held: TaskTrackerToken,
+        ties: &Ties,
     ) -> Self {
-        Self { properties, body, redelivered, tag, settles, settled: false, _held: held }
+        let Ties { settles, lapsed, held } = ties.clone();
+        let _held = held.token();
+        Self { properties, body, redelivered, tag, settles, settled: false, lapsed, _held }
     }
 
     /// Tells the broker that the message is done with.
@@ -53,6 +68,12 @@ impl Delivery {
     /// message again, and settling it does nothing.
     pub fn is_current(&self) -> bool {
         !self.settles.is_closed()
+    }
+
+    /// Waits until the broker has ended the subscription the message came by. No other message
+    /// comes until all deliveries of it were let go.
+    pub async fn lapsed(&self) {
+        self.lapsed.cancelled().await;
     }
 
     fn settle(&mut self, settle: Settle) {

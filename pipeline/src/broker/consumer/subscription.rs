@@ -13,8 +13,8 @@ use super::{
         session::{ChannelEvent, OpenChannel, Session},
         wire,
     },
-    ConsumerOptions, Delivery,
-    delivery::Settle,
+    ConsumerOptions, Delivery, Ended, Pace,
+    delivery::{Settle, Ties},
 };
 
 /// One consumer on one channel, for as long as that lives.
@@ -25,6 +25,8 @@ pub(super) struct Subscription {
     consumer_tag: String,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
+    /// After how many settlements a cautious subscription has shown that it can end.
+    caution: Option<usize>,
 }
 
 impl Subscription {
@@ -32,57 +34,88 @@ impl Subscription {
     pub(super) async fn begin(
         session: &Session,
         options: &ConsumerOptions,
+        pace: Pace,
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
-        let options = options.clone();
+        let mut options = options.clone();
+        // With a prefetch of one there is nothing to be more cautious about.
+        let cautious = pace == Pace::OneByOne && options.prefetch > 1;
+        let caution = cautious.then_some(usize::from(options.prefetch));
+        if cautious {
+            options.prefetch = 1;
+        }
         session
             .run(async move {
                 let Ok((consumer_tag, messages)) = subscribe(&open.channel, &options).await else {
                     return Err(open.last_words().await);
                 };
                 let OpenChannel { channel, events } = open;
-                Ok(Self { channel, events, messages, consumer_tag, outstanding: BTreeSet::new() })
+                let outstanding = BTreeSet::new();
+                Ok(Self { channel, events, messages, consumer_tag, outstanding, caution })
             })
             .await?
     }
 
-    /// Delivers and settles until the channel ends, the broker cancels the consumer, or `stop`.
-    /// In the last two cases the channel stays until all deliveries were settled. Returns why.
+    /// Delivers and settles until the channel ends, the broker cancels the consumer, `stop`, or the
+    /// end of caution. In the last three cases the channel stays until all deliveries were settled.
     pub(super) async fn run(
         mut self,
         deliveries: mpsc::UnboundedSender<Delivery>,
         held: TaskTracker,
         stop: CancellationToken,
-    ) -> String {
+    ) -> Ended {
         let (settles, mut settled) = mpsc::unbounded_channel();
+        let ties = Ties { settles, lapsed: CancellationToken::new(), held };
+        let lapsed = ties.lapsed.clone().drop_guard();
         let mut batch = Vec::with_capacity(256);
-        let reason = loop {
+        let ended = loop {
             tokio::select! {
                 biased;
-                _ = settled.recv_many(&mut batch, 256) => self.settle(&mut batch).await,
+                count = settled.recv_many(&mut batch, 256) => {
+                    self.settle(&mut batch).await;
+                    if self.caution_is_over(count) {
+                        self.cancel().await;
+                        break Ended::Cautious;
+                    }
+                }
                 event = self.events.recv() => match event {
-                    None => return "the connection was lost".to_owned(),
-                    Some(ChannelEvent::Closed { code, text }) => return format!("the broker closed the channel: {code} {text}"),
-                    Some(ChannelEvent::Cancelled) => break "the broker cancelled the consumer",
+                    None => return Ended::Lost,
+                    Some(ChannelEvent::Closed { code, text }) => return Ended::Closed(format!("{code} {text}")),
+                    Some(ChannelEvent::Cancelled) => break Ended::Cancelled,
                     Some(_) => {}
                 },
                 () = stop.cancelled() => {
-                    let cancel = BasicCancelArguments::new(&self.consumer_tag);
-                    let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
-                    break "stopped";
+                    self.cancel().await;
+                    break Ended::Stopped;
                 }
                 message = self.messages.recv() => match message {
-                    None => break "the broker cancelled the consumer",
-                    Some(message) => self.deliver(message, &deliveries, &settles, &held),
+                    None => break Ended::Cancelled,
+                    Some(message) => self.deliver(message, &deliveries, &ties),
                 },
             }
         };
         while let Ok(message) = self.messages.try_recv() {
-            self.deliver(message, &deliveries, &settles, &held);
+            self.deliver(message, &deliveries, &ties);
         }
-        drop((deliveries, settles));
+        drop((deliveries, ties));
+        match ended {
+            Ended::Cancelled => drop(lapsed),
+            // It was our own wish: whoever has a delivery in hand may finish with it.
+            _ => drop(lapsed.disarm()),
+        }
         self.finish(settled, batch).await;
-        reason.to_owned()
+        ended
+    }
+
+    fn caution_is_over(&mut self, settled: usize) -> bool {
+        let Some(left) = &mut self.caution else { return false };
+        *left = left.saturating_sub(settled);
+        *left == 0
+    }
+
+    async fn cancel(&self) {
+        let cancel = BasicCancelArguments::new(&self.consumer_tag);
+        let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
     }
 
     /// Waits for the last delivery to be settled, and makes sure that the broker has heard of it.
@@ -111,8 +144,7 @@ impl Subscription {
         &mut self,
         message: ConsumerMessage,
         deliveries: &mpsc::UnboundedSender<Delivery>,
-        settles: &mpsc::UnboundedSender<Settle>,
-        held: &TaskTracker,
+        ties: &Ties,
     ) {
         let (Some(deliver), Some(properties), Some(body)) =
             (message.deliver, message.basic_properties, message.content)
@@ -123,7 +155,7 @@ impl Subscription {
         self.outstanding.insert(tag);
         let properties = wire::from_wire(&properties);
         let label = (tag, deliver.redelivered());
-        let delivery = Delivery::new(label, properties, body, settles.clone(), held.token());
+        let delivery = Delivery::new(label, properties, body, ties);
         // If nobody receives any more, its drop gives it back.
         let _ = deliveries.send(delivery);
     }

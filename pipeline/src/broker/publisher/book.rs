@@ -80,23 +80,23 @@ impl Book {
         }
     }
 
-    /// Notes that the broker sent a message back. It names no tag, but returns come in the order
-    /// of publishing, so the oldest of that id and route is meant.
+    /// Notes that the broker sent a message back. It names no tag, only id and route: where several
+    /// in flight have the same, all are taken for returned. One of them published again is a twin
+    /// that everybody can bear; one taken for confirmed by mistake would be lost.
     pub(super) fn returned(
         &mut self,
         message_id: Option<&str>,
         exchange: &str,
         routing_key: &str,
-        reason: String,
+        reason: &str,
     ) {
-        let meant = self.places.iter_mut().flatten().find(|sent| {
-            sent.returned.is_none()
-                && sent.message_id.as_deref() == message_id
+        let meant = self.places.iter_mut().flatten().filter(|sent| {
+            sent.message_id.as_deref() == message_id
                 && sent.exchange == exchange
                 && sent.routing_key == routing_key
         });
-        if let Some(sent) = meant {
-            sent.returned = Some(reason);
+        for sent in meant {
+            sent.returned = Some(reason.to_owned());
         }
     }
 }
@@ -160,15 +160,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_returned_message_ends_unroutable_and_only_that_one() {
+    async fn a_returned_message_ends_unroutable_and_so_does_its_twin() {
         let mut book = Book::new();
         let (first, second, other) =
             (sent(&mut book, "a"), sent(&mut book, "a"), sent(&mut book, "b"));
-        book.returned(Some("a"), "x", "k", "312 NO_ROUTE".into());
-        book.returned(Some("b"), "x", "other", "312 NO_ROUTE".into());
+        book.returned(Some("a"), "x", "k", "312 NO_ROUTE");
+        book.returned(Some("b"), "x", "other", "312 NO_ROUTE");
         book.settle(3, true, true);
-        assert_eq!(end(first).await, Err(PublishError::Unroutable("312 NO_ROUTE".into())));
-        assert_eq!((end(second).await, end(other).await), (Ok(()), Ok(())));
+        let unroutable = Err(PublishError::Unroutable("312 NO_ROUTE".into()));
+        assert_eq!((end(first).await, end(second).await), (unroutable.clone(), unroutable));
+        assert_eq!(end(other).await, Ok(()));
     }
 
     #[tokio::test]

@@ -134,7 +134,7 @@ impl Work {
             ChannelEvent::Acked { tag, multiple } => self.book.settle(tag, multiple, true),
             ChannelEvent::Nacked { tag, multiple } => self.book.settle(tag, multiple, false),
             ChannelEvent::Returned { message_id, exchange, routing_key, reason } => {
-                self.book.returned(message_id.as_deref(), &exchange, &routing_key, reason);
+                self.book.returned(message_id.as_deref(), &exchange, &routing_key, &reason);
             }
             ChannelEvent::Closed { code, text } => {
                 tracing::warn!(code, text, "the broker closed the publishing channel");

@@ -1,8 +1,13 @@
 //! What a connection is opened with, and what it means when it is refused.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use amqprs::{connection::OpenConnectionArguments, error::Error, tls::TlsAdaptor};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 use super::super::{Address, OpenError};
 
@@ -21,7 +26,8 @@ pub(super) fn arguments(
     if address.tls {
         // Installed already is as good: every part of the project uses the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let ca_file = address.ca_file.as_ref().map(std::path::Path::new);
+        let ca_file = address.ca_file.as_ref().map(Path::new);
+        ca_file.map_or(Ok(()), check_ca_file)?;
         let adaptor =
             TlsAdaptor::without_client_auth(ca_file, address.host.clone()).map_err(|error| {
                 OpenError::Tls(format!(
@@ -32,6 +38,20 @@ pub(super) fn arguments(
         arguments.tls_adaptor(adaptor);
     }
     Ok(arguments)
+}
+
+/// Checks what the client would panic on: a file that is PEM, but holds no certificates.
+fn check_ca_file(file: &Path) -> Result<(), OpenError> {
+    let refused =
+        |why: String| OpenError::Tls(format!("cacertfile {} can't be used: {why}", file.display()));
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(file).map_err(|error| refused(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(refused("it holds no certificate".to_owned())) } else { Ok(()) }
 }
 
 /// A broker refuses a password by closing the socket after a pause, and says no word to a client

@@ -45,6 +45,8 @@ impl ConnectionCallback for ConnectionWatch {
 pub(super) struct ChannelWatch {
     pub(super) events: mpsc::UnboundedSender<ChannelEvent>,
     pub(super) closed_channels: Arc<AtomicUsize>,
+    /// Counts the channel among those that are open.
+    pub(super) _open: Arc<()>,
 }
 
 impl ChannelWatch {

@@ -1,0 +1,68 @@
+//! Work of one's own, as Rust users bring it: implement `Processor` and call `run`.
+
+use anyhow::Result;
+use pipeline::{config::Source, shutdown::Shutdown};
+use processor_service::{Config, Job, ProcessError, Processor};
+use serde_json::{Value, value::RawValue};
+use testbed::{
+    foreign::{Foreign, Properties},
+    shared,
+};
+
+/// Does what its data tells it.
+struct Obedient;
+
+impl Processor for Obedient {
+    fn process(
+        &self,
+        job: Job,
+    ) -> impl Future<Output = Result<Box<RawValue>, ProcessError>> + Send {
+        let order = job.data.get().to_owned();
+        assert_ne!(order, "\"panic at once\"", "as ordered");
+        async move {
+            match order.as_str() {
+                "\"panic\"" => panic!("as ordered"),
+                "\"fail\"" => Err(ProcessError::permanent("as ordered")),
+                _ => Ok(job.data),
+            }
+        }
+    }
+}
+
+async fn result_of(foreign: &Foreign, order: &str) -> Result<Value> {
+    let body = format!("{{\"requestId\":1,\"requestData\":\"{order}\"}}");
+    foreign.publish("processing", "request", Properties::default(), body.as_bytes()).await?;
+    foreign.next("processing.results").await?.json()
+}
+
+#[tokio::test]
+async fn a_worker_outlives_whatever_its_work_does() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let config = Config::read(&Source::of(&[("AMQP_URL", vhost.url.as_str())]))?;
+    let shutdown = Shutdown::default();
+    let running = tokio::spawn(processor_service::run(config, Obedient, shutdown.clone()));
+    let foreign = Foreign::connect(&vhost.url).await?;
+    declared(&foreign).await;
+    for order in ["panic at once", "panic", "fail"] {
+        let result = result_of(&foreign, order).await?;
+        assert_eq!(result["error"]["code"], "permanent", "{order}: {result}");
+    }
+    assert_eq!(result_of(&foreign, "echo").await?["processingResults"], "echo");
+    shutdown.drain.cancel();
+    running.await?
+}
+
+/// The processor declares what is missing; until then there is nothing to publish to.
+async fn declared(foreign: &Foreign) {
+    let consumed = async {
+        loop {
+            let depth = foreign.depth("processing.requests").await;
+            if depth.is_ok_and(|depth| depth.consumers == 1) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(testbed::process::DEADLINE, consumed).await;
+    in_time.expect("the processor declares and consumes its queue");
+}
