@@ -10,15 +10,15 @@ demo *args:
 
 # Declare the exchange and the queues on the broker of .env
 setup *args:
-    cargo run --release --bin setup -- {{args}}
+    exec cargo run --bin setup -- {{args}}
 
 # Run a web service
 web *args:
-    cargo run --release --bin web-service -- {{args}}
+    exec cargo run --bin web-service -- {{args}}
 
 # Run a processor; run it again in another terminal to scale
 processor *args:
-    cargo run --release --bin processor-service -- {{args}}
+    exec cargo run --bin processor-service -- {{args}}
 
 # Run all tests on a private broker
 test *args:

@@ -37,14 +37,22 @@ impl BrokerConfig {
 
     /// Reads the settings.
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let set = |variable| reader.source().get(variable).is_some();
-        if !set(&variables::AMQP_URL) && set(&variables::CLOUDAMQP_URL) {
-            let addresses = reader.read_optional(&variables::CLOUDAMQP_URL, addresses);
-            return Self { addresses: addresses.unwrap_or_default(), named_by: "CLOUDAMQP_URL" };
-        }
-        let named_by =
-            if set(&variables::AMQP_URL) { "AMQP_URL" } else { "the default of AMQP_URL" };
-        Self { addresses: reader.read(&variables::AMQP_URL, addresses), named_by }
+        let origin = |variable| reader.source().get(variable).map(|(_, origin)| origin);
+        let (own, hosted) = (origin(&variables::AMQP_URL), origin(&variables::CLOUDAMQP_URL));
+        // A flag of the one comes before a line in .env of the other.
+        let hosted = hosted.filter(|hosted| own.is_none_or(|own| *hosted < own));
+        let named_by = match (own, hosted) {
+            (_, Some(_)) => "CLOUDAMQP_URL",
+            (Some(_), None) => "AMQP_URL",
+            (None, None) => "the default of AMQP_URL",
+        };
+        let addresses = match hosted {
+            Some(_) => {
+                reader.read_optional(&variables::CLOUDAMQP_URL, addresses).unwrap_or_default()
+            }
+            None => reader.read(&variables::AMQP_URL, addresses),
+        };
+        Self { addresses, named_by }
     }
 
     /// Writes to the log which broker it is and which variable said so, without its password.

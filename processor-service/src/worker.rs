@@ -152,7 +152,11 @@ impl<P: Processor> Worker<P> {
     /// Says why a request goes back although its work is done. One whose messages can't be sent at
     /// all would come back at once, again and again: it waits a while here.
     async fn hand_back(&self, id: &str, error: &PublishError) {
-        error!(requestId = id, worker = self.name, "handed back with its result: {error}");
+        error!(
+            requestId = id,
+            worker = self.name,
+            "not delivered, will be worked on again: {error}"
+        );
         if matches!(error, PublishError::Invalid(_)) {
             tokio::select! {
                 () = tokio::time::sleep(UNSENDABLE) => {}

@@ -45,8 +45,8 @@ impl Failure {
                  rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"
             )),
             AskError::Refused { .. } => Self::Conflict(format!(
-                "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE and ACK_TIMEOUT as they were, or, once it \
-                 is empty, delete it and run setup again. If the broker refuses quorum queues, set QUEUE_TYPE=classic."
+                "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE (quorum or classic) and ACK_TIMEOUT as \
+                 they were then, or, once it is empty, delete it and run setup again."
             )),
         }
     }

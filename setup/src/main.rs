@@ -30,9 +30,14 @@ fn main() -> ExitCode {
     }
 }
 
+const EXIT_CODES: &str = "Exit codes: 0 all is as it should be; 1 --check found something missing or different; \
+2 bad settings; 3 no broker answers; 4 user, password or virtual host are refused; 5 the user may not do this; \
+6 something exists with other arguments, or the broker refuses this kind of queue.";
+
 fn command() -> Command {
     Command::new("setup")
         .about("Declares the exchange and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
+        .after_long_help(EXIT_CODES)
         .arg(
             Arg::new("check")
                 .long("check")

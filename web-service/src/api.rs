@@ -4,7 +4,11 @@ mod health;
 mod problem;
 mod process_data;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::header::{self, HeaderValue},
+    web,
+};
 pub use problem::Problem;
 
 /// Adds all routes. `body_limit` is in bytes.
@@ -13,9 +17,16 @@ pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
         .app_data(web::PayloadConfig::new(body_limit))
         .app_data(process_data::BodyLimit(body_limit))
         .service(process_data::accept)
+        .service(web::resource("/api/v1/processData").to(only_post))
         .service(health::live)
         .service(health::ready)
         .default_service(web::to(not_found));
+}
+
+async fn only_post() -> HttpResponse {
+    let mut answer = Problem::method_not_allowed().error_response();
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    answer
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {

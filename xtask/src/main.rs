@@ -28,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a private RabbitMQ, a web service and two processors, send requests, and show what becomes of them.
+    /// Start a private RabbitMQ (unless AMQP_URL or CLOUDAMQP_URL names one), a web service and two processors, send requests, and show what becomes of them.
     Demo(demo::Options),
     /// Run all tests against a private RabbitMQ.
     Test(test::Options),

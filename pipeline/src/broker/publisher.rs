@@ -90,12 +90,20 @@ impl Publisher {
         message: &Message,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut said) = (Backoff::new(), false);
         let trying = async {
             loop {
                 match self.publish(message, Instant::now() + FOR_EVER).await {
                     Err(error @ PublishError::Invalid(_)) => return Err(error),
-                    Err(error) => tracing::debug!("publishing again: {error}"),
+                    Err(error) if said => tracing::debug!("publishing again: {error}"),
+                    Err(error) => {
+                        let id = message.properties.message_id.as_deref();
+                        tracing::warn!(
+                            requestId = id,
+                            "can't be delivered yet, keeping it: {error}"
+                        );
+                        said = true;
+                    }
                     Ok(()) => return Ok(()),
                 }
                 sleep(backoff.next()).await;
@@ -104,7 +112,7 @@ impl Publisher {
         tokio::select! {
             biased;
             ended = trying => ended,
-            () = give_up.cancelled() => Err(PublishError::Unknown("stopping".to_owned())),
+            () = give_up.cancelled() => Err(PublishError::Unknown("stopping before it was confirmed".to_owned())),
         }
     }
 

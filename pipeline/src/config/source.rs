@@ -12,8 +12,8 @@ pub struct Source {
     file: HashMap<String, String>,
 }
 
-/// Which of the places a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which of the places a value came from, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A flag on the command line.
     Flag,
@@ -21,8 +21,6 @@ pub enum Origin {
     Environment,
     /// The file `.env` in the current folder.
     File,
-    /// Nothing was set.
-    Default,
 }
 
 impl Source {
@@ -84,7 +82,10 @@ fn place(text: &str, error: &dotenvy::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::variables::{AMQP_URL, HTTP_ADDR};
+    use crate::config::{
+        BrokerConfig, Reader,
+        variables::{AMQP_URL, HTTP_ADDR},
+    };
 
     fn map(value: &str) -> HashMap<String, String> {
         HashMap::from([("HTTP_ADDR".to_owned(), value.to_owned())])
@@ -99,6 +100,21 @@ mod tests {
         source.environment.clear();
         assert_eq!(source.get(&HTTP_ADDR), Some(("file", Origin::File)));
         assert_eq!(source.get(&AMQP_URL), None);
+    }
+
+    #[test]
+    fn the_strongest_place_names_the_broker() {
+        let url = |name: &str, host| HashMap::from([(name.to_owned(), format!("amqp://{host}"))]);
+        let file = url("AMQP_URL", "file");
+        let named_by = |source: Source| BrokerConfig::read(&mut Reader::new(&source)).named_by;
+        let flags = url("CLOUDAMQP_URL", "flag");
+        assert_eq!(
+            named_by(Source { flags, file: file.clone(), ..Source::default() }),
+            "CLOUDAMQP_URL"
+        );
+        let mut both = file.clone();
+        both.extend(url("CLOUDAMQP_URL", "file"));
+        assert_eq!(named_by(Source { file: both, ..Source::default() }), "AMQP_URL");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub static CLOUDAMQP_URL: Variable = Variable {
     name: "CLOUDAMQP_URL",
     default: None,
     takes: URLS,
-    about: "The broker, as CloudAMQP shows it (\"AMQP URL\"); AMQP_URL comes before it.",
+    about: "The broker, as CloudAMQP shows it (\"AMQP URL\"); AMQP_URL in the same place comes before it.",
     secret: true,
 };
 
@@ -67,14 +67,15 @@ pub static ACK_TIMEOUT: Variable = variable(
     "ACK_TIMEOUT",
     "30m",
     "a duration of at least 1m, like 30m or 2h",
-    "How long a worker may hold a request before the broker takes it back (setup declares it).",
+    "How long a worker may hold a request before the broker takes it back. setup declares it for \
+     quorum queues; RabbitMQ heeds it from 3.12 on.",
 );
 
 /// Where the web service listens.
 pub static HTTP_ADDR: Variable = variable(
     "HTTP_ADDR",
     "127.0.0.1:3000",
-    "an address and a port like 127.0.0.1:3000",
+    "an IP address and a port like 127.0.0.1:3000",
     "Where the web service listens; port 0 takes a free one.",
 );
 

@@ -35,7 +35,7 @@ impl Terminals {
     async fn run(&mut self, command: &str) -> Result<()> {
         let words: Vec<&str> = command.split(' ').collect();
         match words[..] {
-            ["cargo", "run", "--release", "--bin", program] => self.start(program).await,
+            ["cargo", "run", "--bin", program] => self.start(program).await,
             ["cargo", "xtask", task, ..] => exists("xtask", &[task, "--help"]).await,
             ["curl", ..] => self.curl(command).await,
             _ => bail!("nothing here knows how to run it"),
@@ -86,11 +86,15 @@ async fn every_command_in_the_documents_works() -> Result<()> {
 #[test]
 fn every_recipe_runs_a_command_of_the_readme() -> Result<()> {
     let justfile = fs::read_to_string(workspace::root().join("justfile"))?;
-    let recipes = justfile.lines().filter_map(|line| line.strip_prefix("    cargo "));
+    let recipes = justfile.lines().filter_map(|line| {
+        line.trim_start_matches("    exec")
+            .strip_prefix(" cargo ")
+            .or(line.strip_prefix("    cargo "))
+    });
     let known = [
-        "run --release --bin setup",
-        "run --release --bin web-service",
-        "run --release --bin processor-service",
+        "run --bin setup",
+        "run --bin web-service",
+        "run --bin processor-service",
         "xtask demo",
         "xtask test",
         "xtask lint",

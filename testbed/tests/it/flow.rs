@@ -198,6 +198,8 @@ async fn bad_bodies_are_told_apart_and_cost_nothing() -> Result<()> {
         .send()
         .await?;
     assert_eq!(answer.status(), 415);
+    let answer = web.get("/api/v1/processData").await?;
+    assert_eq!((answer.status().as_u16(), answer.headers()["allow"].to_str()?), (405, "POST"));
     assert_eq!(stack.foreign().await?.depth(REQUESTS).await?.messages, 0);
     Ok(())
 }

@@ -53,6 +53,17 @@ impl Problem {
         )
     }
 
+    /// 405: something is here, but not for this method.
+    pub fn method_not_allowed() -> Self {
+        let detail = "The methods that are allowed here stand in the header Allow.";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "Method not allowed",
+            detail,
+        )
+    }
+
     /// 400: the body is not JSON.
     pub fn not_json(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "not-json", "The body is not JSON", detail)
@@ -60,7 +71,7 @@ impl Problem {
 
     /// 422: the body is JSON of another shape.
     pub fn wrong_shape(detail: impl Into<String>) -> Self {
-        let title = "The body has not the right shape";
+        let title = "The body has the wrong shape";
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", title, detail)
     }
 
@@ -73,7 +84,7 @@ impl Problem {
     /// 415: the body says it is something else.
     pub fn unsupported_media_type() -> Self {
         let detail = "Send the body with Content-Type: application/json.";
-        let title = "The body's media type is not taken";
+        let title = "Unsupported media type";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
     }
 

@@ -104,15 +104,22 @@ fn trace(request: &HttpRequest, id: Uuid) -> TraceParent {
 fn refusal(id: Uuid, error: &PublishError) -> Problem {
     warn!(requestId = %id, "not accepted: {error}");
     match error {
-        PublishError::NotSent(_) | PublishError::Overloaded | PublishError::Nacked => {
-            Problem::unavailable(format!("Nothing was sent, try again: {error}."))
+        PublishError::NotSent(_) => Problem::unavailable(
+            "Nothing was sent: the broker is away or takes nothing now. Try again.",
+        ),
+        PublishError::Overloaded => {
+            Problem::unavailable("Nothing was sent: too much is under way. Try again.")
         }
-        PublishError::Unroutable(missing) => {
-            Problem::topology_missing(format!("Nothing was sent: {missing}."))
+        PublishError::Nacked => {
+            Problem::unavailable("The broker did not take the request. Try again.")
         }
+        PublishError::Unroutable(missing) => Problem::topology_missing(format!(
+            "The broker has no place for the request: {missing}."
+        )),
         PublishError::Unknown(_) => Problem::outcome_unknown(
             id,
-            "The request was sent, but the broker has not confirmed it; it may still be done.",
+            "The request was sent, but the broker has not confirmed it; it may still be done. \
+             Trying again may do the work twice.",
         ),
         PublishError::Invalid(reason) => Problem::wrong_shape(reason.clone()),
     }

@@ -73,7 +73,8 @@ pub(super) fn explain(error: &Error, address: &Address, took: Duration) -> OpenE
         ));
     }
     if says(&["certificate", "tls", "TLS", "InvalidContentType", "corrupt message", "dnsname"]) {
-        return OpenError::Tls(format!("{address}: TLS failed: {text}"));
+        let reason = text.rsplit("network io error: ").next().unwrap_or(&text);
+        return OpenError::Tls(format!("{address}: TLS failed: {reason}"));
     }
     let closed = says(&["reset by peer", "peer shutdown", "Broken pipe", "interrupted", "eof"]);
     if closed && took > REFUSAL_TAKES {
