@@ -38,6 +38,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker may take to answer a question. A cluster that elects a leader takes a few
 /// seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many questions of a session may stay unanswered.
+const UNANSWERED: usize = 5;
 /// How long tasks may take after a loss to book the confirms that had come before it.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 /// The client never frees the number of a channel that the broker closed, and fails badly when all
@@ -95,6 +97,7 @@ struct Fate {
     lost: CancellationToken,
     reason: Arc<Mutex<Option<Reason>>>,
     closed_channels: Arc<AtomicUsize>,
+    unanswered: Arc<AtomicUsize>,
     /// Held by every channel that is open.
     channels: Arc<()>,
 }
@@ -154,8 +157,9 @@ impl Session {
     }
 
     /// Runs a question to the broker on this session's own thread, and waits for its end as long as
-    /// the session lives. The question itself is not cancelled when the caller stops waiting; one
-    /// that is never answered ends the session.
+    /// the session lives, or until the answer is overdue. The question itself is not cancelled when
+    /// the caller stops waiting. One queue that doesn't answer must not cost those that do their
+    /// connection; several unanswered questions end the session.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, AskError>
     where
         T: Send + 'static,
@@ -166,7 +170,9 @@ impl Session {
             result = task => result.map_err(|_| AskError::Lost),
             () = self.fate.lost.cancelled() => Err(AskError::Lost),
             () = sleep(ANSWER_TIMEOUT) => {
-                self.fate.end(None, "the broker left a question unanswered");
+                if self.fate.unanswered.fetch_add(1, Ordering::Relaxed) >= UNANSWERED {
+                    self.fate.end(None, "the broker left questions unanswered");
+                }
                 Err(AskError::Lost)
             }
         }
