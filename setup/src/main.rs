@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn command() -> Command {
     Command::new("setup")
-        .about("Declares the exchange and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
+        .about("Declares the exchanges and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
         .arg(
             Arg::new("check")
                 .long("check")
