@@ -149,6 +149,25 @@ impl Event {
     }
 }
 
+impl JobEvent {
+    /// What `worker` tells of the first delivery of a request, now; the rest is up to the caller.
+    pub fn new(event: JobEventName, request_id: RequestId, worker: &str) -> Self {
+        Self {
+            request_id,
+            event,
+            at: Moment::now(),
+            run: 0,
+            attempt: 1,
+            delivery: 1,
+            worker: worker.to_owned(),
+            progress: None,
+            message: None,
+            error: None,
+            next_attempt_at: None,
+        }
+    }
+}
+
 impl JobEventName {
     /// The name as it stands in the body and in the routing key.
     pub fn text(self) -> &'static str {
