@@ -122,7 +122,8 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
         // Its channel's task is given the time to take what it wants.
         tokio::task::yield_now().await;
     }
-    ensure!(announcer.dropped() - before > 1_000, "only {} were dropped", announcer.dropped());
+    let dropped = announcer.dropped() - before;
+    ensure!(dropped > 2_500, "only {dropped} of 5000 were dropped");
     let [publish, ..] = broker.health();
     ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
     node.clear_memory_alarm().await?;
