@@ -1,5 +1,6 @@
 //! The link to the broker: two connections that come back by themselves, a publisher whose every
-//! message ends in a typed outcome, and consumers that are never alive but deaf.
+//! message ends in a typed outcome, and consumers that are never alive but deaf. Beside these, for
+//! what programs may also miss: an announcer and a listener.
 //!
 //! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
 //! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks
@@ -13,7 +14,10 @@ mod consumer;
 mod declare;
 mod error;
 mod link;
+mod listener;
+mod lock;
 mod publisher;
+mod reopen;
 mod session;
 mod wire;
 
@@ -22,4 +26,6 @@ pub use connection::{Broker, BrokerOptions};
 pub use consumer::{Consumer, Delivery};
 pub use declare::Declarer;
 pub use error::{AskError, OpenError, PublishError};
-pub use publisher::Publisher;
+pub use listener::{Heard, Listener};
+pub use lock::{Lock, LockState};
+pub use publisher::{Announcer, Publisher};

@@ -8,15 +8,21 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+mod control;
+mod events;
 pub mod headers;
 mod id;
 mod message;
+mod moment;
 mod request;
 mod result;
 mod trace;
 
+pub use control::Control;
+pub use events::{Event, FinalStatus, Finished, FinishedRequest, JobEvent, JobEventName};
 pub use id::{MAX_ID_BYTES, RequestId};
 pub use message::{HeaderValue, Headers, Message, Properties};
+pub use moment::Moment;
 pub use request::Request;
 pub use result::{ErrorBody, Outcome, ResultMessage};
 pub use trace::TraceParent;
@@ -44,6 +50,13 @@ pub struct Malformed {
     pub reason: String,
     /// The id, where it could be read all the same, so that its owner can be told.
     pub id: Option<RequestId>,
+}
+
+impl Malformed {
+    /// A body of which not even the id could be read, or that has none.
+    fn new(reason: String) -> Self {
+        Self { reason, id: None }
+    }
 }
 
 /// Why a request ended `failed`, as it stands in `error.code` and in `slowlane-reason`.

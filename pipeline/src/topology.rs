@@ -1,12 +1,22 @@
-//! Where messages travel: names and arguments of the exchange and the queues, as data.
+//! Where messages travel: names and arguments of the exchanges and the queues, as data.
 //!
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
+mod own;
+
 use std::time::Duration;
 
-/// The exchange all our messages go through.
+pub use own::{InstanceQueue, lock_arguments};
+
+/// The exchange all requests and results go through.
 pub const EXCHANGE: &str = "processing";
+/// The exchange of what happens to requests: a topic, keyed by the event's name. Anybody may listen.
+pub const EVENTS: &str = "processing.events";
+/// The exchange of what is said to every program at once.
+pub const CONTROL: &str = "processing.control";
+/// The queue that only one web service can hold, where only one may work.
+pub const WEB_LOCK: &str = "processing.web.lock";
 /// The routing key of requests.
 pub const KEY_REQUEST: &str = "request";
 /// The routing key of results.
@@ -99,8 +109,9 @@ impl Topology {
         }
         let results = dead_lettering(RESULTS, KEY_RESULT, kind);
         let failed = last_resort(FAILED, KEY_FAILED, kind);
-        let exchange = Exchange { name: EXCHANGE.to_owned(), kind: "direct" };
-        Self { exchanges: vec![exchange], queues: vec![requests, results, failed] }
+        let exchanges = [(EXCHANGE, "direct"), (EVENTS, "topic"), (CONTROL, "fanout")]
+            .map(|(name, kind)| Exchange { name: name.to_owned(), kind });
+        Self { exchanges: exchanges.into(), queues: vec![requests, results, failed] }
     }
 }
 

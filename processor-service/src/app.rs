@@ -12,7 +12,7 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{Config, Processor, outcome::NAME, worker::Worker};
+use crate::{Config, Processor, control, in_hand::InHand, outcome::NAME, worker::Worker};
 
 /// How long workers may take to end once they have given up what they had.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -35,7 +35,11 @@ pub async fn run<P: Processor>(
         topology: Topology::default(),
     });
     let give_up = give_up_after(config.drain_timeout, &shutdown);
-    let mut workers = start_workers(config, processor, &broker, &shutdown, &give_up);
+    let in_hand = InHand::new(broker.announcer());
+    let obeyed = CancellationToken::new();
+    let obeying =
+        tokio::spawn(control::obey(broker.listen(false), in_hand.clone(), obeyed.clone()));
+    let mut workers = start_workers(config, processor, &broker, &in_hand, &shutdown, &give_up);
     tokio::select! {
         // First, or a worker that ends because it was told to would look like one that broke.
         biased;
@@ -50,6 +54,9 @@ pub async fn run<P: Processor>(
                 warn!("some workers did not end in time");
             }
         }
+        // As long as anything is in hand, who asks for it is answered.
+        obeyed.cancel();
+        let _ended = obeying.await;
         broker.close(LAST_CONFIRMS).await;
     };
     tokio::select! {
@@ -63,6 +70,7 @@ fn start_workers<P: Processor>(
     config: Config,
     processor: P,
     broker: &Broker,
+    in_hand: &InHand,
     shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
@@ -75,6 +83,7 @@ fn start_workers<P: Processor>(
             name,
             processor: processor.clone(),
             publisher: broker.publisher(),
+            in_hand: in_hand.clone(),
             config: config.clone(),
             drain: shutdown.drain.clone(),
             give_up: give_up.clone(),

@@ -3,11 +3,14 @@
 //!
 //! Rust users bring their own work: implement [`Processor`] and call [`run`].
 //!
-//! [`worker`] handles one delivery, [`outcome`] decides what its end means, [`processors`] are the
-//! kinds of work that come with the program.
+//! [`worker`] handles one delivery, [`outcome`] decides what its end means, [`in_hand`] knows what
+//! all workers have and tells those who ask by [`control`], [`processors`] are the kinds of work that
+//! come with the program.
 
 pub mod app;
 pub mod config;
+pub mod control;
+pub mod in_hand;
 pub mod outcome;
 mod processor;
 pub mod processors;

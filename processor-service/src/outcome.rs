@@ -96,6 +96,18 @@ pub fn attempt(properties: &Properties) -> i64 {
     properties.headers.number(headers::ATTEMPT).unwrap_or(1).max(1)
 }
 
+/// Which run a request belongs to, from 0.
+pub fn run(properties: &Properties) -> i64 {
+    properties.headers.number(headers::RUN).unwrap_or(0).max(0)
+}
+
+/// Which delivery of its message this is, from 1, as far as it was counted: by the broker, and by
+/// those who published the message again.
+pub fn delivery(properties: &Properties) -> i64 {
+    let count = |name| properties.headers.number(name).unwrap_or(0).clamp(0, i64::from(u32::MAX));
+    count(headers::DELIVERIES) + count(headers::DELIVERY_COUNT) + 1
+}
+
 fn result_headers(request: &Properties, work: &Work) -> Headers {
     let mut headers = request.headers.to_publish_again();
     headers.set(headers::ATTEMPT, attempt(request));
@@ -103,4 +115,21 @@ fn result_headers(request: &Properties, work: &Work) -> Headers {
     headers.set(headers::STARTED_AT, headers::moment(work.started));
     headers.set(headers::FINISHED_AT, headers::moment(work.finished));
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_counted_over_all_copies_of_a_message() {
+        let mut properties = Properties::default();
+        assert_eq!((run(&properties), attempt(&properties), delivery(&properties)), (0, 1, 1));
+        properties.headers.set(headers::DELIVERY_COUNT, 2);
+        properties.headers.set(headers::DELIVERIES, "3");
+        assert_eq!(delivery(&properties), 6);
+        properties.headers.set(headers::DELIVERIES, i64::MAX);
+        properties.headers.set(headers::DELIVERY_COUNT, -1);
+        assert!(delivery(&properties) > 1);
+    }
 }

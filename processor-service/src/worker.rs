@@ -8,13 +8,16 @@ use std::{
 
 use pipeline::{
     broker::{Consumer, Delivery, PublishError, Publisher},
-    contract::{ErrorBody, Malformed, Request, codes},
+    contract::{
+        ErrorBody, JobEvent, JobEventName, Malformed, Properties, Request, RequestId, codes,
+    },
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::{
     Config, Job, Processor,
+    in_hand::InHand,
     outcome::{self, Decision, Outcome, Work},
 };
 
@@ -29,6 +32,8 @@ pub struct Worker<P> {
     pub processor: Arc<P>,
     /// Publishes results, shared by all workers.
     pub publisher: Publisher,
+    /// What the workers have in hand, this one's request among it.
+    pub in_hand: InHand,
     /// The settings of the program.
     pub config: Config,
     /// Cancelled when no new request is to be taken.
@@ -75,9 +80,16 @@ impl<P: Processor> Worker<P> {
         let attempt = outcome::attempt(&delivery.properties);
         info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "started");
         let started = SystemTime::now();
+        let told = self.started(&id, &delivery.properties, started);
+        let at_once = delivery.redelivered || attempt > 1 || told.delivery > 1;
+        // Others see it here until it is settled.
+        let held = self.in_hand.take(told);
         let job = Job { id: id.clone(), data, attempt };
         let span = info_span!("job", requestId = %id, worker);
         let ended = tokio::select! {
+            // First, or work that is done at once would not be announced at once.
+            biased;
+            never = held.announced(at_once) => match never {},
             ended = self.process(job).instrument(span) => ended,
             () = self.give_up.cancelled() => Outcome::Interrupted,
         };
@@ -99,6 +111,17 @@ impl<P: Processor> Worker<P> {
                 let label = id.to_string();
                 self.publish_and_settle(&label, &messages, delivery).await;
             }
+        }
+    }
+
+    /// What is told of a request whose work has begun.
+    fn started(&self, id: &RequestId, properties: &Properties, at: SystemTime) -> JobEvent {
+        JobEvent {
+            at: at.into(),
+            run: outcome::run(properties),
+            attempt: outcome::attempt(properties),
+            delivery: outcome::delivery(properties),
+            ..JobEvent::new(JobEventName::Started, id.clone(), &self.name)
         }
     }
 

@@ -36,7 +36,7 @@ const EXIT_CODES: &str = "Exit codes: 0 all is as it should be; 1 --check found 
 
 fn command() -> Command {
     Command::new("setup")
-        .about("Declares the exchange and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
+        .about("Declares the exchanges and the queues of Slowlane in the broker's virtual host. Running it again changes nothing.")
         .after_long_help(EXIT_CODES)
         .arg(
             Arg::new("check")

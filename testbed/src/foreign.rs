@@ -10,8 +10,8 @@ use lapin::{
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-        BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-        QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
+        QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
 };
 pub use lapin::{BasicProperties as Properties, ExchangeKind, types};
@@ -80,6 +80,20 @@ impl Foreign {
             .channel
             .queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default())
             .await?)
+    }
+
+    /// Deletes an exchange with all its bindings.
+    pub async fn delete_exchange(&self, name: &str) -> Result<()> {
+        Ok(self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?)
+    }
+
+    /// Starts to consume what is published to an exchange from now on, on a queue that goes with the connection.
+    pub async fn listen(&self, exchange: &str, key: &str) -> Result<Messages> {
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let queue = self.channel.queue_declare("".into(), options, FieldTable::default()).await?;
+        let name = queue.name().to_string();
+        self.bind(&name, exchange, key).await?;
+        self.consume(&name, 100).await
     }
 
     /// Publishes one message and waits for its confirm; fails if it was returned or refused.

@@ -1,12 +1,14 @@
-//! What tests and `xtask` stand on: a private RabbitMQ node, the project's own programs as child processes, a proxy
-//! that breaks the network on purpose, and a foreign AMQP client that shares no code with the services.
+//! What tests and `xtask` stand on: a private RabbitMQ node, a private PostgreSQL, the project's own programs as child
+//! processes, a proxy that breaks the network on purpose, and a foreign AMQP client that shares no code with the services.
 //!
 //! Two rules hold for everything here. Nothing outlives its owner: every child process is on a leash that ends it
 //! even when the owner is killed with SIGKILL. Nothing leaves the machine: all listeners are on 127.0.0.1, and
 //! children see a cleared environment, so no real broker can be reached by accident.
 
+mod debian;
 pub mod foreign;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod program;
 pub mod proxy;

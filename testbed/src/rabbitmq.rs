@@ -1,7 +1,6 @@
 //! RabbitMQ: found on the machine or unpacked beside the project, and run as private nodes.
 
 mod access;
-mod apt;
 mod config;
 mod control;
 mod install;

@@ -2,32 +2,45 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Pauses that grow from 50 ms to 5 s, with jitter, for ever.
+/// Pauses that grow from 50 ms to some seconds, with jitter, for ever.
 ///
 /// The jitter keeps a fleet from coming back in step after the broker was away.
-pub(super) struct Backoff(ExponentialBackoff);
+pub(super) struct Backoff {
+    most: Duration,
+    pauses: ExponentialBackoff,
+}
 
 impl Backoff {
+    /// Pauses of 5 s at last.
     pub(super) fn new() -> Self {
-        Self(Self::pauses().build())
+        Self::up_to(Duration::from_secs(5))
     }
 
-    fn pauses() -> ExponentialBuilder {
+    /// Pauses of a minute at last.
+    pub(super) fn slow() -> Self {
+        Self::up_to(Duration::from_secs(60))
+    }
+
+    fn up_to(most: Duration) -> Self {
+        Self { most, pauses: Self::pauses(most).build() }
+    }
+
+    fn pauses(most: Duration) -> ExponentialBuilder {
         ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(50))
-            .with_max_delay(Duration::from_secs(5))
+            .with_max_delay(most)
             .with_jitter()
             .without_max_times()
     }
 
     /// The next pause.
     pub(super) fn next(&mut self) -> Duration {
-        self.0.next().unwrap_or(Duration::from_secs(5))
+        self.pauses.next().unwrap_or(self.most)
     }
 
     /// Begins with short pauses again.
     pub(super) fn reset(&mut self) {
-        *self = Self::new();
+        *self = Self::up_to(self.most);
     }
 }
 

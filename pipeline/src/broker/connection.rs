@@ -8,8 +8,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, Consumer, Publisher,
-    consumer::ConsumerOptions,
+    Address, Announcer, Consumer, Listener, Lock, Publisher,
+    consumer::{ConsumerOptions, Source},
     link::{Link, LinkOptions, LinkState},
     publisher,
 };
@@ -18,17 +18,26 @@ use crate::{health::Part, topology::Topology};
 /// How long the end of a link may take once nothing is under way on it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long what is announced last may be on its way.
+const LAST_ANNOUNCEMENTS: Duration = Duration::from_millis(200);
+
 /// A program's link to the broker: one connection to publish on, one to consume on, so that
 /// neither back-pressure on the one nor an accident on it stops the other.
 pub struct Broker {
     publish: Link,
     consume: Link,
     publisher: Publisher,
+    announcer: Announcer,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
     stop_publishing: CancellationToken,
     stop_links: CancellationToken,
-    /// The publisher's task, then those of the links.
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+struct Tasks {
+    publisher: JoinHandle<()>,
+    announcer: JoinHandle<()>,
+    links: [JoinHandle<()>; 2],
 }
 
 /// What a program tells the broker and needs of it.
@@ -62,14 +71,22 @@ impl Broker {
         let stop_publishing = CancellationToken::new();
         let (publisher, publisher_task) =
             Publisher::start(publish.clone(), stop_publishing.clone());
+        let (announcer, announcer_task) =
+            Announcer::start(publish.clone(), stop_publishing.clone());
+        let tasks = Tasks {
+            publisher: publisher_task,
+            announcer: announcer_task,
+            links: [publish_task, consume_task],
+        };
         Self {
             publish,
             consume,
             publisher,
+            announcer,
             consumers: Mutex::default(),
             stop_publishing,
             stop_links,
-            tasks: Mutex::new(vec![publisher_task, publish_task, consume_task]),
+            tasks: Mutex::new(Some(tasks)),
         }
     }
 
@@ -78,10 +95,26 @@ impl Broker {
         self.publisher.clone()
     }
 
+    /// The announcer, shared by all: for events and control messages, which may be lost.
+    pub fn announcer(&self) -> Announcer {
+        self.announcer.clone()
+    }
+
+    /// Begins to listen to control messages, and to `events` if they are wanted. Nothing depends on
+    /// it: the program is ready without.
+    pub fn listen(&self, events: bool) -> Listener {
+        Listener::start(self.consume.clone(), events)
+    }
+
+    /// Begins to try for the lock that is an exclusive queue of this name.
+    pub fn lock(&self, queue: &str) -> Lock {
+        Lock::start(self.consume.clone(), queue)
+    }
+
     /// Begins to consume a queue. `worker` names the consumer in the log.
     pub fn consume(&self, queue: &str, prefetch: u16, worker: &str) -> Consumer {
-        let options =
-            ConsumerOptions { queue: queue.to_owned(), prefetch, worker: worker.to_owned() };
+        let source = Source::Shared(queue.to_owned());
+        let options = ConsumerOptions { source, prefetch, worker: worker.to_owned() };
         let (consumer, subscribed) = Consumer::start(self.consume.clone(), options);
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(subscribed);
         consumer
@@ -115,20 +148,18 @@ impl Broker {
         if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
     }
 
-    /// Waits for the confirms that are still out, then closes both connections. All consumers must
-    /// have been closed before. Takes as long as `deadline` at most for the confirms.
+    /// Waits for the confirms that are still out, then closes both connections. All consumers,
+    /// listeners and locks must have been closed before. Takes as long as `deadline` at most for the confirms.
     pub async fn close(&self, deadline: Duration) {
-        let mut tasks =
-            std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
-                .into_iter();
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tasks { publisher, announcer, links }) = tasks else { return };
         self.stop_publishing.cancel();
-        if let Some(publisher) = tasks.next()
-            && timeout(deadline, publisher).await.is_err()
-        {
+        if timeout(deadline, publisher).await.is_err() {
             tracing::warn!("some messages were still unconfirmed at the end");
         }
+        let _out_or_late = timeout(LAST_ANNOUNCEMENTS, announcer).await;
         self.stop_links.cancel();
-        for link in tasks {
+        for link in links {
             let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
         }
     }

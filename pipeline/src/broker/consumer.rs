@@ -1,6 +1,7 @@
 //! Consuming with prefetch and manual acknowledgement, on a channel that comes back by itself.
 
 mod delivery;
+mod own;
 mod subscription;
 
 use std::{fmt, time::Duration};
@@ -8,17 +9,15 @@ use std::{fmt, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub use self::delivery::Delivery;
 use self::subscription::Subscription;
-use super::{backoff::Backoff, link::Link};
+use super::{link::Link, reopen::Reopening};
 
-/// A subscription that lived this long was a good one.
-const GOOD_LIFE: Duration = Duration::from_secs(10);
 /// A connection that was lost so soon after subscribing may have been lost because of a message.
 const YOUNG: Duration = Duration::from_secs(5);
 /// How long the end of a consumer may take.
@@ -38,10 +37,45 @@ pub struct Consumer {
 /// Which queue to consume, and how.
 #[derive(Debug, Clone)]
 pub(super) struct ConsumerOptions {
-    pub(super) queue: String,
+    pub(super) source: Source,
     pub(super) prefetch: u16,
     /// Who consumes, for the log.
     pub(super) worker: String,
+}
+
+/// Where messages come from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// A queue that many may consume.
+    Shared(String),
+    /// A queue of our own, made anew for each subscription, and bound to the exchange of control
+    /// messages and to that of events, if they are wanted.
+    Own { events: bool },
+}
+
+impl Source {
+    fn reopening(&self) -> Reopening {
+        match self {
+            Self::Shared(_) => Reopening::vital(),
+            Self::Own { .. } => Reopening::modest(),
+        }
+    }
+
+    fn log_begin(&self, worker: &str) {
+        match self {
+            Self::Shared(queue) => info!(queue, worker, "consuming"),
+            Self::Own { events } => info!(events, "hearing control messages"),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shared(queue) => f.write_str(queue),
+            Self::Own { .. } => f.write_str("processing.instance"),
+        }
+    }
 }
 
 impl Consumer {
@@ -111,7 +145,7 @@ async fn keep_subscribed(
     subscribed: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let mut backoff = Backoff::new();
+    let mut reopening = options.source.reopening();
     let mut pace = Pace::Full;
     loop {
         let session = tokio::select! {
@@ -128,7 +162,7 @@ async fn keep_subscribed(
         };
         match begun {
             Ok(subscription) => {
-                info!(queue = options.queue, worker = options.worker, "consuming");
+                options.source.log_begin(&options.worker);
                 subscribed.send_replace(true);
                 let held = TaskTracker::new();
                 held.close();
@@ -142,7 +176,7 @@ async fn keep_subscribed(
                 if !matches!(ended, Ended::Cautious) {
                     let reason = ended.to_string();
                     warn!(
-                        queue = options.queue,
+                        queue = %options.source,
                         worker = options.worker,
                         reason,
                         "stopped consuming"
@@ -157,18 +191,12 @@ async fn keep_subscribed(
                 }
             }
             Err(error) => {
-                warn!(queue = options.queue, worker = options.worker, "can't consume: {error}");
+                warn!(queue = %options.source, worker = options.worker, "can't consume: {error}");
             }
-        }
-        if began.elapsed() > GOOD_LIFE {
-            backoff.reset();
-        }
-        if session.is_lost() {
-            continue;
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = async { link.repair().await; sleep(backoff.next()).await } => {}
+            () = reopening.pause(&link, &session, began.elapsed()) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Publishing with confirms: many messages in flight on one channel, each with a typed end.
 
+mod announcer;
 mod book;
 mod lane;
 mod ticket;
@@ -13,6 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::announcer::Announcer;
 use self::{
     lane::Lane,
     ticket::{Request, ticket},
@@ -21,6 +23,7 @@ use super::{
     PublishError,
     backoff::Backoff,
     link::{Link, LinkState},
+    reopen::Reopening,
     wire,
 };
 use crate::contract::Message;
@@ -48,7 +51,7 @@ impl Publisher {
     /// `stop`.
     pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, lane) = watch::channel(None);
-        let task = tokio::spawn(keep_a_lane(link.clone(), sender, stop));
+        let task = tokio::spawn(keep_a_lane(link.clone(), sender, stop, Reopening::vital()));
         (Self { link, lane, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
     }
 
@@ -157,8 +160,12 @@ pub(super) fn blocked(age: Duration) -> String {
 }
 
 /// Keeps a lane open on whatever session there is, until told to stop.
-async fn keep_a_lane(mut link: Link, lane: watch::Sender<Option<Lane>>, stop: CancellationToken) {
-    let mut backoff = Backoff::new();
+async fn keep_a_lane(
+    mut link: Link,
+    lane: watch::Sender<Option<Lane>>,
+    stop: CancellationToken,
+    mut reopening: Reopening,
+) {
     loop {
         let session = tokio::select! {
             () = stop.cancelled() => return,
@@ -182,13 +189,7 @@ async fn keep_a_lane(mut link: Link, lane: watch::Sender<Option<Lane>>, stop: Ca
                 }
             }
         }
-        if !session.is_lost() {
-            // The broker closed the channel alone, as it does when the exchange is missing.
-            link.repair().await;
-            if opened.elapsed() > Duration::from_secs(10) {
-                backoff.reset();
-            }
-            sleep(backoff.next()).await;
-        }
+        // If the broker closed the channel alone, the exchange may be missing.
+        reopening.pause(&link, &session, opened.elapsed()).await;
     }
 }

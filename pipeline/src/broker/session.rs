@@ -156,6 +156,12 @@ impl Session {
         }
     }
 
+    /// Whether so many channels were closed by the broker that the rest are for those who can't do
+    /// without.
+    pub(super) fn channels_run_short(&self) -> bool {
+        self.fate.closed_channels.load(Ordering::Relaxed) > CHANNELS_CLOSED_BY_THE_BROKER / 2
+    }
+
     /// Runs a question to the broker on this session's own thread, and waits for its end as long as
     /// the session lives, or until the answer is overdue. The question itself is not cancelled when
     /// the caller stops waiting. One queue that doesn't answer must not cost those that do their

@@ -1,9 +1,14 @@
-//! Names of the headers that are ours. All are optional; `x-*` belongs to the broker.
+//! Names of the headers that are ours, and of the one we read that is not. All are optional; `x-*`
+//! belongs to the broker.
 
 /// Which attempt this is, counted from 1.
 pub const ATTEMPT: &str = "slowlane-attempt";
 /// Which run this is: 0, and one more for each replay.
 pub const RUN: &str = "slowlane-run";
+/// How often the message had been delivered before it was last published.
+pub const DELIVERIES: &str = "slowlane-deliveries";
+/// How often the broker has delivered the message before; its own, on quorum queues alone.
+pub const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Who did the work: `host:pid/slot`.
 pub const WORKER: &str = "slowlane-worker";
 /// When the work began, RFC 3339 UTC with milliseconds.
@@ -33,7 +38,7 @@ pub fn milliseconds(headers: &super::Headers) -> Option<u64> {
 
 /// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
 pub fn moment(at: std::time::SystemTime) -> String {
-    humantime::format_rfc3339_millis(at).to_string()
+    super::Moment(at).to_string()
 }
 
 #[cfg(test)]

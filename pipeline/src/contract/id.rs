@@ -1,5 +1,6 @@
 use std::{borrow::Cow, fmt};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -57,6 +58,19 @@ impl From<Uuid> for RequestId {
     fn from(id: Uuid) -> Self {
         let text = id.to_string();
         Self { json: format!("\"{text}\"").into(), text: text.into() }
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.json).map_err(serde::ser::Error::custom)?;
+        raw.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(<&RawValue>::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

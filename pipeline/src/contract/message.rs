@@ -28,7 +28,7 @@ pub struct Properties {
     pub timestamp: Option<u64>,
     /// The program that made the message.
     pub app_id: Option<String>,
-    /// `request`, `result` or `failed`.
+    /// `request`, `result` or `failed`; an event's name; a control message's type.
     pub kind: Option<String>,
     /// Whether the message is written to disk (`delivery_mode` 2).
     pub persistent: bool,
@@ -37,16 +37,22 @@ pub struct Properties {
 }
 
 impl Properties {
-    /// The properties every message of ours has: persistent JSON under the request's id.
+    /// The properties every request and result of ours has: persistent JSON under the request's id.
     pub fn json(kind: &str, app: &str, id: &RequestId) -> Self {
+        Self { persistent: true, ..Self::transient(kind, app, Some(id)) }
+    }
+
+    /// The properties of a message that need not outlive the broker: transient JSON.
+    pub fn transient(kind: &str, app: &str, id: Option<&RequestId>) -> Self {
+        let id = id.map(|id| id.text().to_owned());
         Self {
             content_type: Some("application/json".to_owned()),
-            message_id: Some(id.text().to_owned()),
-            correlation_id: Some(id.text().to_owned()),
+            message_id: id.clone(),
+            correlation_id: id,
             timestamp: Some(seconds_since_1970()),
             app_id: Some(app.to_owned()),
             kind: Some(kind.to_owned()),
-            persistent: true,
+            persistent: false,
             headers: Headers::default(),
         }
     }

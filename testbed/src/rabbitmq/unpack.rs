@@ -1,198 +1,53 @@
-//! Unpacks Debian's own RabbitMQ and Erlang packages into `.slowlane/`, without root and without installing.
-//!
-//! apt checks the signatures and the checksums; a private apt folder keeps the system's own lists and state out of
-//! it. Nothing of the packages is run at installation, so no service is set up and none is left behind.
+//! Debian's own RabbitMQ and Erlang, unpacked into `.slowlane/`.
 
-mod relocate;
+use std::{fs, path::Path};
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
+use anyhow::{Context, Result};
+
+use super::install::{Install, Version};
+use crate::debian::{self, Bundle, files_under};
+
+const ERLANG: &str = "usr/lib/erlang";
+
+const BUNDLE: Bundle = Bundle {
+    name: "RabbitMQ",
+    package: "rabbitmq-server",
+    others: "erlang-base erlang-asn1 erlang-crypto erlang-eldap erlang-ftp erlang-tftp erlang-inets \
+        erlang-mnesia erlang-os-mon erlang-parsetools erlang-public-key erlang-runtime-tools \
+        erlang-snmp erlang-ssl erlang-syntax-tools erlang-tools erlang-xmerl erlang-eunit libsctp1",
+    programs: ERLANG,
+    size: "about 45 MB",
 };
-
-use anyhow::{Context, Result, bail};
-
-use super::{
-    apt,
-    install::{Install, Version},
-};
-use crate::{
-    process::{self, Start},
-    workspace,
-};
-
-const LIMIT: Duration = Duration::from_secs(600);
-
-/// Names of packages differ between suites: those that a suite does not have are passed over.
-const PACKAGES: &str = "rabbitmq-server erlang-base erlang-asn1 erlang-crypto erlang-eldap erlang-ftp erlang-tftp \
-    erlang-inets erlang-mnesia erlang-os-mon erlang-parsetools erlang-public-key erlang-runtime-tools erlang-snmp \
-    erlang-ssl erlang-syntax-tools erlang-tools erlang-xmerl erlang-eunit libc6 libgcc-s1 libstdc++6 libtinfo6 zlib1g \
-    libzstd1 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libssl3 libssl3t64 libsctp1";
 
 /// The unpacked RabbitMQ of the wanted version, unpacked now if it was not before.
 pub(super) async fn unpacked(wanted: Version, say: &(dyn Fn(&str) + Sync)) -> Result<Install> {
-    let suite = suite(wanted)?;
-    let dir = workspace::state_dir()?.join(format!("rabbitmq-{suite}"));
-    let root = dir.join("root");
-    if !is_ready(&dir, &root) {
-        let _lock = lock(&dir.with_extension("lock"), say).await?;
-        // Whoever held the lock before may have done all the work.
-        if !is_ready(&dir, &root) {
-            fill(&dir, &root, suite, say).await?;
+    let suite = match (wanted, debian::release()?.as_str()) {
+        (Version::V4_0, _) | (Version::Any, "trixie") => "trixie",
+        _ => "bookworm",
+    };
+    let root = BUNDLE.unpacked(suite, point_scripts_here, say).await?;
+    Install::at(root.join("usr/lib/rabbitmq/bin"), root.join(ERLANG).join("bin"))
+}
+
+/// Replaces the installation folder that Debian wrote into Erlang's start scripts.
+fn point_scripts_here(root: &Path) -> Result<()> {
+    let erlang = root.join(ERLANG);
+    for file in files_under(&erlang)? {
+        if ["erl", "start", "start_erl"].iter().any(|name| file.ends_with(name)) {
+            point_here(&file, &erlang)?;
         }
     }
-    programs(&root)
-}
-
-/// Whether all is unpacked. The programs know their own absolute path, so a tree that was moved has to be done again.
-fn is_ready(dir: &Path, root: &Path) -> bool {
-    fs::read_to_string(dir.join("ready")).is_ok_and(|place| Path::new(&place) == root)
-}
-
-async fn fill(dir: &Path, root: &Path, suite: &str, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let began = Instant::now();
-    let _ = fs::remove_dir_all(dir);
-    fetch(dir, suite, say).await?;
-    say("unpacking");
-    unpack(dir, root).await?;
-    relocate::relocate(root)?;
-    let version = programs(root)?.version().to_owned();
-    fs::remove_dir_all(dir.join("apt")).context("cannot remove the downloads")?;
-    fs::write(dir.join("ready"), root.as_os_str().as_encoded_bytes())?;
-    say(&format!("unpacked RabbitMQ {version} into {} in {:.0?}", dir.display(), began.elapsed()));
     Ok(())
 }
 
-/// The suite whose RabbitMQ is wanted, if this system's apt can be asked for it.
-fn suite(wanted: Version) -> Result<&'static str> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64"))
-        || os_release("ID").as_deref() != Some("debian")
-    {
-        bail!("packages can be unpacked on Debian x86_64 only");
+fn point_here(script: &Path, erlang: &Path) -> Result<()> {
+    let text =
+        fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
+    let mut here = text;
+    for before in ['=', '"', '\'', ' '] {
+        here = here
+            .replace(&format!("{before}/usr/lib/erlang"), &format!("{before}{}", erlang.display()));
     }
-    Ok(match (wanted, os_release("VERSION_CODENAME").as_deref()) {
-        (Version::V4_0, _) | (Version::Any, Some("trixie")) => "trixie",
-        _ => "bookworm",
-    })
-}
-
-fn os_release(key: &str) -> Option<String> {
-    let text = fs::read_to_string("/etc/os-release").ok()?;
-    let value =
-        text.lines().find_map(|line| line.split_once('=').filter(|(name, _)| *name == key))?.1;
-    Some(value.trim_matches('"').to_owned())
-}
-
-/// Keeps two processes from unpacking at once. The lock goes with the file handle.
-async fn lock(path: &Path, say: &(dyn Fn(&str) + Sync)) -> Result<File> {
-    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
-    if file.try_lock().is_err() {
-        say("waiting for another process that is unpacking RabbitMQ");
-    }
-    let file = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    file.context("cannot take the lock for unpacking")
-}
-
-/// Downloads the packages of `suite` with a private apt folder.
-async fn fetch(dir: &Path, suite: &str, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let codename =
-        os_release("VERSION_CODENAME").context("this system does not say which release it is")?;
-    let mirror = apt::mirror(&codename)?;
-    let apt = dir.join("apt");
-    let archives = apt.join("cache/archives");
-    fs::create_dir_all(apt.join("lists/partial"))?;
-    fs::create_dir_all(archives.join("partial"))?;
-    fs::write(apt.join("status"), "")?;
-    fs::write(apt.join("sources.list"), mirror.line(suite))?;
-    fs::write(apt.join("apt.conf"), configuration(&apt, &system_settings(&apt).await?))?;
-
-    say(&format!("reading the package lists of {suite} from {}", mirror.uri));
-    run(&apt, "/usr/bin/apt-get", &apt, &["-qq", "update"])
-        .await
-        .context("`apt-get update` failed")?;
-    let names: Vec<_> = PACKAGES.split_whitespace().collect();
-    let known = apt_cache(&apt, &names).await?;
-    say(&format!("downloading {} packages (about 45 MB)", known.len()));
-    let mut download = vec!["-qq", "download"];
-    download.extend(known.iter().map(String::as_str));
-    run(&apt, "/usr/bin/apt-get", &archives, &download)
-        .await
-        .context("`apt-get download` failed")?;
+    fs::write(script, here)?;
     Ok(())
-}
-
-/// Those of `names` that the suite has. apt-cache fails when one is missing, though it shows all the others.
-async fn apt_cache(apt: &Path, names: &[&str]) -> Result<Vec<String>> {
-    let mut args = vec!["-q=2", "show", "--no-all-versions"];
-    args.extend(names);
-    let process = start(apt, "/usr/bin/apt-cache", apt, &args).spawn()?;
-    let _ = process.wait_within(LIMIT).await?;
-    let mut lines = process.follow();
-    let mut known = Vec::new();
-    while let Some(line) = lines.next().await {
-        known.extend(line.strip_prefix("Package: ").map(str::to_owned));
-    }
-    known.sort();
-    known.dedup();
-    if !known.iter().any(|name| name == "rabbitmq-server") {
-        bail!("the mirror has no package rabbitmq-server");
-    }
-    Ok(known)
-}
-
-/// The system's own settings for how to reach a mirror: proxies, certificates, retries, and how strict to be.
-async fn system_settings(dir: &Path) -> Result<Vec<String>> {
-    let dump = Start::new("/usr/bin/apt-config", dir).args(["dump"]).envs(process::minimal_env());
-    let lines = process::run(dump, LIMIT).await.context("`apt-config dump` failed")?;
-    let wanted = ["Acquire::http", "Acquire::https", "Acquire::Retries", "Acquire::Check-"];
-    Ok(lines
-        .into_iter()
-        .filter(|line| wanted.iter().any(|start| line.starts_with(start)))
-        .collect())
-}
-
-fn configuration(apt: &Path, system: &[String]) -> String {
-    let at = |part: &str| apt.join(part).display().to_string();
-    let (lists, status, cache, sources) =
-        (at("lists"), at("status"), at("cache"), at("sources.list"));
-    format!(
-        r#"Dir::State::Lists "{lists}"; Dir::State::status "{status}"; Dir::Cache "{cache}";
-Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-"; Dir::Etc::preferencesparts "/dev/null";
-Dir::Etc::parts "/dev/null"; Dir::Etc::main "/dev/null";
-APT::Install-Recommends "false"; Acquire::Languages "none"; Debug::NoLocking "true"; APT::Sandbox::User "";
-{}
-"#,
-        system.join("\n")
-    )
-}
-
-async fn unpack(dir: &Path, root: &Path) -> Result<()> {
-    let mut debs = Vec::new();
-    for entry in fs::read_dir(dir.join("apt/cache/archives"))? {
-        let path = entry?.path();
-        debs.extend(path.extension().is_some_and(|end| end == "deb").then_some(path));
-    }
-    fs::create_dir_all(root)?;
-    for deb in &debs {
-        let (deb, root) = (deb.to_string_lossy(), root.to_string_lossy());
-        run(dir, "/usr/bin/dpkg-deb", dir, &["-x", &deb, &root]).await?;
-    }
-    Ok(())
-}
-
-fn programs(root: &Path) -> Result<Install> {
-    Install::at(root.join("usr/lib/rabbitmq/bin"), root.join("usr/lib/erlang/bin"))
-}
-
-fn start(apt: &Path, program: &str, dir: &Path, args: &[&str]) -> Start {
-    let conf: PathBuf = apt.join("apt.conf");
-    Start::new(program, dir)
-        .args(args)
-        .envs(process::minimal_env())
-        .envs([("APT_CONFIG", conf.as_os_str()), ("LC_ALL", "C".as_ref())])
-}
-
-async fn run(apt: &Path, program: &str, dir: &Path, args: &[&str]) -> Result<Vec<String>> {
-    process::run(start(apt, program, dir, args), LIMIT).await
 }

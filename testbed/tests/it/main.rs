@@ -5,6 +5,7 @@ mod stack;
 
 mod configuration;
 mod docs;
+mod events;
 mod flow;
 mod outages;
 mod setup;

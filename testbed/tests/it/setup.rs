@@ -25,7 +25,7 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
     for (state, again) in [("created", false), ("exists as it should", true)] {
         let (code, text) = run(setup(&vhost.url)).await?;
         assert_eq!(code, 0, "{text}");
-        assert_eq!(text.matches(state).count(), 4, "again: {again}\n{text}");
+        assert_eq!(text.matches(state).count(), 6, "again: {again}\n{text}");
     }
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!(code, 0, "{text}");
@@ -40,7 +40,7 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
 async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Result<()> {
     let vhost = shared::vhost().await;
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
-    assert_eq!((code, text.matches("missing").count()), (1, 4), "{text}");
+    assert_eq!((code, text.matches("missing").count()), (1, 6), "{text}");
     assert!(Foreign::connect(&vhost.url).await?.depth(REQUESTS).await.is_err(), "it was declared");
     Ok(())
 }

@@ -2,5 +2,6 @@
 
 mod leash;
 mod node;
+mod postgres;
 mod proxy;
 mod shared_node;

@@ -23,7 +23,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "testbed::",
-        &["testbed", "xtask", "processor-service/tests"],
+        &["testbed", "xtask", "processor-service/tests", "pipeline/tests"],
         "production code never runs on the testbed",
     ),
     (

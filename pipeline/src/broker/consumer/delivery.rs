@@ -1,3 +1,4 @@
+use amqprs::Deliver;
 use tokio::sync::mpsc;
 use tokio_util::{
     sync::CancellationToken,
@@ -12,6 +13,10 @@ use crate::contract::Properties;
 /// gone, the broker has taken the message back already and settling does nothing. A delivery that
 /// is dropped goes back to the queue.
 pub struct Delivery {
+    /// The exchange it was published to.
+    pub exchange: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
     /// What the message says of itself.
     pub properties: Properties,
     /// The body's bytes.
@@ -44,14 +49,25 @@ pub(super) enum Settle {
 
 impl Delivery {
     pub(super) fn new(
-        (tag, redelivered): (u64, bool),
+        deliver: &Deliver,
         properties: Properties,
         body: Vec<u8>,
         ties: &Ties,
     ) -> Self {
         let Ties { settles, lapsed, held } = ties.clone();
         let _held = held.token();
-        Self { properties, body, redelivered, tag, settles, settled: false, lapsed, _held }
+        Self {
+            exchange: deliver.exchange().clone(),
+            routing_key: deliver.routing_key().clone(),
+            properties,
+            body,
+            redelivered: deliver.redelivered(),
+            tag: deliver.delivery_tag(),
+            settles,
+            settled: false,
+            lapsed,
+            _held,
+        }
     }
 
     /// Tells the broker that the message is done with.

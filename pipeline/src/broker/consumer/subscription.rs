@@ -4,7 +4,10 @@ use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
     BasicQosArguments, Channel, ConsumerMessage,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -13,9 +16,11 @@ use super::{
         session::{ChannelEvent, OpenChannel, Session},
         wire,
     },
-    ConsumerOptions, Delivery, Ended, Pace,
+    ConsumerOptions, Delivery, Ended, Pace, Source,
     delivery::{Settle, Ties},
+    own,
 };
+use crate::topology::InstanceQueue;
 
 /// One consumer on one channel, for as long as that lives.
 pub(super) struct Subscription {
@@ -23,6 +28,8 @@ pub(super) struct Subscription {
     events: mpsc::UnboundedReceiver<ChannelEvent>,
     messages: mpsc::UnboundedReceiver<ConsumerMessage>,
     consumer_tag: String,
+    /// The queue, if it is our own.
+    own: Option<InstanceQueue>,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
     /// After how many settlements a cautious subscription has shown that it can end.
@@ -46,12 +53,13 @@ impl Subscription {
         }
         session
             .run(async move {
-                let Ok((consumer_tag, messages)) = subscribe(&open.channel, &options).await else {
+                let Ok((own, (consumer_tag, messages))) = subscribe(&open.channel, &options).await
+                else {
                     return Err(open.last_words().await);
                 };
                 let OpenChannel { channel, events } = open;
                 let outstanding = BTreeSet::new();
-                Ok(Self { channel, events, messages, consumer_tag, outstanding, caution })
+                Ok(Self { channel, events, messages, consumer_tag, own, outstanding, caution })
             })
             .await?
     }
@@ -68,6 +76,8 @@ impl Subscription {
         let ties = Ties { settles, lapsed: CancellationToken::new(), held };
         let lapsed = ties.lapsed.clone().drop_guard();
         let mut batch = Vec::with_capacity(256);
+        let mut tick = interval_at(Instant::now() + own::BIND_AGAIN_AFTER, own::BIND_AGAIN_AFTER);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
             tokio::select! {
                 biased;
@@ -88,6 +98,7 @@ impl Subscription {
                     self.cancel().await;
                     break Ended::Stopped;
                 }
+                _ = tick.tick(), if self.own.is_some() => self.bind_again().await,
                 message = self.messages.recv() => match message {
                     None => break Ended::Cancelled,
                     Some(message) => self.deliver(message, &deliveries, &ties),
@@ -111,6 +122,14 @@ impl Subscription {
         let Some(left) = &mut self.caution else { return false };
         *left = left.saturating_sub(settled);
         *left == 0
+    }
+
+    /// If an exchange is missing, the broker closes the channel, and the next subscription begins
+    /// with the topology mended.
+    async fn bind_again(&self) {
+        if let Some(own) = &self.own {
+            let _bound_or_closed = own::bind(&self.channel, own).await;
+        }
     }
 
     async fn cancel(&self) {
@@ -151,11 +170,8 @@ impl Subscription {
         else {
             return;
         };
-        let tag = deliver.delivery_tag();
-        self.outstanding.insert(tag);
-        let properties = wire::from_wire(&properties);
-        let label = (tag, deliver.redelivered());
-        let delivery = Delivery::new(label, properties, body, ties);
+        self.outstanding.insert(deliver.delivery_tag());
+        let delivery = Delivery::new(&deliver, wire::from_wire(&properties), body, ties);
         // If nobody receives any more, its drop gives it back.
         let _ = deliveries.send(delivery);
     }
@@ -175,13 +191,24 @@ impl Subscription {
     }
 }
 
+/// What the client gives for a consumer: its tag and its messages.
+type Consuming = (String, mpsc::UnboundedReceiver<ConsumerMessage>);
+
 async fn subscribe(
     channel: &Channel,
     options: &ConsumerOptions,
-) -> Result<(String, mpsc::UnboundedReceiver<ConsumerMessage>), amqprs::error::Error> {
+) -> Result<(Option<InstanceQueue>, Consuming), amqprs::error::Error> {
+    let (own, queue) = match &options.source {
+        Source::Shared(queue) => (None, queue.clone()),
+        Source::Own { events } => {
+            let own = own::declare(channel, InstanceQueue::new(*events)).await?;
+            let queue = own.name.clone();
+            (Some(own), queue)
+        }
+    };
     channel.basic_qos(BasicQosArguments::new(0, options.prefetch, false)).await?;
-    let mut consume = BasicConsumeArguments::new(&options.queue, "");
-    channel.basic_consume_rx(consume.manual_ack(true).finish()).await
+    let mut consume = BasicConsumeArguments::new(&queue, "");
+    Ok((own, channel.basic_consume_rx(consume.manual_ack(true).finish()).await?))
 }
 
 #[derive(Debug, PartialEq, Eq)]

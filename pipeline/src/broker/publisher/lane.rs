@@ -80,6 +80,11 @@ impl Lane {
         self.requests.send(request).await.map_err(drop)
     }
 
+    /// Hands a message to the channel's task, if that can be done at once.
+    pub(super) fn offer(&self, request: Request) -> Result<(), ()> {
+        self.requests.try_send(request).map_err(drop)
+    }
+
     /// How long the oldest unconfirmed message has waited.
     pub(super) fn oldest(&self) -> Option<Duration> {
         self.age.get()

@@ -31,6 +31,12 @@ impl Request {
             ticket,
         }
     }
+
+    /// Lets the broker forget the message if nobody takes it.
+    pub(super) fn for_anybody(mut self) -> Self {
+        self.arguments.mandatory(false);
+        self
+    }
 }
 
 /// Waiting to be sent; the caller can still take it back.

@@ -1,8 +1,8 @@
-//! Makes an unpacked Erlang run from where it lies.
+//! Makes unpacked programs run from where they lie.
 //!
-//! Its programs were built against the libraries of another release, which lie beside them; so each becomes a small
-//! script that runs it with those. A library path in the environment would not do: the virtual machine starts
-//! programs of the system, which must stay with the system's libraries.
+//! They were built against the libraries of another release, which lie beside them; so each becomes
+//! a small script that runs it with those. A library path in the environment would not do: programs
+//! start programs of the system, which must stay with the system's libraries.
 
 use std::{
     fs,
@@ -13,29 +13,19 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub(super) fn relocate(root: &Path) -> Result<()> {
+/// Does it for all programs below `dir`, with the libraries below `root`.
+pub(super) fn relocate(root: &Path, dir: &Path) -> Result<()> {
     let libraries = libraries(root)?;
-    let erlang = root.join("usr/lib/erlang");
-    for file in files_under(&erlang)? {
+    for file in files_under(dir)? {
         if is_program(&file)? {
             wrap(&file, root, &libraries)?;
-        } else if ["erl", "start", "start_erl"].iter().any(|name| file.ends_with(name)) {
-            point_here(&file, &erlang)?;
         }
     }
     Ok(())
 }
 
-/// The folder of libc: Debian moved it to `/usr/lib` between the suites.
-fn libraries(root: &Path) -> Result<PathBuf> {
-    let places = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|place| root.join(place));
-    places
-        .into_iter()
-        .find(|place| place.join("libc.so.6").exists())
-        .context("the packages have no libc")
-}
-
-fn files_under(dir: &Path) -> Result<Vec<PathBuf>> {
+/// All files in a folder and in the folders in it.
+pub(crate) fn files_under(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
@@ -47,6 +37,15 @@ fn files_under(dir: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// The folder of libc: Debian moved it to `/usr/lib` between the suites.
+fn libraries(root: &Path) -> Result<PathBuf> {
+    let places = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|place| root.join(place));
+    places
+        .into_iter()
+        .find(|place| place.join("libc.so.6").exists())
+        .context("the packages have no libc")
 }
 
 fn is_program(file: &Path) -> Result<bool> {
@@ -68,18 +67,5 @@ fn wrap(file: &Path, root: &Path, libraries: &Path) -> Result<()> {
     );
     fs::write(file, script)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
-    Ok(())
-}
-
-/// Replaces the installation folder that Debian wrote into Erlang's start scripts.
-fn point_here(script: &Path, erlang: &Path) -> Result<()> {
-    let text =
-        fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
-    let mut here = text;
-    for before in ['=', '"', '\'', ' '] {
-        here = here
-            .replace(&format!("{before}/usr/lib/erlang"), &format!("{before}{}", erlang.display()));
-    }
-    fs::write(script, here)?;
     Ok(())
 }

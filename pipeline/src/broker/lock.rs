@@ -1,0 +1,212 @@
+//! An exclusive queue as a lock: who has declared it keeps others from doing so, as long as its
+//! connection lives.
+
+use std::time::Duration;
+
+use amqprs::channel::{
+    BasicConsumeArguments, BasicQosArguments, Channel, ConsumerMessage, QueueDeclareArguments,
+    QueueDeleteArguments,
+};
+use backon::{BackoffBuilder, ConstantBackoff, ConstantBuilder};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    AskError,
+    link::Link,
+    session::{ChannelEvent, OpenChannel, Session},
+    wire,
+};
+use crate::topology;
+
+/// The shortest time between two attempts; with jitter it is up to twice as long.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(1400);
+/// How long the end of a lock may take.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a lock is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockState {
+    /// Not ours, and why.
+    Waiting(String),
+    /// Ours. A broker that we are cut off from may give it to another before we know.
+    Held,
+}
+
+/// A lock that is tried for until it is ours, lost with the connection, and tried for again.
+pub struct Lock {
+    state: watch::Receiver<LockState>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Lock {
+    /// Begins to try and returns at once.
+    pub(super) fn start(link: Link, queue: &str) -> Self {
+        let (sender, state) = watch::channel(LockState::Waiting("not connected yet".to_owned()));
+        let stop = CancellationToken::new();
+        let keeper = Keeper { queue: queue.to_owned(), state: sender, stop: stop.clone() };
+        Self { state, stop, task: tokio::spawn(keeper.run(link)) }
+    }
+
+    /// How it is, now and from now on.
+    pub fn state(&self) -> watch::Receiver<LockState> {
+        self.state.clone()
+    }
+
+    /// Gives it up, for others to take at once.
+    pub async fn release(mut self) {
+        self.stop.cancel();
+        let _in_time_or_not = timeout(RELEASE_TIMEOUT, &mut self.task).await;
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Keeper {
+    queue: String,
+    state: watch::Sender<LockState>,
+    stop: CancellationToken,
+}
+
+impl Keeper {
+    async fn run(self, mut link: Link) {
+        let mut pauses = pauses();
+        loop {
+            let session = tokio::select! {
+                () = self.stop.cancelled() => return,
+                session = link.ready() => match session {
+                    Some(session) => session,
+                    None => return,
+                },
+            };
+            // Not given up half-way: nobody would know whether the lock is ours.
+            match take(&session, &self.queue).await {
+                Ok(held) => {
+                    if !self.hold(held, &session).await {
+                        return;
+                    }
+                }
+                Err(error) => self.waiting(reason(&error)),
+            }
+            if session.is_lost() {
+                continue;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(pauses.next().unwrap_or(TRY_AGAIN_AFTER)) => {}
+            }
+        }
+    }
+
+    /// Holds the lock until it is lost, or given up: then false.
+    async fn hold(&self, mut held: Held, session: &Session) -> bool {
+        info!(queue = self.queue, "the lock is held");
+        self.state.send_replace(LockState::Held);
+        let reason = tokio::select! {
+            reason = held.lost() => reason,
+            () = self.stop.cancelled() => {
+                self.state.send_replace(LockState::Waiting("given up".to_owned()));
+                held.give_back(session, &self.queue).await;
+                return false;
+            }
+        };
+        warn!(queue = self.queue, reason, "the lock is lost");
+        self.state.send_replace(LockState::Waiting(reason));
+        true
+    }
+
+    /// Tells why the lock is not ours, and logs it when the reason is new.
+    fn waiting(&self, reason: String) {
+        let waiting = LockState::Waiting(reason.clone());
+        self.state.send_if_modified(|state| {
+            let news = *state != waiting;
+            if news {
+                info!(queue = self.queue, reason, "waiting for the lock");
+                *state = waiting;
+            }
+            news
+        });
+    }
+}
+
+/// The lock, and what tells of its loss.
+struct Held {
+    channel: Channel,
+    events: mpsc::UnboundedReceiver<ChannelEvent>,
+    /// Nobody has anything to say on this queue. Who says it all the same is not answered, so that
+    /// no more comes.
+    _messages: mpsc::UnboundedReceiver<ConsumerMessage>,
+}
+
+impl Held {
+    async fn lost(&mut self) -> String {
+        loop {
+            match self.events.recv().await {
+                None => return "the connection was lost".to_owned(),
+                Some(ChannelEvent::Closed { code, text }) => {
+                    return format!("the broker closed the channel: {code} {text}");
+                }
+                Some(ChannelEvent::Cancelled) => return "the queue was deleted".to_owned(),
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn give_back(self, session: &Session, queue: &str) {
+        let delete = QueueDeleteArguments::new(queue);
+        let giving_back = async move {
+            let _deleted_or_lost = self.channel.queue_delete(delete).await;
+            let _closed_or_lost = self.channel.close().await;
+        };
+        let _done_or_lost = session.run(giving_back).await;
+    }
+}
+
+async fn take(session: &Session, queue: &str) -> Result<Held, AskError> {
+    let open = session.open_channel().await?;
+    let queue = queue.to_owned();
+    session
+        .run(async move {
+            let Ok(_messages) = declare(&open.channel, &queue).await else {
+                return Err(open.last_words().await);
+            };
+            let OpenChannel { channel, events } = open;
+            Ok(Held { channel, events, _messages })
+        })
+        .await?
+}
+
+/// Declares the queue, and consumes it: only a consumer is told if somebody deletes it.
+async fn declare(
+    channel: &Channel,
+    queue: &str,
+) -> Result<mpsc::UnboundedReceiver<ConsumerMessage>, amqprs::error::Error> {
+    let mut declare = QueueDeclareArguments::new(queue);
+    declare.exclusive(true).arguments(wire::arguments_to_wire(&topology::lock_arguments()));
+    channel.queue_declare(declare).await?;
+    channel.basic_qos(BasicQosArguments::new(0, 1, false)).await?;
+    let mut consume = BasicConsumeArguments::new(queue, "");
+    let (_, messages) = channel.basic_consume_rx(consume.manual_ack(true).finish()).await?;
+    Ok(messages)
+}
+
+fn reason(error: &AskError) -> String {
+    match error {
+        AskError::Refused { code: 405, .. } => "somebody else holds it".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+fn pauses() -> ConstantBackoff {
+    ConstantBuilder::new().with_delay(TRY_AGAIN_AFTER).with_jitter().without_max_times().build()
+}

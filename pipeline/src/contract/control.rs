@@ -1,0 +1,88 @@
+//! Control: what every program of the virtual host is asked at once.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Malformed, Message, Properties, RequestId, object, present};
+use crate::topology;
+
+/// A wish to all programs. Each that can do something about it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// `{"type":"cancel","requestId":...}`: whoever works on this request is to stop.
+    Cancel(RequestId),
+    /// `{"type":"who"}`: every worker is to say what it has in hand.
+    Who,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow, default, rename = "requestId", deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+impl Control {
+    /// Reads a control message; `None` if its type is unknown.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the body has no type, or lacks what belongs to its type.
+    pub fn parse(body: &[u8]) -> Result<Option<Self>, Malformed> {
+        let malformed = |error| Malformed::new(format!("the body is no control message: {error}"));
+        let wire: Wire<'_> = object(body).map_err(malformed)?;
+        match (wire.kind.as_str(), wire.id) {
+            ("who", _) => Ok(Some(Self::Who)),
+            ("cancel", Some(id)) => {
+                RequestId::parse(id).map(Self::Cancel).map(Some).map_err(malformed)
+            }
+            ("cancel", None) => Err(malformed("it has no requestId".to_owned())),
+            _ => Ok(None),
+        }
+    }
+
+    /// The wish on its way to all programs.
+    pub fn message(&self, app: &str) -> Message {
+        let (kind, id, body) = match self {
+            Self::Cancel(id) => {
+                let body = format!("{{\"type\":\"cancel\",\"requestId\":{}}}", id.json());
+                ("cancel", Some(id), body)
+            }
+            Self::Who => ("who", None, r#"{"type":"who"}"#.to_owned()),
+        };
+        Message {
+            exchange: topology::CONTROL,
+            routing_key: kind.to_owned(),
+            properties: Properties::transient(kind, app, id),
+            body: body.into_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_survive_the_way() {
+        for body in [r#"{"type":"who"}"#, r#"{"type":"cancel","requestId":4.20}"#] {
+            let control = Control::parse(body.as_bytes()).unwrap().unwrap();
+            let message = control.message("app");
+            assert_eq!(String::from_utf8(message.body).unwrap(), body);
+            assert_eq!(
+                (message.exchange, message.properties.persistent),
+                ("processing.control", false)
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_types_and_fields_are_ignored_and_the_rest_is_malformed() {
+        assert_eq!(Control::parse(br#"{"type":"dance","requestId":[]}"#).unwrap(), None);
+        assert_eq!(Control::parse(br#"{"type":"who","why":1}"#).unwrap(), Some(Control::Who));
+        for body in ["", "\"who\"", "{}", r#"{"type":7}"#, r#"{"type":"cancel"}"#, "[\"who\"]"] {
+            assert!(Control::parse(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(Control::parse(br#"{"type":"cancel","requestId":null}"#).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! The parts of the link that no program uses alone: listening, announcing, and the lock.
+
+use anyhow::{Context, Result, ensure};
+use pipeline::{
+    broker::{Address, Broker, BrokerOptions, Heard, Listener, Lock, LockState},
+    contract::{Control, Event, FinalStatus, FinishedRequest, Moment, Request, TraceParent},
+    topology::{self, Topology},
+};
+use serde_json::value::RawValue;
+use testbed::{
+    Proxy,
+    foreign::{Foreign, Properties},
+    process::DEADLINE,
+    rabbitmq::{Node, NodeOptions},
+    shared,
+};
+use tokio::time::{Duration, Instant, timeout};
+use uuid::Uuid;
+
+fn connect(url: &str) -> Result<Broker> {
+    let address = Address::parse(url).map_err(anyhow::Error::msg)?;
+    let (program, addresses, topology) = ("test", vec![address], Topology::default());
+    Ok(Broker::connect(&BrokerOptions { program, addresses, topology }))
+}
+
+async fn next(listener: &mut Listener) -> Result<Heard> {
+    timeout(DEADLINE, listener.next()).await?.context("the listener has ended")
+}
+
+async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
+    let mut state = lock.state();
+    let is = |state: &LockState| match state {
+        LockState::Held => wanted == "held",
+        LockState::Waiting(reason) => reason.contains(wanted),
+    };
+    let reached = timeout(DEADLINE, state.wait_for(is)).await;
+    reached.with_context(|| format!("never {wanted}: {:?}", lock.state().borrow()))??;
+    Ok(())
+}
+
+fn finished() -> Event {
+    let request = FinishedRequest { request_id: Uuid::now_v7(), status: FinalStatus::Completed };
+    Event::finished(Moment::now(), &[request]).next().expect("one request makes one event")
+}
+
+/// Announces as soon as that is possible.
+async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
+    let announcer = broker.announcer();
+    loop {
+        let dropped = announcer.dropped();
+        announcer.announce(message);
+        if announcer.dropped() == dropped {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let (mut web, mut worker) = (broker.listen(true), broker.listen(false));
+    assert_eq!(next(&mut web).await?, Heard::Listening);
+    assert_eq!(next(&mut worker).await?, Heard::Listening);
+    let (event, who) = (finished(), Control::Who);
+    announced(&broker, &event.message("test")).await;
+    announced(&broker, &who.message("test")).await;
+    let Heard::Event(Event::Finished(heard)) = next(&mut web).await? else {
+        anyhow::bail!("not the event");
+    };
+    let Event::Finished(said) = event else { anyhow::bail!("not the event") };
+    assert_eq!(heard.requests, said.requests);
+    assert_eq!(next(&mut web).await?, Heard::Control(Control::Who));
+    assert_eq!(next(&mut worker).await?, Heard::Control(Control::Who));
+    ensure!(broker.health().iter().all(|(_, part)| part.ok), "{:?}", broker.health());
+    web.close().await;
+    worker.close().await;
+    timeout(Duration::from_secs(5), broker.close(DEADLINE)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_says_that_it_was_away_and_hears_again() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let broker = connect(&proxy.url(&vhost.url))?;
+    let mut listener = broker.listen(true);
+    for _ in 0..3 {
+        assert_eq!(next(&mut listener).await?, Heard::Listening);
+        let foreign = Foreign::connect(&vhost.url).await?;
+        let who = br#"{"type":"who"}"#;
+        foreign.publish(topology::CONTROL, "", Properties::default(), who).await?;
+        assert_eq!(next(&mut listener).await?, Heard::Control(Control::Who));
+        proxy.cut();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_announcement_is_dropped_where_it_could_only_wait() -> Result<()> {
+    let nobody = format!("amqp://127.0.0.1:{}", testbed::ports::free()?);
+    let broker = connect(&nobody)?;
+    let announcer = broker.announcer();
+    (0..10).for_each(|_| announcer.announce(&finished().message("test")));
+    assert_eq!(announcer.dropped(), 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests_nothing()
+-> Result<()> {
+    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let broker = connect(&node.url())?;
+    let message = finished().message("test");
+    announced(&broker, &message).await;
+    node.raise_memory_alarm().await?;
+    let announcer = broker.announcer();
+    let before = announcer.dropped();
+    for _ in 0..5_000 {
+        announcer.announce(&message);
+        // Its channel's task is given the time to take what it wants.
+        tokio::task::yield_now().await;
+    }
+    let dropped = announcer.dropped() - before;
+    ensure!(dropped > 2_500, "only {dropped} of 5000 were dropped");
+    let [publish, ..] = broker.health();
+    ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
+    node.clear_memory_alarm().await?;
+    let (id, data) = (Uuid::now_v7(), RawValue::from_string("1".to_owned())?);
+    let request = Request::message("test", &id.into(), &data, &TraceParent::for_request(id));
+    broker.publisher().publish(&request, Instant::now() + DEADLINE).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let (one, other) = (connect(&proxy.url(&vhost.url))?, connect(&vhost.url)?);
+    let first = one.lock(topology::WEB_LOCK);
+    becomes(&first, "held").await?;
+    let second = other.lock(topology::WEB_LOCK);
+    becomes(&second, "somebody else").await?;
+    proxy.refuse().await?;
+    proxy.cut();
+    becomes(&first, "lost").await?;
+    becomes(&second, "held").await?;
+    proxy.accept().await?;
+    becomes(&first, "somebody else").await?;
+    second.release().await;
+    becomes(&first, "held").await
+}
+
+#[tokio::test]
+async fn a_lock_whose_queue_was_deleted_is_taken_again() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let lock = broker.lock(topology::WEB_LOCK);
+    becomes(&lock, "held").await?;
+    vhost.delete_queue(&vhost.name, topology::WEB_LOCK).await?;
+    becomes(&lock, "deleted").await?;
+    becomes(&lock, "held").await
+}
