@@ -134,6 +134,9 @@ impl Broker {
         match (state, self.publisher.blocked_for()) {
             (LinkState::Away(reason), _) => Part::missing(reason.clone()),
             (_, Some(age)) => Part::missing(publisher::blocked(age)),
+            (LinkState::Ready(_), None) if !self.publisher.is_open() => {
+                Part::missing("connected, the channel is being opened")
+            }
             _ => Part::ok("connected"),
         }
     }

@@ -35,6 +35,8 @@ const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 /// A time that is never waited out.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long a caller waits for the channel of a link that is ready.
+const OPENING: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -127,7 +129,7 @@ impl Publisher {
     }
 
     async fn attempt(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
-        let Some(lane) = self.lane.borrow().clone() else { return Err(self.why_not()) };
+        let lane = self.open_lane(deadline).await?;
         if let Some(age) = self.blocked_for() {
             return Err(PublishError::NotSent(blocked(age)));
         }
@@ -141,6 +143,23 @@ impl Publisher {
             Ok(Ok(())) => {}
         }
         stub.end(deadline).await
+    }
+
+    /// The lane, or the one that is being opened: on a link that has just become ready it takes a
+    /// moment.
+    async fn open_lane(&self, deadline: Instant) -> Result<Lane, PublishError> {
+        let mut lane = self.lane.clone();
+        if !self.is_open() && matches!(self.link.state(), LinkState::Ready(_)) {
+            let soon = deadline.min(Instant::now() + OPENING);
+            let _open_or_not = timeout_at(soon, lane.wait_for(Option::is_some)).await.is_ok();
+        }
+        let open = lane.borrow().clone();
+        open.ok_or_else(|| self.why_not())
+    }
+
+    /// Whether there is a channel to publish on.
+    pub(super) fn is_open(&self) -> bool {
+        self.lane.borrow().is_some()
     }
 
     fn why_not(&self) -> PublishError {
