@@ -1,0 +1,311 @@
+//! Where requests live by id: the only place that knows SQL.
+//!
+//! [`Store`] is a front that puts commands into queues. Behind them works either SQLite (one thread
+//! that writes, a few that read) or PostgreSQL (a few connections). Whoever works takes all that
+//! waits in its queue and does it in one go, so callers that ask at the same time share a commit,
+//! and a single one waits for nobody.
+//!
+//! The store may go away for as long as it likes, also at the start. Meanwhile every call fails at
+//! once; when it is back, calls succeed again. What was answered is on disk.
+
+mod command;
+#[cfg(test)]
+mod conformance;
+mod ending;
+mod error;
+mod health;
+mod listing;
+mod parked;
+mod postgres;
+mod request;
+mod schema;
+mod sql;
+mod sqlite;
+mod text;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use command::{Read, Reply, Write};
+use health::Monitor;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+use uuid::Uuid;
+
+pub use ending::{Applied, End, Finished};
+pub use error::{BadUrl, StoreError};
+pub use health::Health;
+pub use listing::{BadCursor, Cursor, List, Page};
+pub use parked::{Parked, ParkedMessage};
+pub use request::{
+    Cancel, Expired, Expiry, Found, Millis, NewRequest, Request, Retrying, Status, Summary,
+};
+
+/// How many commands wait in a queue before callers wait to put theirs in.
+const QUEUE: usize = 2048;
+/// A batch may take this many times as long as a single command,
+const BATCH_PATIENCE: u32 = 6;
+/// and once more for each of these many bytes.
+const PIECE: usize = 8 << 20;
+
+/// How to treat a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// How long a caller waits for an answer at most.
+    pub patience: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(5) }
+    }
+}
+
+/// A store of requests. Clones are the same store; it closes when the last one is dropped.
+#[derive(Clone)]
+pub struct Store {
+    /// Apart from the other writes, so that a store that can do two things at once does.
+    accepts: mpsc::Sender<Write>,
+    writes: mpsc::Sender<Write>,
+    reads: mpsc::Sender<Read>,
+    health: Monitor,
+    patience: Duration,
+    workers: Workers,
+}
+
+/// Those who work behind the queues.
+#[derive(Clone)]
+struct Workers {
+    /// Ends with the last of them.
+    here: watch::Receiver<()>,
+    /// Ends what does not end by itself.
+    _tasks: Arc<dyn Send + Sync>,
+}
+
+impl Store {
+    /// Opens the store that a `DATABASE_URL` names: `sqlite:FILE` or `postgres://...`. It is opened
+    /// in the background, and tried again until it succeeds. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// Only if the URL is of no use.
+    pub fn open(url: &str, options: &StoreOptions) -> Result<Self, BadUrl> {
+        let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+        match scheme {
+            Some("sqlite") => sqlite::open(url, options),
+            Some("postgres" | "postgresql") => postgres::open(url, options),
+            _ => Err(BadUrl("it must begin with sqlite: or postgres://".to_owned())),
+        }
+    }
+
+    /// Records a request. If its result came first, the final state stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; it may be recorded all the same, and can be tried again.
+    /// [`StoreError::Refused`] if this very request can't be stored.
+    pub async fn accept(&self, mut request: NewRequest) -> Result<(), StoreError> {
+        text::clean_request(&mut request);
+        self.change(&self.accepts, self.patience, |reply| Write::Accept(request, reply)).await
+    }
+
+    /// Applies results, all in one transaction, and says what became of each. The first final
+    /// result of a run wins; a result without a row makes its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; then none, or unnoticed all, are stored, and the same results
+    /// can be given again.
+    pub async fn finish(&self, mut results: Vec<Finished>) -> Result<Vec<Applied>, StoreError> {
+        results.iter_mut().for_each(text::clean_finished);
+        let bytes = results.iter().filter_map(|row| row.end.result()).map(<[u8]>::len).sum();
+        self.change_many(bytes, |reply| Write::Finish(results, reply)).await
+    }
+
+    /// Keeps messages that were handed to the failed queue, and ends their requests, all in one
+    /// transaction. The same message given twice is kept once. Says what became of each message's
+    /// request; of one without a request, whether it came for the first time.
+    ///
+    /// # Errors
+    /// As [`Store::finish`].
+    pub async fn park(&self, mut messages: Vec<Parked>) -> Result<Vec<Applied>, StoreError> {
+        messages.iter_mut().for_each(text::clean_parked);
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        self.change_many(bytes, |reply| Write::Park(messages, reply)).await
+    }
+
+    /// Notes attempts that failed and will be repeated. Old news, and news of requests that are
+    /// final, change nothing.
+    ///
+    /// # Errors
+    /// As [`Store::finish`]. News that the store can't take are passed over.
+    pub async fn retrying(&self, mut news: Vec<Retrying>) -> Result<(), StoreError> {
+        news.iter_mut().for_each(text::clean_retrying);
+        self.change_many(0, |reply| Write::Retrying(news, reply)).await
+    }
+
+    /// Ends a request as cancelled, unless it is final.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; it may be cancelled all the same.
+    pub async fn cancel(&self, id: Uuid) -> Result<Cancel, StoreError> {
+        self.change(&self.writes, self.patience, |reply| Write::Cancel(id, reply)).await
+    }
+
+    /// Clears away a small batch of what is over: requests that ended long ago leave a tombstone.
+    /// To be called again while [`Expired::reached`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError> {
+        self.change_many(0, |reply| Write::Expire(expiry, reply)).await
+    }
+
+    /// Asks the store to its face whether it takes writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] with the reason.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.change(&self.accepts, self.patience, Write::Ping).await
+    }
+
+    /// What is known under an id, with the result.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get(&self, id: Uuid) -> Result<Found, StoreError> {
+        self.look(|reply| Read::Get(id, reply)).await
+    }
+
+    /// How far these requests have come, without their results and in any order. Those that are
+    /// not there are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get_many(&self, ids: Vec<Uuid>) -> Result<Vec<Summary>, StoreError> {
+        self.look(|reply| Read::GetMany(ids, reply)).await
+    }
+
+    /// What a request is to work on, as it was accepted; none if that is not known.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn request_data(&self, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
+        self.look(|reply| Read::RequestData(id, reply)).await
+    }
+
+    /// A page of requests, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list(&self, mut list: List) -> Result<Page, StoreError> {
+        text::clean_list(&mut list);
+        self.look(|reply| Read::List(list, reply)).await
+    }
+
+    /// Parked messages with numbers below `below`, the latest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn parked(
+        &self,
+        below: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<ParkedMessage>, StoreError> {
+        let below = below.unwrap_or(i64::MAX);
+        self.look(|reply| Read::Parked { below, limit, reply }).await
+    }
+
+    /// How the store is, now and whenever that changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// How many commits were made so far. Beside the number of rows it tells how many share one.
+    pub fn commits(&self) -> u64 {
+        self.health.commits()
+    }
+
+    /// Waits until the store answers.
+    pub async fn until_up(&self) {
+        self.health.until(|health| *health == Health::Up).await;
+    }
+
+    /// Closes the store, if this is the only handle to it: waits a moment until all connections are
+    /// closed, so that a file is complete without the log beside it. Nothing is lost without it.
+    pub async fn close(self) {
+        let Self { accepts, writes, reads, mut workers, patience, .. } = self;
+        // They end when nobody can ask them any more.
+        drop((accepts, writes, reads));
+        let gone = async { while workers.here.changed().await.is_ok() {} };
+        let _ = timeout(patience, gone).await;
+    }
+
+    /// Something that may be large, and may take longer for that.
+    async fn change_many<T>(
+        &self,
+        bytes: usize,
+        command: impl FnOnce(Reply<T>) -> Write,
+    ) -> Result<T, StoreError> {
+        let pieces = u32::try_from(bytes / PIECE).unwrap_or(u32::MAX);
+        let patience = self.patience.saturating_mul(BATCH_PATIENCE.saturating_add(pieces));
+        self.change(&self.writes, patience, command).await
+    }
+
+    async fn change<T>(
+        &self,
+        queue: &mpsc::Sender<Write>,
+        patience: Duration,
+        command: impl FnOnce(Reply<T>) -> Write,
+    ) -> Result<T, StoreError> {
+        let answer = self.ask(queue, patience, command).await;
+        answer.unwrap_or_else(|Silence(reason)| {
+            // From now on nobody else has to wait for it. If it only was slow, it answers this.
+            self.health.away(&reason);
+            let _ = queue.try_send(Write::Ping(oneshot::channel().0));
+            Err(StoreError::Unavailable(reason))
+        })
+    }
+
+    async fn look<T>(&self, command: impl FnOnce(Reply<T>) -> Read) -> Result<T, StoreError> {
+        let answer = self.ask(&self.reads, self.patience, command).await;
+        answer.unwrap_or_else(|Silence(reason)| Err(StoreError::Unavailable(reason)))
+    }
+
+    async fn ask<C, T>(
+        &self,
+        queue: &mpsc::Sender<C>,
+        patience: Duration,
+        command: impl FnOnce(Reply<T>) -> C,
+    ) -> Result<Result<T, StoreError>, Silence> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.health.check().await?;
+            let sent = queue.send(command(reply)).await;
+            match (sent, answer.await) {
+                (Ok(()), Ok(answer)) => answer,
+                _ => Err(self.health.reason().unwrap_or_else(lost)),
+            }
+        };
+        let answer = timeout(patience, asked).await;
+        answer.map_err(|_| Silence(format!("no answer within {patience:?}")))
+    }
+}
+
+/// The one who worked on it is gone, and the store is back already.
+fn lost() -> StoreError {
+    StoreError::Unavailable("it was lost while this was under way".to_owned())
+}
+
+/// Nobody answered in time, as a sentence.
+struct Silence(String);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("health", &*self.health.subscribe().borrow()).finish()
+    }
+}
+
+/// The moment it is now, by the clock that the store goes by.
+pub fn now() -> Millis {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}

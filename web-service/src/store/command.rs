@@ -1,0 +1,37 @@
+//! What the front asks of whoever works behind it. Both stores match on these, so that neither can
+//! lack an operation.
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    ending::{Applied, Finished},
+    error::StoreError,
+    listing::{List, Page},
+    parked::{Parked, ParkedMessage},
+    request::{Cancel, Expired, Expiry, Found, NewRequest, Retrying, Summary},
+};
+
+/// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Something that changes the store. The answer is sent when it is on disk.
+pub(super) enum Write {
+    Accept(NewRequest, Reply<()>),
+    Finish(Vec<Finished>, Reply<Vec<Applied>>),
+    Park(Vec<Parked>, Reply<Vec<Applied>>),
+    Retrying(Vec<Retrying>, Reply<()>),
+    Cancel(Uuid, Reply<Cancel>),
+    Expire(Expiry, Reply<Expired>),
+    /// Changes nothing: is it there?
+    Ping(Reply<()>),
+}
+
+/// Something that only looks.
+pub(super) enum Read {
+    Get(Uuid, Reply<Found>),
+    GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
+    RequestData(Uuid, Reply<Option<Vec<u8>>>),
+    List(List, Reply<Page>),
+    Parked { below: i64, limit: u32, reply: Reply<Vec<ParkedMessage>> },
+}

@@ -1,0 +1,74 @@
+//! One suite for both stores: the same tests, once over a SQLite file and once over a real server.
+//!
+//! A [`World`] is a store of its own with the means to look behind it and to take it away.
+
+mod crash;
+mod crowd;
+mod endings;
+mod failing;
+mod lists;
+mod outages;
+mod payloads;
+mod retention;
+mod url;
+mod world;
+
+use world::World;
+
+/// Makes each named test one of SQLite's and one of PostgreSQL's.
+macro_rules! for_both_stores {
+    ($($group:ident: $($test:ident),+ $(,)?;)+) => {
+        mod sqlite {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$group::$test(super::World::sqlite().await).await;
+                }
+            )+)+
+        }
+        mod postgres {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$group::$test(super::World::postgres().await).await;
+                }
+            )+)+
+        }
+    };
+}
+
+for_both_stores! {
+    endings:
+        a_request_is_queued_until_its_result_comes,
+        a_result_that_comes_first_makes_its_own_row_and_stays,
+        of_two_results_in_one_batch_the_first_wins,
+        of_two_results_in_two_batches_the_first_wins_also_after_a_restart,
+        the_database_decides_as_the_function_does,
+        of_two_services_only_one_is_first,
+        a_cancelled_request_stays_cancelled,
+        news_of_retries_are_kept_unless_they_are_old;
+    failing:
+        a_bad_row_fails_alone,
+        a_bad_request_fails_alone_among_many_callers,
+        a_parked_message_is_kept_once_and_ends_its_request,
+        a_parked_message_without_an_id_is_kept_once;
+    payloads:
+        payloads_survive_byte_by_byte,
+        a_nul_in_a_text_does_not_lose_the_result,
+        a_batch_of_large_results_is_stored;
+    lists:
+        the_list_is_newest_first_page_by_page,
+        a_list_can_be_of_a_status_or_a_type_or_both,
+        a_cursor_stays_where_it_is_while_others_come;
+    retention:
+        what_is_over_expires_and_leaves_a_tombstone,
+        what_is_not_over_never_expires;
+    crowd:
+        ten_thousand_callers_share_commits,
+        a_crowd_of_everything_at_once_agrees_in_the_end;
+    outages:
+        a_store_that_goes_away_comes_back_by_itself_and_has_lost_nothing,
+        a_store_that_is_away_at_the_start_is_opened_when_it_appears,
+        a_store_that_hangs_is_reported_in_bounded_time,
+        services_that_start_at_once_agree_on_the_tables;
+}

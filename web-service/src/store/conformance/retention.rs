@@ -1,0 +1,65 @@
+//! What is over goes away.
+
+use uuid::Uuid;
+
+use super::world::{World, completed, failed, new};
+use crate::store::{Applied, Cancel, Expired, Expiry, Found, Parked, Store, now};
+
+/// Later than anything that a test has done.
+fn later() -> i64 {
+    now() + 60_000
+}
+
+async fn expire_all(store: &Store, expiry: Expiry) -> Expired {
+    let mut all = Expired::default();
+    loop {
+        let some = store.expire(expiry).await.unwrap();
+        assert!(some.requests <= u64::from(expiry.at_most));
+        all.requests += some.requests;
+        all.parked += some.parked;
+        all.tombstones += some.tombstones;
+        if !some.reached(expiry.at_most) {
+            return all;
+        }
+    }
+}
+
+pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
+    let ids: Vec<Uuid> = (0..25).map(|_| Uuid::now_v7()).collect();
+    for id in &ids {
+        world.store.accept(new(*id)).await.unwrap();
+    }
+    let results = ids.iter().map(|id| completed(*id, "1")).collect();
+    world.store.finish(results).await.unwrap();
+    let (body, headers, reason) = (b"{".to_vec(), "{}".to_owned(), "malformed".to_owned());
+    let parked = Parked { body, headers, reason, error: String::new(), received_at: 1, ends: None };
+    world.store.park(vec![parked]).await.unwrap();
+
+    let expiry = Expiry { ended_before: later(), tombstones_before: 0, at_most: 10 };
+    let gone = expire_all(&world.store, expiry).await;
+    assert_eq!(gone, Expired { requests: 25, parked: 1, tombstones: 0 });
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
+    assert_eq!(world.store.cancel(ids[3]).await.unwrap(), Cancel::Expired);
+    let late = world.store.finish(vec![failed(ids[3], "late")]).await.unwrap();
+    assert_eq!(late, [Applied::Expired]);
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
+
+    let expiry = Expiry { ended_before: 0, tombstones_before: later(), at_most: 10 };
+    let gone = expire_all(&world.store, expiry).await;
+    assert_eq!(gone, Expired { requests: 0, parked: 0, tombstones: 25 });
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
+}
+
+pub(super) async fn what_is_not_over_never_expires(world: World) {
+    let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.accept(new(queued)).await.unwrap();
+    let began = now();
+    // However wrong the worker's clock is, the store's own counts.
+    let result = crate::store::Finished { finished_at: Some(1), ..completed(done, "1") };
+    world.store.finish(vec![result]).await.unwrap();
+    let expiry = Expiry { ended_before: began, tombstones_before: later(), at_most: 10 };
+    assert_eq!(world.store.expire(expiry).await.unwrap(), Expired::default());
+    let expiry = Expiry { ended_before: later(), ..expiry };
+    assert_eq!(world.store.expire(expiry).await.unwrap().requests, 1);
+    assert!(matches!(world.store.get(queued).await.unwrap(), Found::Request(_)));
+}

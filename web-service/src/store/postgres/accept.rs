@@ -1,0 +1,45 @@
+//! Recording requests.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::batch::Rows;
+use crate::store::{NewRequest, StoreError, sql::accept_rule};
+
+const ACCEPT: &str = concat!(
+    "INSERT INTO requests (id, type, owner, accepted_at, trace, request_data) \
+     SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], \
+     $6::bytea[]) AS new (id) ORDER BY new.id",
+    accept_rule!()
+);
+
+impl Rows for NewRequest {
+    type Outcome = Result<(), StoreError>;
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn size(&self) -> usize {
+        self.request_data.len() + 200
+    }
+
+    async fn write(
+        connection: &mut PgConnection,
+        rows: &[Self],
+    ) -> sqlx::Result<Vec<Self::Outcome>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
+        let owners: Vec<Option<&str>> = rows.iter().map(|row| row.owner.as_deref()).collect();
+        let accepted: Vec<i64> = rows.iter().map(|row| row.accepted_at).collect();
+        let traces: Vec<Option<&str>> = rows.iter().map(|row| row.trace.as_deref()).collect();
+        let data: Vec<&[u8]> = rows.iter().map(|row| row.request_data.as_slice()).collect();
+        let query = sqlx::query(ACCEPT).bind(ids).bind(kinds).bind(owners);
+        query.bind(accepted).bind(traces).bind(data).execute(connection).await?;
+        Ok(vec![Ok(()); rows.len()])
+    }
+
+    fn refused(reason: String) -> Self::Outcome {
+        Err(StoreError::Refused(reason))
+    }
+}

@@ -1,0 +1,113 @@
+//! One connection, renewed when it fails.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::PgConnection;
+use tokio::{sync::watch, time::timeout};
+
+use super::{server::Server, trouble::Trouble};
+use crate::store::health::Monitor;
+
+/// How often a statement is tried on a new connection. Each can be repeated without harm.
+const TRIES: usize = 3;
+/// A connection that was idle for longer may have been forgotten by a firewall on the way, which
+/// would show only as silence.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Something to do with a connection.
+pub(super) trait Work: Sync {
+    /// What comes of it.
+    type Answer: Send;
+
+    /// How many times the usual patience it may take.
+    fn weight(&self) -> u32 {
+        1
+    }
+
+    /// Does it; it may be done several times until it succeeds.
+    fn run(
+        &self,
+        connection: &mut PgConnection,
+    ) -> impl Future<Output = sqlx::Result<Self::Answer>> + Send;
+}
+
+/// Why something was not done.
+pub(super) enum Failure {
+    /// The data are to blame, for this reason.
+    Data(String),
+    /// The store is away; its health says why.
+    Away,
+}
+
+pub(super) struct Line {
+    server: Arc<Server>,
+    health: Monitor,
+    idle: Option<Idle>,
+    /// Goes after the connection: whoever closes the store waits for this.
+    _alive: watch::Sender<()>,
+}
+
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
+    /// Which opening of the store it belongs to.
+    opening: u64,
+}
+
+impl Line {
+    pub(super) fn new(server: Arc<Server>, health: Monitor, alive: watch::Sender<()>) -> Self {
+        Self { server, health, idle: None, _alive: alive }
+    }
+
+    /// Does some work. If the server is not there, says so to the store's health.
+    pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, Failure> {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            if self.health.reason().is_some() {
+                return Err(Failure::Away);
+            }
+            match self.attempt(work).await {
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Data(reason)) => return Err(Failure::Data(reason)),
+                Err(Trouble::Lost(reason)) => last = reason,
+                Err(Trouble::Silence(reason)) => {
+                    last = reason;
+                    break;
+                }
+            }
+        }
+        self.health.away(&self.server.explain(&last));
+        Err(Failure::Away)
+    }
+
+    /// Counts a commit.
+    pub(super) fn committed(&self) {
+        self.health.committed();
+    }
+
+    async fn attempt<W: Work>(&mut self, work: &W) -> Result<W::Answer, Trouble> {
+        let opening = self.health.openings();
+        // It is put back only if all went well: a connection that was given up in the middle of a
+        // statement would answer the next one with the rest of this.
+        let mut connection = match self.idle.take().filter(|idle| idle.is_good(opening)) {
+            Some(idle) => idle.connection,
+            None => self.server.connect().await?,
+        };
+        let patience = self.server.patience * work.weight();
+        let outcome = timeout(patience, work.run(&mut connection)).await;
+        let outcome = outcome.map_err(|_| Trouble::silence(patience))?.map_err(Trouble::from);
+        if matches!(outcome, Ok(_) | Err(Trouble::Data(_))) {
+            self.idle = Some(Idle { connection, since: Instant::now(), opening });
+        }
+        outcome
+    }
+}
+
+impl Idle {
+    fn is_good(&self, opening: u64) -> bool {
+        self.opening == opening && self.since.elapsed() < IDLE
+    }
+}

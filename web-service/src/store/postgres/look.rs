@@ -1,0 +1,105 @@
+//! Reading.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::{line::Work, row};
+use crate::store::{
+    Found, List, Page, ParkedMessage, Request, Summary,
+    sql::{self, summary},
+};
+
+/// The result follows the columns of the summary.
+const RESULT: usize = 15;
+
+const GET: &str = concat!("SELECT ", summary!(), ", result FROM requests WHERE id = ANY($1)");
+const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), " FROM requests WHERE id = ANY($1)");
+const BURIED: &str = "SELECT id FROM tombstones WHERE id = ANY($1)";
+
+/// What is known under several ids, in their order.
+pub(super) struct Get<'a>(pub(super) &'a [Uuid]);
+
+impl Work for Get<'_> {
+    type Answer = Vec<Found>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Found>> {
+        let rows = sqlx::query(GET).bind(self.0).fetch_all(&mut *connection).await?;
+        let mut found = HashMap::new();
+        for row in rows {
+            let request = Request { summary: row::summary(&row)?, result: row.try_get(RESULT)? };
+            found.insert(request.summary.id, request);
+        }
+        let missing: Vec<Uuid> =
+            self.0.iter().filter(|id| !found.contains_key(id)).copied().collect();
+        let buried =
+            if missing.is_empty() { HashSet::new() } else { buried(connection, missing).await? };
+        let found = self.0.iter().map(|id| match found.get(id) {
+            Some(request) => Found::Request(Box::new(request.clone())),
+            None if buried.contains(id) => Found::Expired,
+            None => Found::Unknown,
+        });
+        Ok(found.collect())
+    }
+}
+
+async fn buried(connection: &mut PgConnection, ids: Vec<Uuid>) -> sqlx::Result<HashSet<Uuid>> {
+    let buried = sqlx::query_scalar(BURIED).bind(ids).fetch_all(connection).await?;
+    Ok(buried.into_iter().collect())
+}
+
+/// How far several requests have come.
+pub(super) struct GetMany(pub(super) Vec<Uuid>);
+
+impl Work for GetMany {
+    type Answer = Vec<Summary>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Summary>> {
+        let rows = sqlx::query(GET_SUMMARIES).bind(&self.0).fetch_all(connection).await?;
+        rows.iter().map(row::summary).collect()
+    }
+}
+
+/// What a request is to work on.
+pub(super) struct RequestData(pub(super) Uuid);
+
+impl Work for RequestData {
+    type Answer = Option<Vec<u8>>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Vec<u8>>> {
+        let data = sqlx::query_scalar::<_, Option<Vec<u8>>>(sql::REQUEST_DATA).bind(self.0);
+        Ok(data.fetch_optional(connection).await?.flatten())
+    }
+}
+
+impl Work for List {
+    type Answer = Page;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Page> {
+        let mut query = sqlx::query(sql::list(self)).bind(self.below());
+        if let Some(kind) = &self.kind {
+            query = query.bind(kind);
+        }
+        if let Some(status) = self.status {
+            query = query.bind(status.number());
+        }
+        let rows = query.bind(self.rows()).fetch_all(connection).await?;
+        Ok(self.page(rows.iter().map(row::summary).collect::<Result<_, _>>()?))
+    }
+}
+
+/// Parked messages with numbers below one.
+pub(super) struct ListParked {
+    pub(super) below: i64,
+    pub(super) limit: u32,
+}
+
+impl Work for ListParked {
+    type Answer = Vec<ParkedMessage>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<ParkedMessage>> {
+        let query = sqlx::query(sql::PARKED).bind(self.below).bind(i64::from(self.limit));
+        query.fetch_all(connection).await?.iter().map(row::parked).collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! The rarer changes: news of retries, cancels, expiry.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{batch::Rows, line::Work, row::status};
+use crate::store::{Cancel, Expired, Expiry, Retrying, now, sql, sql::retrying_rule};
+
+const RETRYING: &str = concat!(
+    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
+     SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
+     AS new (id) \
+     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
+    retrying_rule!()
+);
+const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
+pub(super) const IS_BURIED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
+/// Rows that another web service is clearing away are left to it.
+const EXPIRE: &str = "WITH gone AS (DELETE FROM requests WHERE id IN \
+    (SELECT id FROM requests WHERE settled_at < $1 ORDER BY settled_at LIMIT $2 \
+    FOR UPDATE SKIP LOCKED) RETURNING id) \
+    INSERT INTO tombstones SELECT id, $3 FROM gone ON CONFLICT (id) DO NOTHING";
+const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
+    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
+    FOR UPDATE SKIP LOCKED)";
+const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
+    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2 \
+    FOR UPDATE SKIP LOCKED)";
+
+impl Rows for Retrying {
+    type Outcome = ();
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn size(&self) -> usize {
+        self.last_error.len() + 100
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> sqlx::Result<Vec<()>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let runs: Vec<i64> = rows.iter().map(|row| row.run.into()).collect();
+        let attempts: Vec<i64> = rows.iter().map(|row| row.attempts.into()).collect();
+        let errors: Vec<&str> = rows.iter().map(|row| row.last_error.as_str()).collect();
+        let next: Vec<Option<i64>> = rows.iter().map(|row| row.next_attempt_at).collect();
+        let query = sqlx::query(RETRYING).bind(ids).bind(runs).bind(attempts);
+        query.bind(errors).bind(next).execute(connection).await?;
+        Ok(vec![(); rows.len()])
+    }
+
+    fn refused(reason: String) {
+        tracing::warn!(reason, "news of a retry can't be stored");
+    }
+}
+
+/// Ends a request.
+pub(super) struct CancelOne(pub(super) Uuid);
+
+impl Work for CancelOne {
+    type Answer = Cancel;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
+        let cancel = sqlx::query(sql::CANCEL).bind(now()).bind(self.0);
+        if cancel.execute(&mut *connection).await?.rows_affected() > 0 {
+            return Ok(Cancel::Done);
+        }
+        let found = sqlx::query(STATUS).bind(self.0).fetch_optional(&mut *connection).await?;
+        if let Some(row) = found {
+            return Ok(Cancel::TooLate(status(&row, 0)?));
+        }
+        let is_buried = sqlx::query_scalar(IS_BURIED).bind(self.0).fetch_one(connection).await?;
+        Ok(if is_buried { Cancel::Expired } else { Cancel::Unknown })
+    }
+}
+
+/// Clears away what is over.
+pub(super) struct Expire(pub(super) Expiry);
+
+impl Work for Expire {
+    type Answer = Expired;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Expired> {
+        let Expiry { ended_before, tombstones_before, at_most } = self.0;
+        let at_most = i64::from(at_most);
+        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(at_most).bind(now());
+        let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(at_most);
+        let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(at_most);
+        Ok(Expired {
+            requests: requests.execute(&mut *connection).await?.rows_affected(),
+            parked: parked.execute(&mut *connection).await?.rows_affected(),
+            tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
+        })
+    }
+}
+
+/// Asks for a sign of life.
+pub(super) struct Ping;
+
+impl Work for Ping {
+    type Answer = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1").execute(connection).await.map(drop)
+    }
+}

@@ -1,0 +1,124 @@
+//! The tasks that own the connections.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc::Receiver};
+use uuid::Uuid;
+
+use super::{
+    batch,
+    line::{Failure, Line, Work},
+    look::{Get, GetMany, ListParked, RequestData},
+    tend::{CancelOne, Expire, Ping},
+};
+use crate::store::{
+    Found, NewRequest, StoreError,
+    command::{Read, Reply, Write},
+};
+
+/// How many commands are taken at once.
+const BATCH: usize = 512;
+/// How many questions are taken at once: few, since each may bring a large result.
+const QUESTIONS: usize = 16;
+
+/// Writes until nobody can ask any more. All requests that wait are recorded in one statement.
+pub(super) async fn write(mut line: Line, mut commands: Receiver<Write>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while commands.recv_many(&mut batch, BATCH).await > 0 {
+        let (mut requests, mut replies, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for command in batch.drain(..) {
+            match command {
+                Write::Accept(request, reply) => {
+                    requests.push(request);
+                    replies.push(reply);
+                }
+                other => others.push(other),
+            }
+        }
+        accept(&mut line, &requests, replies).await;
+        for command in others {
+            change(&mut line, command).await;
+        }
+    }
+}
+
+async fn accept(line: &mut Line, requests: &[NewRequest], replies: Vec<Reply<()>>) {
+    if requests.is_empty() {
+        return;
+    }
+    let outcomes = batch::write(line, requests).await.unwrap_or_default();
+    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+        drop(reply.send(outcome));
+    }
+}
+
+async fn change(line: &mut Line, command: Write) {
+    match command {
+        Write::Accept(request, reply) => accept(line, &[request], vec![reply]).await,
+        Write::Finish(results, reply) => answer(reply, batch::write(line, &results).await),
+        Write::Park(messages, reply) => answer(reply, batch::write(line, &messages).await),
+        Write::Retrying(news, reply) => answer(reply, batch::write(line, &news).await.map(drop)),
+        Write::Cancel(id, reply) => run(line, reply, &CancelOne(id)).await,
+        Write::Expire(expiry, reply) => run(line, reply, &Expire(expiry)).await,
+        Write::Ping(reply) => run(line, reply, &Ping).await,
+    }
+}
+
+/// Reads until nobody can ask any more.
+pub(super) async fn read(mut line: Line, questions: Arc<Mutex<Receiver<Read>>>) {
+    let mut batch = Vec::with_capacity(QUESTIONS);
+    while questions.lock().await.recv_many(&mut batch, QUESTIONS).await > 0 {
+        let (mut ids, mut replies, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for question in batch.drain(..) {
+            match question {
+                Read::Get(id, reply) => {
+                    ids.push(id);
+                    replies.push(reply);
+                }
+                other => others.push(other),
+            }
+        }
+        get(&mut line, &ids, replies).await;
+        for question in others {
+            look(&mut line, question).await;
+        }
+    }
+}
+
+async fn get(line: &mut Line, ids: &[Uuid], replies: Vec<Reply<Found>>) {
+    if ids.is_empty() {
+        return;
+    }
+    let found = line.run(&Get(ids)).await.unwrap_or_default();
+    for (reply, found) in replies.into_iter().zip(found) {
+        drop(reply.send(Ok(found)));
+    }
+}
+
+async fn look(line: &mut Line, question: Read) {
+    match question {
+        Read::Get(id, reply) => get(line, &[id], vec![reply]).await,
+        Read::GetMany(ids, reply) => run(line, reply, &GetMany(ids)).await,
+        Read::RequestData(id, reply) => run(line, reply, &RequestData(id)).await,
+        Read::List(list, reply) => run(line, reply, &list).await,
+        Read::Parked { below, limit, reply } => {
+            run(line, reply, &ListParked { below, limit }).await;
+        }
+    }
+}
+
+/// Answers, unless the store is away: then the reply is dropped, and its health says why.
+fn answer<T>(reply: Reply<T>, outcome: Option<T>) {
+    if let Some(outcome) = outcome {
+        drop(reply.send(Ok(outcome)));
+    }
+}
+
+async fn run<W: Work>(line: &mut Line, reply: Reply<W::Answer>, work: &W) {
+    let answer = match line.run(work).await {
+        Ok(answer) => Ok(answer),
+        Err(Failure::Data(reason)) => Err(StoreError::Refused(reason)),
+        Err(Failure::Away) => return,
+    };
+    drop(reply.send(answer));
+}

@@ -1,0 +1,114 @@
+//! The SQL that both stores share. Parameters are numbered in the order in which they first appear,
+//! since SQLite takes `$1` for a name.
+
+use super::listing::List;
+
+macro_rules! summary {
+    () => {
+        "id, status, type, owner, run, attempts, deliveries, accepted_at, started_at, \
+         COALESCE(finished_at, settled_at), worker, error_code, error_message, last_error, \
+         next_attempt_at"
+    };
+}
+
+/// How an accept meets a row that is there already: it adds what only the request knows, once.
+macro_rules! accept_rule {
+    () => {
+        " ON CONFLICT (id) DO UPDATE SET type = excluded.type, owner = excluded.owner, \
+         accepted_at = excluded.accepted_at, trace = excluded.trace, \
+         request_data = excluded.request_data WHERE requests.accepted_at IS NULL"
+    };
+}
+
+/// When a result of some status and run becomes the final state of a request that is there already.
+/// 0 is queued, 1 completed, 2 failed.
+macro_rules! is_first {
+    ($status:literal, $run:literal) => {
+        concat!(
+            "(requests.status = 0 AND (",
+            $status,
+            " = 1 OR ",
+            $run,
+            " >= requests.run) \
+             OR requests.status = 2 AND (",
+            $run,
+            " > requests.run \
+             OR ",
+            $status,
+            " = 1 AND ",
+            $run,
+            " < requests.run))"
+        )
+    };
+}
+
+/// How the news of a retry meets a row that is there already.
+macro_rules! retrying_rule {
+    () => {
+        " ON CONFLICT (id) DO UPDATE SET run = excluded.run, attempts = excluded.attempts, \
+         last_error = excluded.last_error, next_attempt_at = excluded.next_attempt_at \
+         WHERE requests.status = 0 AND (excluded.run > requests.run \
+         OR excluded.run = requests.run AND excluded.attempts >= requests.attempts)"
+    };
+}
+
+macro_rules! list {
+    ($condition:literal, $limit:literal) => {
+        concat!(
+            "SELECT ",
+            summary!(),
+            " FROM requests WHERE ",
+            $condition,
+            " ORDER BY id DESC LIMIT ",
+            $limit
+        )
+    };
+}
+
+macro_rules! of_type {
+    ($status:literal) => {
+        concat!(
+            "SELECT id FROM (SELECT id FROM requests WHERE id < $1 AND type = $2 AND status = ",
+            $status,
+            " ORDER BY id DESC LIMIT $3) AS of_status_",
+            $status
+        )
+    };
+}
+
+pub(super) use {accept_rule, is_first, retrying_rule, summary};
+
+pub(super) const CANCEL: &str = "UPDATE requests SET status = 3, settled_at = $1, \
+    next_attempt_at = NULL WHERE id = $2 AND status = 0";
+pub(super) const REQUEST_DATA: &str = "SELECT request_data FROM requests WHERE id = $1";
+pub(super) const PARKED: &str = "SELECT number, request_id, body, headers, reason, error, \
+    received_at FROM parked WHERE number < $1 ORDER BY number DESC LIMIT $2";
+
+const LIST: &str = list!("id < $1", "$2");
+const LIST_STATUS: &str = list!("id < $1 AND status = $2", "$3");
+const LIST_TYPE_STATUS: &str = list!("id < $1 AND type = $2 AND status = $3", "$4");
+/// The newest of a type are among the newest of its four statuses.
+const LIST_TYPE: &str = concat!(
+    "SELECT ",
+    summary!(),
+    " FROM requests WHERE id IN (",
+    of_type!("0"),
+    " UNION ALL ",
+    of_type!("1"),
+    " UNION ALL ",
+    of_type!("2"),
+    " UNION ALL ",
+    of_type!("3"),
+    ") ORDER BY id DESC LIMIT $3"
+);
+
+/// The statement for a list. Its parameters: the id all are below, the type if it is wanted, the
+/// status if it is wanted, how many rows.
+pub(super) fn list(list: &List) -> &'static str {
+    match (&list.kind, list.status) {
+        (None, None) => LIST,
+        (None, Some(_)) => LIST_STATUS,
+        (Some(_), None) => LIST_TYPE,
+        (Some(_), Some(_)) => LIST_TYPE_STATUS,
+    }
+}

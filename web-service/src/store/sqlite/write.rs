@@ -1,0 +1,241 @@
+//! What the thread that writes does for each command.
+
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params,
+};
+use uuid::Uuid;
+
+use super::row;
+use crate::store::{
+    Applied, Cancel, Expired, Expiry, Finished, Millis, NewRequest, Parked, Retrying, Status,
+    StoreError,
+    command::{Reply, Write},
+    ending::{Stored, dropped},
+    now,
+    sql::{self, accept_rule, is_first, retrying_rule},
+};
+
+/// Tells a caller what came of its command, if the commit was well, and else what was wrong with
+/// that.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+const ACCEPT: &str = concat!(
+    "INSERT INTO requests (id, type, owner, accepted_at, trace, request_data) \
+     VALUES ($1, $2, $3, $4, $5, $6)",
+    accept_rule!()
+);
+/// An upsert would do the same in one statement, and take more than twice as long.
+const FINISH: &str = concat!(
+    "UPDATE requests SET status = ?2, run = max(?3, run), attempts = ?4, deliveries = ?5, \
+     started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
+     error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
+     WHERE id = ?1 AND ",
+    is_first!("?2", "?3")
+);
+const FINISH_NEW: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
+    finished_at, settled_at, worker, error_code, error_message, result) \
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
+const STORED: &str =
+    "SELECT status, run, worker, finished_at, error_code FROM requests WHERE id = $1";
+const RETRYING: &str = concat!(
+    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
+     SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
+    retrying_rule!()
+);
+const PARK: &str = "INSERT INTO parked (key, request_id, reason, error, received_at, headers, body) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO NOTHING";
+const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
+    (SELECT id FROM requests WHERE settled_at < $1 ORDER BY settled_at LIMIT $2) RETURNING id";
+const BURY: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
+const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
+    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
+    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2)";
+
+/// Does all commands in one transaction and adds the answers to be given after it. An error means
+/// that none was done; the commands after the one that failed are left where they are.
+pub(super) fn all(
+    connection: &mut Connection,
+    commands: &mut impl Iterator<Item = Write>,
+    answers: &mut Vec<Answer>,
+) -> rusqlite::Result<()> {
+    // If it is not committed it is rolled back when it is dropped.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let work = Work { transaction: &transaction, now: now() };
+    commands.try_for_each(|command| work.one(command, answers))?;
+    transaction.commit()
+}
+
+struct Work<'c> {
+    transaction: &'c Transaction<'c>,
+    now: Millis,
+}
+
+impl Work<'_> {
+    fn one(&self, command: Write, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
+        match command {
+            Write::Accept(request, reply) => later(answers, reply, self.accept(&request)),
+            Write::Finish(results, reply) => {
+                let applied = results.iter().map(|result| self.finish(result));
+                later(answers, reply, applied.collect::<Result<_, _>>().map(Ok))
+            }
+            Write::Park(messages, reply) => {
+                let applied = messages.iter().map(|message| self.park(message));
+                later(answers, reply, applied.collect::<Result<_, _>>().map(Ok))
+            }
+            Write::Retrying(news, reply) => {
+                let noted = news.iter().try_for_each(|news| self.retrying(news));
+                later(answers, reply, noted.map(Ok))
+            }
+            Write::Cancel(id, reply) => later(answers, reply, self.cancel(id).map(Ok)),
+            Write::Expire(expiry, reply) => later(answers, reply, self.expire(expiry).map(Ok)),
+            Write::Ping(reply) => later(answers, reply, Ok(Ok(()))),
+        }
+    }
+
+    fn accept(&self, new: &NewRequest) -> rusqlite::Result<Result<(), StoreError>> {
+        let id = new.id.as_bytes();
+        let values = params![id, new.kind, new.owner, new.accepted_at, new.trace, new.request_data];
+        Ok(self.try_row(ACCEPT, values)?.map(drop).map_err(StoreError::Refused))
+    }
+
+    fn finish(&self, new: &Finished) -> rusqlite::Result<Applied> {
+        match self.end(FINISH, new)? {
+            Ok(0) => {}
+            Ok(_) => return Ok(Applied::First),
+            Err(reason) => return Ok(Applied::BadRow(reason)),
+        }
+        if let Some(stored) = self.stored(new.id)? {
+            return Ok(dropped(Some(&stored), new));
+        }
+        Ok(match self.end(FINISH_NEW, new)? {
+            Ok(0) => dropped(None, new),
+            Ok(_) => Applied::First,
+            Err(reason) => Applied::BadRow(reason),
+        })
+    }
+
+    fn end(&self, sql: &'static str, new: &Finished) -> rusqlite::Result<Result<usize, String>> {
+        let (status, error) = (new.end.status().number(), new.end.error());
+        let values = params![
+            new.id.as_bytes(),
+            status,
+            new.run,
+            new.attempt,
+            new.deliveries,
+            new.started_at,
+            new.finished_at,
+            self.now,
+            new.worker,
+            error.map(|error| &error.code),
+            error.map(|error| &error.message),
+            new.end.result(),
+        ];
+        self.try_row(sql, values)
+    }
+
+    fn park(&self, new: &Parked) -> rusqlite::Result<Applied> {
+        let (key, request) = (new.key(), new.ends.as_ref().map(|ends| ends.id.into_bytes()));
+        let values =
+            params![key, request, new.reason, new.error, new.received_at, new.headers, new.body];
+        let kept = match self.try_row(PARK, values)? {
+            Ok(rows) => rows > 0,
+            Err(reason) => return Ok(Applied::BadRow(reason)),
+        };
+        let Some(ends) = &new.ends else {
+            return Ok(if kept { Applied::First } else { Applied::Duplicate });
+        };
+        let applied = self.finish(ends)?;
+        if kept && matches!(applied, Applied::BadRow(_)) {
+            self.row("DELETE FROM parked WHERE key = $1", params![key])?;
+        }
+        Ok(applied)
+    }
+
+    fn retrying(&self, news: &Retrying) -> rusqlite::Result<()> {
+        let id = news.id.as_bytes();
+        let values = params![id, news.run, news.attempts, news.last_error, news.next_attempt_at];
+        if let Err(reason) = self.try_row(RETRYING, values)? {
+            tracing::warn!(id = %news.id, reason, "news of a retry can't be stored");
+        }
+        Ok(())
+    }
+
+    fn cancel(&self, id: Uuid) -> rusqlite::Result<Cancel> {
+        if self.row(sql::CANCEL, params![self.now, id.as_bytes()])? > 0 {
+            return Ok(Cancel::Done);
+        }
+        Ok(match self.stored(id)? {
+            Some(stored) => Cancel::TooLate(stored.status),
+            None if row::is_buried(self.transaction, id)? => Cancel::Expired,
+            None => Cancel::Unknown,
+        })
+    }
+
+    fn expire(&self, expiry: Expiry) -> rusqlite::Result<Expired> {
+        let Expiry { ended_before, tombstones_before, at_most } = expiry;
+        let mut statement = self.transaction.prepare_cached(EXPIRE)?;
+        let gone = statement.query_map(params![ended_before, at_most], |row| row.get(0))?;
+        let gone: Vec<[u8; 16]> = gone.collect::<Result<_, _>>()?;
+        for id in &gone {
+            self.row(BURY, params![id, self.now])?;
+        }
+        Ok(Expired {
+            requests: gone.len() as u64,
+            parked: self.row(EXPIRE_PARKED, params![ended_before, at_most])? as u64,
+            tombstones: self.row(EXPIRE_TOMBSTONES, params![tombstones_before, at_most])? as u64,
+        })
+    }
+
+    fn stored(&self, id: Uuid) -> rusqlite::Result<Option<Stored>> {
+        let mut statement = self.transaction.prepare_cached(STORED)?;
+        let stored = statement.query_row([id.as_bytes()], |row| {
+            Ok(Stored {
+                status: Status::from_number(row.get(0)?),
+                run: row.get(1)?,
+                worker: row.get(2)?,
+                finished_at: row.get(3)?,
+                error_code: row.get(4)?,
+            })
+        });
+        stored.optional()
+    }
+
+    /// Runs a statement and gives how many rows it changed.
+    fn row(&self, sql: &'static str, values: impl Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(sql)?.execute(values)
+    }
+
+    /// The same; a refusal for which the data are to blame does not harm the transaction.
+    fn try_row(
+        &self,
+        sql: &'static str,
+        values: impl Params,
+    ) -> rusqlite::Result<Result<usize, String>> {
+        match self.row(sql, values) {
+            Err(error) if is_about_data(&error) => Ok(Err(error.to_string())),
+            other => other.map(Ok),
+        }
+    }
+}
+
+/// Notes the answer to a command, to be given after the commit.
+fn later<T: 'static>(
+    answers: &mut Vec<Answer>,
+    reply: Reply<T>,
+    answer: rusqlite::Result<Result<T, StoreError>>,
+) -> rusqlite::Result<()> {
+    // Without an answer there will be no commit, and what was wrong is told instead.
+    let (answer, outcome) = match answer {
+        Ok(answer) => (answer, Ok(())),
+        Err(error) => (Err(StoreError::Unavailable(error.to_string())), Err(error)),
+    };
+    answers.push(Box::new(move |committed| drop(reply.send(committed.and(answer)))));
+    outcome
+}
+
+fn is_about_data(error: &rusqlite::Error) -> bool {
+    let about_data = [ErrorCode::ConstraintViolation, ErrorCode::TooBig, ErrorCode::TypeMismatch];
+    error.sqlite_error_code().is_some_and(|code| about_data.contains(&code))
+}
