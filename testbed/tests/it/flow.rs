@@ -66,7 +66,7 @@ async fn a_foreign_client_sees_the_request_exactly_as_promised() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_callers_trace_goes_with_the_request_and_its_result() -> Result<()> {
+async fn a_callers_trace_goes_with_the_request() -> Result<()> {
     let stack = stack().await?;
     let web = stack.web().await?;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -153,7 +153,7 @@ async fn services_started_before_their_broker_and_without_setup_find_it_later() 
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_once_and_never_shown() -> Result<()> {
+async fn a_wrong_password_is_said_and_never_shown() -> Result<()> {
     let vhost = shared::vhost().await;
     let url = vhost.url_as("guest", "wr0ng-passw0rd", &vhost.name);
     let web = Program::new("web-service").env("AMQP_URL", &url).env("RUST_LOG", "trace");
