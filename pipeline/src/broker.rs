@@ -22,8 +22,8 @@ mod session;
 mod wire;
 
 pub use address::Address;
-pub use connection::{Broker, BrokerOptions};
-pub use consumer::{Consumer, Delivery};
+pub use connection::{Apart, Broker, BrokerOptions};
+pub use consumer::{Consume, Consumer, Delivery};
 pub use declare::Declarer;
 pub use error::{AskError, OpenError, PublishError};
 pub use listener::{Heard, Listener};

@@ -13,7 +13,7 @@ mod source;
 pub mod variables;
 
 pub use command_line::{Arguments, command_line};
-pub use parse::{LogFormat, ParseError, Size};
+pub use parse::{LogFormat, ParseError, Secret, Size};
 pub use reader::{ConfigError, Reader};
 pub use source::{Origin, Source};
 pub use variables::Variable;
@@ -86,4 +86,4 @@ impl Logging {
     }
 }
 
-pub use parse::{address, addresses, body_limit, count, duration, flag, queue_type, size};
+pub use parse::{address, addresses, body_limit, count, duration, flag, queue_type, secret, size};

@@ -69,4 +69,8 @@ pub mod codes {
     pub const MALFORMED: &str = "malformed";
     /// The result is larger than `RESULT_LIMIT`.
     pub const RESULT_TOO_LARGE: &str = "result_too_large";
+    /// The broker gave the message up after delivering it too often.
+    pub const DELIVERY_LIMIT: &str = "delivery_limit";
+    /// Nobody took the message in time.
+    pub const EXPIRED: &str = "expired";
 }

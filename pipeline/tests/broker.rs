@@ -31,7 +31,7 @@ async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
     let mut state = lock.state();
     let is = |state: &LockState| match state {
         LockState::Held => wanted == "held",
-        LockState::Waiting(reason) => reason.contains(wanted),
+        LockState::Waiting(reason) | LockState::NotAllowed(reason) => reason.contains(wanted),
     };
     let reached = timeout(DEADLINE, state.wait_for(is)).await;
     reached.with_context(|| format!("never {wanted}: {:?}", lock.state().borrow()))??;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::bail;
 use pipeline::{
-    broker::{Broker, BrokerOptions},
+    broker::{Broker, BrokerOptions, Consume},
     shutdown::Shutdown,
     topology::{self, Topology},
 };
@@ -78,7 +78,7 @@ fn start_workers<P: Processor>(
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
-        let consumer = broker.consume(topology::REQUESTS, 1, &name);
+        let consumer = broker.consume(Consume::queue(topology::REQUESTS, 1, &name));
         let worker = Worker {
             name,
             processor: processor.clone(),

@@ -83,7 +83,8 @@ pub fn failure(
     error: ErrorBody,
     work: &Work,
 ) -> Vec<Message> {
-    let kept = Request::failed(NAME, properties, body.to_vec(), &error.code, &error.message);
+    let mut kept = Request::failed(NAME, properties, body.to_vec(), &error.code, &error.message);
+    sign(&mut kept.properties.headers, work);
     let result = id.map(|id| {
         let result = ResultMessage { id: id.clone(), outcome: Ended::Failed(error) };
         result.message(NAME, result_headers(properties, work))
@@ -111,10 +112,15 @@ pub fn delivery(properties: &Properties) -> i64 {
 fn result_headers(request: &Properties, work: &Work) -> Headers {
     let mut headers = request.headers.to_publish_again();
     headers.set(headers::ATTEMPT, attempt(request));
+    sign(&mut headers, work);
+    headers
+}
+
+/// Says who did the work, and when.
+fn sign(headers: &mut Headers, work: &Work) {
     headers.set(headers::WORKER, work.worker.as_str());
     headers.set(headers::STARTED_AT, headers::moment(work.started));
     headers.set(headers::FINISHED_AT, headers::moment(work.finished));
-    headers
 }
 
 #[cfg(test)]

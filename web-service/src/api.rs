@@ -1,8 +1,14 @@
 //! What clients see: the HTTP API.
 
 mod health;
+mod list;
+mod prefer;
 mod problem;
 mod process_data;
+mod requests;
+mod stream;
+mod view;
+mod watch;
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -16,7 +22,10 @@ pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
     config
         .app_data(web::PayloadConfig::new(body_limit))
         .app_data(process_data::BodyLimit(body_limit))
-        .service(process_data::accept)
+        .service(process_data::process_data)
+        .service(list::list)
+        .service(requests::get)
+        .service(stream::stream)
         .service(web::resource("/api/v1/processData").to(only_post))
         .service(health::live)
         .service(health::ready)

@@ -5,22 +5,28 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{App, HttpServer, dev::Server, web};
 use anyhow::{Context, bail};
 use pipeline::{
-    broker::{Broker, BrokerOptions},
+    broker::{Broker, BrokerOptions, Lock},
     shutdown::Shutdown,
     topology::{self, Topology},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tracing::{info, warn};
 
 use crate::{
     api,
     config::Config,
-    results,
+    failed::Failed,
+    inbox,
+    news::{self, News},
+    results::Results,
+    retention,
     state::{NAME, State},
+    store::{Store, StoreOptions},
+    waiters::Waiters,
 };
-
-/// How many results the broker may have on their way to us.
-const RESULTS_PREFETCH: u16 = 250;
 
 /// How long an idle connection is kept. Longer than clients and load balancers keep theirs, usually
 /// a minute: the one who closes while the other sends makes a request fail that was never read.
@@ -32,22 +38,38 @@ pub struct Application {
     address: SocketAddr,
     server: Server,
     broker: Arc<Broker>,
+    store: Store,
+    waiters: Waiters,
+    shutdown: Shutdown,
+    /// Where only one web service may take results.
+    lock: Option<Lock>,
 }
 
 impl Application {
-    /// Binds the address and begins to connect. Needs a Tokio runtime; the broker need not be there.
+    /// Binds the address and begins to connect. Needs a Tokio runtime; neither the broker nor the
+    /// store need be there.
     ///
     /// # Errors
     /// If the address can't be bound.
-    pub fn build(config: Config) -> anyhow::Result<Self> {
+    pub fn build(config: Config, store: Store, shutdown: Shutdown) -> anyhow::Result<Self> {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: NAME,
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
-        let state = web::Data::new(State::new(broker.clone(), config.publish_timeout));
+        let waiters = Waiters::default();
+        let alone = config.database_url.expose().starts_with("sqlite:");
+        let lock = alone.then(|| broker.lock(topology::WEB_LOCK));
+        let state = web::Data::new(State::new(
+            broker.clone(),
+            store.clone(),
+            waiters.clone(),
+            config.publish_timeout,
+            shutdown.drain.clone(),
+            lock.as_ref().map(Lock::state),
+        ));
         let (address, server) = serve(&config, state)?;
-        Ok(Self { config, address, server, broker })
+        Ok(Self { config, address, server, broker, store, waiters, shutdown, lock })
     }
 
     /// The port that was bound.
@@ -55,30 +77,28 @@ impl Application {
         self.address.port()
     }
 
-    /// Serves until told to stop; then answers what is in flight, settles the results in hand,
+    /// Serves until told to stop; then answers what is in flight, settles what came from the broker,
     /// waits for the last confirms, and closes.
     ///
     /// # Errors
-    /// If the server ends by itself.
-    pub async fn run_until_stopped(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { config, address, server, broker } = self;
-        let http = server.handle();
+    /// If the server or a receiver ends by itself.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        let http = self.server.handle();
+        let mut receivers = self.start_receivers();
+        let Self { config, address, server, broker, shutdown, lock, store, .. } = self;
         let mut serving = tokio::spawn(server);
         info!(%address, "listening");
-        let consumer = broker.consume(topology::RESULTS, RESULTS_PREFETCH, "results");
-        let results = results::Receiver::new(broker.publisher(), shutdown.clone());
-        let mut receiving = tokio::spawn(results.run(consumer));
         tokio::select! {
             // First, or a receiver that ends because it was told to would look like one that broke.
             biased;
             () = shutdown.drain.cancelled() => {}
             ended = &mut serving => ended?.context("the HTTP server ended")?,
-            ended = &mut receiving => bail!("the receiver of results ended by itself: {ended:?}"),
+            ended = receivers.join_next() => bail!("a receiver ended by itself: {ended:?}"),
         }
         let deadline = Instant::now() + config.drain_timeout;
         let stopped = async {
             http.stop(true).await;
-            let _ended = receiving.await;
+            while receivers.join_next().await.is_some() {}
         };
         tokio::select! {
             () = stopped => info!("nothing is in hand any more"),
@@ -86,9 +106,46 @@ impl Application {
             () = tokio::time::sleep_until(deadline) => warn!("the time to stop is over, work is still in hand"),
         }
         serving.abort();
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
         close(broker, deadline, &shutdown).await;
+        store.close().await;
         Ok(())
     }
+
+    fn start_receivers(&self) -> JoinSet<()> {
+        let (broker, store) = (self.broker.clone(), self.store.clone());
+        let shutdown = self.shutdown.clone();
+        let drain = shutdown.drain.clone();
+        let news = News { waiters: self.waiters.clone(), announcer: broker.announcer() };
+        let lock = self.lock.as_ref().map(Lock::state);
+        let mut receivers = JoinSet::new();
+        receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
+        receivers.spawn(news::hear(broker.clone(), self.waiters.clone(), drain.clone()));
+        let failed = Failed {
+            apart: broker.apart("failed"),
+            store: store.clone(),
+            news: news.clone(),
+            lock: lock.clone(),
+            drain,
+        };
+        receivers.spawn(inbox::run(failed, store.clone(), shutdown.clone()));
+        let results =
+            Results { broker, store: store.clone(), news, lock, shutdown: shutdown.clone() };
+        receivers.spawn(inbox::run(results, store, shutdown));
+        receivers
+    }
+}
+
+/// Opens the store that `DATABASE_URL` names. It need not be there.
+///
+/// # Errors
+/// If the URL is of no use.
+pub fn open_store(config: &Config) -> Result<Store, String> {
+    let options = StoreOptions { patience: config.publish_timeout };
+    Store::open(config.database_url.expose(), &options)
+        .map_err(|error| format!("DATABASE_URL=...: {error}"))
 }
 
 /// Closes the link, within what is left of the time.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use pipeline::config::{
-    self, BrokerConfig, ConfigError, Logging, Reader, Size, Source, Variable, variables,
+    self, BrokerConfig, ConfigError, Logging, Reader, Secret, Size, Source, Variable, variables,
 };
 
 /// The settings of the web service.
@@ -13,6 +13,10 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// `HTTP_ADDR`: where to listen.
     pub address: SocketAddr,
+    /// `DATABASE_URL`: where requests and results are kept. It may hold a password.
+    pub database_url: Secret,
+    /// `RESULT_RETENTION`: how long a request is kept after its end.
+    pub retention: Duration,
     /// `BODY_LIMIT`: the longest request body, in bytes.
     pub body_limit: Size,
     /// `PUBLISH_TIMEOUT`: how long a caller waits for the broker's confirm at most.
@@ -29,6 +33,8 @@ impl Config {
         let own: &[&Variable] = &[
             &variables::HTTP_ADDR,
             &variables::ALLOW_ANONYMOUS,
+            &variables::DATABASE_URL,
+            &variables::RESULT_RETENTION,
             &variables::BODY_LIMIT,
             &variables::PUBLISH_TIMEOUT,
             &variables::DRAIN_TIMEOUT,
@@ -45,6 +51,8 @@ impl Config {
         let config = Self {
             broker: BrokerConfig::read(&mut reader),
             address: reader.read(&variables::HTTP_ADDR, config::address),
+            database_url: reader.read(&variables::DATABASE_URL, config::secret),
+            retention: reader.read(&variables::RESULT_RETENTION, config::duration),
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),

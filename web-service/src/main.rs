@@ -3,9 +3,16 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use pipeline::{config::command_line, shutdown::Shutdown, telemetry};
+use pipeline::{
+    config::{ConfigError, command_line},
+    shutdown::Shutdown,
+    telemetry,
+};
 use tracing::{error, info};
-use web_service::{app::Application, config::Config};
+use web_service::{
+    app::{self, Application},
+    config::Config,
+};
 
 fn main() -> ExitCode {
     let command = Command::new("web-service").about(
@@ -21,7 +28,20 @@ fn main() -> ExitCode {
     };
     telemetry::start(&config.logging.filter, config.logging.format);
     config.broker.log();
-    match run(config) {
+    run(config)
+}
+
+#[tokio::main]
+async fn run(config: Config) -> ExitCode {
+    let store = match app::open_store(&config) {
+        Ok(store) => store,
+        Err(problem) => return ConfigError::from(problem).exit("web-service"),
+    };
+    let ended = async {
+        let shutdown = Shutdown::on_signals()?;
+        Application::build(config, store, shutdown)?.run_until_stopped().await
+    };
+    match ended.await {
         Ok(()) => {
             info!("stopped");
             ExitCode::SUCCESS
@@ -31,11 +51,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
-    let shutdown = Shutdown::on_signals()?;
-    let application = Application::build(config)?;
-    application.run_until_stopped(shutdown).await
 }

@@ -1,101 +1,147 @@
-//! The results as they come back from the workers.
+//! The results as they come back from the workers: a batch is one transaction, then acked.
+
+use std::sync::Arc;
 
 use pipeline::{
-    broker::{Consumer, Delivery, Publisher},
-    contract::{Outcome, Request, ResultMessage, codes, headers},
+    broker::{Broker, Consume, Consumer, Delivery, LockState, Publisher},
+    contract::{Headers, Request, ResultMessage, codes, headers},
     shutdown::Shutdown,
+    topology,
 };
-use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{debug, error, info, warn};
 
-use crate::state::NAME;
+use crate::{
+    inbound,
+    inbox::Desk,
+    news::News,
+    state::NAME,
+    store::{Applied, End, Ending, Store},
+};
 
-/// How many results are taken in one go.
-const BATCH: usize = 250;
+/// How many results the broker may have on their way to us, and how many are stored at once.
+const PREFETCH: u16 = 250;
 /// How much of a result is logged.
 const SHOWN_CHARACTERS: usize = 200;
 
-/// Receives results, and settles each only after it was dealt with.
-#[derive(Clone)]
-pub struct Receiver {
-    publisher: Publisher,
-    shutdown: Shutdown,
+/// Stores results.
+pub struct Results {
+    /// Whence results come.
+    pub broker: Arc<Broker>,
+    /// Where they go.
+    pub store: Store,
+    /// Who is told.
+    pub news: News,
+    /// Held by the web service that may take results, where only one may.
+    pub lock: Option<watch::Receiver<LockState>>,
+    /// When to stop.
+    pub shutdown: Shutdown,
 }
 
-impl Receiver {
-    /// A receiver that hands what is not a result to the failed queue through `publisher`.
-    pub fn new(publisher: Publisher, shutdown: Shutdown) -> Self {
-        Self { publisher, shutdown }
+impl Desk for Results {
+    const BATCH: usize = PREFETCH as usize;
+
+    fn consumer(&self) -> Consumer {
+        let consume = Consume::queue(topology::RESULTS, PREFETCH, "results");
+        self.broker.consume(consume.with(self.lock.clone()))
     }
 
-    /// Receives until told to stop; results that had come until then are still dealt with.
-    pub async fn run(self, mut consumer: Consumer) {
-        let refusals = TaskTracker::new();
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut stopping = false;
-        loop {
-            let more = tokio::select! {
-                more = consumer.next_batch(&mut batch, BATCH) => more,
-                () = self.shutdown.drain.cancelled(), if !stopping => {
-                    stopping = true;
-                    consumer.stop();
-                    true
-                }
-            };
-            if !more {
-                break;
+    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {
+        let (mut deliveries, mut endings) = (Vec::new(), Vec::new());
+        for delivery in batch {
+            match ResultMessage::parse(&delivery.body) {
+                Ok(result) => match inbound::ending(&result, &delivery.properties.headers) {
+                    Some(ending) => {
+                        deliveries.push(delivery);
+                        endings.push(ending);
+                    }
+                    // A foreign producer's: there is no row for it, but the log tells of it.
+                    None => {
+                        let end = inbound::end(&result.outcome);
+                        log(result.id.text(), &end, &delivery.properties.headers);
+                        delivery.ack();
+                    }
+                },
+                // The results behind it don't wait until the failed queue has taken it.
+                Err(malformed) => self.refuse(aside, delivery, malformed.reason),
             }
-            batch.drain(..).for_each(|delivery| self.receive(delivery, &refusals));
         }
-        refusals.close();
-        refusals.wait().await;
-        consumer.close().await;
-    }
-
-    fn receive(&self, delivery: Delivery, refusals: &TaskTracker) {
-        match ResultMessage::parse(&delivery.body) {
-            Ok(result) => {
-                log(&result, &delivery);
-                delivery.ack();
+        if endings.is_empty() {
+            return true;
+        }
+        match self.store.finish(endings.clone()).await {
+            Ok(applied) => {
+                self.settle(deliveries, &endings, applied, aside);
+                true
             }
-            // The results behind it don't wait until the failed queue has taken it.
-            Err(malformed) => drop(refusals.spawn(self.clone().refuse(delivery, malformed.reason))),
-        }
-    }
-
-    /// Keeps what is not a result, out of the way of those that are. If the broker ends the
-    /// subscription meanwhile, the message is let go of: no result would come before.
-    async fn refuse(self, delivery: Delivery, reason: String) {
-        warn!(
-            bytes = delivery.body.len(),
-            reason, "a message on the results queue is not a result"
-        );
-        let body = delivery.body.clone();
-        let message = Request::failed(NAME, &delivery.properties, body, codes::MALFORMED, &reason);
-        let handed_over = tokio::select! {
-            handed_over = self.publisher.hand_over(&message, &self.shutdown.now) => handed_over,
-            () = delivery.lapsed() => return,
-        };
-        match handed_over {
-            Ok(()) => delivery.ack(),
             Err(error) => {
-                error!("a malformed result could not be handed to the failed queue: {error}");
-                delivery.requeue();
+                warn!(results = deliveries.len(), "results go back: {error}");
+                deliveries.into_iter().for_each(Delivery::requeue);
+                false
             }
         }
     }
 }
 
-/// One line for each result, so that the log alone tells what became of a request.
-fn log(result: &ResultMessage, delivery: &Delivery) {
-    let headers = &delivery.properties.headers;
-    let (status, text) = match &result.outcome {
-        Outcome::Completed(results) => ("completed", results.get().to_owned()),
-        Outcome::Failed(error) => ("failed", error.to_json()),
+impl Results {
+    /// Says what became of each result, wakes those who wait, and lets the broker forget.
+    fn settle(
+        &self,
+        deliveries: Vec<Delivery>,
+        endings: &[Ending],
+        applied: Vec<Applied>,
+        aside: &mut JoinSet<()>,
+    ) {
+        self.news.tell(endings.iter().zip(&applied));
+        for ((delivery, ending), applied) in deliveries.into_iter().zip(endings).zip(applied) {
+            match applied {
+                Applied::First => {
+                    log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
+                }
+                Applied::BadRow(reason) => {
+                    self.refuse(aside, delivery, reason);
+                    continue;
+                }
+                dropped => debug!(requestId = %ending.id, ?dropped, "a result came too late"),
+            }
+            delivery.ack();
+        }
+    }
+
+    fn refuse(&self, aside: &mut JoinSet<()>, delivery: Delivery, reason: String) {
+        let (publisher, shutdown) = (self.broker.publisher(), self.shutdown.clone());
+        aside.spawn(refuse(publisher, shutdown, delivery, reason));
+    }
+}
+
+/// Keeps what is not a result, out of the way of those that are. If the broker ends the
+/// subscription meanwhile, the message is let go of: no result would come before.
+async fn refuse(publisher: Publisher, shutdown: Shutdown, delivery: Delivery, reason: String) {
+    warn!(bytes = delivery.body.len(), reason, "a message on the results queue can't be stored");
+    let body = delivery.body.clone();
+    let message = Request::failed(NAME, &delivery.properties, body, codes::MALFORMED, &reason);
+    let handed_over = tokio::select! {
+        handed_over = publisher.hand_over(&message, &shutdown.now) => handed_over,
+        () = delivery.lapsed() => return,
+    };
+    match handed_over {
+        Ok(()) => delivery.ack(),
+        Err(error) => {
+            error!("a malformed result could not be handed to the failed queue: {error}");
+            delivery.requeue();
+        }
+    }
+}
+
+/// One line for each final state, so that the log alone tells what became of a request.
+pub(crate) fn log(id: &str, end: &End, headers: &Headers) {
+    let text = match end {
+        End::Completed(json) => String::from_utf8_lossy(json).into_owned(),
+        End::Failed(error) => error.to_json(),
     };
     info!(
-        requestId = %result.id,
-        status,
+        requestId = id,
+        status = end.status().as_str(),
         attempt = headers.number(headers::ATTEMPT),
         worker = headers.text(headers::WORKER),
         ms = headers::milliseconds(headers),

@@ -3,8 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use pipeline::{
-    broker::{Broker, Publisher},
-    health::Readiness,
+    broker::{Broker, LockState, Publisher},
+    health::{Part, Readiness},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::{Health, Store},
+    waiters::Waiters,
 };
 
 /// What the broker shows as the maker of our messages.
@@ -14,19 +21,57 @@ pub const NAME: &str = "web-service";
 pub struct State {
     /// For handing requests to the broker.
     pub publisher: Publisher,
-    /// How long a caller waits for the broker's confirm at most.
+    /// How long a caller waits for an answer at most, if it does not ask to wait for the result.
     pub publish_timeout: Duration,
+    /// Where requests live.
+    pub store: Store,
+    /// Who waits for news of a request.
+    pub waiters: Waiters,
+    /// Cancelled when nobody is to wait any longer.
+    pub drain: CancellationToken,
     broker: Arc<Broker>,
+    lock: Option<watch::Receiver<LockState>>,
 }
 
 impl State {
     /// A state that publishes through `broker`.
-    pub fn new(broker: Arc<Broker>, publish_timeout: Duration) -> Self {
-        Self { publisher: broker.publisher(), publish_timeout, broker }
+    pub fn new(
+        broker: Arc<Broker>,
+        store: Store,
+        waiters: Waiters,
+        publish_timeout: Duration,
+        drain: CancellationToken,
+        lock: Option<watch::Receiver<LockState>>,
+    ) -> Self {
+        let publisher = broker.publisher();
+        Self { publisher, publish_timeout, store, waiters, drain, broker, lock }
     }
 
     /// What the service needs, and whether it has it.
     pub fn readiness(&self) -> Readiness {
-        Readiness::of(self.broker.health())
+        Readiness::of(self.broker.health().into_iter().chain([("store", self.store_part())]))
+    }
+
+    /// Whether requests can be recorded now, and else why not.
+    pub fn store_part(&self) -> Part {
+        match &*self.store.health().borrow() {
+            Health::Up => self.sole(),
+            Health::Opening => Part::missing("it is being opened"),
+            Health::Away(reason) => Part::missing(reason.clone()),
+        }
+    }
+
+    /// A store in a file is for one web service alone.
+    fn sole(&self) -> Part {
+        match self.lock.as_ref().map(|lock| lock.borrow().clone()) {
+            None | Some(LockState::Held) => Part::ok("it answers"),
+            Some(LockState::NotAllowed(reason)) => Part::ok(format!(
+                "it answers; whether another web service uses SQLite on this virtual host can't be seen ({reason})"
+            )),
+            Some(LockState::Waiting(reason)) => Part::missing(format!(
+                "only one web service at a time can use SQLite on a virtual host ({reason}); \
+                 for several, set DATABASE_URL=postgres://..."
+            )),
+        }
     }
 }

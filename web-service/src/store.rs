@@ -33,13 +33,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
-pub use ending::{Applied, End, Finished};
+pub use ending::{Applied, End, Ending};
 pub use error::{BadUrl, StoreError};
 pub use health::Health;
 pub use listing::{BadCursor, Cursor, List, Page};
 pub use parked::{Parked, ParkedMessage};
 pub use request::{
-    Cancel, Expired, Expiry, Found, Millis, NewRequest, Request, Retrying, Status, Summary,
+    Cancel, Cleared, Expiry, Found, Millis, NewRequest, Record, Retrying, Status, Summary,
 };
 
 /// How many commands wait in a queue before callers wait to put theirs in.
@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]; then none, or unnoticed all, are stored, and the same results
     /// can be given again.
-    pub async fn finish(&self, mut results: Vec<Finished>) -> Result<Vec<Applied>, StoreError> {
+    pub async fn finish(&self, mut results: Vec<Ending>) -> Result<Vec<Applied>, StoreError> {
         results.iter_mut().for_each(text::clean_finished);
         let bytes = results.iter().filter_map(|row| row.end.result()).map(<[u8]>::len).sum();
         self.change_many(bytes, |reply| Write::Finish(results, reply)).await
@@ -151,11 +151,11 @@ impl Store {
     }
 
     /// Clears away a small batch of what is over: requests that ended long ago leave a tombstone.
-    /// To be called again while [`Expired::reached`].
+    /// To be called again while [`Cleared::reached`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError> {
+    pub async fn expire(&self, expiry: Expiry) -> Result<Cleared, StoreError> {
         self.change_many(0, |reply| Write::Expire(expiry, reply)).await
     }
 

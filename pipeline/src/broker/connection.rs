@@ -8,8 +8,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, Announcer, Consumer, Listener, Lock, Publisher,
-    consumer::{ConsumerOptions, Source},
+    Address, Announcer, Consume, Consumer, Listener, Lock, Publisher,
     link::{Link, LinkOptions, LinkState},
     publisher,
 };
@@ -22,22 +21,44 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const LAST_ANNOUNCEMENTS: Duration = Duration::from_millis(200);
 
 /// A program's link to the broker: one connection to publish on, one to consume on, so that
-/// neither back-pressure on the one nor an accident on it stops the other.
+/// neither back-pressure on the one nor an accident on it stops the other. What may harm its
+/// connection is consumed on a third.
 pub struct Broker {
     publish: Link,
     consume: Link,
     publisher: Publisher,
     announcer: Announcer,
+    /// How to make another connection.
+    links: Links,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
     stop_publishing: CancellationToken,
-    stop_links: CancellationToken,
     tasks: Mutex<Option<Tasks>>,
 }
 
 struct Tasks {
     publisher: JoinHandle<()>,
     announcer: JoinHandle<()>,
-    links: [JoinHandle<()>; 2],
+    links: Vec<JoinHandle<()>>,
+}
+
+/// What all connections of a program have in common.
+struct Links {
+    program: &'static str,
+    addresses: Vec<Address>,
+    topology: Arc<Topology>,
+    stop: CancellationToken,
+}
+
+impl Links {
+    fn start(&self, role: &'static str) -> (Link, JoinHandle<()>) {
+        Link::start(LinkOptions {
+            name: format!("{} {role} pid {}", self.program, std::process::id()),
+            role,
+            addresses: self.addresses.clone(),
+            topology: self.topology.clone(),
+            stop: self.stop.clone(),
+        })
+    }
 }
 
 /// What a program tells the broker and needs of it.
@@ -55,19 +76,14 @@ impl Broker {
     /// Begins to connect and returns at once: a broker that is away is waited for, however long.
     /// Needs a Tokio runtime.
     pub fn connect(options: &BrokerOptions) -> Self {
-        let topology = Arc::new(options.topology.clone());
-        let stop_links = CancellationToken::new();
-        let link = |role: &'static str| {
-            Link::start(LinkOptions {
-                name: format!("{} {role} pid {}", options.program, std::process::id()),
-                role,
-                addresses: options.addresses.clone(),
-                topology: topology.clone(),
-                stop: stop_links.clone(),
-            })
+        let links = Links {
+            program: options.program,
+            addresses: options.addresses.clone(),
+            topology: Arc::new(options.topology.clone()),
+            stop: CancellationToken::new(),
         };
-        let (publish, publish_task) = link("publish");
-        let (consume, consume_task) = link("consume");
+        let (publish, publish_task) = links.start("publish");
+        let (consume, consume_task) = links.start("consume");
         let stop_publishing = CancellationToken::new();
         let (publisher, publisher_task) =
             Publisher::start(publish.clone(), stop_publishing.clone());
@@ -76,7 +92,7 @@ impl Broker {
         let tasks = Tasks {
             publisher: publisher_task,
             announcer: announcer_task,
-            links: [publish_task, consume_task],
+            links: vec![publish_task, consume_task],
         };
         Self {
             publish,
@@ -84,8 +100,8 @@ impl Broker {
             publisher,
             announcer,
             consumers: Mutex::default(),
+            links,
             stop_publishing,
-            stop_links,
             tasks: Mutex::new(Some(tasks)),
         }
     }
@@ -111,13 +127,21 @@ impl Broker {
         Lock::start(self.consume.clone(), queue)
     }
 
-    /// Begins to consume a queue. `worker` names the consumer in the log.
-    pub fn consume(&self, queue: &str, prefetch: u16, worker: &str) -> Consumer {
-        let source = Source::Shared(queue.to_owned());
-        let options = ConsumerOptions { source, prefetch, worker: worker.to_owned() };
-        let (consumer, subscribed) = Consumer::start(self.consume.clone(), options);
+    /// Begins to consume a queue.
+    pub fn consume(&self, consume: Consume) -> Consumer {
+        let (consumer, subscribed) = Consumer::start(self.consume.clone(), consume.into());
         self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(subscribed);
         consumer
+    }
+
+    /// Begins to open a connection of its own for a consumer, which `role` names in the log. What
+    /// happens to that connection harms nobody else, and the program is ready without it.
+    pub fn apart(&self, role: &'static str) -> Apart {
+        let (link, task) = self.links.start(role);
+        if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
+            tasks.links.push(task);
+        }
+        Apart(link)
     }
 
     /// How the link is: the parts `broker.publish`, `broker.consume` and `topology`.
@@ -161,10 +185,20 @@ impl Broker {
             tracing::warn!("some messages were still unconfirmed at the end");
         }
         let _out_or_late = timeout(LAST_ANNOUNCEMENTS, announcer).await;
-        self.stop_links.cancel();
+        self.links.stop.cancel();
         for link in links {
             let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
         }
+    }
+}
+
+/// A connection apart from the others. It is closed with them.
+pub struct Apart(Link);
+
+impl Apart {
+    /// Begins to consume a queue.
+    pub fn consume(&self, consume: Consume) -> Consumer {
+        Consumer::start(self.0.clone(), consume.into()).0
     }
 }
 

@@ -4,7 +4,7 @@ mod delivery;
 mod own;
 mod subscription;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -16,12 +16,41 @@ use tracing::{info, warn};
 
 pub use self::delivery::Delivery;
 use self::subscription::Subscription;
-use super::{link::Link, reopen::Reopening};
+use super::{LockState, link::Link, reopen::Reopening, session::Session};
 
 /// A connection that was lost so soon after subscribing may have been lost because of a message.
 const YOUNG: Duration = Duration::from_secs(5);
 /// How long the end of a consumer may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What to consume.
+#[derive(Debug, Clone)]
+pub struct Consume {
+    pub(super) queue: String,
+    pub(super) prefetch: u16,
+    pub(super) worker: String,
+    pub(super) lock: Option<watch::Receiver<LockState>>,
+}
+
+impl Consume {
+    /// A queue, with so many messages unsettled at a time. `worker` names the consumer in the log.
+    pub fn queue(queue: &str, prefetch: u16, worker: &str) -> Self {
+        Self { queue: queue.to_owned(), prefetch, worker: worker.to_owned(), lock: None }
+    }
+
+    /// Only as long as a lock is held, or can't be had by anybody; without one, always.
+    #[must_use]
+    pub fn with(self, lock: Option<watch::Receiver<LockState>>) -> Self {
+        Self { lock, ..self }
+    }
+}
+
+impl From<Consume> for ConsumerOptions {
+    fn from(consume: Consume) -> Self {
+        let Consume { queue, prefetch, worker, lock } = consume;
+        Self { source: Source::Shared(queue), prefetch, worker, lock }
+    }
+}
 
 /// Receives the messages of one queue.
 ///
@@ -41,6 +70,24 @@ pub(super) struct ConsumerOptions {
     pub(super) prefetch: u16,
     /// Who consumes, for the log.
     pub(super) worker: String,
+    /// Without this lock nothing is to be consumed.
+    pub(super) lock: Option<watch::Receiver<LockState>>,
+}
+
+impl ConsumerOptions {
+    /// Waits until consuming is allowed.
+    async fn allowed(&mut self) {
+        if let Some(lock) = &mut self.lock {
+            // If its keeper is gone, the program is about to end.
+            let _ = lock.wait_for(LockState::is_free_to_go).await;
+        }
+    }
+
+    /// Waits until it is allowed no longer.
+    async fn forbidden(&mut self) {
+        let Some(lock) = &mut self.lock else { return std::future::pending().await };
+        let _ = lock.wait_for(|lock| !lock.is_free_to_go()).await;
+    }
 }
 
 /// Where messages come from.
@@ -140,7 +187,7 @@ impl Drop for Consumer {
 
 async fn keep_subscribed(
     mut link: Link,
-    options: ConsumerOptions,
+    mut options: ConsumerOptions,
     deliveries: mpsc::UnboundedSender<Delivery>,
     subscribed: watch::Sender<bool>,
     stop: CancellationToken,
@@ -150,7 +197,7 @@ async fn keep_subscribed(
     loop {
         let session = tokio::select! {
             () = stop.cancelled() => return,
-            session = link.ready() => match session {
+            session = ready(&mut link, &mut options) => match session {
                 Some(session) => session,
                 None => return,
             },
@@ -166,8 +213,18 @@ async fn keep_subscribed(
                 subscribed.send_replace(true);
                 let held = TaskTracker::new();
                 held.close();
-                let running = subscription.run(deliveries.clone(), held.clone(), stop.clone());
-                let ended = session.run_to_end(running).await.unwrap_or(Ended::Lost);
+                let until = stop.child_token();
+                let running = subscription.run(deliveries.clone(), held.clone(), until.clone());
+                let running = session.run_to_end(running);
+                tokio::pin!(running);
+                let ended = tokio::select! {
+                    ended = &mut running => ended,
+                    () = options.forbidden() => {
+                        until.cancel();
+                        running.await
+                    }
+                };
+                let ended = ended.unwrap_or(Ended::Lost);
                 subscribed.send_replace(false);
                 if stop.is_cancelled() {
                     return;
@@ -199,6 +256,13 @@ async fn keep_subscribed(
             () = reopening.pause(&link, &session, began.elapsed()) => {}
         }
     }
+}
+
+/// Waits for a session and for the permission to consume.
+async fn ready(link: &mut Link, options: &mut ConsumerOptions) -> Option<Arc<Session>> {
+    let session = link.ready().await?;
+    options.allowed().await;
+    Some(session)
 }
 
 /// How many messages a subscription takes at a time.

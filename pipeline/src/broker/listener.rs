@@ -38,7 +38,12 @@ pub struct Listener {
 impl Listener {
     pub(super) fn start(link: Link, events: bool) -> Self {
         let source = Source::Own { events };
-        let options = ConsumerOptions { source, prefetch: PREFETCH, worker: "listener".to_owned() };
+        let options = ConsumerOptions {
+            source,
+            prefetch: PREFETCH,
+            worker: "listener".to_owned(),
+            lock: None,
+        };
         let (consumer, subscribed) = Consumer::start(link, options);
         Self { consumer, subscribed }
     }

@@ -28,6 +28,13 @@ use crate::topology;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(1400);
 /// How long the end of a lock may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait before trying again what a person has to allow.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What the broker answers who may not declare a queue of this name (`ACCESS_REFUSED`),
+const NOT_ALLOWED: u16 = 403;
+/// and who wants a queue that is another connection's own (`RESOURCE_LOCKED`).
+const LOCKED: u16 = 405;
 
 /// How a lock is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +43,15 @@ pub enum LockState {
     Waiting(String),
     /// Ours. A broker that we are cut off from may give it to another before we know.
     Held,
+    /// The broker's user may not declare the queue that is the lock, so nobody can tell whose it is.
+    NotAllowed(String),
+}
+
+impl LockState {
+    /// Whether nobody else is known to have the lock.
+    pub fn is_free_to_go(&self) -> bool {
+        !matches!(self, Self::Waiting(_))
+    }
 }
 
 /// A lock that is tried for until it is ours, lost with the connection, and tried for again.
@@ -89,6 +105,7 @@ impl Keeper {
                     None => return,
                 },
             };
+            let mut pause = pauses.next().unwrap_or(TRY_AGAIN_AFTER);
             // Not given up half-way: nobody would know whether the lock is ours.
             match take(&session, &self.queue).await {
                 Ok(held) => {
@@ -96,14 +113,19 @@ impl Keeper {
                         return;
                     }
                 }
-                Err(error) => self.waiting(reason(&error)),
+                Err(AskError::Refused { code: NOT_ALLOWED, text }) => {
+                    self.without(LockState::NotAllowed(text));
+                    pause = SELDOM;
+                }
+                Err(error) => self.without(LockState::Waiting(reason(&error))),
             }
             if session.is_lost() {
                 continue;
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = sleep(pauses.next().unwrap_or(TRY_AGAIN_AFTER)) => {}
+                _ = session.lost() => {}
+                () = sleep(pause) => {}
             }
         }
     }
@@ -126,13 +148,20 @@ impl Keeper {
     }
 
     /// Tells why the lock is not ours, and logs it when the reason is new.
-    fn waiting(&self, reason: String) {
-        let waiting = LockState::Waiting(reason.clone());
+    fn without(&self, now: LockState) {
         self.state.send_if_modified(|state| {
-            let news = *state != waiting;
+            let news = *state != now;
             if news {
-                info!(queue = self.queue, reason, "waiting for the lock");
-                *state = waiting;
+                match &now {
+                    LockState::Held => {}
+                    LockState::Waiting(reason) => {
+                        info!(queue = self.queue, reason, "waiting for the lock");
+                    }
+                    LockState::NotAllowed(reason) => {
+                        warn!(queue = self.queue, reason, "going on without the lock");
+                    }
+                }
+                *state = now;
             }
             news
         });
@@ -202,7 +231,7 @@ async fn declare(
 
 fn reason(error: &AskError) -> String {
     match error {
-        AskError::Refused { code: 405, .. } => "somebody else holds it".to_owned(),
+        AskError::Refused { code: LOCKED, .. } => "somebody else holds it".to_owned(),
         error => error.to_string(),
     }
 }

@@ -51,7 +51,7 @@ fn argument(variable: &'static Variable) -> Arg {
     let shown = match variable.default {
         None => String::new(),
         // The rendering of an address leaves out its password.
-        Some(url) if variable.secret => match Address::parse(url) {
+        Some(url) if variable.secret && url.contains('@') => match Address::parse(url) {
             Ok(address) => format!(", default: {address}"),
             Err(_) => String::new(),
         },

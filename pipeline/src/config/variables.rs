@@ -87,6 +87,15 @@ pub static ALLOW_ANONYMOUS: Variable = variable(
     "Whether anybody who reaches HTTP_ADDR may use the API; needed to listen beyond loopback.",
 );
 
+/// Where requests and results are kept.
+pub static DATABASE_URL: Variable = Variable {
+    name: "DATABASE_URL",
+    default: Some("sqlite:slowlane.db"),
+    takes: "sqlite:FILE or postgres://user:password@host/database",
+    about: "Where requests and results are kept: a file for one web service, or PostgreSQL for several.",
+    secret: true,
+};
+
 /// The longest HTTP body.
 pub static BODY_LIMIT: Variable = variable(
     "BODY_LIMIT",
@@ -109,6 +118,14 @@ pub static PUBLISH_TIMEOUT: Variable = variable(
     "5s",
     DURATION,
     "How long a caller waits at most until the broker has confirmed its request.",
+);
+
+/// How long results are kept.
+pub static RESULT_RETENTION: Variable = variable(
+    "RESULT_RETENTION",
+    "7d",
+    DURATION,
+    "How long a request is kept after its end; then it is gone (410), and later forgotten (404).",
 );
 
 /// Worker loops in one process.
@@ -151,9 +168,11 @@ pub static ALL: &[&Variable] = &[
     &ACK_TIMEOUT,
     &HTTP_ADDR,
     &ALLOW_ANONYMOUS,
+    &DATABASE_URL,
     &BODY_LIMIT,
     &RESULT_LIMIT,
     &PUBLISH_TIMEOUT,
+    &RESULT_RETENTION,
     &WORKERS,
     &PROCESSING_DELAY,
     &DRAIN_TIMEOUT,

@@ -1,4 +1,4 @@
-//! Names of the headers that are ours, and of the one we read that is not. All are optional; `x-*`
+//! Names of the headers that are ours, and of those we read that are not. All are optional; `x-*`
 //! belongs to the broker.
 
 /// Which attempt this is, counted from 1.
@@ -9,6 +9,8 @@ pub const RUN: &str = "slowlane-run";
 pub const DELIVERIES: &str = "slowlane-deliveries";
 /// How often the broker has delivered the message before; its own, on quorum queues alone.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
+/// Why the broker itself took the message out of its queue: `delivery_limit`, `expired`, `rejected`.
+pub const FIRST_DEATH_REASON: &str = "x-first-death-reason";
 /// Who did the work: `host:pid/slot`.
 pub const WORKER: &str = "slowlane-worker";
 /// When the work began, RFC 3339 UTC with milliseconds.
@@ -24,7 +26,7 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// All that a message published again carries; see [`Headers::to_publish_again`](super::Headers::to_publish_again).
 pub(super) const KEPT: &[&str] =
-    &[ATTEMPT, RUN, WORKER, STARTED_AT, FINISHED_AT, REASON, ERROR, TRACEPARENT];
+    &[ATTEMPT, RUN, DELIVERIES, WORKER, STARTED_AT, FINISHED_AT, REASON, ERROR, TRACEPARENT];
 
 /// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
 pub(super) const LONGEST: usize = 2000;

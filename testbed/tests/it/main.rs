@@ -3,6 +3,7 @@
 mod load;
 mod stack;
 
+mod by_id;
 mod configuration;
 mod docs;
 mod events;

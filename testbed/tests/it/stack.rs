@@ -115,18 +115,27 @@ impl Web {
                 return Ok(());
             }
             let text = answer.text().await?;
-            ensure!(Instant::now() < limit, "not ready within a minute: {text}");
+            if Instant::now() > limit {
+                return Err(self
+                    .program
+                    .complaint(&format!("is not ready within a minute: {text}")));
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Asks again and again until the service says that it can't publish, for this reason.
     pub(crate) async fn not_publishing(&self, reason: &str) -> Result<()> {
+        self.not_ready("broker.publish", reason).await
+    }
+
+    /// Asks again and again until a part of the service is missing, for this reason.
+    pub(crate) async fn not_ready(&self, part: &str, reason: &str) -> Result<()> {
         let limit = Instant::now() + DEADLINE;
         loop {
             let ready: Value = self.get("/health/ready").await?.json().await?;
-            let publish = &ready["parts"]["broker.publish"];
-            if publish["ok"] == false && publish["detail"].to_string().contains(reason) {
+            let part = &ready["parts"][part];
+            if part["ok"] == false && part["detail"].to_string().contains(reason) {
                 return Ok(());
             }
             ensure!(Instant::now() < limit, "within a minute no sign of {reason:?}: {ready}");

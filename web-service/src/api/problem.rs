@@ -53,6 +53,30 @@ impl Problem {
         )
     }
 
+    /// 404: no request can have this id.
+    pub fn not_an_id() -> Self {
+        let detail = "The id of a request is a UUID, as processData answers it.";
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// 404: there is no such request.
+    pub fn unknown_request(id: Uuid) -> Self {
+        let detail = format!("There is no request {id}, or it is forgotten.");
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
+    /// 410: the request was here, but its time is over.
+    pub fn expired(id: Uuid) -> Self {
+        let detail = format!("The request {id} was kept for RESULT_RETENTION after its end.");
+        Self::new(StatusCode::GONE, "expired", "The request has expired", detail)
+    }
+
+    /// 400: the query can't be understood.
+    pub fn wrong_query(detail: impl Into<String>) -> Self {
+        let title = "The query can't be understood";
+        Self::new(StatusCode::BAD_REQUEST, "wrong-query", title, detail)
+    }
+
     /// 405: something is here, but not for this method.
     pub fn method_not_allowed() -> Self {
         let detail = "The methods that are allowed here stand in the header Allow.";

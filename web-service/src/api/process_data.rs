@@ -9,18 +9,18 @@ use actix_web::{
     post,
     web::{self, Bytes},
 };
-use pipeline::{
-    broker::PublishError,
-    contract::{Request, RequestId, TraceParent},
-};
+use pipeline::{broker::PublishError, contract::TraceParent};
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::Problem;
-use crate::state::{NAME, State};
+use super::{Problem, prefer, requests, watch};
+use crate::{
+    accept::{self, AcceptError},
+    state::State,
+};
 
 /// The longest body, in bytes, for the error that names it.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ struct Posted<'a> {
 
 /// Takes a request: 202 once the broker has confirmed it.
 #[post("/api/v1/processData")]
-pub(super) async fn accept(
+pub(super) async fn process_data(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
@@ -48,20 +48,21 @@ pub(super) async fn accept(
         Ok(body) => body?,
         Err(_) => return Err(Problem::too_slow(READ_TIMEOUT)),
     };
-    let deadline = Instant::now() + state.publish_timeout;
     let posted = parse(&body)?;
     let id = Uuid::now_v7();
-    let trace = trace(&request, id);
-    let message = Request::message(NAME, &RequestId::from(id), posted.data, &trace);
-    match state.publisher.publish(&message, deadline).await {
-        Ok(()) => {
-            debug!(requestId = %id, "accepted");
-            Ok(HttpResponse::Accepted()
-                .insert_header((header::LOCATION, location(id)))
-                .json(serde_json::json!({ "requestId": id })))
+    accept::accept(&state, id, posted.data, &trace(&request, id))
+        .await
+        .map_err(|error| refusal(id, &error))?;
+    debug!(requestId = %id, "accepted");
+    if let Some(patience) = prefer::wait(&request) {
+        let view = watch::wait(&state, id, patience).await?;
+        if view.is_final() {
+            return Ok(requests::answer(&request, &view));
         }
-        Err(error) => Err(refusal(id, &error)),
     }
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, location(id)))
+        .json(serde_json::json!({ "requestId": id })))
 }
 
 /// Where a request can be looked at.
@@ -101,8 +102,18 @@ fn trace(request: &HttpRequest, id: Uuid) -> TraceParent {
     header.and_then(TraceParent::parse).unwrap_or_else(|| TraceParent::for_request(id))
 }
 
-fn refusal(id: Uuid, error: &PublishError) -> Problem {
+fn refusal(id: Uuid, error: &AcceptError) -> Problem {
     warn!(requestId = %id, "not accepted: {error}");
+    let error = match error {
+        AcceptError::StoreAway(_) => {
+            return Problem::unavailable(format!("Nothing was sent, try again: {error}."));
+        }
+        AcceptError::NotRecorded(_) => {
+            let detail = "The request was handed to the workers, but could not be recorded; it will be done.";
+            return Problem::outcome_unknown(id, detail);
+        }
+        AcceptError::Publish(error) => error,
+    };
     match error {
         PublishError::NotSent(_) => Problem::unavailable(
             "Nothing was sent: the broker is away or takes nothing now. Try again.",

@@ -5,11 +5,11 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
-    ending::{Applied, Finished},
+    ending::{Applied, Ending},
     error::StoreError,
     listing::{List, Page},
     parked::{Parked, ParkedMessage},
-    request::{Cancel, Expired, Expiry, Found, NewRequest, Retrying, Summary},
+    request::{Cancel, Cleared, Expiry, Found, NewRequest, Retrying, Summary},
 };
 
 /// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
@@ -18,11 +18,11 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Something that changes the store. The answer is sent when it is on disk.
 pub(super) enum Write {
     Accept(NewRequest, Reply<()>),
-    Finish(Vec<Finished>, Reply<Vec<Applied>>),
+    Finish(Vec<Ending>, Reply<Vec<Applied>>),
     Park(Vec<Parked>, Reply<Vec<Applied>>),
     Retrying(Vec<Retrying>, Reply<()>),
     Cancel(Uuid, Reply<Cancel>),
-    Expire(Expiry, Reply<Expired>),
+    Expire(Expiry, Reply<Cleared>),
     /// Changes nothing: is it there?
     Ping(Reply<()>),
 }

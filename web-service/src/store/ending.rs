@@ -30,7 +30,8 @@ impl End {
         }
     }
 
-    pub(super) fn error(&self) -> Option<&ErrorBody> {
+    /// The error, if that is how it ended.
+    pub fn error(&self) -> Option<&ErrorBody> {
         match self {
             Self::Completed(_) => None,
             Self::Failed(error) => Some(error),
@@ -40,7 +41,7 @@ impl End {
 
 /// A result that came in, with what its message says of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct Ending {
     /// Whose result it is.
     pub id: Uuid,
     /// How the work ended.
@@ -90,7 +91,7 @@ pub(super) struct Stored {
 
 /// What becomes of a result whose request is stored already. In SQL, `is_first` says the same of
 /// [`Applied::First`].
-pub(super) fn decide(stored: &Stored, new: &Finished) -> Applied {
+pub(super) fn decide(stored: &Stored, new: &Ending) -> Applied {
     let is_success = new.end.status() == Status::Completed;
     match stored.status {
         Status::Cancelled => Applied::Cancelled,
@@ -106,7 +107,7 @@ pub(super) fn decide(stored: &Stored, new: &Finished) -> Applied {
 }
 
 /// What became of a result that the store did not take over, by what it found there.
-pub(super) fn dropped(stored: Option<&Stored>, new: &Finished) -> Applied {
+pub(super) fn dropped(stored: Option<&Stored>, new: &Ending) -> Applied {
     match stored.map(|stored| decide(stored, new)) {
         // Without a row, only a tombstone keeps a result from making one.
         None => Applied::Expired,
@@ -119,7 +120,7 @@ pub(super) fn dropped(stored: Option<&Stored>, new: &Finished) -> Applied {
 impl Stored {
     /// Whether this is the very same result. Our workers say when they finished; a failure also
     /// comes twice, as a parked message and as a result.
-    fn is_same(&self, new: &Finished) -> bool {
+    fn is_same(&self, new: &Ending) -> bool {
         let known = new.worker.is_some() && new.finished_at.is_some();
         match (self.status, &new.end) {
             (Status::Completed, End::Completed(_)) => {
@@ -146,7 +147,7 @@ mod tests {
         Stored { status, run, worker: Some("a:1/1".into()), finished_at: Some(1000), error_code }
     }
 
-    fn result(status: Status, run: u32) -> Finished {
+    fn result(status: Status, run: u32) -> Ending {
         let end = match status {
             COMPLETED => End::Completed(b"1".to_vec()),
             _ => End::Failed(ErrorBody::new("timeout", "")),
@@ -154,7 +155,7 @@ mod tests {
         let (started_at, finished_at) = (Some(1500), Some(2000));
         let worker = Some("b:1/1".into());
         let id = Uuid::nil();
-        Finished { id, end, run, attempt: 1, deliveries: 1, worker, started_at, finished_at }
+        Ending { id, end, run, attempt: 1, deliveries: 1, worker, started_at, finished_at }
     }
 
     #[test]
@@ -194,14 +195,14 @@ mod tests {
 
     #[test]
     fn the_same_result_again_is_told_from_another_one() {
-        let again = Finished {
+        let again = Ending {
             worker: Some("a:1/1".into()),
             finished_at: Some(1000),
             ..result(COMPLETED, 0)
         };
         assert_eq!(decide(&stored(COMPLETED, 0), &again), Applied::Duplicate);
         let end = End::Failed(ErrorBody::new("permanent", "in other words"));
-        let again = Finished { end, ..result(FAILED, 0) };
+        let again = Ending { end, ..result(FAILED, 0) };
         assert_eq!(decide(&stored(FAILED, 0), &again), Applied::Duplicate);
     }
 }

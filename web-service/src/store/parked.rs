@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{ending::Finished, request::Millis};
+use super::{ending::Ending, request::Millis};
 
 /// A message to be kept, with what it does to its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Parked {
     /// When it came.
     pub received_at: Millis,
     /// How it ends its request; none if it has no id that is a UUID.
-    pub ends: Option<Finished>,
+    pub ends: Option<Ending>,
 }
 
 impl Parked {

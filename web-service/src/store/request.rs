@@ -110,7 +110,7 @@ pub struct Summary {
 
 /// A request with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct Record {
     /// All but the result.
     pub summary: Summary,
     /// The result as JSON text, byte by byte as it came, if it has one.
@@ -121,7 +121,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// This.
-    Request(Box<Request>),
+    Record(Box<Record>),
     /// It was here, and its time is over.
     Expired,
     /// It was never here, or so long ago that it is forgotten.
@@ -169,7 +169,7 @@ pub struct Expiry {
 
 /// What was cleared away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Expired {
+pub struct Cleared {
     /// Requests that left a tombstone.
     pub requests: u64,
     /// Parked messages.
@@ -178,7 +178,7 @@ pub struct Expired {
     pub tombstones: u64,
 }
 
-impl Expired {
+impl Cleared {
     /// Whether there may be more: some kind reached the limit.
     pub fn reached(&self, at_most: u32) -> bool {
         [self.requests, self.parked, self.tombstones].contains(&u64::from(at_most))

@@ -2,7 +2,7 @@
 //! stands for it in both. Payloads are bytes and stay as they are.
 
 use super::{
-    ending::{End, Finished},
+    ending::{End, Ending},
     listing::List,
     parked::Parked,
     request::{NewRequest, Retrying},
@@ -19,7 +19,7 @@ pub(super) fn clean_request(request: &mut NewRequest) {
     request.owner.iter_mut().chain(&mut request.trace).for_each(clean);
 }
 
-pub(super) fn clean_finished(result: &mut Finished) {
+pub(super) fn clean_finished(result: &mut Ending) {
     result.worker.iter_mut().for_each(clean);
     if let End::Failed(error) = &mut result.end {
         clean(&mut error.code);

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::world::{World, completed, new};
-use crate::store::{Applied, Finished, Found, Status};
+use crate::store::{Applied, Ending, Found, Status};
 
 pub(super) async fn ten_thousand_callers_share_commits(world: World) {
     world.store.ping().await.unwrap();
@@ -27,8 +27,7 @@ pub(super) async fn a_crowd_of_everything_at_once_agrees_in_the_end(world: World
     let ids: Vec<Uuid> = (0..1000).map(|_| Uuid::now_v7()).collect();
     let accepting = join_all(ids.iter().map(|id| world.store.accept(new(*id))));
     let results = |worker: &str| {
-        let result =
-            |id: &Uuid| Finished { worker: Some(worker.to_owned()), ..completed(*id, "1") };
+        let result = |id: &Uuid| Ending { worker: Some(worker.to_owned()), ..completed(*id, "1") };
         ids.iter().map(result).collect::<Vec<_>>()
     };
     let (here, there) = (results("here"), results("there"));
@@ -42,7 +41,7 @@ pub(super) async fn a_crowd_of_everything_at_once_agrees_in_the_end(world: World
     let applied = finished.into_iter().chain(twins).flat_map(Result::unwrap);
     assert_eq!(applied.filter(|applied| *applied == Applied::First).count(), 1000);
     for id in ids {
-        let Found::Request(request) = other.get(id).await.unwrap() else { panic!("{id} is lost") };
+        let Found::Record(request) = other.get(id).await.unwrap() else { panic!("{id} is lost") };
         assert_eq!(request.summary.status, Status::Completed);
         assert!(request.summary.accepted_at.is_some());
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::store::{
-    Applied, Cancel, End, Finished, Found, Retrying, Status,
+    Applied, Cancel, End, Ending, Found, Retrying, Status,
     ending::{Stored, decide},
 };
 
@@ -47,7 +47,7 @@ pub(super) async fn a_result_that_comes_first_makes_its_own_row_and_stays(world:
 
 pub(super) async fn of_two_results_in_one_batch_the_first_wins(world: World) {
     let ids: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
-    let twin = Finished { worker: Some("other:2/1".to_owned()), ..completed(ids[1], "2") };
+    let twin = Ending { worker: Some("other:2/1".to_owned()), ..completed(ids[1], "2") };
     let batch = vec![
         completed(ids[2], "0"),
         completed(ids[0], "1"),
@@ -67,7 +67,7 @@ pub(super) async fn of_two_results_in_two_batches_the_first_wins_also_after_a_re
 ) {
     let id = Uuid::now_v7();
     world.store.finish(vec![completed(id, "1")]).await.unwrap();
-    let twin = || Finished { worker: None, ..failed(id, "permanent") };
+    let twin = || Ending { worker: None, ..failed(id, "permanent") };
     for _ in 0..2 {
         assert_eq!(world.store.finish(vec![twin()]).await.unwrap(), [Applied::LateTwin]);
         let same = world.store.finish(vec![completed(id, "1")]).await.unwrap();
@@ -90,7 +90,7 @@ pub(super) async fn the_database_decides_as_the_function_does(world: World) {
                     Status::Completed => completed(id, "9"),
                     _ => failed(id, "timeout"),
                 };
-                let result = Finished { run, worker: Some("late:1/1".to_owned()), ..result };
+                let result = Ending { run, worker: Some("late:1/1".to_owned()), ..result };
                 let expected = decide(&stored, &result);
                 let applied = world.store.finish(vec![result]).await.unwrap();
                 assert_eq!(
@@ -113,8 +113,8 @@ async fn in_state(world: &World, id: Uuid, status: Status) -> Stored {
         Retrying { id, run: 1, attempts: 1, last_error: String::new(), next_attempt_at: None };
     world.store.retrying(vec![retrying]).await.unwrap();
     let end = match status {
-        Status::Completed => Some(Finished { run: 1, ..completed(id, "1") }),
-        Status::Failed => Some(Finished { run: 1, ..failed(id, "permanent") }),
+        Status::Completed => Some(Ending { run: 1, ..completed(id, "1") }),
+        Status::Failed => Some(Ending { run: 1, ..failed(id, "permanent") }),
         Status::Queued | Status::Cancelled => None,
     };
     if status == Status::Cancelled {
@@ -136,7 +136,7 @@ pub(super) async fn of_two_services_only_one_is_first(world: World) {
     });
     // The other way round, which would be a deadlock if rows were locked as they come.
     let there = ids.chunks(50).map(|ids| {
-        let twin = |id: &Uuid| Finished { worker: None, ..completed(*id, "\"there\"") };
+        let twin = |id: &Uuid| Ending { worker: None, ..completed(*id, "\"there\"") };
         other.finish(ids.iter().rev().map(twin).collect())
     });
     let (here, there) = tokio::join!(join_all(here), join_all(there));
@@ -193,7 +193,7 @@ pub(super) async fn news_of_retries_are_kept_unless_they_are_old(world: World) {
     let summary = world.request(id).await.summary;
     assert_eq!((summary.run, summary.attempts, summary.next_attempt_at), (1, 1, Some(5)));
 
-    let result = Finished { run: 1, attempt: 3, ..completed(id, "1") };
+    let result = Ending { run: 1, attempt: 3, ..completed(id, "1") };
     assert!(matches!(result.end, End::Completed(_)));
     world.store.finish(vec![result]).await.unwrap();
     world.store.retrying(vec![news(1, 9)]).await.unwrap();

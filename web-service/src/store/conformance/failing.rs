@@ -4,16 +4,16 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::store::{Applied, Finished, Found, NewRequest, Parked, Status, StoreError};
+use crate::store::{Applied, Ending, Found, NewRequest, Parked, Status, StoreError};
 
-fn poison(finished: Finished) -> Finished {
-    Finished { worker: Some("poison".to_owned()), ..finished }
+fn poison(finished: Ending) -> Ending {
+    Ending { worker: Some("poison".to_owned()), ..finished }
 }
 
 pub(super) async fn a_bad_row_fails_alone(world: World) {
     world.refuse_poison().await;
     let ids: Vec<Uuid> = (0..20).map(|_| Uuid::now_v7()).collect();
-    let mut batch: Vec<Finished> = ids.iter().map(|id| completed(*id, "1")).collect();
+    let mut batch: Vec<Ending> = ids.iter().map(|id| completed(*id, "1")).collect();
     batch[7] = poison(batch[7].clone());
     let applied = world.store.finish(batch).await.unwrap();
     for (at, applied) in applied.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(super) async fn a_bad_request_fails_alone_among_many_callers(world: World) {
     }
 }
 
-fn message(body: &[u8], ends: Option<Finished>) -> Parked {
+fn message(body: &[u8], ends: Option<Ending>) -> Parked {
     Parked {
         body: body.to_vec(),
         headers: r#"{"slowlane-reason":"permanent"}"#.to_owned(),

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
-use crate::store::{End, Finished, NewRequest};
+use crate::store::{End, Ending, NewRequest};
 
 const MIB: usize = 1 << 20;
 
@@ -28,7 +28,7 @@ pub(super) async fn a_nul_in_a_text_does_not_lose_the_result(world: World) {
     let id = Uuid::now_v7();
     let failed = failed(id, "mine\0own");
     let worker = Some("host\0:1/😀".to_owned());
-    let applied = world.store.finish(vec![Finished { worker, ..failed }]).await.unwrap();
+    let applied = world.store.finish(vec![Ending { worker, ..failed }]).await.unwrap();
     assert!(all_first(&applied));
     let summary = world.request(id).await.summary;
     assert_eq!(summary.error.unwrap().code, "mine\u{fffd}own");
@@ -40,9 +40,9 @@ pub(super) async fn a_batch_of_large_results_is_stored(world: World) {
     let large = |id: &Uuid| {
         let mut result = vec![b'"'; 15 * MIB];
         result[1..15 * MIB - 1].fill(id.as_bytes()[15] % 26 + b'a');
-        Finished { end: End::Completed(result), ..completed(*id, "") }
+        Ending { end: End::Completed(result), ..completed(*id, "") }
     };
-    let batch: Vec<Finished> = ids.iter().map(large).collect();
+    let batch: Vec<Ending> = ids.iter().map(large).collect();
     assert!(all_first(&world.store.finish(batch).await.unwrap()));
     for id in &ids {
         let result = world.request(*id).await.result.unwrap();

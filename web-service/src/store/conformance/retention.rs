@@ -3,15 +3,15 @@
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::store::{Applied, Cancel, Expired, Expiry, Found, Parked, Store, now};
+use crate::store::{Applied, Cancel, Cleared, Expiry, Found, Parked, Store, now};
 
 /// Later than anything that a test has done.
 fn later() -> i64 {
     now() + 60_000
 }
 
-async fn expire_all(store: &Store, expiry: Expiry) -> Expired {
-    let mut all = Expired::default();
+async fn expire_all(store: &Store, expiry: Expiry) -> Cleared {
+    let mut all = Cleared::default();
     loop {
         let some = store.expire(expiry).await.unwrap();
         assert!(some.requests <= u64::from(expiry.at_most));
@@ -37,7 +37,7 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
 
     let expiry = Expiry { ended_before: later(), tombstones_before: 0, at_most: 10 };
     let gone = expire_all(&world.store, expiry).await;
-    assert_eq!(gone, Expired { requests: 25, parked: 1, tombstones: 0 });
+    assert_eq!(gone, Cleared { requests: 25, parked: 1, tombstones: 0 });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
     assert_eq!(world.store.cancel(ids[3]).await.unwrap(), Cancel::Expired);
     let late = world.store.finish(vec![failed(ids[3], "late")]).await.unwrap();
@@ -46,7 +46,7 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
 
     let expiry = Expiry { ended_before: 0, tombstones_before: later(), at_most: 10 };
     let gone = expire_all(&world.store, expiry).await;
-    assert_eq!(gone, Expired { requests: 0, parked: 0, tombstones: 25 });
+    assert_eq!(gone, Cleared { requests: 0, parked: 0, tombstones: 25 });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
 }
 
@@ -55,11 +55,11 @@ pub(super) async fn what_is_not_over_never_expires(world: World) {
     world.store.accept(new(queued)).await.unwrap();
     let began = now();
     // However wrong the worker's clock is, the store's own counts.
-    let result = crate::store::Finished { finished_at: Some(1), ..completed(done, "1") };
+    let result = crate::store::Ending { finished_at: Some(1), ..completed(done, "1") };
     world.store.finish(vec![result]).await.unwrap();
     let expiry = Expiry { ended_before: began, tombstones_before: later(), at_most: 10 };
-    assert_eq!(world.store.expire(expiry).await.unwrap(), Expired::default());
+    assert_eq!(world.store.expire(expiry).await.unwrap(), Cleared::default());
     let expiry = Expiry { ended_before: later(), ..expiry };
     assert_eq!(world.store.expire(expiry).await.unwrap().requests, 1);
-    assert!(matches!(world.store.get(queued).await.unwrap(), Found::Request(_)));
+    assert!(matches!(world.store.get(queued).await.unwrap(), Found::Record(_)));
 }

@@ -8,7 +8,7 @@ use testbed::postgres::{self, Access, Install, Server};
 use uuid::Uuid;
 
 use crate::store::{
-    Applied, End, Finished, Found, NewRequest, Request, Store, StoreError, StoreOptions,
+    Applied, End, Ending, Found, NewRequest, Record, Store, StoreError, StoreOptions,
 };
 
 /// A store with its own file or database.
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    pub(super) async fn request(&self, id: Uuid) -> Request {
+    pub(super) async fn request(&self, id: Uuid) -> Record {
         request(&self.store, id).await
     }
 }
@@ -154,9 +154,9 @@ fn impatient(url: &str) -> Store {
     Store::open(url, &StoreOptions { patience: PATIENCE }).unwrap()
 }
 
-pub(super) async fn request(store: &Store, id: Uuid) -> Request {
+pub(super) async fn request(store: &Store, id: Uuid) -> Record {
     match store.get(id).await.unwrap() {
-        Found::Request(request) => *request,
+        Found::Record(request) => *request,
         other => panic!("{id} is {other:?}"),
     }
 }
@@ -186,9 +186,9 @@ pub(super) fn new(id: Uuid) -> NewRequest {
     }
 }
 
-pub(super) fn completed(id: Uuid, result: &str) -> Finished {
+pub(super) fn completed(id: Uuid, result: &str) -> Ending {
     let end = End::Completed(result.as_bytes().to_vec());
-    Finished {
+    Ending {
         id,
         end,
         run: 0,
@@ -200,9 +200,9 @@ pub(super) fn completed(id: Uuid, result: &str) -> Finished {
     }
 }
 
-pub(super) fn failed(id: Uuid, code: &str) -> Finished {
+pub(super) fn failed(id: Uuid, code: &str) -> Ending {
     let error = pipeline::contract::ErrorBody::new(code, "it can't be done");
-    Finished { end: End::Failed(error), ..completed(id, "") }
+    Ending { end: End::Failed(error), ..completed(id, "") }
 }
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{batch::Rows, row::number};
 use crate::store::{
-    Applied, Finished, Status,
+    Applied, Ending, Status,
     ending::{Stored, dropped},
     now,
     sql::is_first,
@@ -39,7 +39,7 @@ const STORED: &str =
 /// Applies results for different requests and says what became of each.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    rows: &[&Finished],
+    rows: &[&Ending],
 ) -> sqlx::Result<Vec<Applied>> {
     let first = apply(connection, rows).await?;
     if first.len() == rows.len() {
@@ -47,7 +47,7 @@ pub(super) async fn write(
     }
     let others = rows.iter().map(|row| row.id).filter(|id| !first.contains(id)).collect();
     let stored = stored(connection, others).await?;
-    let became = |row: &&Finished| match first.contains(&row.id) {
+    let became = |row: &&Ending| match first.contains(&row.id) {
         true => Applied::First,
         false => dropped(stored.get(&row.id), row),
     };
@@ -55,7 +55,7 @@ pub(super) async fn write(
 }
 
 /// Gives the ids of those that are the final state of their request from now on.
-async fn apply(connection: &mut PgConnection, rows: &[&Finished]) -> sqlx::Result<HashSet<Uuid>> {
+async fn apply(connection: &mut PgConnection, rows: &[&Ending]) -> sqlx::Result<HashSet<Uuid>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let statuses: Vec<i16> = rows.iter().map(|row| row.end.status().number()).collect();
     let runs: Vec<i64> = rows.iter().map(|row| row.run.into()).collect();
@@ -92,7 +92,7 @@ async fn stored(
     stored.collect()
 }
 
-impl Rows for Finished {
+impl Rows for Ending {
     type Outcome = Applied;
 
     fn key(&self) -> Uuid {

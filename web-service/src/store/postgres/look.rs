@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{line::Work, row};
 use crate::store::{
-    Found, List, Page, ParkedMessage, Request, Summary,
+    Found, List, Page, ParkedMessage, Record, Summary,
     sql::{self, summary},
 };
 
@@ -28,7 +28,7 @@ impl Work for Get<'_> {
         let rows = sqlx::query(GET).bind(self.0).fetch_all(&mut *connection).await?;
         let mut found = HashMap::new();
         for row in rows {
-            let request = Request { summary: row::summary(&row)?, result: row.try_get(RESULT)? };
+            let request = Record { summary: row::summary(&row)?, result: row.try_get(RESULT)? };
             found.insert(request.summary.id, request);
         }
         let missing: Vec<Uuid> =
@@ -36,7 +36,7 @@ impl Work for Get<'_> {
         let buried =
             if missing.is_empty() { HashSet::new() } else { buried(connection, missing).await? };
         let found = self.0.iter().map(|id| match found.get(id) {
-            Some(request) => Found::Request(Box::new(request.clone())),
+            Some(request) => Found::Record(Box::new(request.clone())),
             None if buried.contains(id) => Found::Expired,
             None => Found::Unknown,
         });

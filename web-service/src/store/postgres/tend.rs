@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{batch::Rows, line::Work, row::status};
-use crate::store::{Cancel, Expired, Expiry, Retrying, now, sql, sql::retrying_rule};
+use crate::store::{Cancel, Cleared, Expiry, Retrying, now, sql, sql::retrying_rule};
 
 const RETRYING: &str = concat!(
     "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
@@ -78,15 +78,15 @@ impl Work for CancelOne {
 pub(super) struct Expire(pub(super) Expiry);
 
 impl Work for Expire {
-    type Answer = Expired;
+    type Answer = Cleared;
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Expired> {
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cleared> {
         let Expiry { ended_before, tombstones_before, at_most } = self.0;
         let at_most = i64::from(at_most);
         let requests = sqlx::query(EXPIRE).bind(ended_before).bind(at_most).bind(now());
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(at_most);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(at_most);
-        Ok(Expired {
+        Ok(Cleared {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{file::File, list, row};
 use crate::store::{
-    Found, Request, StoreError, Summary,
+    Found, Record, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
     sql::{self, summary},
@@ -96,10 +96,10 @@ impl Reader {
 fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Found> {
     let mut statement = connection.prepare_cached(GET)?;
     let found = statement.query_row([id.as_bytes()], |row| {
-        Ok(Request { summary: row::summary(row)?, result: row.get(RESULT)? })
+        Ok(Record { summary: row::summary(row)?, result: row.get(RESULT)? })
     });
     Ok(match found.optional()? {
-        Some(request) => Found::Request(Box::new(request)),
+        Some(request) => Found::Record(Box::new(request)),
         None if row::is_buried(connection, id)? => Found::Expired,
         None => Found::Unknown,
     })

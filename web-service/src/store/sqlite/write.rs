@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::row;
 use crate::store::{
-    Applied, Cancel, Expired, Expiry, Finished, Millis, NewRequest, Parked, Retrying, Status,
+    Applied, Cancel, Cleared, Ending, Expiry, Millis, NewRequest, Parked, Retrying, Status,
     StoreError,
     command::{Reply, Write},
     ending::{Stored, dropped},
@@ -100,7 +100,7 @@ impl Work<'_> {
         Ok(self.try_row(ACCEPT, values)?.map(drop).map_err(StoreError::Refused))
     }
 
-    fn finish(&self, new: &Finished) -> rusqlite::Result<Applied> {
+    fn finish(&self, new: &Ending) -> rusqlite::Result<Applied> {
         match self.end(FINISH, new)? {
             Ok(0) => {}
             Ok(_) => return Ok(Applied::First),
@@ -116,7 +116,7 @@ impl Work<'_> {
         })
     }
 
-    fn end(&self, sql: &'static str, new: &Finished) -> rusqlite::Result<Result<usize, String>> {
+    fn end(&self, sql: &'static str, new: &Ending) -> rusqlite::Result<Result<usize, String>> {
         let (status, error) = (new.end.status().number(), new.end.error());
         let values = params![
             new.id.as_bytes(),
@@ -173,7 +173,7 @@ impl Work<'_> {
         })
     }
 
-    fn expire(&self, expiry: Expiry) -> rusqlite::Result<Expired> {
+    fn expire(&self, expiry: Expiry) -> rusqlite::Result<Cleared> {
         let Expiry { ended_before, tombstones_before, at_most } = expiry;
         let mut statement = self.transaction.prepare_cached(EXPIRE)?;
         let gone = statement.query_map(params![ended_before, at_most], |row| row.get(0))?;
@@ -181,7 +181,7 @@ impl Work<'_> {
         for id in &gone {
             self.row(BURY, params![id, self.now])?;
         }
-        Ok(Expired {
+        Ok(Cleared {
             requests: gone.len() as u64,
             parked: self.row(EXPIRE_PARKED, params![ended_before, at_most])? as u64,
             tombstones: self.row(EXPIRE_TOMBSTONES, params![tombstones_before, at_most])? as u64,

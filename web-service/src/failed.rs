@@ -1,0 +1,159 @@
+//! The failed queue hands over, the store keeps: what nobody could work on ends its request here.
+
+use std::time::Duration;
+
+use pipeline::{
+    broker::{Apart, Consume, Consumer, Delivery, LockState},
+    topology,
+};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, warn};
+
+use crate::{
+    inbound::{self, Dead},
+    inbox::Desk,
+    news::News,
+    results::log,
+    store::{Applied, Ending, Parked, Store, now},
+};
+
+/// How many messages the broker may have on their way to us. They are rare, and may be long.
+const PREFETCH: u16 = 25;
+/// How long a message waits that the store can't take, before it goes back.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Stores dead letters.
+pub struct Failed {
+    /// Whence they come: apart, since here ends what nobody can read, and that costs a connection.
+    pub apart: Apart,
+    /// Where they go.
+    pub store: Store,
+    /// Who is told.
+    pub news: News,
+    /// Held by the web service that may take them, where only one may.
+    pub lock: Option<watch::Receiver<LockState>>,
+    /// When to stop.
+    pub drain: CancellationToken,
+}
+
+impl Desk for Failed {
+    const BATCH: usize = PREFETCH as usize;
+
+    fn consumer(&self) -> Consumer {
+        let consume = Consume::queue(topology::FAILED, PREFETCH, "failed");
+        self.apart.consume(consume.with(self.lock.clone()))
+    }
+
+    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {
+        let (mut results, mut letters) = (Batch::default(), Batch::default());
+        for delivery in batch {
+            match inbound::dead(&delivery.properties.headers, &delivery.body, now()) {
+                Dead::Result(ending) => results.push(delivery, ending),
+                Dead::Letter(parked) => letters.push(delivery, parked),
+            }
+        }
+        let stored = self.store_results(results, aside).await;
+        stored & self.store_letters(letters, aside).await
+    }
+}
+
+/// Messages, and what they mean.
+struct Batch<T> {
+    deliveries: Vec<Delivery>,
+    rows: Vec<T>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { deliveries: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<T> Batch<T> {
+    fn push(&mut self, delivery: Delivery, row: T) {
+        self.deliveries.push(delivery);
+        self.rows.push(row);
+    }
+
+    /// All go back. Always false, for the store is away.
+    fn go_back(self, error: &crate::store::StoreError) -> bool {
+        warn!(messages = self.rows.len(), "failed messages go back: {error}");
+        self.deliveries.into_iter().for_each(Delivery::requeue);
+        false
+    }
+}
+
+impl Failed {
+    async fn store_results(&self, batch: Batch<Ending>, aside: &mut JoinSet<()>) -> bool {
+        if batch.rows.is_empty() {
+            return true;
+        }
+        let applied = match self.store.finish(batch.rows.clone()).await {
+            Ok(applied) => applied,
+            Err(error) => return batch.go_back(&error),
+        };
+        self.news.tell(batch.rows.iter().zip(&applied));
+        for ((delivery, ending), applied) in
+            batch.deliveries.into_iter().zip(&batch.rows).zip(applied)
+        {
+            self.settle(delivery, Some(ending), applied, aside);
+        }
+        true
+    }
+
+    async fn store_letters(&self, batch: Batch<Parked>, aside: &mut JoinSet<()>) -> bool {
+        if batch.rows.is_empty() {
+            return true;
+        }
+        let applied = match self.store.park(batch.rows.clone()).await {
+            Ok(applied) => applied,
+            Err(error) => return batch.go_back(&error),
+        };
+        let endings = batch.rows.iter().map(|parked| parked.ends.as_ref()).zip(&applied);
+        self.news.tell(endings.filter_map(|(ending, applied)| Some((ending?, applied))));
+        for ((delivery, parked), applied) in
+            batch.deliveries.into_iter().zip(&batch.rows).zip(applied)
+        {
+            let Parked { reason, error, .. } = parked;
+            let id = parked.ends.as_ref().map(|ending| ending.id.to_string());
+            warn!(requestId = id, reason, error, bytes = parked.body.len(), "parked");
+            self.settle(delivery, parked.ends.as_ref(), applied, aside);
+        }
+        true
+    }
+
+    /// Says what became of a message's request, and lets the broker forget the message.
+    fn settle(
+        &self,
+        delivery: Delivery,
+        ending: Option<&Ending>,
+        applied: Applied,
+        aside: &mut JoinSet<()>,
+    ) {
+        match (applied, ending) {
+            (Applied::BadRow(reason), _) => {
+                error!(reason, "a failed message can't be stored and stays in its queue");
+                aside.spawn(later(delivery, self.drain.clone()));
+                return;
+            }
+            (Applied::First, Some(ending)) => {
+                log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
+            }
+            (dropped, ending) => {
+                debug!(requestId = ?ending.map(|ending| ending.id), ?dropped, "ended before");
+            }
+        }
+        delivery.ack();
+    }
+}
+
+/// Gives a message back after a while.
+async fn later(delivery: Delivery, drain: CancellationToken) {
+    tokio::select! {
+        () = sleep(TRY_AGAIN_AFTER) => {}
+        () = delivery.lapsed() => {}
+        () = drain.cancelled() => {}
+    }
+    delivery.requeue();
+}

@@ -1,0 +1,162 @@
+//! What messages say, in the store's terms.
+
+use pipeline::contract::{
+    ErrorBody, HeaderValue, Headers, Outcome, Request, RequestId, ResultMessage, codes, headers,
+};
+use uuid::Uuid;
+
+use crate::store::{End, Ending, Millis, Parked};
+
+/// What a message on the failed queue is.
+#[derive(Debug, PartialEq)]
+pub enum Dead {
+    /// A result that the broker gave up delivering: still a result.
+    Result(Ending),
+    /// Something to keep.
+    Letter(Parked),
+}
+
+/// A result in the store's terms; none if its id is not a UUID, so that no row can be its own.
+pub fn ending(result: &ResultMessage, headers: &Headers) -> Option<Ending> {
+    Some(with_headers(result.id.uuid()?, end(&result.outcome), headers))
+}
+
+/// An outcome in the store's terms.
+pub fn end(outcome: &Outcome) -> End {
+    match outcome {
+        Outcome::Completed(results) => End::Completed(results.get().as_bytes().to_vec()),
+        Outcome::Failed(error) => End::Failed(error.clone()),
+    }
+}
+
+/// What came to the failed queue, in the store's terms.
+pub fn dead(headers: &Headers, body: &[u8], at: Millis) -> Dead {
+    // With a reason of ours it was judged before, and is not the result it looks like.
+    if headers.text(headers::REASON).is_none()
+        && let Some(ending) =
+            ResultMessage::parse(body).ok().and_then(|result| ending(&result, headers))
+    {
+        return Dead::Result(ending);
+    }
+    let (reason, error) = why(headers);
+    let id = Request::parse(body).map_or_else(|malformed| malformed.id, |request| Some(request.id));
+    let failed = || End::Failed(ErrorBody::new(&reason, &error));
+    let ends = id.as_ref().and_then(RequestId::uuid).map(|id| with_headers(id, failed(), headers));
+    Dead::Letter(Parked {
+        body: body.to_vec(),
+        headers: own_headers(headers),
+        reason,
+        error,
+        received_at: at,
+        ends,
+    })
+}
+
+/// Why a message was handed over: what a program of ours says, else what the broker says.
+fn why(headers: &Headers) -> (String, String) {
+    if let Some(reason) = headers.text(headers::REASON) {
+        let error = headers.text(headers::ERROR).unwrap_or_default();
+        return (reason.to_owned(), error.to_owned());
+    }
+    let (code, error) = match headers.text(headers::FIRST_DEATH_REASON) {
+        Some("delivery_limit") => (
+            codes::DELIVERY_LIMIT,
+            "the broker gave the message up: whoever it was delivered to lost the connection or handed it back, too often",
+        ),
+        Some("expired") => {
+            (codes::EXPIRED, "the message's time to live was over before anybody took it")
+        }
+        Some("rejected") => (codes::PERMANENT, "a worker rejected the message"),
+        Some(_) => (codes::PERMANENT, "the broker could not keep the message in its queue"),
+        None => (codes::PERMANENT, "the message was handed over without a reason"),
+    };
+    (code.to_owned(), error.to_owned())
+}
+
+/// Our own headers as a JSON object, to be kept with a message.
+fn own_headers(headers: &Headers) -> String {
+    let kept = headers.to_publish_again();
+    let value = |value: &HeaderValue| match value {
+        HeaderValue::Text(text) => serde_json::Value::from(text.as_str()),
+        HeaderValue::Number(number) => (*number).into(),
+        HeaderValue::Other => serde_json::Value::Null,
+    };
+    let object: serde_json::Map<_, _> =
+        kept.iter().map(|(name, header)| (name.to_owned(), value(header))).collect();
+    serde_json::Value::Object(object).to_string()
+}
+
+fn with_headers(id: Uuid, end: End, headers: &Headers) -> Ending {
+    let number = |name| headers.number(name).and_then(|number| u32::try_from(number).ok());
+    Ending {
+        id,
+        end,
+        run: number(headers::RUN).unwrap_or(0),
+        attempt: number(headers::ATTEMPT).unwrap_or(1).max(1),
+        deliveries: number(headers::DELIVERIES).unwrap_or(1).max(1),
+        worker: headers.text(headers::WORKER).map(str::to_owned),
+        started_at: moment(headers, headers::STARTED_AT),
+        finished_at: moment(headers, headers::FINISHED_AT),
+    }
+}
+
+fn moment(headers: &Headers, name: &str) -> Option<Millis> {
+    let at = humantime::parse_rfc3339(headers.text(name)?).ok()?;
+    Millis::try_from(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+
+    fn headers(of: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        of.iter().for_each(|(name, value)| headers.set(name, *value));
+        headers
+    }
+
+    fn letter(of: &[(&str, &str)], body: &str) -> Parked {
+        match dead(&headers(of), body.as_bytes(), 7) {
+            Dead::Letter(parked) => parked,
+            Dead::Result(_) => panic!("{body} is no letter"),
+        }
+    }
+
+    #[test]
+    fn a_result_that_the_broker_gave_up_is_still_a_result() {
+        let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
+        let given_up = headers(&[("x-first-death-reason", "delivery_limit")]);
+        let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
+        assert_eq!(ending.end, End::Completed(b"1".to_vec()));
+        let parked = letter(&[("slowlane-reason", "malformed")], &body);
+        assert_eq!(parked.ends.unwrap().end, End::Failed(ErrorBody::new("malformed", "")));
+    }
+
+    #[test]
+    fn the_reason_is_ours_or_else_the_brokers() {
+        let request = format!(r#"{{"requestId":"{ID}","requestData":1}}"#);
+        for (name, value, code) in [
+            ("slowlane-reason", "teapot", "teapot"),
+            ("x-first-death-reason", "delivery_limit", "delivery_limit"),
+            ("x-first-death-reason", "expired", "expired"),
+            ("x-first-death-reason", "rejected", "permanent"),
+            ("x-other", "", "permanent"),
+        ] {
+            let parked = letter(&[(name, value), ("slowlane-run", "2")], &request);
+            let ends = parked.ends.unwrap();
+            assert_eq!((parked.reason.as_str(), ends.run), (code, 2));
+            assert_eq!(ends.end.error().unwrap().code, code);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_request_is_kept_all_the_same() {
+        for body in ["", "nonsense", r#"{"requestId":"me","requestData":1}"#] {
+            let parked = letter(&[("slowlane-worker", "a:1/1"), ("x-death", "y")], body);
+            assert_eq!((parked.ends, parked.body.as_slice()), (None, body.as_bytes()));
+            assert_eq!(parked.headers, r#"{"slowlane-worker":"a:1/1"}"#);
+        }
+    }
+}
