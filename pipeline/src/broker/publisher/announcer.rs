@@ -44,13 +44,15 @@ impl Announcer {
         (Self { lane, bytes, dropped: Arc::default() }, task)
     }
 
-    /// Publishes a message, or drops it if the broker is away or too much is under way. Returns at
-    /// once. What the broker does with the message, nobody is told.
-    pub fn announce(&self, message: &Message) {
-        if self.attempt(message).is_none() {
+    /// Publishes a message, or drops it if the broker is away or too much is under way. Says at once
+    /// whether it is on its way. What the broker does with it, nobody is told.
+    pub fn announce(&self, message: &Message) -> bool {
+        let taken = self.attempt(message).is_some();
+        if !taken {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(key = message.routing_key, "an announcement was dropped");
         }
+        taken
     }
 
     /// How many messages were dropped here.
