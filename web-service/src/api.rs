@@ -1,5 +1,6 @@
 //! What clients see: the HTTP API.
 
+mod follow;
 mod health;
 mod list;
 mod prefer;

@@ -19,10 +19,12 @@ use crate::{
     api,
     config::Config,
     failed::Failed,
+    hearing::Hearing,
     inbox,
-    news::{self, News},
+    jobs::Jobs,
+    news::News,
     results::Results,
-    retention,
+    retention, retries,
     state::{NAME, State},
     store::{Store, StoreOptions},
     waiters::Waiters,
@@ -40,6 +42,7 @@ pub struct Application {
     broker: Arc<Broker>,
     store: Store,
     waiters: Waiters,
+    jobs: Jobs,
     shutdown: Shutdown,
     /// Where only one web service may take results.
     lock: Option<Lock>,
@@ -57,19 +60,20 @@ impl Application {
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
-        let waiters = Waiters::default();
+        let (waiters, jobs) = (Waiters::default(), Jobs::default());
         let alone = config.database_url.expose().starts_with("sqlite:");
         let lock = alone.then(|| broker.lock(topology::WEB_LOCK));
         let state = web::Data::new(State::new(
             broker.clone(),
             store.clone(),
             waiters.clone(),
+            jobs.clone(),
             config.publish_timeout,
             shutdown.drain.clone(),
             lock.as_ref().map(Lock::state),
         ));
         let (address, server) = serve(&config, state)?;
-        Ok(Self { config, address, server, broker, store, waiters, shutdown, lock })
+        Ok(Self { config, address, server, broker, store, waiters, jobs, shutdown, lock })
     }
 
     /// The port that was bound.
@@ -118,11 +122,16 @@ impl Application {
         let (broker, store) = (self.broker.clone(), self.store.clone());
         let shutdown = self.shutdown.clone();
         let drain = shutdown.drain.clone();
-        let news = News { waiters: self.waiters.clone(), announcer: broker.announcer() };
+        let (waiters, jobs, announcer) =
+            (self.waiters.clone(), self.jobs.clone(), broker.announcer());
+        let news = News { waiters, jobs: jobs.clone(), announcer };
         let lock = self.lock.as_ref().map(Lock::state);
         let mut receivers = JoinSet::new();
         receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
-        receivers.spawn(news::hear(broker.clone(), self.waiters.clone(), drain.clone()));
+        let (retries, notes) = retries::retries();
+        receivers.spawn(notes.run(store.clone(), jobs.clone(), drain.clone()));
+        let hearing = Hearing::new(self.waiters.clone(), jobs, retries, broker.announcer());
+        receivers.spawn(hearing.run(broker.clone(), drain.clone()));
         let failed = Failed {
             apart: broker.apart("failed"),
             store: store.clone(),

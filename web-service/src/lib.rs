@@ -2,19 +2,23 @@
 //! and gives them out by id.
 //!
 //! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request,
-//! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`store`] where it is kept, [`waiters`] who waits, [`news`] what
-//! wakes them.
+//! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`store`]
+//! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
+//! programs say: of it [`jobs`] keeps who works on what, and [`retries`] what is tried again.
 
 pub mod accept;
 pub mod api;
 pub mod app;
 pub mod config;
 pub mod failed;
+pub mod hearing;
 pub mod inbound;
 pub mod inbox;
+pub mod jobs;
 pub mod news;
 pub mod results;
 pub mod retention;
+pub mod retries;
 pub mod state;
 pub mod store;
 pub mod waiters;

@@ -1,14 +1,12 @@
-//! News of requests: told to those who wait here and to the other web services, and heard from them.
-
-use std::sync::Arc;
+//! News of requests that have ended: told to those who wait here, and to the other web services.
 
 use pipeline::{
-    broker::{Announcer, Broker, Heard},
+    broker::Announcer,
     contract::{Event, FinalStatus, FinishedRequest, Moment},
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{
+    jobs::Jobs,
     state::NAME,
     store::{Applied, Ending, Status},
     waiters::Waiters,
@@ -19,6 +17,8 @@ use crate::{
 pub struct News {
     /// Who waits here.
     pub waiters: Waiters,
+    /// Who works on what, as far as it is known here.
+    pub jobs: Jobs,
     /// For those elsewhere. They may miss it, and look by themselves.
     pub announcer: Announcer,
 }
@@ -31,6 +31,7 @@ impl News {
             let goes_on = matches!(applied, Applied::OlderRun | Applied::BadRow(_));
             (!goes_on).then_some(ending.id)
         };
+        self.jobs.ended(results.clone().filter_map(over));
         self.waiters.wake(results.clone().filter_map(over));
         let first = results.filter(|(_, applied)| **applied == Applied::First);
         let ended: Vec<_> = first
@@ -52,25 +53,4 @@ fn final_status(status: Status) -> Option<FinalStatus> {
         Status::Cancelled => Some(FinalStatus::Cancelled),
         Status::Queued => None,
     }
-}
-
-/// Wakes those who wait here for what ended elsewhere, until told to stop.
-pub async fn hear(broker: Arc<Broker>, waiters: Waiters, stop: CancellationToken) {
-    let mut listener = broker.listen(true);
-    loop {
-        let heard = tokio::select! {
-            () = stop.cancelled() => break,
-            heard = listener.next() => heard,
-        };
-        match heard {
-            // Something may have been said while nobody listened.
-            Some(Heard::Listening) => waiters.wake_all(),
-            Some(Heard::Event(Event::Finished(finished))) => {
-                waiters.wake(finished.requests.iter().map(|request| request.request_id));
-            }
-            Some(Heard::Event(Event::Job(_)) | Heard::Control(_)) => {}
-            None => stop.cancelled().await,
-        }
-    }
-    listener.close().await;
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    jobs::Jobs,
     store::{Health, Store},
     waiters::Waiters,
 };
@@ -27,6 +28,8 @@ pub struct State {
     pub store: Store,
     /// Who waits for news of a request.
     pub waiters: Waiters,
+    /// Who works on what.
+    pub jobs: Jobs,
     /// Cancelled when nobody is to wait any longer.
     pub drain: CancellationToken,
     broker: Arc<Broker>,
@@ -39,12 +42,13 @@ impl State {
         broker: Arc<Broker>,
         store: Store,
         waiters: Waiters,
+        jobs: Jobs,
         publish_timeout: Duration,
         drain: CancellationToken,
         lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
         let publisher = broker.publisher();
-        Self { publisher, publish_timeout, store, waiters, drain, broker, lock }
+        Self { publisher, publish_timeout, store, waiters, jobs, drain, broker, lock }
     }
 
     /// What the service needs, and whether it has it.

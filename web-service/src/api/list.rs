@@ -1,15 +1,18 @@
 //! `GET /api/v1/requests`.
 
+use std::cmp::Reverse;
+
 use actix_web::{HttpResponse, get, web};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{
     Problem,
-    view::{self, View},
+    view::{self, PROCESSING, View},
 };
 use crate::{
     state::State,
-    store::{List, StoreError},
+    store::{Cursor, List, Status, StoreError, Summary},
 };
 
 /// How many requests a page has, unless the caller says.
@@ -42,22 +45,66 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|error| Problem::wrong_query(error.to_string()))?;
-    let list = parse(query.into_inner())?;
-    let page = state.store.list(list).await.map_err(|error| match error {
+    let query = query.into_inner();
+    let page = match query.status.as_deref() {
+        Some(PROCESSING) => worked_on(&state, parse(query, None)?).await,
+        word => {
+            let status = word.map(parse_status).transpose()?;
+            stored(&state, parse(query, status)?).await
+        }
+    };
+    let page = page.map_err(|error| match error {
         StoreError::Refused(reason) => Problem::wrong_query(reason),
         StoreError::Unavailable(_) => Problem::unavailable(format!("{error}.")),
     })?;
-    let items = page.items.into_iter().map(View::of_summary).collect();
-    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next.map(|next| next.to_string()) }))
+    Ok(HttpResponse::Ok().json(page))
 }
 
-fn parse(query: Query) -> Result<List, Problem> {
-    let status = match query.status.as_deref() {
-        None => None,
-        Some(word) => Some(view::status(word).ok_or_else(|| {
-            Problem::wrong_query("status is one of queued, completed, failed, cancelled")
-        })?),
-    };
+/// A page of what the store has. What is queued there and worked on is not shown as queued: such a
+/// page is shorter, and the next one follows all the same.
+async fn stored(state: &State, wanted: List) -> Result<Page, StoreError> {
+    let queued = wanted.status == Some(Status::Queued);
+    let page = state.store.list(wanted).await?;
+    let views = page.items.into_iter().map(|summary| view(state, summary));
+    let items = views.filter(|view| !(queued && view.job().is_some())).collect();
+    Ok(Page::new(items, page.next))
+}
+
+/// A page of what is worked on. Those that have ended without the board knowing it, or are of
+/// another type, make it shorter.
+async fn worked_on(state: &State, wanted: List) -> Result<Page, StoreError> {
+    let below = wanted.cursor.map_or(Uuid::max(), Cursor::id);
+    let limit = wanted.limit as usize;
+    let mut ids = state.jobs.newest(below, limit + 1);
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    let next = ids.last().filter(|_| more).map(|last| Cursor::after(*last));
+    let mut summaries = state.store.get_many(ids).await?;
+    summaries.sort_by_key(|summary| Reverse(summary.id));
+    let of_type = |kind: &str| wanted.kind.as_deref().is_none_or(|wanted| wanted == kind);
+    let summaries = summaries.into_iter().filter(|summary| of_type(&summary.kind));
+    let views = summaries.map(|summary| view(state, summary));
+    Ok(Page::new(views.filter(|view| view.job().is_some()).collect(), next))
+}
+
+fn view(state: &State, summary: Summary) -> View {
+    let job = state.jobs.get(summary.id);
+    View::of_summary(summary).with(job)
+}
+
+impl Page {
+    fn new(items: Vec<View>, next: Option<Cursor>) -> Self {
+        Self { items, next_cursor: next.map(|next| next.to_string()) }
+    }
+}
+
+fn parse_status(word: &str) -> Result<Status, Problem> {
+    view::status(word).ok_or_else(|| {
+        Problem::wrong_query("status is one of queued, processing, completed, failed, cancelled")
+    })
+}
+
+fn parse(query: Query, status: Option<Status>) -> Result<List, Problem> {
     let limit = match query.limit.as_deref().map(str::parse) {
         None => USUAL,
         Some(Ok(limit @ 1..=MOST)) => limit,

@@ -10,7 +10,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::store::{Millis, Record, Status, Summary};
+use crate::{
+    jobs::Job,
+    store::{Millis, Record, Status, Summary},
+};
+
+/// The status of a request that somebody works on. It is not stored.
+pub(super) const PROCESSING: &str = "processing";
 
 /// A request as clients see it.
 #[derive(Debug, Serialize)]
@@ -36,11 +42,16 @@ pub(super) struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     worker: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt_at: Option<String>,
     #[serde(skip)]
     is_final: bool,
+    /// The work that it is shown with.
+    #[serde(skip)]
+    job: Option<Job>,
 }
 
 impl View {
@@ -68,15 +79,51 @@ impl View {
             started_at: summary.started_at.map(time),
             finished_at: summary.finished_at.map(time),
             worker: summary.worker,
+            progress: None,
             last_error: summary.last_error,
             next_attempt_at: summary.next_attempt_at.map(time),
             is_final,
+            job: None,
         }
+    }
+
+    /// The same request, with the work on it that is known of. It changes nothing about one that
+    /// has ended, or was replayed since.
+    pub(super) fn with(self, job: Option<Job>) -> Self {
+        let Some(job) = job.filter(|job| !self.is_final && job.turn.run >= self.run) else {
+            return self;
+        };
+        Self {
+            status: PROCESSING,
+            attempts: self.attempts.max(job.turn.attempt),
+            deliveries: self.deliveries.max(job.turn.delivery),
+            run: job.turn.run,
+            started_at: job.started_at.map(time),
+            worker: job.worker.clone(),
+            progress: job.progress.as_ref().and_then(|progress| progress.value),
+            // It has come.
+            next_attempt_at: None,
+            job: Some(job),
+            ..self
+        }
+    }
+
+    /// The work that it is shown with, if its status is `processing`.
+    pub(super) fn job(&self) -> Option<&Job> {
+        self.job.as_ref()
     }
 
     /// Whether nothing comes after it.
     pub(super) fn is_final(&self) -> bool {
         self.is_final
+    }
+
+    /// The body as it would be without progress, which alone is no new state.
+    pub(super) fn state(&mut self) -> String {
+        let progress = self.progress.take();
+        let state = self.json();
+        self.progress = progress;
+        state
     }
 
     /// The body.
@@ -97,6 +144,54 @@ pub(super) fn etag(body: &str) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-fn time(millis: Millis) -> String {
+/// A moment as it stands in bodies.
+pub(super) fn time(millis: Millis) -> String {
     moment(UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Turn;
+
+    fn shown(status: Status, run: u32) -> View {
+        let summary = Summary {
+            id: Uuid::nil(),
+            status,
+            kind: "default".into(),
+            owner: None,
+            run,
+            attempts: 2,
+            deliveries: 1,
+            accepted_at: None,
+            started_at: None,
+            finished_at: None,
+            worker: None,
+            error: None,
+            last_error: None,
+            next_attempt_at: Some(7),
+        };
+        let turn = Turn { run: 1, attempt: 1, delivery: 3 };
+        let job = Job { turn, worker: Some("a".into()), started_at: Some(5), progress: None };
+        View::of_summary(summary).with(Some(job))
+    }
+
+    #[test]
+    fn work_is_shown_only_over_what_has_not_ended() {
+        let view = shown(Status::Queued, 1);
+        assert_eq!((view.status, view.attempts, view.deliveries), (PROCESSING, 2, 3));
+        assert!(view.worker.is_some() && view.started_at.is_some());
+        assert!(view.next_attempt_at.is_none() && !view.is_final());
+        for ended in [Status::Completed, Status::Failed, Status::Cancelled] {
+            let view = shown(ended, 1);
+            assert_eq!((view.status, view.worker), (ended.as_str(), None));
+        }
+    }
+
+    #[test]
+    fn work_of_a_run_that_is_over_is_not_shown() {
+        assert_eq!(shown(Status::Queued, 2).status, "queued");
+        let early = shown(Status::Queued, 0);
+        assert_eq!((early.status, early.run), (PROCESSING, 1));
+    }
 }

@@ -63,6 +63,18 @@ impl List {
     }
 }
 
+impl Cursor {
+    /// The place after a request.
+    pub fn after(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The request that it is after.
+    pub fn id(self) -> Uuid {
+        self.0
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MAKE}{}", self.0.simple())

@@ -1,0 +1,102 @@
+//! What the other programs say: requests that ended elsewhere, and who works on what.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pipeline::{
+    broker::{Announcer, Broker, Heard},
+    contract::{Control, Event, JobEvent, JobEventName},
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    jobs::{Jobs, Rounds},
+    retries::Retries,
+    state::NAME,
+    waiters::Waiters,
+};
+
+/// How often to see whether it is time to ask, or to forget.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Listens, and asks who works on what.
+pub struct Hearing {
+    /// Who waits here for what ends elsewhere.
+    waiters: Waiters,
+    /// Where work is noted.
+    jobs: Jobs,
+    /// Where failed attempts are noted.
+    retries: Retries,
+    /// For the question.
+    announcer: Announcer,
+    rounds: Rounds,
+}
+
+impl Hearing {
+    /// Listens to nobody yet.
+    pub fn new(waiters: Waiters, jobs: Jobs, retries: Retries, announcer: Announcer) -> Self {
+        Self { waiters, jobs, retries, announcer, rounds: Rounds::default() }
+    }
+
+    /// Listens until told to stop.
+    pub async fn run(mut self, broker: Arc<Broker>, stop: CancellationToken) {
+        let mut listener = broker.listen(true);
+        let mut clock = interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                heard = listener.next() => match heard {
+                    Some(heard) => self.take(heard, Instant::now()),
+                    None => stop.cancelled().await,
+                },
+                _ = clock.tick() => self.tick(Instant::now()),
+            }
+        }
+        listener.close().await;
+    }
+
+    fn take(&mut self, heard: Heard, now: Instant) {
+        match heard {
+            // Something may have been said while nobody listened.
+            Heard::Listening => {
+                self.rounds.begin(now);
+                self.waiters.wake_all();
+                self.tick(now);
+            }
+            Heard::Event(Event::Finished(finished)) => {
+                let ended = || finished.requests.iter().map(|request| request.request_id);
+                self.jobs.ended(ended());
+                self.waiters.wake(ended());
+            }
+            Heard::Event(Event::Job(event)) => self.job(&event, now),
+            Heard::Control(Control::Who) => self.rounds.heard(now),
+            Heard::Control(Control::Cancel(_)) => {}
+        }
+    }
+
+    fn job(&mut self, event: &JobEvent, now: Instant) {
+        if self.jobs.is_empty() {
+            self.rounds.rest(now);
+        }
+        self.jobs.hear(event, now);
+        if event.event == JobEventName::Retrying {
+            self.retries.note(event);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if let Some(since) = self.rounds.silent_since(now) {
+            self.jobs.forget_unclaimed(since);
+        }
+        // What can't be sent now is tried again at the next tick.
+        if self.rounds.is_due(now, !self.jobs.is_empty())
+            && self.announcer.announce(&Control::Who.message(NAME))
+        {
+            self.rounds.asked(now);
+        }
+    }
+}
