@@ -9,6 +9,7 @@ mod docs;
 mod events;
 mod flow;
 mod outages;
+mod processing;
 mod setup;
 mod stopping;
 mod testbed_itself;
