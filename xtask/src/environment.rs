@@ -1,6 +1,6 @@
 //! What children get to see of the environment.
 
-use std::ffi::OsString;
+use std::{collections::HashMap, ffi::OsString};
 
 use testbed::workspace;
 
@@ -36,16 +36,20 @@ fn is_kept(key: &str) -> bool {
     KEPT.contains(&key) || for_rust && !ABOUT_XTASK.iter().any(|start| key.starts_with(start))
 }
 
-/// The broker that the developer has set up: the first of these variables that is not empty, in the environment or
-/// else in the workspace's `.env`. Gives the variable's name and value.
+/// The broker that the developer has set up, as the programs would find it: the environment comes before the workspace's
+/// `.env`, and `AMQP_URL` before `CLOUDAMQP_URL` in the same place. Gives the variable's name and value.
 pub(crate) fn broker() -> Option<(&'static str, String)> {
-    let file: Vec<(String, String)> = dotenvy::from_path_iter(workspace::root().join(".env"))
+    let file: HashMap<String, String> = dotenvy::from_path_iter(workspace::root().join(".env"))
         .map(|lines| lines.flatten().collect())
         .unwrap_or_default();
+    named(|name| std::env::var(name).ok()).or_else(|| named(|name| file.get(name).cloned()))
+}
+
+/// The broker that one place names.
+fn named(place: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
     ["AMQP_URL", "CLOUDAMQP_URL"].into_iter().find_map(|name| {
-        let in_file = || file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let value = std::env::var(name).ok().filter(|value| !value.is_empty()).or_else(in_file)?;
-        (!value.is_empty()).then_some((name, value))
+        let value = place(name)?;
+        (!value.trim().is_empty()).then_some((name, value))
     })
 }
 
@@ -70,6 +74,14 @@ mod tests {
             assert!(!is_kept(secret), "{secret}");
         }
         assert!(is_kept("CARGO_TARGET_DIR") && is_kept("RUSTUP_HOME") && is_kept("PATH"));
+    }
+
+    #[test]
+    fn a_place_names_one_broker_and_an_empty_value_none() {
+        let place = |name: &str| Some(if name == "AMQP_URL" { " " } else { "amqp://b" }.to_owned());
+        assert_eq!(named(place), Some(("CLOUDAMQP_URL", "amqp://b".to_owned())));
+        assert_eq!(named(|name| Some(name.to_owned())).map(|(name, _)| name), Some("AMQP_URL"));
+        assert_eq!(named(|_| None), None);
     }
 
     #[test]
