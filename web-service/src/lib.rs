@@ -5,6 +5,7 @@
 //! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`store`]
 //! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
 //! programs say: of it [`jobs`] keeps who works on what, and [`retries`] what is tried again.
+//! [`open_files`] is how many connections there may be.
 
 pub mod accept;
 pub mod api;
@@ -16,6 +17,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod jobs;
 pub mod news;
+pub mod open_files;
 pub mod results;
 pub mod retention;
 pub mod retries;

@@ -12,6 +12,7 @@ use tracing::{error, info};
 use web_service::{
     app::{self, Application},
     config::Config,
+    open_files,
 };
 
 fn main() -> ExitCode {
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Err(error) => return error.exit("web-service"),
     };
     telemetry::start(&config.logging.filter, config.logging.format);
+    open_files::raise();
     config.broker.log();
     run(config)
 }

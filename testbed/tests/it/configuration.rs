@@ -50,3 +50,16 @@ async fn an_address_that_is_taken_is_said() -> Result<()> {
     assert!(text.contains("HTTP_ADDR") && text.contains(&address), "{text}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_web_service_may_open_as_many_files_as_the_system_lets_it() -> Result<()> {
+    let program = Program::new("web-service").env("HTTP_ADDR", "127.0.0.1:0");
+    let web = program.env("LOG_FORMAT", "json").start()?;
+    let told = web.wait_for_message("this many clients and files at most").await?;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", web.pid()))?;
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let files: Vec<_> = files.unwrap_or_default().split_whitespace().take(2).collect();
+    let told = told["open_files"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(files, [&told, &told]);
+    Ok(())
+}
