@@ -1,21 +1,21 @@
 //! What clients see: the HTTP API.
 
+mod docs;
 mod follow;
 mod health;
 mod list;
+mod openapi;
 mod prefer;
 mod problem;
 mod process_data;
 mod requests;
+mod schema;
 mod stream;
 mod view;
 mod watch;
 
-use actix_web::{
-    HttpResponse, ResponseError,
-    http::header::{self, HeaderValue},
-    web,
-};
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
+pub use openapi::document;
 pub use problem::Problem;
 
 /// Adds all routes. `body_limit` is in bytes.
@@ -23,20 +23,45 @@ pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
     config
         .app_data(web::PayloadConfig::new(body_limit))
         .app_data(process_data::BodyLimit(body_limit))
-        .service(process_data::process_data)
-        .service(list::list)
-        .service(requests::get)
-        .service(stream::stream)
-        .service(web::resource("/api/v1/processData").to(only_post))
-        .service(health::live)
-        .service(health::ready)
+        .service(posting(process_data::PATH, process_data::process_data))
+        .service(reading(list::PATH, list::list))
+        .service(reading(requests::PATH, requests::get))
+        .service(reading(stream::PATH, stream::stream))
+        .service(reading(health::LIVE, health::live))
+        .service(reading(health::READY, health::ready))
+        .service(reading(openapi::PATH, openapi::openapi))
+        .service(reading(docs::PATH, docs::page))
+        .service(reading(docs::FOLDER, docs::page))
+        .service(reading(docs::FILES, docs::file))
         .default_service(web::to(not_found));
 }
 
-async fn only_post() -> HttpResponse {
-    let mut answer = Problem::method_not_allowed().error_response();
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-    answer
+/// A place for GET and for HEAD, which is the same without the body.
+fn reading<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let routes = place(path, "GET, HEAD").route(web::get().to(handler.clone()));
+    routes.route(web::head().to(handler))
+}
+
+/// A place for POST.
+fn posting<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    place(path, "POST").route(web::post().to(handler))
+}
+
+/// Refuses all methods but those that are added.
+fn place(path: &str, allowed: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move {
+        Result::<HttpResponse, _>::Err(Problem::method_not_allowed(allowed))
+    }))
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {

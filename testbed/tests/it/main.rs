@@ -5,6 +5,7 @@ mod stack;
 
 mod by_id;
 mod configuration;
+mod described;
 mod docs;
 mod events;
 mod flow;

@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     Problem,
+    schema::{OtherMethod, RequestStatus, StoreAway},
     view::{self, PROCESSING, View},
 };
 use crate::{
@@ -15,30 +17,59 @@ use crate::{
     store::{Cursor, List, Status, StoreError, Summary},
 };
 
+pub(super) const PATH: &str = "/api/v1/requests";
+
 /// How many requests a page has, unless the caller says.
 const USUAL: u32 = 50;
 /// How many requests a page has at most.
 const MOST: u32 = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Query {
+    /// Only requests in this state.
+    #[param(value_type = RequestStatus, inline, required = false)]
     status: Option<String>,
+    /// Only requests of this type.
     #[serde(rename = "type")]
+    #[param(value_type = String, required = false)]
     kind: Option<String>,
+    /// How many a page has at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 50)]
     limit: Option<String>,
+    /// The `nextCursor` of the page before. What it is made of may change with any release.
+    #[param(value_type = String, required = false, pattern = "^a[0-9a-f]{32}$")]
     cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A page of requests.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Page {
+    /// Requests without their results, newest first.
     items: Vec<View>,
+    /// The `cursor` of the next page; null on the last one.
+    #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
 /// Requests without their results, newest first, page by page.
-#[get("/api/v1/requests")]
+#[utoipa::path(
+    get,
+    path = PATH,
+    operation_id = "listRequests",
+    tag = "requests",
+    summary = "List requests",
+    params(Query),
+    responses(
+        (status = 200, description = "A page", body = Page),
+        (status = 400, description = "`wrong-query`: a parameter is unknown or out of its limits",
+            body = Problem, content_type = "application/problem+json"),
+        OtherMethod,
+        StoreAway
+    )
+)]
 pub(super) async fn list(
     request: actix_web::HttpRequest,
     state: web::Data<State>,

@@ -7,26 +7,52 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// An error answer.
-#[derive(Debug, Serialize)]
+/// An error answer (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem it is, for programs: the last part of a URI reference.
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: Kind,
     /// The kind for people.
     title: &'static str,
+    /// The status of the answer.
     #[serde(serialize_with = "code")]
+    #[schema(value_type = u16, minimum = 400, maximum = 599)]
     status: StatusCode,
     /// What is wrong this time, and what to do.
     detail: String,
     /// The request that may have been accepted all the same.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = "uuid")]
     request_id: Option<Uuid>,
     /// Seconds after which trying again makes sense.
     #[serde(skip)]
     retry_after: Option<u32>,
+    /// The methods that would do here.
+    #[serde(skip)]
+    allowed: Option<&'static str>,
+}
+
+/// What kind of problem it is, for programs.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schema(as = ProblemType)]
+enum Kind {
+    NotFound,
+    Expired,
+    WrongQuery,
+    MethodNotAllowed,
+    NotJson,
+    WrongShape,
+    TooLarge,
+    UnsupportedMediaType,
+    Unreadable,
+    TooSlow,
+    Unavailable,
+    TopologyMissing,
+    OutcomeUnknown,
 }
 
 fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -34,20 +60,16 @@ fn code<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::O
 }
 
 impl Problem {
-    fn new(
-        status: StatusCode,
-        kind: &'static str,
-        title: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self { kind, title, status, detail: detail.into(), request_id: None, retry_after: None }
+    fn new(status: StatusCode, kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { kind, title, status, detail, request_id: None, retry_after: None, allowed: None }
     }
 
     /// 404: there is nothing at this address.
     pub fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "not-found",
+            Kind::NotFound,
             "Not found",
             "There is nothing at this address.",
         )
@@ -56,90 +78,87 @@ impl Problem {
     /// 404: no request can have this id.
     pub fn not_an_id() -> Self {
         let detail = "The id of a request is a UUID, as processData answers it.";
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+        Self::new(StatusCode::NOT_FOUND, Kind::NotFound, "Not found", detail)
     }
 
     /// 404: there is no such request.
     pub fn unknown_request(id: Uuid) -> Self {
         let detail = format!("There is no request {id}, or it is forgotten.");
-        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+        Self::new(StatusCode::NOT_FOUND, Kind::NotFound, "Not found", detail)
     }
 
     /// 410: the request was here, but its time is over.
     pub fn expired(id: Uuid) -> Self {
         let detail = format!("The request {id} was kept for RESULT_RETENTION after its end.");
-        Self::new(StatusCode::GONE, "expired", "The request has expired", detail)
+        Self::new(StatusCode::GONE, Kind::Expired, "The request has expired", detail)
     }
 
     /// 400: the query can't be understood.
     pub fn wrong_query(detail: impl Into<String>) -> Self {
         let title = "The query can't be understood";
-        Self::new(StatusCode::BAD_REQUEST, "wrong-query", title, detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::WrongQuery, title, detail)
     }
 
     /// 405: something is here, but not for this method.
-    pub fn method_not_allowed() -> Self {
-        let detail = "The methods that are allowed here stand in the header Allow.";
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "Method not allowed",
-            detail,
-        )
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        let (kind, title) = (Kind::MethodNotAllowed, "Method not allowed");
+        let detail = format!("Allowed here: {allowed}.");
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, kind, title, detail);
+        Self { allowed: Some(allowed), ..problem }
     }
 
     /// 400: the body is not JSON.
     pub fn not_json(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "not-json", "The body is not JSON", detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::NotJson, "The body is not JSON", detail)
     }
 
     /// 422: the body is JSON of another shape.
     pub fn wrong_shape(detail: impl Into<String>) -> Self {
         let title = "The body has the wrong shape";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "wrong-shape", title, detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::WrongShape, title, detail)
     }
 
     /// 413: the body is too long.
     pub fn too_large(limit: usize) -> Self {
         let detail = format!("The body is longer than {limit} bytes (BODY_LIMIT).");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too long", detail)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, "The body is too long", detail)
     }
 
     /// 415: the body says it is something else.
     pub fn unsupported_media_type() -> Self {
         let detail = "Send the body with Content-Type: application/json.";
         let title = "Unsupported media type";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", title, detail)
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::UnsupportedMediaType, title, detail)
     }
 
     /// 400: the body broke off or can't be read.
     pub fn unreadable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "unreadable", "The body can't be read", detail)
+        Self::new(StatusCode::BAD_REQUEST, Kind::Unreadable, "The body can't be read", detail)
     }
 
     /// 408: the body did not come in time.
     pub fn too_slow(limit: Duration) -> Self {
         let detail = format!("The body did not arrive within {} s.", limit.as_secs());
-        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "The body came too slowly", detail)
+        Self::new(StatusCode::REQUEST_TIMEOUT, Kind::TooSlow, "The body came too slowly", detail)
     }
 
     /// 503: nothing was sent; trying again is safe.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self::unavailable_as("unavailable", "The service can't take requests now", detail)
+        Self::unavailable_as(Kind::Unavailable, "The service can't take requests now", detail)
     }
 
     /// 503: the broker lacks a queue or the exchange, and we may not declare it.
     pub fn topology_missing(detail: impl Into<String>) -> Self {
-        Self::unavailable_as("topology-missing", "The broker has no queue for requests", detail)
+        Self::unavailable_as(Kind::TopologyMissing, "The broker has no queue for requests", detail)
     }
 
     /// 503: the request was sent, but nobody knows whether the broker has it.
     pub fn outcome_unknown(id: Uuid, detail: impl Into<String>) -> Self {
         let title = "Whether the request was accepted is not known";
-        Self { request_id: Some(id), ..Self::unavailable_as("outcome-unknown", title, detail) }
+        Self { request_id: Some(id), ..Self::unavailable_as(Kind::OutcomeUnknown, title, detail) }
     }
 
-    fn unavailable_as(kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn unavailable_as(kind: Kind, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
             retry_after: Some(2),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail)
@@ -162,6 +181,9 @@ impl ResponseError for Problem {
         let mut answer = HttpResponse::build(self.status);
         if let Some(seconds) = self.retry_after {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(methods) = self.allowed {
+            answer.insert_header((header::ALLOW, methods));
         }
         if let Some(id) = self.request_id {
             answer.insert_header((header::LOCATION, super::process_data::location(id)));

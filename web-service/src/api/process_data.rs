@@ -6,21 +6,23 @@ use actix_web::{
     FromRequest, HttpMessage, HttpRequest, HttpResponse,
     error::PayloadError,
     http::header,
-    post,
     web::{self, Bytes},
 };
 use pipeline::{broker::PublishError, contract::TraceParent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{error::Category, value::RawValue};
 use tokio::time::timeout;
 use tracing::{debug, warn};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Problem, prefer, requests, watch};
+use super::{Problem, prefer, requests, schema::OtherMethod, view::View, watch};
 use crate::{
     accept::{self, AcceptError},
     state::State,
 };
+
+pub(super) const PATH: &str = "/api/v1/processData";
 
 /// The longest body, in bytes, for the error that names it.
 #[derive(Clone, Copy)]
@@ -29,16 +31,69 @@ pub(super) struct BodyLimit(pub(super) usize);
 /// How long a client may take to send its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a client posts.
-#[derive(Debug, Deserialize)]
+/// Work to be done.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewRequest)]
 struct Posted<'a> {
+    /// Any JSON. It reaches the worker untouched.
     #[serde(borrow)]
+    #[schema(value_type = Value)]
     data: &'a RawValue,
 }
 
-/// Takes a request: 202 once the broker has confirmed it.
-#[post("/api/v1/processData")]
+/// A request that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    #[schema(value_type = String, format = "uuid")]
+    request_id: Uuid,
+}
+
+/// Takes a request: 202 once the broker has confirmed it and it is recorded.
+#[utoipa::path(
+    post,
+    path = PATH,
+    operation_id = "processData",
+    tag = "requests",
+    summary = "Hand in work",
+    params(
+        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",
+            description = "`wait=N`: answer with the request itself if it ends within N seconds (60 at most)"),
+        ("traceparent" = Option<String>, Header, nullable = false,
+            description = "The trace that the request belongs to (W3C Trace Context); what is malformed is ignored")
+    ),
+    request_body(content = Posted, example = json!({"data": "hello"})),
+    responses(
+        (status = 200, description = "With `Prefer: wait=N`: it has ended", body = View, headers(
+            ("ETag" = String, description = "For a look at the request later"),
+            ("Cache-Control" = String, description = "`no-cache`")
+        )),
+        (status = 202, description = "The broker has confirmed the request, and it is recorded", body = Accepted,
+            headers(("Location" = String, description = "Where the request can be looked at")),
+            links(
+                ("look" = (operation_id = "getRequest", parameters(("id" = "$response.body#/requestId")))),
+                ("follow" = (operation_id = "followRequest", parameters(("id" = "$response.body#/requestId"))))
+            )),
+        (status = 400, description = "`not-json`, or `unreadable`: the body broke off",
+            body = Problem, content_type = "application/problem+json"),
+        OtherMethod,
+        (status = 408, description = "`too-slow`: the body did not arrive in time",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`too-large`: the body is longer than `BODY_LIMIT`",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported-media-type`: it is not `application/json`",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable` or `topology-missing`: nothing was sent, try again. \
+            `outcome-unknown`: it may be done all the same, look at `requestId` later",
+            body = Problem, content_type = "application/problem+json", headers(
+                ("Retry-After" = u32, description = "Seconds after which trying again makes sense"),
+                ("Location" = String, description = "With `outcome-unknown`: where to look later")
+            ))
+    )
+)]
 pub(super) async fn process_data(
     request: HttpRequest,
     payload: web::Payload,
@@ -57,12 +112,12 @@ pub(super) async fn process_data(
     if let Some(patience) = prefer::wait(&request) {
         let view = watch::wait(&state, id, patience).await?;
         if view.is_final() {
-            return Ok(requests::answer(&request, &view));
+            return Ok(requests::whole(&view));
         }
     }
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, location(id)))
-        .json(serde_json::json!({ "requestId": id })))
+        .json(Accepted { request_id: id }))
 }
 
 /// Where a request can be looked at.

@@ -1,7 +1,7 @@
 //! `GET /api/v1/requests/{id}`.
 
 use actix_web::{
-    HttpRequest, HttpResponse, get,
+    HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
     web,
 };
@@ -9,13 +9,44 @@ use uuid::Uuid;
 
 use super::{
     Problem, prefer,
+    schema::{NoRequest, OtherMethod, StoreAway},
     view::{View, etag},
     watch,
 };
 use crate::state::State;
 
+pub(super) const PATH: &str = "/api/v1/requests/{id}";
+
 /// A request as it is now; with `Prefer: wait=N` when it has ended, within N seconds.
-#[get("/api/v1/requests/{id}")]
+#[utoipa::path(
+    get,
+    path = PATH,
+    operation_id = "getRequest",
+    tag = "requests",
+    summary = "Look at a request",
+    params(
+        ("id" = String, Path, format = "uuid", description = "The `requestId`"),
+        ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",
+            description = "`wait=N`: answer when the request has ended, or after N seconds (60 at most)"),
+        ("If-None-Match" = Option<String>, Header, nullable = false,
+            description = "The `ETag` of an answer: an unchanged request is `304`")
+    ),
+    responses(
+        (status = 200, description = "The request", body = View, headers(
+            ("ETag" = String, description = "Changes with the request"),
+            ("Cache-Control" = String, description = "`no-cache`"),
+            ("Retry-After" = u32, description = "While the request is pending: seconds after which looking again makes sense")
+        )),
+        (status = 304, description = "The request is as it was", headers(
+            ("ETag" = String, description = "As it was"),
+            ("Cache-Control" = String, description = "`no-cache`"),
+            ("Retry-After" = u32, description = "While the request is pending")
+        )),
+        NoRequest,
+        OtherMethod,
+        StoreAway
+    )
+)]
 pub(super) async fn get(
     request: HttpRequest,
     id: web::Path<String>,
@@ -35,20 +66,32 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, Problem> {
 }
 
 /// 200 with the request, or 304 if the caller has it already.
-pub(super) fn answer(request: &HttpRequest, view: &View) -> HttpResponse {
+fn answer(request: &HttpRequest, view: &View) -> HttpResponse {
     let body = view.json();
-    let tag = etag(&body);
-    let known = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|tags| {
-            let mut tags = tags.split(',').map(|known| known.trim().trim_start_matches("W/"));
-            tags.any(|known| known == tag || known == "*")
-        })
-    };
-    let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(known);
+    let known = request.headers().get(header::IF_NONE_MATCH);
+    let known = known.is_some_and(|known| names(known, &etag(&body)));
+    build(view, body, known)
+}
+
+/// 200 with the request.
+pub(super) fn whole(view: &View) -> HttpResponse {
+    build(view, view.json(), false)
+}
+
+fn build(view: &View, body: String, known: bool) -> HttpResponse {
     let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    answer.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-cache"));
+    answer.insert_header((header::ETAG, etag(&body)));
+    answer.insert_header((header::CACHE_CONTROL, "no-cache"));
     if !view.is_final() {
         answer.insert_header((header::RETRY_AFTER, "1"));
     }
     if known { answer.finish() } else { answer.content_type("application/json").body(body) }
+}
+
+/// Whether an `If-None-Match` names this tag.
+fn names(known: &HeaderValue, tag: &str) -> bool {
+    known.to_str().is_ok_and(|tags| {
+        let mut tags = tags.split(',').map(|known| known.trim().trim_start_matches("W/"));
+        tags.any(|known| known == tag || known == "*")
+    })
 }

@@ -8,8 +8,10 @@ use std::{
 use pipeline::contract::{ErrorBody, headers::moment};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::schema::{Failure, RequestStatus};
 use crate::{
     jobs::Job,
     store::{Millis, Record, Status, Summary},
@@ -19,33 +21,56 @@ use crate::{
 pub(super) const PROCESSING: &str = "processing";
 
 /// A request as clients see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Request)]
 pub(super) struct View {
+    #[schema(value_type = String, format = "uuid")]
     request_id: Uuid,
+    #[schema(value_type = RequestStatus)]
     status: &'static str,
+    /// The type of its work.
     #[serde(rename = "type")]
     kind: String,
+    /// What came of it: any JSON, as the worker wrote it. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value)]
     processing_results: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Failure)]
     error: Option<ErrorBody>,
+    /// How many attempts were made, as far as it is known.
     attempts: u32,
+    /// How often it was given to a worker, as far as it is known.
     deliveries: u32,
+    /// 0, and one more for each replay.
     run: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
     accepted_at: Option<String>,
+    /// By the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
     started_at: Option<String>,
+    /// By the worker's clock, else by the store's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
     finished_at: Option<String>,
+    /// Who works on it, or did: `host:pid/slot`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     worker: Option<String>,
+    /// How far the work is, if it says so: a number whose meaning is the work's own.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = f64)]
     progress: Option<f64>,
+    /// What went wrong in an attempt that was not the final one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     last_error: Option<String>,
+    /// When it will be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, format = DateTime)]
     next_attempt_at: Option<String>,
     #[serde(skip)]
     is_final: bool,
