@@ -31,6 +31,7 @@ async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
     let mut state = lock.state();
     let is = |state: &LockState| match state {
         LockState::Held => wanted == "held",
+        LockState::Taken => wanted == "taken",
         LockState::Waiting(reason) | LockState::NotAllowed(reason) => reason.contains(wanted),
     };
     let reached = timeout(DEADLINE, state.wait_for(is)).await;
@@ -139,13 +140,13 @@ async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<(
     let first = one.lock(topology::WEB_LOCK);
     becomes(&first, "held").await?;
     let second = other.lock(topology::WEB_LOCK);
-    becomes(&second, "somebody else").await?;
+    becomes(&second, "taken").await?;
     proxy.refuse().await?;
     proxy.cut();
     becomes(&first, "lost").await?;
     becomes(&second, "held").await?;
     proxy.accept().await?;
-    becomes(&first, "somebody else").await?;
+    becomes(&first, "taken").await?;
     second.release().await;
     becomes(&first, "held").await
 }

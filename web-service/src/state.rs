@@ -73,9 +73,12 @@ impl State {
                 "it answers; whether another web service uses SQLite on this virtual host can't be seen ({reason})"
             )),
             Some(LockState::Waiting(reason)) => Part::missing(format!(
-                "only one web service at a time can use SQLite on a virtual host ({reason}); \
-                 for several, set DATABASE_URL=postgres://..."
+                "whether this is the only web service with SQLite on the virtual host is not known: {reason}"
             )),
+            Some(LockState::Taken) => Part::missing(
+                "only one web service at a time can use SQLite on a virtual host, and another one does; \
+                 for several, set DATABASE_URL=postgres://...",
+            ),
         }
     }
 }

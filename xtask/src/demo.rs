@@ -72,6 +72,7 @@ fn introduce(options: &Options, cast: &Cast) {
     let url = cast.url();
     say::gap();
     say::line("api", AnsiColors::Green, format!("{url}/api/v1/processData"));
+    say::line("docs", AnsiColors::Green, format!("{url}/docs"));
     say::line("health", AnsiColors::Green, format!("{url}/health/ready"));
     if !options.once {
         let curl = format!(

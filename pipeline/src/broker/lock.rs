@@ -39,8 +39,10 @@ const LOCKED: u16 = 405;
 /// How a lock is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockState {
-    /// Not ours, and why.
+    /// Not asked for yet, or lost, and why.
     Waiting(String),
+    /// Somebody else's.
+    Taken,
     /// Ours. A broker that we are cut off from may give it to another before we know.
     Held,
     /// The broker's user may not declare the queue that is the lock, so nobody can tell whose it is.
@@ -50,7 +52,7 @@ pub enum LockState {
 impl LockState {
     /// Whether nobody else is known to have the lock.
     pub fn is_free_to_go(&self) -> bool {
-        !matches!(self, Self::Waiting(_))
+        !matches!(self, Self::Waiting(_) | Self::Taken)
     }
 }
 
@@ -117,7 +119,8 @@ impl Keeper {
                     self.without(LockState::NotAllowed(text));
                     pause = SELDOM;
                 }
-                Err(error) => self.without(LockState::Waiting(reason(&error))),
+                Err(AskError::Refused { code: LOCKED, .. }) => self.without(LockState::Taken),
+                Err(error) => self.without(LockState::Waiting(error.to_string())),
             }
             if session.is_lost() {
                 continue;
@@ -157,6 +160,7 @@ impl Keeper {
                     LockState::Waiting(reason) => {
                         info!(queue = self.queue, reason, "waiting for the lock");
                     }
+                    LockState::Taken => info!(queue = self.queue, "somebody else has the lock"),
                     LockState::NotAllowed(reason) => {
                         warn!(queue = self.queue, reason, "going on without the lock");
                     }
@@ -227,13 +231,6 @@ async fn declare(
     let mut consume = BasicConsumeArguments::new(queue, "");
     let (_, messages) = channel.basic_consume_rx(consume.manual_ack(true).finish()).await?;
     Ok(messages)
-}
-
-fn reason(error: &AskError) -> String {
-    match error {
-        AskError::Refused { code: LOCKED, .. } => "somebody else holds it".to_owned(),
-        error => error.to_string(),
-    }
 }
 
 fn pauses() -> ConstantBackoff {

@@ -2,11 +2,15 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use testbed::{Process, Program, program::Running};
+use tokio::time::{Instant, sleep};
 
 use super::broker::Broker;
 use crate::say;
+
+/// How long the web service may take to be ready, with a broker that may be far away.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The name of the web service on the screen.
 pub(super) const WEB: &str = "web";
@@ -41,6 +45,7 @@ impl Cast {
             let pid = say::faint(format!("(pid {})", worker.process.pid()));
             say::step(worker.name, format!("waits for requests {pid}"));
         }
+        ready(&address).await?;
         Ok(Self { web, workers, address, delay })
     }
 
@@ -88,6 +93,21 @@ fn service(broker: &Broker, name: &str) -> Program {
 fn http_address() -> &'static str {
     let usual = "127.0.0.1:3000";
     if TcpListener::bind(usual).is_ok() { usual } else { "127.0.0.1:0" }
+}
+
+/// Waits until the web service says that it is ready.
+async fn ready(address: &str) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let limit = Instant::now() + READY_WITHIN;
+    loop {
+        let answer = client.get(format!("http://{address}/health/ready")).send().await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let parts = answer.text().await?;
+        ensure!(Instant::now() < limit, "the web service is not ready: {parts}");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn address_of(web: &Running) -> Result<String> {
