@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
     sync::watch,
@@ -130,7 +130,7 @@ impl Broker {
     /// Begins to consume a queue.
     pub fn consume(&self, consume: Consume) -> Consumer {
         let (consumer, subscribed) = Consumer::start(self.consume.clone(), consume.into());
-        self.consumers.lock().unwrap_or_else(PoisonError::into_inner).push(subscribed);
+        self.consumers().push(subscribed);
         consumer
     }
 
@@ -169,10 +169,18 @@ impl Broker {
         if let LinkState::Away(reason) = state {
             return Part::missing(reason.clone());
         }
-        let consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        let consumers = self.consumers();
         let subscribed = consumers.iter().filter(|subscribed| *subscribed.borrow()).count();
         let detail = format!("{subscribed} of {} consumers are subscribed", consumers.len());
         if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
+    }
+
+    /// Whether each consumer is subscribed; those that were closed are not missed.
+    fn consumers(&self) -> MutexGuard<'_, Vec<watch::Receiver<bool>>> {
+        let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
+        // The sender goes with the consumer.
+        consumers.retain(|subscribed| subscribed.has_changed().is_ok());
+        consumers
     }
 
     /// Waits for the confirms that are still out, then closes both connections. All consumers,
