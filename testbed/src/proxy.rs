@@ -16,6 +16,7 @@ use tokio::{
 struct Rules {
     refusing: bool,
     stalled: bool,
+    muted: bool,
     delay: Duration,
     /// Raised by every cut: a connection that sees it change closes.
     cuts: u64,
@@ -85,6 +86,11 @@ impl Proxy {
     /// Goes on where [`Proxy::stall`] stopped; nothing was lost.
     pub fn resume(&self) {
         self.rules.send_modify(|rules| rules.stalled = false);
+    }
+
+    /// Holds back what clients say; what is said to them still arrives. For good.
+    pub fn mute(&self) {
+        self.rules.send_modify(|rules| rules.muted = true);
     }
 
     /// Holds every piece of data back for `delay`, in both directions.

@@ -40,13 +40,21 @@ async fn pump_both(
     let (from_server, to_server) = server.into_split();
     // Either direction's end must not end the other: a peer that has said all may still listen. Only errors do.
     tokio::try_join!(
-        pump(from_client, to_server, rules.subscribe(), limit),
-        pump(from_server, to_client, rules.subscribe(), None),
+        pump(Side::Client, from_client, to_server, rules.subscribe(), limit),
+        pump(Side::Server, from_server, to_client, rules.subscribe(), None),
     )?;
     Ok(())
 }
 
+/// Who speaks.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Client,
+    Server,
+}
+
 async fn pump(
+    side: Side,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut rules: watch::Receiver<Rules>,
@@ -55,7 +63,7 @@ async fn pump(
     let mut left = limit.unwrap_or(u64::MAX);
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        pass(&mut rules).await?;
+        pass(side, &mut rules).await?;
         let read = tokio::select! {
             read = from.read(&mut buffer) => read?,
             changed = rules.changed() => { changed.map_err(io::Error::other)?; continue }
@@ -64,7 +72,7 @@ async fn pump(
             return to.shutdown().await;
         }
         let allowed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
-        let delay = pass(&mut rules).await?;
+        let delay = pass(side, &mut rules).await?;
         tokio::time::sleep(delay).await;
         to.write_all(&buffer[..allowed]).await?;
         left -= allowed as u64;
@@ -74,7 +82,8 @@ async fn pump(
     }
 }
 
-/// Waits while the proxy is stalled, then gives the delay of the moment.
-async fn pass(rules: &mut watch::Receiver<Rules>) -> io::Result<std::time::Duration> {
-    Ok(rules.wait_for(|rules| !rules.stalled).await.map_err(io::Error::other)?.delay)
+/// Waits while nothing of this side may pass, then gives the delay of the moment.
+async fn pass(side: Side, rules: &mut watch::Receiver<Rules>) -> io::Result<std::time::Duration> {
+    let held = |rules: &Rules| rules.stalled || (rules.muted && side == Side::Client);
+    Ok(rules.wait_for(|rules| !held(rules)).await.map_err(io::Error::other)?.delay)
 }

@@ -58,6 +58,22 @@ async fn a_stalled_proxy_lets_the_senders_socket_fill_up() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_muted_client_still_hears() -> Result<()> {
+    let server = TcpListener::bind("127.0.0.1:0").await?;
+    let proxy = Proxy::start(server.local_addr()?.to_string()).await?;
+    let mut client = TcpStream::connect(proxy.address()).await?;
+    let (mut server, _) = server.accept().await?;
+    proxy.mute();
+    server.write_all(b"hello").await?;
+    let mut heard = [0; 5];
+    client.read_exact(&mut heard).await?;
+    client.write_all(b"hello?").await?;
+    // Only time can show that nothing comes.
+    assert!(timeout(Duration::from_millis(200), server.read(&mut heard)).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cut_closes_connections_and_welcomes_new_ones() -> Result<()> {
     let proxy = Proxy::start(echo().await?).await?;
     let mut socket = TcpStream::connect(proxy.address()).await?;
