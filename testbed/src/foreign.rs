@@ -14,7 +14,10 @@ use lapin::{
         QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
     },
 };
-pub use lapin::{BasicProperties as Properties, ExchangeKind, types};
+pub use lapin::{
+    BasicProperties as Properties, ExchangeKind, options::BasicRejectOptions as RejectOptions,
+    types,
+};
 
 use crate::process::DEADLINE;
 

@@ -19,9 +19,11 @@ use anyhow::{Context, Result};
 use rustix::process::Pid;
 
 /// What the child's shell runs before it becomes the program. More open files than the usual 1024 do no harm to
-/// any program and are needed by RabbitMQ; far more would make Erlang allocate gigabytes.
+/// any program and are needed by RabbitMQ; far more would make Erlang allocate gigabytes. A limit to the size of
+/// files is to be an error of the write, like a full disk, and not the end of the program.
 pub(super) const GATE: &str = r#"
 read -r go || exit 1
+trap '' XFSZ
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null
 exec "$@" </dev/null
 "#;

@@ -1,18 +1,27 @@
 //! Tests with real nodes and real processes: what the testbed itself promises, and the whole system on top of it.
 
+mod asking;
+mod database;
 mod load;
+mod posting;
 mod stack;
 
 mod by_id;
 mod configuration;
+mod crowd;
+mod data;
+mod dead_letters;
 mod described;
 mod docs;
+mod durability;
 mod events;
 mod flow;
 mod outages;
 mod processing;
 mod setup;
 mod stopping;
+mod store_away;
 mod testbed_itself;
 mod tidy;
 mod tls;
+mod twice;

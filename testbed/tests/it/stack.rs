@@ -19,6 +19,8 @@ pub(crate) const REQUESTS: &str = "processing.requests";
 pub(crate) const RESULTS: &str = "processing.results";
 pub(crate) const FAILED: &str = "processing.failed";
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A broker's virtual host with Slowlane on it.
 pub(crate) struct Stack {
     pub(crate) url: String,
@@ -86,7 +88,12 @@ pub(crate) struct Web {
 
 impl Web {
     pub(crate) async fn start(program: Program) -> Result<Self> {
-        let web = Self::start_without_broker(program).await?;
+        Self::start_at(program, ANY_PORT).await
+    }
+
+    /// Starts it at this address, where clients may know it from before.
+    pub(crate) async fn start_at(program: Program, address: &str) -> Result<Self> {
+        let web = Self::listening(program, address).await?;
         web.program.wait_for_message("consuming").await?;
         web.ready().await?;
         Ok(web)
@@ -94,7 +101,11 @@ impl Web {
 
     /// Starts it and does not wait for the broker.
     pub(crate) async fn start_without_broker(program: Program) -> Result<Self> {
-        let program = program.env("HTTP_ADDR", "127.0.0.1:0").start()?;
+        Self::listening(program, ANY_PORT).await
+    }
+
+    async fn listening(program: Program, address: &str) -> Result<Self> {
+        let program = program.env("HTTP_ADDR", address).start()?;
         let listening = program.wait_for_message("listening").await?;
         let address = listening["address"].as_str().context("an address")?;
         let base = format!("http://{address}");

@@ -17,7 +17,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ("lapin", &["testbed/src/foreign.rs"], "the foreign client is for tests"),
     ("actix_web", &["web-service/src/api", "web-service/src/app.rs"], "HTTP stays at the edge"),
     ("sqlx::", &["web-service/src/store"], "one place knows SQL"),
-    ("rusqlite::", &["web-service/src/store"], "one place knows SQL"),
+    ("rusqlite::", &["web-service/src/store", "testbed/tests"], "one place knows SQL"),
     (
         "std::env::var",
         &["pipeline/src/config", "testbed", "xtask", "web-service/src/store/conformance"],

@@ -1,0 +1,183 @@
+//! Dead letters: whatever comes to the failed queue is kept, ends its request, and blocks nothing.
+
+mod nonsense;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{
+    Proxy,
+    foreign::{Foreign, Properties},
+    process::json_message,
+    shared,
+};
+
+use crate::{
+    asking::holds,
+    database::Database,
+    stack::{FAILED, REQUESTS, RESULTS, Stack, Web},
+};
+
+/// How often the broker delivers a message at most, before it gives up.
+const DELIVERY_LIMIT: usize = 20;
+
+fn persistent() -> Properties {
+    Properties::default().with_delivery_mode(2)
+}
+
+async fn stack() -> Result<Stack> {
+    Stack::on(&shared::vhost().await.url).await
+}
+
+/// Takes the next message of a queue and rejects it, so that it is a dead letter.
+async fn reject(foreign: &Foreign, queue: &str) -> Result<()> {
+    let delivery = foreign.consume(queue, 1).await?.next_unacked().await?;
+    let options = testbed::foreign::RejectOptions { requeue: false };
+    delivery.reject(options).await.context("a reject").map(drop)
+}
+
+#[tokio::test]
+async fn a_request_that_a_worker_rejects_has_failed() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = stack().await?;
+        let web = database.web(&stack).await?;
+        let id = web.accepted("a".into()).await?;
+        reject(&stack.foreign().await?, REQUESTS).await?;
+        let failed = web.ended(&id).await?;
+        assert_eq!(
+            (&failed["status"], &failed["error"]["code"]),
+            (&json!("failed"), &json!("permanent"))
+        );
+        // The message is kept as it was posted.
+        assert_eq!(database.number("SELECT count(*) FROM parked").await?, 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_is_delivered_too_often_has_failed() -> Result<()> {
+    let stack = stack().await?;
+    let web = stack.web().await?;
+    let id = web.accepted("a".into()).await?;
+    for _ in 0..=DELIVERY_LIMIT {
+        // Dropped with its connection, as by a worker that has crashed.
+        let worker = stack.foreign().await?;
+        worker.consume(REQUESTS, 1).await?.next_unacked().await?;
+    }
+    let failed = web.ended(&id).await?;
+    let code = &failed["error"]["code"];
+    assert_eq!((&failed["status"], code), (&json!("failed"), &json!("delivery_limit")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_became_a_dead_letter_is_still_the_result() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = stack().await?;
+        let web = database.web(&stack).await?;
+        let id = web.accepted("a".into()).await?;
+        web.program.kill();
+        web.program.wait().await?;
+        let foreign = stack.foreign().await?;
+        let body = json!({"requestId": id, "processingResults": "found"}).to_string();
+        foreign.publish("processing", "result", persistent(), body.as_bytes()).await?;
+        reject(&foreign, RESULTS).await?;
+        holds(&foreign, FAILED, |letters| letters == 1).await?;
+        let web = database.web(&stack).await?;
+        let completed = web.ended(&id).await?;
+        assert_eq!(
+            (&completed["status"], &completed["processingResults"]),
+            (&json!("completed"), &json!("found"))
+        );
+        assert_eq!(database.number("SELECT count(*) FROM parked").await?, 0);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nonsense_on_the_failed_queue_is_kept_and_blocks_nothing() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = stack().await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        let nonsense = nonsense::messages();
+        for (properties, body) in &nonsense {
+            foreign
+                .publish("processing", "failed", properties.clone(), body)
+                .await
+                .with_context(|| format!("{properties:?}"))?;
+        }
+        let id = web.accepted("a".into()).await?;
+        reject(&foreign, REQUESTS).await?;
+        assert_eq!(web.ended(&id).await?["status"], "failed");
+        holds(&foreign, FAILED, |letters| letters == 0).await?;
+        let kept = database.number("SELECT count(*) FROM parked").await?;
+        assert_eq!(kept, nonsense.len() as i64 + 1);
+        let long = "SELECT count(*) FROM parked WHERE length(body) = 15728640";
+        assert_eq!(database.number(long).await?, 1);
+        web.ready().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_again_after_a_kill_is_kept_once() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let database = Database::postgres().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = database.web(&Stack { url: proxy.url(&vhost.url) }).await?;
+    let id = web.accepted("a".into()).await?;
+    // From now on it hears the broker, and the broker doesn't hear it.
+    proxy.mute();
+    let foreign = stack.foreign().await?;
+    foreign.publish("processing", "failed", persistent(), b"no JSON").await?;
+    reject(&foreign, REQUESTS).await?;
+    let failed = web.ended(&id).await?;
+    let parked = async |web: &Web| {
+        let mut parked = 0;
+        let both = |line: &str| {
+            parked += usize::from(json_message(line, "parked").is_some());
+            (parked == 2).then_some(())
+        };
+        web.program.wait_for("two parked messages", both).await
+    };
+    parked(&web).await?;
+    web.program.kill();
+    web.program.wait().await?;
+    proxy.cut();
+    let other = database.web(&stack).await?;
+    parked(&other).await?;
+    assert_eq!(database.number("SELECT count(*) FROM parked").await?, 2);
+    assert_eq!(other.request(&id).await?, failed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_queue_that_is_deleted_is_there_again_and_heard() -> Result<()> {
+    let stack = stack().await?;
+    let web = stack.web().await?;
+    let foreign = stack.foreign().await?;
+    for n in 0..3 {
+        let deleted = web.program.lines().len();
+        foreign.delete_queue(FAILED).await?;
+        let mut lines = web.program.follow().skip(deleted);
+        let heard_again = async {
+            let consuming = |line: String| {
+                let line = json_message(&line, "consuming")?;
+                (line["queue"] == FAILED).then_some(())
+            };
+            while let Some(line) = lines.next().await {
+                if consuming(line).is_some() {
+                    return Ok(());
+                }
+            }
+            Err(web.program.complaint("has ended"))
+        };
+        tokio::time::timeout(testbed::process::DEADLINE, heard_again).await??;
+        let id = web.accepted(n.into()).await?;
+        reject(&foreign, REQUESTS).await?;
+        let failed: Value = web.ended(&id).await?;
+        ensure!(failed["error"]["code"] == "permanent", "{failed}");
+    }
+    Ok(())
+}

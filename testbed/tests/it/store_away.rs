@@ -1,0 +1,194 @@
+//! The store goes away in every way it can, under load, and comes back. Meanwhile callers are
+//! refused in time and results stay with the broker; afterwards nothing that got a 202 is missing.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+use tempfile::TempDir;
+use testbed::{
+    foreign::{Foreign, Properties},
+    postgres::{Install, Server},
+    program::Running,
+    shared,
+};
+use uuid::Uuid;
+
+use crate::{
+    asking::{drained, holds},
+    load::Load,
+    stack::{RESULTS, Stack, Web},
+};
+
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a busy machine needs to run us at all.
+const SLACK: Duration = Duration::from_secs(2);
+/// How many requests others publish while the store is away.
+const FOREIGN: usize = 100;
+
+/// A web service whose store will be hurt, workers, and load on them.
+struct Scene {
+    web: Web,
+    _processor: Running,
+    load: Load,
+    foreign: Foreign,
+}
+
+impl Scene {
+    async fn start(url: &str) -> Result<Self> {
+        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let web = stack.program("web-service").env("DATABASE_URL", url);
+        let web = Web::start(web.env("PUBLISH_TIMEOUT", "2s")).await?;
+        let processor = stack.processor(4, "1ms").await?;
+        let load = Load::start(&web, 8, 100);
+        load.accepts(50).await?;
+        let foreign = stack.foreign().await?;
+        Ok(Self { web, _processor: processor, load, foreign })
+    }
+
+    /// Callers are refused in time while the store is away, for this reason, and results wait.
+    async fn is_away(&self, reason: &str) -> Result<Vec<(String, String)>> {
+        self.web.not_ready("store", reason).await?;
+        ensure!(self.web.get("/health/live").await?.status() == 200);
+        let asked = Instant::now();
+        let post = self.web.post_body("{\"data\":1}").await?;
+        let get = self.web.ask(&Uuid::now_v7().to_string(), 60).await?;
+        for refused in [post, get] {
+            let retry = refused.headers().contains_key("retry-after");
+            let (status, text) = (refused.status(), refused.text().await?);
+            ensure!(status == 503 && retry && text.contains("\"unavailable\""), "{status} {text}");
+        }
+        ensure!(asked.elapsed() < 2 * PUBLISH_TIMEOUT + SLACK, "it took {:?}", asked.elapsed());
+        let foreign = self.publish().await?;
+        holds(&self.foreign, RESULTS, |waiting| waiting as usize >= FOREIGN).await?;
+        Ok(foreign)
+    }
+
+    /// Requests that come without the web service; the workers don't need the store.
+    async fn publish(&self) -> Result<Vec<(String, String)>> {
+        let mut published = Vec::new();
+        for n in 0..FOREIGN {
+            let (id, data) = (Uuid::now_v7().to_string(), format!("foreign {n}"));
+            let body = json!({"requestId": id, "requestData": data}).to_string();
+            let properties = Properties::default().with_delivery_mode(2);
+            self.foreign.publish("processing", "request", properties, body.as_bytes()).await?;
+            published.push((id, data));
+        }
+        Ok(published)
+    }
+
+    /// The service takes requests again by itself, and nothing is missing.
+    async fn ends_well(self, waiting: Vec<(String, String)>) -> Result<()> {
+        self.web.ready().await?;
+        self.load.accepts(50).await?;
+        let seen = self.load.stop(PUBLISH_TIMEOUT).await?;
+        drained(&self.foreign).await?;
+        let data = "x".repeat(100);
+        let accepted: Vec<_> = seen.accepted.into_iter().map(|id| (id, data.clone())).collect();
+        self.web.has_completed(&accepted).await?;
+        self.web.has_completed(&waiting).await?;
+        self.web.has_nothing_queued().await?;
+        ensure!(self.web.program.exit_status().is_none(), "the service has ended");
+        Ok(())
+    }
+}
+
+/// A server of its own, and the URL of a database on it.
+async fn server() -> Result<(Server, String)> {
+    let server = Server::start(&Install::find_or_unpack(&|_| ()).await?).await?;
+    let url = server.url(&server.create_database().await?);
+    Ok((server, url))
+}
+
+/// A disk, played by a folder, and the URL of a file on it.
+fn disk() -> Result<(TempDir, PathBuf, String)> {
+    let folder = tempfile::tempdir()?;
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk)?;
+    let url = format!("sqlite:{}", disk.join("slowlane.db").display());
+    Ok((folder, disk, url))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_postgresql_is_stopped_killed_and_frozen() -> Result<()> {
+    let (mut server, url) = server().await?;
+    let scene = Scene::start(&url).await?;
+    let mut waiting = Vec::new();
+    for harm in ["stopped", "killed", "frozen"] {
+        match harm {
+            "stopped" => server.stop().await?,
+            "killed" => server.kill().await?,
+            _ => server.freeze(),
+        }
+        waiting.extend(scene.is_away("PostgreSQL").await.context(harm)?);
+        match harm {
+            "frozen" => server.thaw(),
+            _ => server.start_again().await?,
+        }
+        scene.web.ready().await?;
+        scene.load.accepts(50).await.context(harm)?;
+    }
+    scene.ends_well(waiting).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_disk_is_full() -> Result<()> {
+    let (_folder, _, url) = disk()?;
+    let scene = Scene::start(&url).await?;
+    // To who writes, a file that may not grow is a disk that is full.
+    limit_files(&scene.web.program, Some(4096))?;
+    let waiting = scene.is_away("slowlane.db").await?;
+    limit_files(&scene.web.program, None)?;
+    scene.ends_well(waiting).await
+}
+
+fn limit_files(program: &Running, bytes: Option<u64>) -> Result<()> {
+    let pid = Pid::from_raw(program.pid().try_into()?).context("a process")?;
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(Some(pid), Resource::Fsize, limit).map(drop).context("no limit can be set")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_another_program_locks_the_file() -> Result<()> {
+    let (_folder, disk, url) = disk()?;
+    let scene = Scene::start(&url).await?;
+    let other = rusqlite::Connection::open(disk.join("slowlane.db"))?;
+    other.busy_timeout(Duration::from_secs(10))?;
+    other.execute_batch("BEGIN EXCLUSIVE")?;
+    let waiting = scene.is_away("locked").await?;
+    drop(other);
+    scene.ends_well(waiting).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_disk_is_not_there_for_a_while() -> Result<()> {
+    let (folder, disk, url) = disk()?;
+    let scene = Scene::start(&url).await?;
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&disk, &elsewhere)?;
+    let waiting = scene.is_away("is gone").await?;
+    std::fs::rename(&elsewhere, &disk)?;
+    scene.ends_well(waiting).await
+}
+
+#[tokio::test]
+async fn a_web_service_that_starts_before_postgresql_becomes_ready_when_it_is_there() -> Result<()>
+{
+    let (mut server, url) = server().await?;
+    server.stop().await?;
+    let stack = Stack::on(&shared::vhost().await.url).await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    let web = stack.program("web-service").env("DATABASE_URL", url);
+    let web = Web::start_without_broker(web).await?;
+    web.not_ready("store", "PostgreSQL").await?;
+    ensure!(web.post_body("{\"data\":1}").await?.status() == 503);
+    server.start_again().await?;
+    web.ready().await?;
+    let id = web.accepted("a".into()).await?;
+    assert_eq!(web.ended(&id).await?["processingResults"], "a-processed");
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Results that come twice: the first one counts, whatever happens, and for good.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Proxy, foreign::Properties, process::json_message, shared};
+
+use crate::{
+    database::Database,
+    stack::{Stack, Web},
+};
+
+const RESULTS: usize = 50;
+
+#[tokio::test]
+async fn of_two_results_the_first_is_shown_also_after_a_restart() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        let publish = async |id: &str, result: Value| {
+            let body = json!({"requestId": id, "processingResults": result}).to_string();
+            foreign.publish("processing", "result", Properties::default(), body.as_bytes()).await
+        };
+        let id = web.accepted("a".into()).await?;
+        publish(&id, "first".into()).await?;
+        publish(&id, "second".into()).await?;
+        after_all_others(&web, &publish).await?;
+        let shown = text(&web, &id).await?;
+        ensure!(shown.contains("\"first\"") && !shown.contains("second"), "{shown}");
+
+        web.program.kill();
+        web.program.wait().await?;
+        let web = database.web(&stack).await?;
+        publish(&id, "third".into()).await?;
+        after_all_others(&web, &publish).await?;
+        assert_eq!(text(&web, &id).await?, shown);
+    }
+    Ok(())
+}
+
+/// A result that was published later is stored: all before it were dealt with.
+async fn after_all_others(
+    web: &Web,
+    publish: &impl AsyncFn(&str, Value) -> Result<()>,
+) -> Result<()> {
+    let later = web.accepted("later".into()).await?;
+    publish(&later, "later".into()).await?;
+    web.ended(&later).await.map(drop)
+}
+
+async fn text(web: &Web, id: &str) -> Result<String> {
+    Ok(web.ask(id, 0).await?.error_for_status()?.text().await?)
+}
+
+#[tokio::test]
+async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let database = Database::postgres().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let behind = Stack { url: proxy.url(&vhost.url) };
+    let web = database.web(&behind).await?;
+    let mut ids = Vec::new();
+    for n in 0..RESULTS {
+        ids.push(web.accepted(n.into()).await?);
+    }
+    // From now on it hears the broker, and the broker doesn't hear it.
+    proxy.mute();
+    let _processor = stack.processor(4, "1ms").await?;
+    let mut shown = Vec::new();
+    for id in &ids {
+        assert_eq!(web.ended(id).await?["status"], "completed");
+        shown.push(text(&web, id).await?);
+    }
+    let other = Web::start(database.program(&stack).env("RUST_LOG", "debug")).await?;
+    web.program.kill();
+    web.program.wait().await?;
+    proxy.cut();
+    let mut again = 0;
+    let all_again = |line: &str| {
+        again += usize::from(json_message(line, "a result came too late").is_some());
+        (again == RESULTS).then_some(())
+    };
+    other.program.wait_for("all results once more", all_again).await?;
+    ensure!(other.logged_results().is_empty(), "some results count twice");
+    for (id, shown) in ids.iter().zip(shown) {
+        assert_eq!(text(&other, id).await?, shown);
+    }
+    Ok(())
+}
