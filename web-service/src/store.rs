@@ -8,6 +8,7 @@
 //! The store may go away for as long as it likes, also at the start. Meanwhile every call fails at
 //! once; when it is back, calls succeed again. What was answered is on disk.
 
+mod claim;
 mod command;
 #[cfg(test)]
 mod conformance;
@@ -33,6 +34,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub use claim::{Claim, Claimed, KeyName, Unclaim};
 pub use ending::{Applied, End, Ending};
 pub use error::{BadUrl, StoreError};
 pub use health::Health;
@@ -106,6 +108,36 @@ impl Store {
     pub async fn accept(&self, mut request: NewRequest) -> Result<(), StoreError> {
         text::clean_request(&mut request);
         self.change(&self.accepts, self.patience, |reply| Write::Accept(request, reply)).await
+    }
+
+    /// Records many requests in one transaction, and says of each whether it could be stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], as [`Store::accept`].
+    pub async fn accept_all(
+        &self,
+        mut requests: Vec<NewRequest>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        requests.iter_mut().for_each(text::clean_request);
+        let bytes = requests.iter().map(|request| request.request_data.len()).sum();
+        self.change_many(bytes, |reply| Write::AcceptAll(requests, reply)).await
+    }
+
+    /// Decides which of several calls with the same idempotency key sends its request.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; the same claim can be made again.
+    pub async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
+        self.change(&self.accepts, self.patience, |reply| Write::Claim(claim, reply)).await
+    }
+
+    /// Says that the request under this key and id was not accepted.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; then the next call with the key has to wait a little.
+    pub async fn unclaim(&self, name: KeyName, id: Uuid, how: Unclaim) -> Result<(), StoreError> {
+        let command = |reply| Write::Unclaim(name, id, how, reply);
+        self.change(&self.accepts, self.patience, command).await
     }
 
     /// Applies results, all in one transaction, and says what became of each. The first final

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
+    claim::{Claim, Claimed, KeyName, Unclaim},
     ending::{Applied, Ending},
     error::StoreError,
     listing::{List, Page},
@@ -18,6 +19,9 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Something that changes the store. The answer is sent when it is on disk.
 pub(super) enum Write {
     Accept(NewRequest, Reply<()>),
+    AcceptAll(Vec<NewRequest>, Reply<Vec<Result<(), StoreError>>>),
+    Claim(Claim, Reply<Claimed>),
+    Unclaim(KeyName, Uuid, Unclaim, Reply<()>),
     Finish(Vec<Ending>, Reply<Vec<Applied>>),
     Park(Vec<Parked>, Reply<Vec<Applied>>),
     Retrying(Vec<Retrying>, Reply<()>),

@@ -2,6 +2,7 @@
 //!
 //! A [`World`] is a store of its own with the means to look behind it and to take it away.
 
+mod claims;
 mod crash;
 mod crowd;
 mod endings;
@@ -63,6 +64,12 @@ for_both_stores! {
     retention:
         what_is_over_expires_and_leaves_a_tombstone,
         what_is_not_over_never_expires;
+    claims:
+        one_call_sends_and_the_others_get_its_answer,
+        of_many_calls_at_once_one_sends,
+        a_key_that_was_given_up_is_free_or_taken_over,
+        a_key_is_kept_as_long_as_its_request_and_a_day_at_least,
+        many_requests_share_a_commit_and_a_bad_one_fails_alone;
     crowd:
         ten_thousand_callers_share_commits,
         a_crowd_of_everything_at_once_agrees_in_the_end;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod batch;
+mod claim;
 mod finish;
 mod line;
 mod look;

@@ -176,11 +176,13 @@ pub struct Cleared {
     pub parked: u64,
     /// Tombstones.
     pub tombstones: u64,
+    /// Idempotency keys that went, or stay because their request does.
+    pub claims: u64,
 }
 
 impl Cleared {
     /// Whether there may be more: some kind reached the limit.
     pub fn reached(&self, at_most: u32) -> bool {
-        [self.requests, self.parked, self.tombstones].contains(&u64::from(at_most))
+        [self.requests, self.parked, self.tombstones, self.claims].contains(&u64::from(at_most))
     }
 }

@@ -9,8 +9,10 @@ macro_rules! step {
     };
 }
 
-pub(super) const SQLITE: &[Step] = &[step!("sqlite", 1, "0001_requests")];
-pub(super) const POSTGRES: &[Step] = &[step!("postgres", 1, "0001_requests")];
+pub(super) const SQLITE: &[Step] =
+    &[step!("sqlite", 1, "0001_requests"), step!("sqlite", 2, "0002_claims")];
+pub(super) const POSTGRES: &[Step] =
+    &[step!("postgres", 1, "0001_requests"), step!("postgres", 2, "0002_claims")];
 
 /// The steps that are missing after `done`. A store that a newer release has taken further is left
 /// as it is.

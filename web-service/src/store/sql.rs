@@ -80,6 +80,17 @@ pub(super) use {accept_rule, is_first, retrying_rule, summary};
 
 pub(super) const CANCEL: &str = "UPDATE requests SET status = 3, settled_at = $1, \
     next_attempt_at = NULL WHERE id = $2 AND status = 0";
+/// A key goes with its request, and not before its time.
+pub(super) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
+    (SELECT name FROM claims WHERE keep_until < $1 \
+    AND NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
+    ORDER BY keep_until LIMIT $2)";
+pub(super) const PROLONG_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE name IN \
+    (SELECT name FROM claims WHERE keep_until < $2 \
+    AND EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
+    ORDER BY keep_until LIMIT $3)";
+pub(super) const FORGET: &str = "DELETE FROM claims WHERE name = $1 AND id = $2";
+pub(super) const LEAVE: &str = "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
 pub(super) const REQUEST_DATA: &str = "SELECT request_data FROM requests WHERE id = $1";
 pub(super) const PARKED: &str = "SELECT number, request_id, body, headers, reason, error, \
     received_at FROM parked WHERE number < $1 ORDER BY number DESC LIMIT $2";

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{batch::Rows, line::Work, row::status};
-use crate::store::{Cancel, Cleared, Expiry, Retrying, now, sql, sql::retrying_rule};
+use crate::store::{Cancel, Cleared, Expiry, Retrying, claim, now, sql, sql::retrying_rule};
 
 const RETRYING: &str = concat!(
     "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
@@ -90,8 +90,16 @@ impl Work for Expire {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
+            claims: expire_claims(connection, at_most).await?,
         })
     }
+}
+
+async fn expire_claims(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
+    let gone = sqlx::query(sql::EXPIRE_CLAIMS).bind(now()).bind(at_most);
+    let kept = sqlx::query(sql::PROLONG_CLAIMS).bind(now() + claim::KEPT).bind(now()).bind(at_most);
+    let gone = gone.execute(&mut *connection).await?.rows_affected();
+    Ok(gone.max(kept.execute(connection).await?.rows_affected()))
 }
 
 /// Asks for a sign of life.

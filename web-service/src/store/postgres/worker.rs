@@ -6,13 +6,14 @@ use tokio::sync::{Mutex, mpsc::Receiver};
 use uuid::Uuid;
 
 use super::{
-    batch,
+    batch::{self, Rows},
+    claim::UnclaimOne,
     line::{Failure, Line, Work},
     look::{Get, GetMany, ListParked, RequestData},
     tend::{CancelOne, Expire, Ping},
 };
 use crate::store::{
-    Found, NewRequest, StoreError,
+    Found, StoreError,
     command::{Read, Reply, Write},
 };
 
@@ -21,32 +22,38 @@ const BATCH: usize = 512;
 /// How many questions are taken at once: few, since each may bring a large result.
 const QUESTIONS: usize = 16;
 
-/// Writes until nobody can ask any more. All requests that wait are recorded in one statement.
+/// Writes until nobody can ask any more. All requests that wait are recorded in one statement, and
+/// so are all claims.
 pub(super) async fn write(mut line: Line, mut commands: Receiver<Write>) {
     let mut batch = Vec::with_capacity(BATCH);
     while commands.recv_many(&mut batch, BATCH).await > 0 {
-        let (mut requests, mut replies, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut requests, mut claims, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for command in batch.drain(..) {
             match command {
-                Write::Accept(request, reply) => {
-                    requests.push(request);
-                    replies.push(reply);
-                }
+                Write::Accept(request, reply) => requests.push((request, reply)),
+                Write::Claim(claim, reply) => claims.push((claim, reply)),
                 other => others.push(other),
             }
         }
-        accept(&mut line, &requests, replies).await;
+        each(&mut line, requests).await;
+        each(&mut line, claims).await;
         for command in others {
             change(&mut line, command).await;
         }
     }
 }
 
-async fn accept(line: &mut Line, requests: &[NewRequest], replies: Vec<Reply<()>>) {
-    if requests.is_empty() {
+/// Writes rows of different callers, and answers each.
+async fn each<T, R>(line: &mut Line, rows: Vec<(R, Reply<T>)>)
+where
+    R: Rows<Outcome = Result<T, StoreError>>,
+    T: Send,
+{
+    if rows.is_empty() {
         return;
     }
-    let outcomes = batch::write(line, requests).await.unwrap_or_default();
+    let (rows, replies): (Vec<R>, Vec<Reply<T>>) = rows.into_iter().unzip();
+    let outcomes = batch::write(line, &rows).await.unwrap_or_default();
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         drop(reply.send(outcome));
     }
@@ -54,7 +61,10 @@ async fn accept(line: &mut Line, requests: &[NewRequest], replies: Vec<Reply<()>
 
 async fn change(line: &mut Line, command: Write) {
     match command {
-        Write::Accept(request, reply) => accept(line, &[request], vec![reply]).await,
+        Write::Accept(request, reply) => each(line, vec![(request, reply)]).await,
+        Write::AcceptAll(requests, reply) => answer(reply, batch::write(line, &requests).await),
+        Write::Claim(claim, reply) => each(line, vec![(claim, reply)]).await,
+        Write::Unclaim(name, id, how, reply) => run(line, reply, &UnclaimOne(name, id, how)).await,
         Write::Finish(results, reply) => answer(reply, batch::write(line, &results).await),
         Write::Park(messages, reply) => answer(reply, batch::write(line, &messages).await),
         Write::Retrying(news, reply) => answer(reply, batch::write(line, &news).await.map(drop)),

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::row;
 use crate::store::{
-    Applied, Cancel, Cleared, Ending, Expiry, Millis, NewRequest, Parked, Retrying, Status,
-    StoreError,
+    Applied, Cancel, Claim, Claimed, Cleared, Ending, Expiry, KeyName, Millis, NewRequest, Parked,
+    Retrying, Status, StoreError, Unclaim,
+    claim::{self, Holder},
     command::{Reply, Write},
     ending::{Stored, dropped},
     now,
@@ -45,6 +46,13 @@ const RETRYING: &str = concat!(
 );
 const PARK: &str = "INSERT INTO parked (key, request_id, reason, error, received_at, headers, body) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (key) DO NOTHING";
+const CLAIM: &str = "INSERT INTO claims (name, digest, id, claimed_at, keep_until) \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING";
+const HOLDER: &str = "SELECT digest, id, claimed_at, \
+    EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
+    OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id) \
+    FROM claims WHERE name = $1";
+const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = $2";
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
     (SELECT id FROM requests WHERE settled_at < $1 ORDER BY settled_at LIMIT $2) RETURNING id";
 const BURY: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
@@ -76,6 +84,14 @@ impl Work<'_> {
     fn one(&self, command: Write, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
         match command {
             Write::Accept(request, reply) => later(answers, reply, self.accept(&request)),
+            Write::AcceptAll(requests, reply) => {
+                let accepted = requests.iter().map(|request| self.accept(request));
+                later(answers, reply, accepted.collect::<Result<_, _>>().map(Ok))
+            }
+            Write::Claim(claim, reply) => later(answers, reply, self.claim(&claim).map(Ok)),
+            Write::Unclaim(name, id, how, reply) => {
+                later(answers, reply, self.unclaim(&name, id, how).map(Ok))
+            }
             Write::Finish(results, reply) => {
                 let applied = results.iter().map(|result| self.finish(result));
                 later(answers, reply, applied.collect::<Result<_, _>>().map(Ok))
@@ -98,6 +114,36 @@ impl Work<'_> {
         let id = new.id.as_bytes();
         let values = params![id, new.kind, new.owner, new.accepted_at, new.trace, new.request_data];
         Ok(self.try_row(ACCEPT, values)?.map(drop).map_err(StoreError::Refused))
+    }
+
+    fn claim(&self, new: &Claim) -> rusqlite::Result<Claimed> {
+        let (name, id) = (new.name.bytes(), new.id.as_bytes());
+        let values = params![name, new.digest, id, self.now, self.now + claim::KEPT];
+        if self.row(CLAIM, values)? > 0 {
+            return Ok(Claimed::Mine(new.id));
+        }
+        let mut statement = self.transaction.prepare_cached(HOLDER)?;
+        let holder = statement.query_row([name], |row| {
+            Ok(Holder {
+                digest: row.get(0)?,
+                id: Uuid::from_bytes(row.get(1)?),
+                claimed_at: row.get(2)?,
+                is_answered: row.get(3)?,
+            })
+        })?;
+        let claimed = claim::decide(&holder, new, self.now);
+        if let Claimed::Mine(_) = claimed {
+            self.row(TAKE_OVER, params![self.now, name])?;
+        }
+        Ok(claimed)
+    }
+
+    fn unclaim(&self, name: &KeyName, id: Uuid, how: Unclaim) -> rusqlite::Result<()> {
+        let sql = match how {
+            Unclaim::Forget => sql::FORGET,
+            Unclaim::Leave => sql::LEAVE,
+        };
+        self.row(sql, params![name.bytes(), id.as_bytes()]).map(drop)
     }
 
     fn finish(&self, new: &Ending) -> rusqlite::Result<Applied> {
@@ -185,7 +231,14 @@ impl Work<'_> {
             requests: gone.len() as u64,
             parked: self.row(EXPIRE_PARKED, params![ended_before, at_most])? as u64,
             tombstones: self.row(EXPIRE_TOMBSTONES, params![tombstones_before, at_most])? as u64,
+            claims: self.expire_claims(at_most)?,
         })
+    }
+
+    fn expire_claims(&self, at_most: u32) -> rusqlite::Result<u64> {
+        let gone = self.row(sql::EXPIRE_CLAIMS, params![self.now, at_most])?;
+        let kept = params![self.now + claim::KEPT, self.now, at_most];
+        Ok(gone.max(self.row(sql::PROLONG_CLAIMS, kept)?) as u64)
     }
 
     fn stored(&self, id: Uuid) -> rusqlite::Result<Option<Stored>> {
