@@ -92,6 +92,12 @@ pub fn failure(
     [Some(kept), result].into_iter().flatten().collect()
 }
 
+/// When it was too late to begin with the request, if it is too late now.
+pub fn expired(properties: &Properties, now: SystemTime) -> Option<String> {
+    let at = headers::time(&properties.headers, headers::EXPIRES_AT)?;
+    (at <= now).then(|| headers::moment(at))
+}
+
 /// Which attempt a request is, from 1; foreign producers need not say.
 pub fn attempt(properties: &Properties) -> i64 {
     properties.headers.number(headers::ATTEMPT).unwrap_or(1).max(1)
@@ -126,6 +132,18 @@ fn sign(headers: &mut Headers, work: &Work) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_expires_at_its_time_and_not_before() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let mut properties = Properties::default();
+        assert_eq!(expired(&properties, at), None);
+        properties.headers.set(headers::EXPIRES_AT, headers::moment(at));
+        assert!(expired(&properties, at).is_some());
+        assert_eq!(expired(&properties, at - std::time::Duration::from_millis(1)), None);
+        properties.headers.set(headers::EXPIRES_AT, "soon");
+        assert_eq!(expired(&properties, at), None);
+    }
 
     #[test]
     fn deliveries_are_counted_over_all_copies_of_a_message() {

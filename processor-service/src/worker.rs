@@ -69,8 +69,17 @@ impl<P: Processor> Worker<P> {
     /// Deals with one delivery, whatever it is.
     async fn handle(&self, delivery: Delivery) {
         match Request::parse(&delivery.body) {
-            Ok(request) => self.work(request, delivery).await,
-            Err(malformed) => self.refuse(&malformed, delivery).await,
+            Ok(request) => match outcome::expired(&delivery.properties, SystemTime::now()) {
+                None => self.work(request, delivery).await,
+                Some(at) => {
+                    let error = ErrorBody::new(codes::EXPIRED, format!("not begun by {at}"));
+                    self.refuse(Some(&request.id), error, delivery).await;
+                }
+            },
+            Err(Malformed { reason, id }) => {
+                let error = ErrorBody::new(codes::MALFORMED, reason);
+                self.refuse(id.as_ref(), error, delivery).await;
+            }
         }
     }
 
@@ -139,18 +148,13 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn refuse(&self, malformed: &Malformed, delivery: Delivery) {
-        let label = malformed.id.as_ref().map(ToString::to_string).unwrap_or_default();
-        warn!(
-            requestId = label,
-            worker = self.name,
-            reason = malformed.reason,
-            "malformed request"
-        );
+    /// Ends a request without having worked on it.
+    async fn refuse(&self, id: Option<&RequestId>, error: ErrorBody, delivery: Delivery) {
+        let label = id.map(ToString::to_string).unwrap_or_default();
+        let (worker, code, reason) = (&self.name, &error.code, &error.message);
+        warn!(requestId = label, worker, code, reason, "not worked on");
         let now = SystemTime::now();
         let work = Work { worker: self.name.clone(), started: now, finished: now };
-        let error = ErrorBody::new(codes::MALFORMED, malformed.reason.clone());
-        let id = malformed.id.as_ref();
         let messages = outcome::failure(id, &delivery.properties, &delivery.body, error, &work);
         self.publish_and_settle(&label, &messages, delivery).await;
     }

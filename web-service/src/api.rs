@@ -1,10 +1,14 @@
 //! What clients see: the HTTP API.
 
+mod batch;
+mod body;
 mod docs;
 mod follow;
 mod health;
+mod key;
 mod list;
 mod openapi;
+mod posted;
 mod prefer;
 mod problem;
 mod process_data;
@@ -21,9 +25,9 @@ pub use problem::Problem;
 /// Adds all routes. `body_limit` is in bytes.
 pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
     config
-        .app_data(web::PayloadConfig::new(body_limit))
         .app_data(process_data::BodyLimit(body_limit))
         .service(posting(process_data::PATH, process_data::process_data))
+        .service(posting(batch::PATH, batch::batch))
         .service(reading(list::PATH, list::list))
         .service(reading(requests::PATH, requests::get))
         .service(reading(stream::PATH, stream::stream))

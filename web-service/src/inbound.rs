@@ -101,7 +101,7 @@ fn with_headers(id: Uuid, end: End, headers: &Headers) -> Ending {
 }
 
 fn moment(headers: &Headers, name: &str) -> Option<Millis> {
-    let at = humantime::parse_rfc3339(headers.text(name)?).ok()?;
+    let at = headers::time(headers, name)?;
     Millis::try_from(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 

@@ -1,5 +1,7 @@
 //! Our types in the client's, and back; and the checks that keep its assertions from failing.
 
+use std::time::Duration;
+
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
 use crate::contract::{HeaderValue, Headers, Message, Properties};
@@ -66,6 +68,9 @@ pub(super) fn to_wire(properties: &Properties) -> BasicProperties {
     if let Some(text) = &properties.kind {
         wire.with_message_type(text);
     }
+    if let Some(time) = properties.expiration {
+        wire.with_expiration(&time.as_millis().to_string());
+    }
     wire.with_headers(headers_to_wire(&properties.headers));
     wire
 }
@@ -93,6 +98,7 @@ pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
         timestamp: wire.timestamp(),
         app_id: wire.app_id().cloned(),
         kind: wire.message_type().cloned(),
+        expiration: wire.expiration().and_then(|text| text.parse().ok()).map(Duration::from_millis),
         persistent: wire.delivery_mode() == Some(amqprs::DELIVERY_MODE_PERSISTENT),
         headers: wire.headers().map(headers_from_wire).unwrap_or_default(),
     }

@@ -17,6 +17,8 @@ pub const WORKER: &str = "slowlane-worker";
 pub const STARTED_AT: &str = "slowlane-started-at";
 /// When the work ended, RFC 3339 UTC with milliseconds.
 pub const FINISHED_AT: &str = "slowlane-finished-at";
+/// When it is too late to begin with the work, RFC 3339 UTC with milliseconds.
+pub const EXPIRES_AT: &str = "slowlane-expires-at";
 /// Why a message was handed to the failed queue.
 pub const REASON: &str = "slowlane-reason";
 /// The error message that belongs to [`REASON`].
@@ -25,17 +27,32 @@ pub const ERROR: &str = "slowlane-error";
 pub const TRACEPARENT: &str = "traceparent";
 
 /// All that a message published again carries; see [`Headers::to_publish_again`](super::Headers::to_publish_again).
-pub(super) const KEPT: &[&str] =
-    &[ATTEMPT, RUN, DELIVERIES, WORKER, STARTED_AT, FINISHED_AT, REASON, ERROR, TRACEPARENT];
+pub(super) const KEPT: &[&str] = &[
+    ATTEMPT,
+    RUN,
+    DELIVERIES,
+    WORKER,
+    STARTED_AT,
+    FINISHED_AT,
+    EXPIRES_AT,
+    REASON,
+    ERROR,
+    TRACEPARENT,
+];
 
 /// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
 pub(super) const LONGEST: usize = 2000;
 
 /// How long the work took, in milliseconds, by its own clock.
 pub fn milliseconds(headers: &super::Headers) -> Option<u64> {
-    let time = |name| humantime::parse_rfc3339(headers.text(name)?).ok();
+    let time = |name| time(headers, name);
     let took = time(FINISHED_AT)?.duration_since(time(STARTED_AT)?).ok()?;
     u64::try_from(took.as_millis()).ok()
+}
+
+/// The moment that a header tells, if it is there and is one.
+pub fn time(headers: &super::Headers, name: &str) -> Option<std::time::SystemTime> {
+    humantime::parse_rfc3339(headers.text(name)?).ok()
 }
 
 /// A moment as it stands in headers: RFC 3339 UTC with milliseconds.

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use super::{RequestId, headers};
 
@@ -32,8 +35,21 @@ pub struct Properties {
     pub kind: Option<String>,
     /// Whether the message is written to disk (`delivery_mode` 2).
     pub persistent: bool,
+    /// How long the message may wait in a queue (`expiration`); then the broker takes it out.
+    pub expiration: Option<Duration>,
     /// Named values beside the body.
     pub headers: Headers,
+}
+
+impl Message {
+    /// This message, not to be begun with after a while.
+    #[must_use]
+    pub fn expiring(mut self, after: Duration) -> Self {
+        let at = headers::moment(SystemTime::now() + after);
+        self.properties.headers.set(headers::EXPIRES_AT, at);
+        self.properties.expiration = Some(after);
+        self
+    }
 }
 
 impl Properties {
@@ -53,6 +69,7 @@ impl Properties {
             app_id: Some(app.to_owned()),
             kind: Some(kind.to_owned()),
             persistent: false,
+            expiration: None,
             headers: Headers::default(),
         }
     }

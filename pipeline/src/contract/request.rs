@@ -92,6 +92,7 @@ impl Request {
                 app_id: Some(app.to_owned()),
                 kind: Some("failed".to_owned()),
                 persistent: true,
+                expiration: None,
                 headers,
             },
             body,

@@ -40,7 +40,7 @@ impl Terminals {
         match words[..] {
             ["cargo", "run", "--bin", program] => self.start(program).await,
             ["cargo", "xtask", task, ..] => exists("xtask", &[task, "--help"]).await,
-            ["curl", ..] => self.curl(command).await,
+            ["curl" | "printf", ..] => self.curl(command).await,
             _ => bail!("nothing here knows how to run it"),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{health, list, process_data, requests, stream};
+use super::{batch, health, list, process_data, requests, stream};
 
 pub(super) const PATH: &str = "/openapi.json";
 
@@ -24,6 +24,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     ),
     paths(
         process_data::process_data,
+        batch::batch,
         requests::get,
         list::list,
         stream::stream,

@@ -43,6 +43,9 @@ enum Kind {
     NotFound,
     Expired,
     WrongQuery,
+    WrongKey,
+    IdempotencyKeyReused,
+    IdempotencyKeyInUse,
     MethodNotAllowed,
     NotJson,
     WrongShape,
@@ -124,11 +127,39 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, "The body is too long", detail)
     }
 
+    /// 413: the batch has too many lines.
+    pub fn too_many_lines(lines: usize, most: usize) -> Self {
+        let detail = format!("The batch has {lines} lines, {most} are taken at once.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::TooLarge, "The body is too long", detail)
+    }
+
     /// 415: the body says it is something else.
-    pub fn unsupported_media_type() -> Self {
-        let detail = "Send the body with Content-Type: application/json.";
-        let title = "Unsupported media type";
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Kind::UnsupportedMediaType, title, detail)
+    pub fn unsupported_media_type(wanted: &str) -> Self {
+        let (kind, title) = (Kind::UnsupportedMediaType, "Unsupported media type");
+        let detail = format!("Send the body with Content-Type: {wanted}.");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, title, detail)
+    }
+
+    /// 400: no idempotency key can be like this.
+    pub fn wrong_key(detail: impl Into<String>) -> Self {
+        let title = "The idempotency key can't be used";
+        Self::new(StatusCode::BAD_REQUEST, Kind::WrongKey, title, detail)
+    }
+
+    /// 422: the key was used with another body.
+    pub fn key_reused() -> Self {
+        let title = "The idempotency key stands for another body";
+        let detail = "Use a new key for a new request, and the same body for the same one.";
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, Kind::IdempotencyKeyReused, title, detail)
+    }
+
+    /// 409: another call with the key has no answer yet.
+    pub fn key_in_use() -> Self {
+        let title = "Another call with this idempotency key is being answered";
+        let detail = "Try again in a moment: the answer will be the same.";
+        let problem = Self::new(StatusCode::CONFLICT, Kind::IdempotencyKeyInUse, title, detail);
+        Self { retry_after: Some(1), ..problem }
     }
 
     /// 400: the body broke off or can't be read.

@@ -1,24 +1,17 @@
 //! `POST /api/v1/processData`.
 
-use std::time::Duration;
-
-use actix_web::{
-    FromRequest, HttpMessage, HttpRequest, HttpResponse,
-    error::PayloadError,
-    http::header,
-    web::{self, Bytes},
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use pipeline::{broker::PublishError, contract::TraceParent};
-use serde::{Deserialize, Serialize};
-use serde_json::{error::Category, value::RawValue};
-use tokio::time::timeout;
+use serde::Serialize;
 use tracing::{debug, warn};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Problem, prefer, requests, schema::OtherMethod, view::View, watch};
+use super::{
+    Problem, body, key, posted::Posted, prefer, requests, schema::OtherMethod, view::View, watch,
+};
 use crate::{
-    accept::{self, AcceptError},
+    accept::{self, AcceptError, Refused},
     state::State,
 };
 
@@ -28,19 +21,8 @@ pub(super) const PATH: &str = "/api/v1/processData";
 #[derive(Clone, Copy)]
 pub(super) struct BodyLimit(pub(super) usize);
 
-/// How long a client may take to send its body.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Work to be done.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewRequest)]
-struct Posted<'a> {
-    /// Any JSON. It reaches the worker untouched.
-    #[serde(borrow)]
-    #[schema(value_type = Value)]
-    data: &'a RawValue,
-}
+/// The media type of a single request.
+const MEDIA: &[&str] = &["application/json"];
 
 /// A request that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,6 +40,10 @@ struct Accepted {
     tag = "requests",
     summary = "Hand in work",
     params(
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255,
+            pattern = "^[!-~]+$",
+            description = "Calls with the same key and body are one request, and get the same answer. Kept as long as the \
+                request, for a day at least"),
         ("Prefer" = Option<String>, Header, nullable = false, example = "wait=10",
             description = "`wait=N`: answer with the request itself if it ends within N seconds (60 at most)"),
         ("traceparent" = Option<String>, Header, nullable = false,
@@ -75,16 +61,20 @@ struct Accepted {
                 ("look" = (operation_id = "getRequest", parameters(("id" = "$response.body#/requestId")))),
                 ("follow" = (operation_id = "followRequest", parameters(("id" = "$response.body#/requestId"))))
             )),
-        (status = 400, description = "`not-json`, or `unreadable`: the body broke off",
+        (status = 400, description = "`not-json`; `unreadable`: the body broke off; `wrong-key`: no such `Idempotency-Key` can be",
             body = Problem, content_type = "application/problem+json"),
         OtherMethod,
         (status = 408, description = "`too-slow`: the body did not arrive in time",
             body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`idempotency-key-in-use`: another call with the same key is being answered",
+            body = Problem, content_type = "application/problem+json",
+            headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))),
         (status = 413, description = "`too-large`: the body is longer than `BODY_LIMIT`",
             body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported-media-type`: it is not `application/json`",
             body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`",
+        (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`. \
+            `idempotency-key-reused`: the key stands for another body",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable` or `topology-missing`: nothing was sent, try again. \
             `outcome-unknown`: it may be done all the same, look at `requestId` later",
@@ -99,19 +89,18 @@ pub(super) async fn process_data(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let body = match timeout(READ_TIMEOUT, read(&request, payload)).await {
-        Ok(body) => body?,
-        Err(_) => return Err(Problem::too_slow(READ_TIMEOUT)),
-    };
-    let posted = parse(&body)?;
-    let id = Uuid::now_v7();
-    accept::accept(&state, id, posted.data, &trace(&request, id))
-        .await
-        .map_err(|error| refusal(id, &error))?;
+    let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
+    let key = key::of(&request)?;
+    let body = body::read(&request, payload, MEDIA, limit).await?;
+    let wish = Posted::wish(&body, key, trace(&request))?;
+    let accepted = accept::accept(&state, &wish).await;
+    let id = accepted.map_err(|refused| refusal(&refused))?;
     debug!(requestId = %id, "accepted");
     if let Some(patience) = prefer::wait(&request) {
-        let view = watch::wait(&state, id, patience).await?;
-        if view.is_final() {
+        // Accepted it is, also if nobody can tell now how far it has come.
+        if let Ok(view) = watch::wait(&state, id, patience).await
+            && view.is_final()
+        {
             return Ok(requests::whole(&view));
         }
     }
@@ -125,39 +114,14 @@ pub(super) fn location(id: Uuid) -> String {
     format!("/api/v1/requests/{id}")
 }
 
-async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Bytes, Problem> {
-    let json = request.content_type().eq_ignore_ascii_case("application/json");
-    if !json {
-        return Err(Problem::unsupported_media_type());
-    }
-    let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
-    let mut payload = payload.into_inner();
-    Bytes::from_request(request, &mut payload).await.map_err(|error| match error.as_error() {
-        Some(PayloadError::Overflow) => Problem::too_large(limit),
-        _ if error.as_response_error().status_code() == 413 => Problem::too_large(limit),
-        _ => Problem::unreadable(error.to_string()),
-    })
-}
-
-fn parse(body: &[u8]) -> Result<Posted<'_>, Problem> {
-    let shape = "send {\"data\": ...}";
-    if !matches!(body.trim_ascii_start().first(), None | Some(b'{'))
-        && serde_json::from_slice::<&RawValue>(body).is_ok()
-    {
-        return Err(Problem::wrong_shape(format!("The body is not an object; {shape}.")));
-    }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Problem::wrong_shape(format!("{error}; {shape}.")),
-        Category::Syntax | Category::Eof | Category::Io => Problem::not_json(format!("{error}.")),
-    })
-}
-
-fn trace(request: &HttpRequest, id: Uuid) -> TraceParent {
+/// The trace that the caller names, if it does.
+pub(super) fn trace(request: &HttpRequest) -> Option<TraceParent> {
     let header = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
-    header.and_then(TraceParent::parse).unwrap_or_else(|| TraceParent::for_request(id))
+    header.and_then(TraceParent::parse)
 }
 
-fn refusal(id: Uuid, error: &AcceptError) -> Problem {
+/// What to say of a request that was not accepted.
+pub(super) fn refusal(Refused { id, error }: &Refused) -> Problem {
     warn!(requestId = %id, "not accepted: {error}");
     let error = match error {
         AcceptError::StoreAway(_) => {
@@ -165,8 +129,10 @@ fn refusal(id: Uuid, error: &AcceptError) -> Problem {
         }
         AcceptError::NotRecorded(_) => {
             let detail = "The request was handed to the workers, but could not be recorded; it will be done.";
-            return Problem::outcome_unknown(id, detail);
+            return Problem::outcome_unknown(*id, detail);
         }
+        AcceptError::Busy => return Problem::key_in_use(),
+        AcceptError::OtherBody => return Problem::key_reused(),
         AcceptError::Publish(error) => error,
     };
     match error {
@@ -183,43 +149,10 @@ fn refusal(id: Uuid, error: &AcceptError) -> Problem {
             "The broker has no place for the request: {missing}."
         )),
         PublishError::Unknown(_) => Problem::outcome_unknown(
-            id,
+            *id,
             "The request was sent, but the broker has not confirmed it; it may still be done. \
-             Trying again may do the work twice.",
+             Trying again may do the work twice, unless with the same Idempotency-Key.",
         ),
         PublishError::Invalid(reason) => Problem::wrong_shape(reason.clone()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::ResponseError;
-
-    use super::*;
-
-    fn status(body: &str) -> u16 {
-        match parse(body.as_bytes()) {
-            Ok(_) => 202,
-            Err(problem) => problem.status_code().as_u16(),
-        }
-    }
-
-    #[test]
-    fn any_json_is_data() {
-        for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
-            let body = format!("{{ \"data\" : {data} }}");
-            assert_eq!(parse(body.as_bytes()).unwrap().data.get(), data);
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_is_told_from_what_has_another_shape() {
-        for body in ["", "{", "nonsense", "{\"data\":1}x", "{\"data\":\u{1}}"] {
-            assert_eq!(status(body), 400, "{body}");
-        }
-        for body in ["[]", "1", "{}", "{\"data\":1,\"color\":2}", "{\"data\":1,\"data\":2}", "[1]"]
-        {
-            assert_eq!(status(body), 422, "{body}");
-        }
     }
 }

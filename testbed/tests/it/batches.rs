@@ -1,0 +1,90 @@
+//! Many requests in one call.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use testbed::shared;
+
+use crate::stack::{REQUESTS, Stack, Web};
+
+async fn stack() -> Result<Stack> {
+    Stack::on(&shared::vhost().await.url).await
+}
+
+async fn post(web: &Web, body: String) -> Result<(u16, Vec<Value>)> {
+    let url = format!("{}/api/v1/processData/batch", web.base);
+    let post = web.client.post(url).header("content-type", "application/x-ndjson");
+    let answer = post.body(body).send().await?;
+    let status = answer.status().as_u16();
+    let lines = answer.text().await?;
+    Ok((status, lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?))
+}
+
+#[tokio::test]
+async fn a_bad_line_fails_alone() -> Result<()> {
+    let stack = stack().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(2, "1ms"))?;
+    let long = format!("{{\"data\":\"{}\"}}", "x".repeat(2 << 20));
+    let lines = [
+        "{\"data\":\"a\"}",
+        "",
+        "nonsense",
+        "{\"data\":1,\"color\":2}",
+        "{\"data\":1,\"expiresIn\":\"soon\"}",
+        &long,
+        "{\"data\":\"b\",\"idempotencyKey\":\"k\"}",
+        "{\"data\":\"b\",\"idempotencyKey\":\"k\"}",
+        "{\"data\":\"c\",\"idempotencyKey\":\"k\"}",
+    ];
+    let (status, outcomes) = post(&web, lines.join("\n")).await?;
+    assert_eq!(status, 200);
+    let seen: Vec<_> =
+        outcomes.iter().map(|line| (line["line"].as_u64(), line["status"].as_u64())).collect();
+    let expected = [(1, 202), (3, 400), (4, 422), (5, 422), (6, 413), (7, 202), (8, 202), (9, 422)];
+    assert_eq!(seen, expected.map(|(line, status)| (Some(line), Some(status))));
+    assert_eq!(outcomes[5]["requestId"], outcomes[6]["requestId"], "one key, one request");
+    assert_eq!(outcomes[2]["error"]["type"], "wrong-shape");
+    for (at, result) in [(0, "a-processed"), (5, "b-processed")] {
+        let id = outcomes[at]["requestId"].as_str().context("an id")?;
+        let url = format!("{}/api/v1/requests/{id}", web.base);
+        let done: Value =
+            web.client.get(url).header("Prefer", "wait=60").send().await?.json().await?;
+        assert_eq!(done["processingResults"], result);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
+    let stack = stack().await?;
+    let web = stack.web().await?;
+    let body = |count: usize| (0..count).map(|n| format!("{{\"data\":{n}}}\n")).collect::<String>();
+    let (status, outcomes) = post(&web, body(10_000)).await?;
+    assert_eq!((status, outcomes.len()), (200, 10_000));
+    assert!(outcomes.iter().all(|line| line["status"] == 202));
+    assert_eq!(stack.foreign().await?.depth(REQUESTS).await?.messages, 10_000);
+    let last = outcomes.last().and_then(|line| line["requestId"].as_str()).context("an id")?;
+    let found: Value = web.get(&format!("/api/v1/requests/{last}")).await?.json().await?;
+    assert_eq!(found["status"], "queued");
+
+    let (status, problem) = post(&web, body(10_001)).await?;
+    assert_eq!((status, &problem[0]["type"]), (413, &json!("too-large")));
+    let url = format!("{}/api/v1/processData/batch", web.base);
+    let post = web.client.post(url).header("content-type", "text/plain");
+    assert_eq!(post.body("x").send().await?.status(), 415);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_begins_in_time_expires() -> Result<()> {
+    let stack = stack().await?;
+    let web = stack.web().await?;
+    let body = "{\"data\":\"late\",\"expiresIn\":\"100ms\"}\n{\"data\":\"fine\",\"expiresIn\":\"1h\"}";
+    let (_, outcomes) = post(&web, body.to_owned()).await?;
+    let id = |at: usize| outcomes[at]["requestId"].as_str().context("an id").map(str::to_owned);
+    let late = web.result(&id(0)?).await?;
+    assert_eq!(late["status"], "failed");
+    assert!(late["result"].to_string().contains("expired"), "{late}");
+    let _processor = stack.processor(1, "1ms").await?;
+    assert_eq!(web.result(&id(1)?).await?["result"], "\"fine-processed\"");
+    Ok(())
+}
