@@ -25,7 +25,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Stores dead letters.
 pub struct Failed {
-    /// Whence they come: apart, since here ends what nobody can read, and that costs a connection.
+    /// Whence they come: apart, since here ends what went wrong everywhere else.
     pub apart: Apart,
     /// Where they go.
     pub store: Store,

@@ -96,7 +96,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in entries.map(|entry| entry.expect("an entry can be read").path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if path.is_dir() && name != "target" && !name.starts_with('.') {
+        if path.is_dir() && !["target", "vendor"].contains(&name.as_str()) && !name.starts_with('.')
+        {
             found.extend(sources(&path));
         } else if name.ends_with(".rs") {
             found.push(path);
