@@ -17,6 +17,8 @@ struct Rules {
     refusing: bool,
     stalled: bool,
     muted: bool,
+    /// What the target says is held back.
+    holding: bool,
     delay: Duration,
     /// Raised by every cut: a connection that sees it change closes.
     cuts: u64,
@@ -83,9 +85,14 @@ impl Proxy {
         self.rules.send_modify(|rules| rules.stalled = true);
     }
 
-    /// Goes on where [`Proxy::stall`] stopped; nothing was lost.
+    /// Holds back what the target says; what is said to it arrives.
+    pub fn hold_answers(&self) {
+        self.rules.send_modify(|rules| rules.holding = true);
+    }
+
+    /// Goes on where [`Proxy::stall`] or [`Proxy::hold_answers`] stopped; nothing was lost.
     pub fn resume(&self) {
-        self.rules.send_modify(|rules| rules.stalled = false);
+        self.rules.send_modify(|rules| (rules.stalled, rules.holding) = (false, false));
     }
 
     /// Holds back what clients say; what is said to them still arrives. For good.

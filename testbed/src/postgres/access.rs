@@ -37,16 +37,21 @@ impl Access {
         Ok(name)
     }
 
-    /// Runs SQL in a database, as an administrator at a terminal would, and gives the lines of the
-    /// answer, columns separated by `|`.
-    pub async fn sql(&self, database: &str, sql: &str) -> Result<Vec<String>> {
+    /// A terminal in which an administrator runs SQL in a database.
+    pub fn psql(&self, database: &str, sql: &str) -> Start {
         let port = self.port.to_string();
         let args = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"];
-        let psql = Start::new(self.psql.join("psql"), "/")
+        Start::new(self.psql.join("psql"), "/")
             .args(args)
             .args(["-p", &port, "-U", USER, "-d", database, "-c", sql])
             .envs(minimal_env())
-            .envs([("PGPASSWORD", self.password.as_str()), ("LC_ALL", "C")]);
+            .envs([("PGPASSWORD", self.password.as_str()), ("LC_ALL", "C")])
+    }
+
+    /// Runs SQL in a database, as an administrator at a terminal would, and gives the lines of the
+    /// answer, columns separated by `|`.
+    pub async fn sql(&self, database: &str, sql: &str) -> Result<Vec<String>> {
+        let psql = self.psql(database, sql);
         process::run(psql, LIMIT).await.with_context(|| format!("the server refused {sql:?}"))
     }
 }

@@ -84,6 +84,12 @@ async fn pump(
 
 /// Waits while nothing of this side may pass, then gives the delay of the moment.
 async fn pass(side: Side, rules: &mut watch::Receiver<Rules>) -> io::Result<std::time::Duration> {
-    let held = |rules: &Rules| rules.stalled || (rules.muted && side == Side::Client);
-    Ok(rules.wait_for(|rules| !held(rules)).await.map_err(io::Error::other)?.delay)
+    let open = |rules: &Rules| {
+        let held = match side {
+            Side::Client => rules.muted,
+            Side::Server => rules.holding,
+        };
+        !rules.stalled && !held
+    };
+    Ok(rules.wait_for(open).await.map_err(io::Error::other)?.delay)
 }

@@ -78,7 +78,8 @@ async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
 async fn a_request_that_nobody_begins_in_time_expires() -> Result<()> {
     let stack = stack().await?;
     let web = stack.web().await?;
-    let body = "{\"data\":\"late\",\"expiresIn\":\"100ms\"}\n{\"data\":\"fine\",\"expiresIn\":\"1h\"}";
+    let body =
+        "{\"data\":\"late\",\"expiresIn\":\"100ms\"}\n{\"data\":\"fine\",\"expiresIn\":\"1h\"}";
     let (_, outcomes) = post(&web, body.to_owned()).await?;
     let id = |at: usize| outcomes[at]["requestId"].as_str().context("an id").map(str::to_owned);
     let late = web.result(&id(0)?).await?;

@@ -17,6 +17,7 @@ mod docs;
 mod durability;
 mod events;
 mod flow;
+mod idempotency;
 mod outages;
 mod processing;
 mod setup;
