@@ -92,7 +92,8 @@ pub static DATABASE_URL: Variable = Variable {
     name: "DATABASE_URL",
     default: Some("sqlite:slowlane.db"),
     takes: "sqlite:FILE or postgres://user:password@host/database",
-    about: "Where requests and results are kept: a file for one web service, or PostgreSQL for several.",
+    about: "Where requests and results are kept: a file for one web service, or PostgreSQL for several \
+            (postgres://user:password@host/database).",
     secret: true,
 };
 
@@ -157,8 +158,12 @@ pub static RUST_LOG: Variable = variable(
 );
 
 /// How it is logged.
-pub static LOG_FORMAT: Variable =
-    variable("LOG_FORMAT", "text", "text or json", "How it is logged: for people or for programs.");
+pub static LOG_FORMAT: Variable = variable(
+    "LOG_FORMAT",
+    "text",
+    "text or json",
+    "How it is logged: text for people, json for programs.",
+);
 
 /// All of them, in the order of `.env.example`.
 pub static ALL: &[&Variable] = &[

@@ -32,9 +32,10 @@ pub(super) struct Failure {
 /// A server-sent event, by its fields.
 #[derive(ToSchema)]
 pub(super) struct StreamEvent {
-    /// `status`. Ignore what you don't know: there may be more in a later release.
+    /// `status` or `progress`. Ignore what you don't know: there may be more in a later release.
     event: String,
-    /// For `status`: the request as JSON, as a look at it would show it.
+    /// For `status`: the request as JSON, as a look at it would show it. For `progress`: an object with
+    /// `requestId`, `progress`, `message` and `at`.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
