@@ -6,6 +6,7 @@ mod load;
 mod posting;
 mod stack;
 
+mod anything;
 mod batches;
 mod by_id;
 mod configuration;
