@@ -9,8 +9,8 @@ mod view;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use broker::Broker;
-use cast::Cast;
+pub(crate) use broker::Broker;
+pub(crate) use cast::Cast;
 use clap::Args;
 use owo_colors::AnsiColors;
 use play::Play;

@@ -6,6 +6,7 @@
 mod cargo;
 mod demo;
 mod environment;
+mod fuzz;
 mod lint;
 mod say;
 mod stop;

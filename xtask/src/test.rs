@@ -15,7 +15,7 @@ use testbed::{
 };
 
 use crate::{
-    cargo, say,
+    cargo, fuzz, say,
     stop::{self, Stop},
 };
 
@@ -26,7 +26,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VERSION", default_value = "any", conflicts_with = "all")]
     rabbitmq: String,
 
-    /// Test with every RabbitMQ there is a promise for; fails if one cannot be had
+    /// Test with every RabbitMQ there is a promise for, and the API against its description; fails if something needed
+    /// for that cannot be had
     #[arg(long)]
     all: bool,
 
@@ -73,6 +74,9 @@ async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
     for version in versions {
         parts.extend(on_version(options, version).await?);
     }
+    if options.all {
+        parts.push(fuzz().await?);
+    }
     Ok(parts)
 }
 
@@ -116,6 +120,26 @@ async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
     );
     let tests = tests(options, version, &node, format!("tests on {name}")).await?;
     Ok(vec![ready, tests])
+}
+
+/// The API against its own description, where Python can be had.
+async fn fuzz() -> Result<Part> {
+    let began = Instant::now();
+    let outcome = match fuzz::find_or_install().await {
+        Err(error) => Outcome::NotRun(error),
+        Ok(program) => {
+            let install =
+                Install::find_or_unpack(Version::Any, &|line| say::step("rabbitmq", line));
+            match fuzz::run(program, &install.await?).await {
+                Ok(()) => Outcome::Passed,
+                Err(error) => {
+                    say::failure(&error);
+                    Outcome::Failed
+                }
+            }
+        }
+    };
+    Ok(Part { name: "the API as described".into(), outcome, time: began.elapsed() })
 }
 
 async fn tests(options: &Options, version: &str, node: &Node, name: String) -> Result<Part> {

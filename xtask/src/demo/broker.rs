@@ -10,7 +10,7 @@ use testbed::{
 use crate::{environment, say};
 
 /// Where the requests wait.
-pub(super) enum Broker {
+pub(crate) enum Broker {
     /// The developer's own, and the variable that names it.
     Own { variable: &'static str, url: String },
     /// A private node, which ends with the demo.
@@ -28,12 +28,17 @@ impl Broker {
         }
         let install =
             Install::find_or_unpack(Version::Any, &|line| say::step("rabbitmq", line)).await?;
+        Self::private(&install, "demo").await
+    }
+
+    /// Starts a private node, with its data in a folder of this name.
+    pub(crate) async fn private(install: &Install, folder: &str) -> Result<Self> {
         let options = NodeOptions {
-            parent: Some(workspace::state_dir()?.join("demo")),
+            parent: Some(workspace::state_dir()?.join(folder)),
             ..NodeOptions::default()
         };
         let text = format!("starting a private node of RabbitMQ {}", install.version());
-        let node = say::waiting("rabbitmq", &text, Node::start(&install, options)).await?;
+        let node = say::waiting("rabbitmq", &text, Node::start(install, options)).await?;
         say::step("rabbitmq", format!("RabbitMQ {} runs at {}", install.version(), node.address()));
         Ok(Self::Private(Box::new(node)))
     }
@@ -47,7 +52,7 @@ impl Broker {
     }
 
     /// Stops a private node and removes its data.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         if let Self::Private(mut node) = self
             && let Err(error) = node.stop().await
         {

@@ -22,7 +22,7 @@ pub(super) struct Worker {
 }
 
 /// All programs, started and ready.
-pub(super) struct Cast {
+pub(crate) struct Cast {
     pub(super) web: Running,
     pub(super) workers: Vec<Worker>,
     address: String,
@@ -31,7 +31,7 @@ pub(super) struct Cast {
 
 impl Cast {
     /// Declares the topology and starts everybody; workers take `delay` for a request.
-    pub(super) async fn start(broker: &Broker, delay: &'static str) -> Result<Self> {
+    pub(crate) async fn start(broker: &Broker, delay: &'static str) -> Result<Self> {
         set_up(broker).await?;
         let web = service(broker, "web-service").env("HTTP_ADDR", http_address()).start()?;
         let workers = vec![
@@ -63,7 +63,7 @@ impl Cast {
     }
 
     /// Where the web service is.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
