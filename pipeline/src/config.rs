@@ -86,4 +86,6 @@ impl Logging {
     }
 }
 
-pub use parse::{address, addresses, body_limit, count, duration, flag, queue_type, secret, size};
+pub use parse::{
+    address, addresses, body_limit, count, duration, flag, http_url, queue_type, secret, size,
+};

@@ -1,5 +1,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use url::Url;
+
 use crate::{broker::Address, topology::QueueType};
 
 /// A value that can't be used; what the variable takes is said by the variable itself.
@@ -102,6 +104,17 @@ pub fn address(value: &str) -> Result<SocketAddr, ParseError> {
     value.parse().map_err(|_| ParseError::default())
 }
 
+/// A URL to send HTTP requests to. It may hold a password.
+///
+/// # Errors
+/// If it isn't one, or has a query or a fragment, to which no path can be added.
+pub fn http_url(value: &str) -> Result<Url, ParseError> {
+    let url = Url::parse(value).map_err(|error| ParseError::because(error.to_string()))?;
+    let plain = url.query().is_none() && url.fragment().is_none();
+    let good = matches!(url.scheme(), "http" | "https") && url.has_host() && plain;
+    if good { Ok(url) } else { Err(ParseError::default()) }
+}
+
 /// The broker's addresses.
 ///
 /// # Errors
@@ -171,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_of_http_and_can_be_added_to() {
+        assert!(http_url("https://u:p@a.example/slowlane/").is_ok());
+        for bad in ["127.0.0.1:3000", "amqp://a", "http://", "http://a?b", "http://a/#b", "a"] {
+            assert!(http_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn every_default_is_good() {
         let good = |variable: &variables::Variable| {
             let default = variable.default?;
@@ -180,6 +201,7 @@ mod tests {
                 "AMQP_URL" => addresses(default).is_ok(),
                 "QUEUE_TYPE" => queue_type(default).is_ok(),
                 "HTTP_ADDR" => address(default).is_ok(),
+                "SLOWLANE_URL" => http_url(default).is_ok(),
                 "ALLOW_ANONYMOUS" => flag(default).is_ok(),
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
                 "WORKERS" => count(default).is_ok(),

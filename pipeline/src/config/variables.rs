@@ -149,6 +149,15 @@ pub static DRAIN_TIMEOUT: Variable = variable(
     "How long a service that is told to stop may finish what it has in hand.",
 );
 
+/// Where the command line finds the web service.
+pub static SLOWLANE_URL: Variable = Variable {
+    name: "SLOWLANE_URL",
+    default: Some("http://127.0.0.1:3000"),
+    takes: "an http:// or https:// URL like http://127.0.0.1:3000",
+    about: "Where the command line, slowlane, finds the web service.",
+    secret: true,
+};
+
 /// What is logged.
 pub static RUST_LOG: Variable = variable(
     "RUST_LOG",
@@ -181,6 +190,7 @@ pub static ALL: &[&Variable] = &[
     &WORKERS,
     &PROCESSING_DELAY,
     &DRAIN_TIMEOUT,
+    &SLOWLANE_URL,
     &RUST_LOG,
     &LOG_FORMAT,
 ];
