@@ -7,6 +7,7 @@
 
 mod debian;
 pub mod foreign;
+pub mod http;
 pub mod ports;
 pub mod postgres;
 pub mod process;

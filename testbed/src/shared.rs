@@ -83,7 +83,7 @@ async fn new_vhost() -> Result<Vhost> {
 
 async fn put(url: &str, body: &serde_json::Value) -> Result<()> {
     // A client keeps connections in the runtime that made it, and every test has its own: so there is one per call.
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = crate::http::builder().build()?;
     let answer = client.put(url).basic_auth("guest", Some("guest")).json(body).send().await?;
     answer.error_for_status().with_context(|| format!("the management API refused {url}")).map(drop)
 }

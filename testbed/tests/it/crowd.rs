@@ -28,7 +28,7 @@ const PLACES: &str = "SLOWLANE_TEST_CROWD";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crowd() -> Result<()> {
     let Some(file) = std::env::var_os(PLACES) else { return Ok(()) };
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = testbed::http::builder().build()?;
     let mut crowd = JoinSet::new();
     for (n, place) in fs::read_to_string(file)?.lines().enumerate() {
         let (url, data) = place.split_once(' ').context("an address and the data")?;

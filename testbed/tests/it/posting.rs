@@ -84,7 +84,7 @@ struct Client {
 
 impl Client {
     async fn run(self) -> Result<Posted> {
-        let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?;
+        let http = testbed::http::builder().timeout(DEADLINE).build()?;
         let mut posted = Posted::default();
         for n in 0.. {
             if *self.accepted.borrow() >= self.total {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use testbed::{
     Program,
     foreign::Foreign,
+    http,
     process::{DEADLINE, json_message},
     program::Running,
 };
@@ -109,7 +110,7 @@ impl Web {
         let listening = program.wait_for_message("listening").await?;
         let address = listening["address"].as_str().context("an address")?;
         let base = format!("http://{address}");
-        let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build()?;
+        let client = http::builder().timeout(DEADLINE).build()?;
         Ok(Self { program, base, client })
     }
 

@@ -97,7 +97,7 @@ fn http_address() -> &'static str {
 
 /// Waits until the web service says that it is ready.
 async fn ready(address: &str) -> Result<()> {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+    let client = testbed::http::builder().timeout(Duration::from_secs(5)).build()?;
     let limit = Instant::now() + READY_WITHIN;
     loop {
         let answer = client.get(format!("http://{address}/health/ready")).send().await?;

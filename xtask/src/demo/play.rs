@@ -39,8 +39,7 @@ impl<'a> Play<'a> {
         for worker in &cast.workers {
             feed.follow(worker.name, &worker.process);
         }
-        let client =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let client = testbed::http::builder().timeout(Duration::from_secs(30)).build()?;
         let (view, open, replacements) = (View::default(), HashMap::new(), Vec::new());
         Ok(Self { broker, cast, feed, view, client, sent: 0, open, replacements })
     }
