@@ -13,6 +13,9 @@ use testbed::{
 
 use crate::stack::{Stack, Web};
 
+/// How the documents run the command line.
+const SLOWLANE: &str = "cargo run --bin slowlane --";
+
 /// The lines of all `sh` blocks of a document.
 fn commands(document: &str) -> Result<Vec<String>> {
     let text = fs::read_to_string(workspace::root().join(document)).context(document.to_owned())?;
@@ -25,14 +28,17 @@ struct Terminals {
     stack: Stack,
     web: Option<Web>,
     processor: Option<Running>,
+    /// Where the reader is.
+    folder: tempfile::TempDir,
     /// The id that the last answer had: what the reader puts in place of `REQUEST_ID`.
     id: String,
 }
 
 impl Terminals {
-    async fn open() -> Self {
+    async fn open() -> Result<Self> {
         let stack = Stack { url: shared::vhost().await.url };
-        Self { stack, web: None, processor: None, id: String::new() }
+        let folder = tempfile::tempdir()?;
+        Ok(Self { stack, web: None, processor: None, folder, id: String::new() })
     }
 
     async fn run(&mut self, command: &str) -> Result<()> {
@@ -40,6 +46,8 @@ impl Terminals {
         match words[..] {
             ["cargo", "run", "--bin", program] => self.start(program).await,
             ["cargo", "xtask", task, ..] => exists("xtask", &[task, "--help"]).await,
+            ["seq", ..] => self.shell(command).await.map(drop),
+            _ if command.contains(SLOWLANE) => self.slowlane(command).await,
             ["curl" | "printf", ..] => self.curl(command).await,
             _ => bail!("nothing here knows how to run it"),
         }
@@ -55,13 +63,32 @@ impl Terminals {
         Ok(())
     }
 
-    /// Runs the line in a shell, against the web service that was started before.
+    fn web(&self) -> Result<&Web> {
+        self.web.as_ref().context("no web service was started before")
+    }
+
+    /// Runs the line in a shell, against the web service that was started before, and gives what it
+    /// says.
+    async fn shell(&self, line: &str) -> Result<Vec<String>> {
+        let base = self.web()?.base.as_str();
+        let line = line.replace("http://127.0.0.1:3000", base).replace("REQUEST_ID", &self.id);
+        let shell = Start::new("/bin/sh", self.folder.path()).args(["-c", &line]);
+        let shell = shell.envs(process::minimal_env()).envs([("SLOWLANE_URL", base)]);
+        process::run(shell, DEADLINE).await
+    }
+
+    async fn slowlane(&mut self, command: &str) -> Result<()> {
+        let program = workspace::binary("slowlane")?.display().to_string();
+        let lines = self.shell(&command.replace(SLOWLANE, &program)).await?;
+        if let Some(id) = lines.iter().find(|line| uuid::Uuid::try_parse(line).is_ok()) {
+            self.web()?.result(id).await?;
+            self.id.clone_from(id);
+        }
+        Ok(())
+    }
+
     async fn curl(&mut self, command: &str) -> Result<()> {
-        let web = self.web.as_ref().context("no web service was started before")?;
-        let line = command.replace("http://127.0.0.1:3000", &web.base);
-        let line = line.replace("REQUEST_ID", &self.id);
-        let shell = Start::new("/bin/sh", workspace::root()).args(["-c", &line]);
-        let lines = process::run(shell.envs(process::minimal_env()), DEADLINE).await?;
+        let lines = self.shell(command).await?;
         // The progress of the transfer may stand before it.
         let good = |line: &String| line.contains("HTTP/1.1 20");
         ensure!(lines.iter().any(good), "{lines:?}");
@@ -69,7 +96,7 @@ impl Terminals {
         if let Some(id) =
             bodies.filter_map(|body| Some(body["requestId"].as_str()?.to_owned())).next_back()
         {
-            web.result(&id).await?;
+            self.web()?.result(&id).await?;
             self.id = id;
         }
         Ok(())
@@ -83,9 +110,9 @@ async fn exists(program: &str, args: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn every_command_in_the_documents_works() -> Result<()> {
-    for document in ["README.md", "CONTRIBUTING.md", "docs/api.md"] {
-        let mut terminals = Terminals::open().await;
-        if document == "docs/api.md" {
+    for document in ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/cli.md"] {
+        let mut terminals = Terminals::open().await?;
+        if document.starts_with("docs/") {
             terminals.start("web-service").await?;
             terminals.start("processor-service").await?;
         }

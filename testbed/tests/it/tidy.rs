@@ -16,6 +16,17 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ),
     ("lapin", &["testbed/src/foreign.rs"], "the foreign client is for tests"),
     ("actix_web", &["web-service/src/api", "web-service/src/app.rs"], "HTTP stays at the edge"),
+    (
+        "reqwest::Client::",
+        &["cli/src/api", "testbed/src/http.rs"],
+        "a client without a TLS provider panics, so few make one",
+    ),
+    (
+        "reqwest::",
+        &["cli/src/api", "testbed", "xtask"],
+        "programs talk over AMQP; the command line alone is a client of the API",
+    ),
+    ("indicatif", &["cli"], "services have no terminal"),
     ("sqlx::", &["web-service/src/store"], "one place knows SQL"),
     ("rusqlite::", &["web-service/src/store", "testbed/tests"], "one place knows SQL"),
     (
@@ -63,8 +74,8 @@ fn every_file_keeps_to_the_arrows_of_the_house() {
 
 #[test]
 fn no_part_depends_on_one_above_it() {
-    let own = ["setup", "web-service", "processor-service", "testbed", "xtask"];
-    for part in ["pipeline", "setup", "web-service", "processor-service"] {
+    let own = ["setup", "web-service", "processor-service", "cli", "testbed", "xtask"];
+    for part in ["pipeline", "setup", "web-service", "processor-service", "cli"] {
         let manifest = fs::read_to_string(workspace::root().join(part).join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("dependencies]").nth(1).unwrap();
         for other in own {

@@ -1,0 +1,219 @@
+//! What can be typed.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipeline::config::{self, ConfigError, Reader, Source, variables::SLOWLANE_URL};
+use url::Url;
+
+/// Submits requests to Slowlane's web service, waits for them, and shows them
+#[derive(Debug, Parser)]
+#[command(name = "slowlane", version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[arg(long, global = true, value_name = "URL", alias = "slowlane-url", help = about_url())]
+    url: Option<String>,
+    /// Print for people, or JSON for programs
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+    /// How long a service that can't be reached, or takes nothing now, is tried again [default:
+    /// 5m for wait, watch and bulk, 30s for submit, 5s for get and list]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    retry_for: Option<Duration>,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 completed; 1 another error; 2 wrong usage; 3 failed; 4 cancelled; \
+5 not ended (in time); 6 not found or expired; 7 the service can't be reached or takes nothing now.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send data and print the id of the request, or with --wait its result
+    Submit(Submit),
+    /// Show a request as it is now
+    Get {
+        /// What submit has printed
+        id: String,
+    },
+    /// Wait until a request has ended and print its result
+    Wait {
+        /// What submit has printed
+        id: String,
+        /// Give up after this time, as in 90s or 5m [default: wait for its end]
+        #[arg(long, value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+    },
+    /// List requests, newest first
+    List(List),
+    /// Show what happens to a request until it has ended
+    Watch {
+        /// What submit has printed
+        id: String,
+    },
+    /// Send each line of a file and collect the results in the same order; after a stop, the same
+    /// command goes on where it was
+    Bulk(Bulk),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The data: any JSON; standard input if neither this nor --file is given
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) data: Option<String>,
+    /// Take the data from a file; - is standard input
+    #[arg(long, short, conflicts_with = "data")]
+    pub(crate) file: Option<PathBuf>,
+    /// The data is text: send it as a JSON string (without the line break at the end of a file)
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// Wait for the end and print the result; give up after TIMEOUT, if given, as in 90s or 5m
+    #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
+    pub(crate) wait: Option<Option<String>>,
+    /// Give the request up if it has not begun after this time, as in 10m
+    #[arg(long, value_name = "DURATION", value_parser = checked_duration)]
+    pub(crate) expires_in: Option<String>,
+    /// A request that was sent with this key before is not sent again [default: a new one each time]
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only requests with this status
+    #[arg(long)]
+    pub(crate) status: Option<Filter>,
+    /// Only requests of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// How many to list
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// List all there are
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bulk {
+    /// The data: one JSON a line; empty lines are left out
+    pub(crate) file: PathBuf,
+    /// Where the results go, one JSON a line; FILE.state beside it remembers the run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// How many requests are under way at a time
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) concurrency: u16,
+}
+
+/// A status to list.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Filter {
+    Queued,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// Who reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// What holds for every command.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `SLOWLANE_URL`. It may hold a password.
+    pub(crate) url: Url,
+    pub(crate) format: Format,
+    /// How long to try again, where the user has said so.
+    pub(crate) retry_for: Option<Duration>,
+}
+
+impl Arguments {
+    /// Joins the flags with the environment and `.env`.
+    pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
+        let flag = self.url.iter().map(|url| (SLOWLANE_URL.name.to_owned(), url.clone()));
+        let source = Source::of_process(flag.collect::<HashMap<_, _>>())?;
+        let mut reader = Reader::new(&source);
+        let url = reader.read(&SLOWLANE_URL, config::http_url);
+        reader.finish()?;
+        Ok(Settings { url, format: self.output, retry_for: self.retry_for })
+    }
+}
+
+fn about_url() -> String {
+    let default = SLOWLANE_URL.default.unwrap_or_default();
+    format!("Where the web service is [env: {}, default: {default}]", SLOWLANE_URL.name)
+}
+
+/// The text of a duration, which the service is to read.
+fn checked_duration(text: &str) -> Result<String, humantime::DurationError> {
+    humantime::parse_duration(text).map(|_| text.to_owned())
+}
+
+fn idempotency_key(text: &str) -> Result<String, &'static str> {
+    let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good { Ok(text.to_owned()) } else { Err("1 to 255 visible ASCII characters") }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_arguments() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn data_may_be_a_negative_number() {
+        let Command::Submit(submit) = parse("slowlane submit -5").unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!(submit.data.as_deref(), Some("-5"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_2() {
+        let long = format!("slowlane submit 1 --idempotency-key {}", "k".repeat(256));
+        for bad in [
+            "slowlane submit 1 --file f",
+            "slowlane submit 1 --expires-in soon",
+            "slowlane submit 1 --idempotency-key ä",
+            &long,
+            "slowlane list --all --limit 3",
+            "slowlane list --limit 0",
+            "slowlane list --status lost",
+            "slowlane bulk in.ndjson",
+            "slowlane bulk in --out out --concurrency 0",
+            "slowlane",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn global_flags_may_stand_behind_the_command() {
+        let arguments =
+            parse("slowlane get x --output json --url http://a --retry-for 0s").unwrap();
+        assert_eq!((arguments.output, arguments.url.as_deref()), (Format::Json, Some("http://a")));
+        assert_eq!(arguments.retry_for, Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,216 @@
+//! The lines of the input file.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::{exit::Failure, input::LONGEST};
+
+/// How many bad lines are named.
+const NAMED: usize = 3;
+
+/// One request's data.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Its number in the file, from 1; empty lines count.
+    pub(super) number: u64,
+    pub(super) data: Box<RawValue>,
+}
+
+/// What a whole file is, found before anything of it is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Survey {
+    /// How many lines are not empty.
+    pub(super) lines: u64,
+    pub(super) bytes: u64,
+    /// SHA-256 of all of it, in hexadecimal.
+    pub(super) digest: String,
+    /// What is wrong with the first bad lines.
+    bad: Vec<String>,
+}
+
+impl Survey {
+    /// Reads a file from its beginning to its end.
+    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+        let mut reader = RawLines::open(path)?;
+        let mut digest = Sha256::new();
+        let mut survey = Self { lines: 0, bytes: 0, digest: String::new(), bad: Vec::new() };
+        while let Some(bytes) = reader.next().context("the input can't be read")? {
+            digest.update(bytes);
+            survey.bytes += bytes.len() as u64;
+            let problem = match parse(bytes) {
+                Parsed::Empty => continue,
+                Parsed::Data(_) => None,
+                Parsed::Bad(problem) => Some(problem),
+            };
+            survey.lines += 1;
+            if let Some(problem) = problem.filter(|_| survey.bad.len() < NAMED) {
+                survey.bad.push(format!("line {}: {problem}", reader.number));
+            }
+        }
+        survey.digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(survey)
+    }
+
+    /// Refuses a file of which some lines could never be sent.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self.bad.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Usage(format!(
+                "nothing was sent, since not every line is JSON:\n  {}",
+                self.bad.join("\n  ")
+            ))),
+        }
+    }
+}
+
+/// Reads the lines one by one.
+pub(super) struct Lines {
+    raw: RawLines,
+    after: u64,
+}
+
+impl Lines {
+    /// The lines of a file.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        Ok(Self { raw: RawLines::open(path)?, after: 0 })
+    }
+
+    /// Leaves out everything up to a line that is done.
+    pub(super) fn after(self, line: u64) -> Self {
+        Self { after: line, ..self }
+    }
+
+    /// The next line that is not empty.
+    pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
+        while let Some(bytes) = self.raw.next().context("the input can't be read")? {
+            let parsed = parse(bytes);
+            let number = self.raw.number;
+            match parsed {
+                _ if number <= self.after => {}
+                Parsed::Empty => {}
+                Parsed::Data(data) => return Ok(Some(Line { number, data })),
+                // It was good when it was looked at first.
+                Parsed::Bad(problem) => {
+                    let text = format!("the input has changed, line {number}: {problem}");
+                    return Err(Failure::Usage(text));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Parsed {
+    Empty,
+    Data(Box<RawValue>),
+    Bad(String),
+}
+
+fn parse(bytes: &[u8]) -> Parsed {
+    if bytes.len() >= LONGEST {
+        return Parsed::Bad("longer than any web service takes".to_owned());
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Parsed::Empty;
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(data) => Parsed::Data(data),
+        Err(error) => Parsed::Bad(error.to_string()),
+    }
+}
+
+/// Lines as they stand in the file; of one that is too long, its parts.
+struct RawLines {
+    reader: BufReader<File>,
+    line: Vec<u8>,
+    number: u64,
+    whole: bool,
+}
+
+impl RawLines {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let refused = |why: &dyn std::fmt::Display| {
+            Failure::Usage(format!("the file {} can't be read: {why}", path.display()))
+        };
+        let file = File::open(path).map_err(|error| refused(&error))?;
+        // It is read twice: what comes through a pipe would be gone.
+        if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+            return Err(refused(&"it is no plain file"));
+        }
+        Ok(Self { reader: BufReader::new(file), line: Vec::new(), number: 0, whole: true })
+    }
+
+    fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        let limit = LONGEST as u64;
+        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.line)?;
+        self.number += u64::from(self.whole);
+        self.whole = self.line.ends_with(b"\n");
+        Ok((read > 0).then_some(self.line.as_slice()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(text: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        file
+    }
+
+    fn numbers(text: &[u8], after: u64) -> Vec<u64> {
+        let file = file(text);
+        let mut lines = Lines::open(file.path()).unwrap().after(after);
+        let mut numbers = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            numbers.push(line.number);
+        }
+        numbers
+    }
+
+    #[test]
+    fn empty_lines_are_counted_and_left_out() {
+        let text = b"1\n\n{\"a\":1}\r\n  \n\"last\"";
+        assert_eq!(numbers(text, 0), [1, 3, 5]);
+        assert_eq!(numbers(text, 3), [5]);
+        assert_eq!(Survey::of(file(text).path()).unwrap().lines, 3);
+    }
+
+    #[test]
+    fn bad_lines_are_named_before_anything_is_sent() {
+        let survey = Survey::of(file(b"1\nnonsense\n2\n{\n\xff\n[\n").path()).unwrap();
+        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was taken") };
+        assert!(text.contains("line 2:") && text.contains("line 4:"), "{text}");
+        assert!(text.contains("line 5:") && !text.contains("line 6:"), "{text}");
+    }
+
+    #[test]
+    fn every_change_changes_the_digest() {
+        let digest = |text: &[u8]| Survey::of(file(text).path()).unwrap().digest;
+        let known = "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865";
+        assert_eq!(digest(b"1\n"), known);
+        assert!(digest(b"1") != known && digest(b"1\n\n") != known);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_the_longest() {
+        let mut text = vec![b' '; LONGEST + 10];
+        text.extend_from_slice(b"\n1\n");
+        let file = file(&text);
+        let survey = Survey::of(file.path()).unwrap();
+        assert_eq!(survey.bytes, text.len() as u64);
+        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was taken") };
+        assert!(text.contains("line 1: longer"), "{text}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `slowlane get`.
+
+use uuid::Uuid;
+
+use crate::{
+    api::{Client, Request},
+    arguments::Format,
+    exit::{Exit, Failure},
+    output,
+};
+
+/// Prints a request as it is now.
+pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exit, Failure> {
+    let request = client.get(id).await?;
+    match format {
+        Format::Text => output::line(text(&request))?,
+        Format::Json => output::line(output::one_line(request.json()))?,
+    }
+    Ok(Exit::of(request.status))
+}
+
+fn text(request: &Request) -> String {
+    let details = &request.details;
+    let some = |name, text: &Option<String>| text.clone().map(|text| (name, text));
+    let counted = |name, count: u64, usual| (count > usual).then(|| (name, count.to_string()));
+    let lines = [
+        Some(("request", request.id.to_string())),
+        Some(("status", output::status(request.status, 0))),
+        Some(("type", details.kind.clone())),
+        some("accepted", &details.accepted_at),
+        some("started", &details.started_at),
+        some("finished", &details.finished_at),
+        some("worker", &details.worker),
+        details.progress.as_ref().map(|progress| ("progress", progress.get().to_owned())),
+        counted("attempts", details.attempts, 1),
+        counted("deliveries", details.deliveries, 1),
+        counted("run", details.run, 0),
+        some("last error", &details.last_error),
+        some("next try", &details.next_attempt_at),
+        request.error.as_ref().map(|_| ("error", output::why(request))),
+        request.result().map(|json| ("result", json.to_owned())),
+    ];
+    let line = |(name, text): (&str, String)| match name {
+        "status" => format!("{name:<10}  {text}"),
+        _ => format!("{name:<10}  {}", output::plain(&text, &['\n', '\t'])),
+    };
+    lines.into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_worth_a_line_has_one() {
+        let json = r#"{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"failed","type":"default",
+            "attempts":1,"deliveries":2,"run":0,"worker":"\u001b[2Jhost:1/1","error":{"code":"timeout","message":"too slow"}}"#;
+        let text = text(&serde_json::from_str(json).unwrap());
+        for line in ["status      failed", "deliveries  2", "error       too slow (timeout)"] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+        assert!(!text.contains("attempts") && !text.contains('\u{1b}'), "{text}");
+    }
+}

@@ -1,0 +1,122 @@
+//! `slowlane watch`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    api::{Client, Event, Request, Status},
+    arguments::Format,
+    exit::{Exit, Failure},
+    output,
+};
+
+/// The pause before a stream that has broken off is opened again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Prints what happens to a request until it has ended. A lost connection is made again; the stream
+/// then begins with the present state, which is printed only if it is news.
+pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exit, Failure> {
+    let mut told = String::new();
+    loop {
+        let mut events = client.events(id).await?;
+        while let Some(event) = events.next().await {
+            let line = line(&event, format);
+            if line != told {
+                output::line(&line)?;
+                told = line;
+            }
+            if let Event::Status(request) = event
+                && request.status.is_final()
+            {
+                return end(&request, format);
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+fn end(request: &Request, format: Format) -> Result<Exit, Failure> {
+    if format == Format::Text && request.status == Status::Completed {
+        output::line(output::result(request))?;
+    }
+    Ok(Exit::of(request.status))
+}
+
+fn line(event: &Event, format: Format) -> String {
+    match (event, format) {
+        (Event::Status(request), Format::Json) => output::one_line(request.json()).into_owned(),
+        (Event::Progress(json), Format::Json) => output::one_line(json).into_owned(),
+        (Event::Status(request), Format::Text) => state(request),
+        (Event::Progress(json), Format::Text) => progress(json),
+    }
+}
+
+fn state(request: &Request) -> String {
+    let details = &request.details;
+    let mut parts = vec![output::status(request.status, 10)];
+    if request.error.is_some() {
+        parts.push(output::why(request));
+    } else if !request.status.is_final() {
+        let some = |name: &str, text: &Option<String>| {
+            text.as_ref().map(|text| format!("{name} {}", output::plain(text, &[])))
+        };
+        parts.extend(some("by", &details.worker));
+        parts.extend(details.progress.as_ref().map(|progress| progress.get().to_owned()));
+        parts.extend((details.attempts > 1).then(|| format!("attempt {}", details.attempts)));
+        parts.extend(some("after", &details.last_error));
+        parts.extend(some("again at", &details.next_attempt_at));
+    }
+    parts.join("  ").trim_end().to_owned()
+}
+
+/// What a worker says of its work.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Progress {
+    progress: Option<Box<RawValue>>,
+    message: Option<String>,
+}
+
+fn progress(json: &str) -> String {
+    let told: Progress = serde_json::from_str(json).unwrap_or_default();
+    let parts = [
+        Some(output::status(Status::Processing, 10)),
+        told.progress.map(|progress| progress.get().to_owned()),
+        told.message.map(|message| output::plain(&message, &[]).into_owned()),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(rest: &str) -> Request {
+        let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+        serde_json::from_str(&format!("{{\"requestId\":\"{id}\",{rest}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_state_says_what_matters_in_it() {
+        let retried = request(
+            "\"status\":\"queued\",\"attempts\":2,\"lastError\":\"boom\",\"nextAttemptAt\":\"T\"",
+        );
+        assert_eq!(state(&retried), "queued      attempt 2  after boom  again at T");
+        let failed = request(
+            "\"status\":\"failed\",\"attempts\":3,\"error\":{\"code\":\"c\",\"message\":\"m\"}",
+        );
+        assert_eq!(state(&failed), "failed      m (c)");
+        assert_eq!(state(&request("\"status\":\"completed\"")), "completed");
+    }
+
+    #[test]
+    fn progress_is_shown_as_the_worker_counts_it() {
+        let line = progress(r#"{"progress":0.25,"message":"page 5\u0007","worker":"w"}"#);
+        assert_eq!(line, "processing  0.25  page 5\\u{7}");
+        assert_eq!(progress("nonsense"), "processing");
+    }
+}
