@@ -9,6 +9,7 @@ mod stack;
 mod anything;
 mod batches;
 mod by_id;
+mod cli;
 mod configuration;
 mod crowd;
 mod data;
