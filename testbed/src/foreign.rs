@@ -1,5 +1,7 @@
 //! A foreign AMQP client: what programs written by others would send and see. It shares no code with the services.
 
+mod flood;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
