@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it,
-//! `cargo xtask lint` checks what needs no test.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it, `cargo xtask
+//! bench` measures it, `cargo xtask lint` checks what needs no test.
 //!
 //! They bring what they need, say what they do, and leave nothing running.
 
+mod bench;
 mod cargo;
 mod demo;
 mod environment;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all tests against a private RabbitMQ.
     Test(test::Options),
+    /// Measure speed and memory against a private RabbitMQ, beside what RabbitMQ alone does in the same run.
+    Bench(bench::Options),
     /// Check format, lints, documentation, and the licences and sources of dependencies.
     Lint,
 }
@@ -51,6 +54,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => demo::run(&options, &mut stop).await,
         Command::Test(options) => test::run(&options, &mut stop).await,
+        Command::Bench(options) => bench::run(&options, &mut stop).await,
         Command::Lint => match stop.or(lint::run()).await {
             Some(ended) => ended,
             None => Ok(stop::exit_code()),

@@ -35,6 +35,11 @@ pub(crate) fn step(who: &str, text: impl Display) {
     line(who, AnsiColors::Cyan, text);
 }
 
+/// Something that speaks for itself, as a table.
+pub(crate) fn plain(text: impl Display) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
 /// An empty line.
 pub(crate) fn gap() {
     let _ = writeln!(stdout());

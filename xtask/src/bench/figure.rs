@@ -1,0 +1,184 @@
+//! A figure: what was measured in each round, what the same round's floor was, and what should hold.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// What a value is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    PerSecond,
+    Seconds,
+    Bytes,
+}
+
+/// The worst that is still as it should be: of the ratio to the floor, or of the value where there is no floor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Hold {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// One round's value, with its floor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) value: f64,
+    pub(super) floor: Option<f64>,
+}
+
+/// What was measured, round by round.
+#[derive(Debug)]
+pub(super) struct Figure {
+    pub(super) name: String,
+    pub(super) unit: Unit,
+    pub(super) hold: Option<Hold>,
+    pub(super) samples: Vec<Sample>,
+    /// Other numbers of each round that help to understand it, by name.
+    pub(super) beside: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl Figure {
+    pub(super) fn new(name: impl Into<String>, unit: Unit, hold: Option<Hold>) -> Self {
+        Self { name: name.into(), unit, hold, samples: Vec::new(), beside: Vec::new() }
+    }
+
+    /// Adds a round with its floor.
+    pub(super) fn add(&mut self, value: f64, floor: f64) {
+        self.samples.push(Sample { value, floor: Some(floor) });
+    }
+
+    /// Adds a round of something that has no floor.
+    pub(super) fn add_alone(&mut self, value: f64) {
+        self.samples.push(Sample { value, floor: None });
+    }
+
+    /// Adds a number beside the value of a round, if it is known.
+    pub(super) fn note(&mut self, name: &'static str, number: Option<f64>) {
+        let Some(number) = number else { return };
+        match self.beside.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, numbers)) => numbers.push(number),
+            None => self.beside.push((name, vec![number])),
+        }
+    }
+
+    pub(super) fn value(&self) -> f64 {
+        median(self.samples.iter().map(|sample| sample.value))
+    }
+
+    pub(super) fn floor(&self) -> Option<f64> {
+        let floors: Option<Vec<f64>> = self.samples.iter().map(|sample| sample.floor).collect();
+        floors.map(|floors| median(floors.into_iter()))
+    }
+
+    /// The ratio to the floor of the same round, for each round; none without a floor.
+    pub(super) fn ratios(&self) -> Vec<f64> {
+        let ratio = |sample: &Sample| Some(sample.value / sample.floor?);
+        self.samples.iter().filter_map(ratio).collect()
+    }
+
+    /// Whether it is as it should be; none if nobody says how it should be.
+    pub(super) fn holds(&self) -> Option<bool> {
+        let ratios = self.ratios();
+        let judged = if ratios.is_empty() { self.value() } else { median(ratios.into_iter()) };
+        Some(match self.hold? {
+            Hold::AtLeast(worst) => judged >= worst,
+            Hold::AtMost(worst) => judged <= worst,
+        })
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let ratios = self.ratios();
+        json!({
+            "name": self.name,
+            "unit": self.unit.name(),
+            "value": self.value(),
+            "floor": self.floor(),
+            "ratio": (!ratios.is_empty()).then(|| median(ratios.iter().copied())),
+            "atLeast": match self.hold { Some(Hold::AtLeast(worst)) => Some(worst), _ => None },
+            "atMost": match self.hold { Some(Hold::AtMost(worst)) => Some(worst), _ => None },
+            "holds": self.holds(),
+            "values": self.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
+            "floors": self.samples.iter().map(|sample| sample.floor).collect::<Vec<_>>(),
+            "ratios": ratios,
+            "beside": self.beside.iter().map(|(name, all)| (*name, all)).collect::<std::collections::BTreeMap<_, _>>(),
+        })
+    }
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PerSecond => "1/s",
+            Self::Seconds => "s",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    /// A value as people read it.
+    pub(super) fn show(self, value: f64) -> String {
+        match self {
+            Self::PerSecond if value >= 10_000.0 => format!("{:.1} k/s", value / 1000.0),
+            Self::PerSecond => format!("{value:.0} /s"),
+            Self::Seconds => format!("{:.2} ms", value * 1000.0),
+            Self::Bytes if value >= 1024.0 * 1024.0 => {
+                format!("{:.1} MiB", value / 1024.0 / 1024.0)
+            }
+            Self::Bytes => format!("{:.1} KiB", value / 1024.0),
+        }
+    }
+}
+
+/// The value in the middle.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    quantile(values.collect(), 0.5)
+}
+
+/// The value that the share `part` of all does not exceed.
+pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let at = (last as f64 * part).round() as usize;
+    values.get(at.min(last)).copied().unwrap_or(f64::NAN)
+}
+
+/// The seconds of all these that the share `part` does not exceed.
+pub(super) fn quantile_of(times: &[Duration], part: f64) -> f64 {
+    quantile(times.iter().map(Duration::as_secs_f64).collect(), part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(hold: Hold, samples: &[(f64, f64)]) -> Figure {
+        let mut figure = Figure::new("", Unit::PerSecond, Some(hold));
+        samples.iter().for_each(|(value, floor)| figure.add(*value, *floor));
+        figure
+    }
+
+    #[test]
+    fn each_round_is_compared_with_its_own_floor() {
+        let rounds = [(50.0, 100.0), (10.0, 20.0), (30.0, 100.0)];
+        let figure = figure(Hold::AtLeast(0.5), &rounds);
+        assert_eq!(figure.ratios(), [0.5, 0.5, 0.3]);
+        assert_eq!((figure.value(), figure.floor()), (30.0, Some(100.0)));
+        assert_eq!(figure.holds(), Some(true));
+    }
+
+    #[test]
+    fn what_is_too_slow_or_too_large_does_not_hold() {
+        assert_eq!(figure(Hold::AtLeast(0.5), &[(49.0, 100.0)]).holds(), Some(false));
+        assert_eq!(figure(Hold::AtMost(1.2), &[(121.0, 100.0)]).holds(), Some(false));
+        assert_eq!(figure(Hold::AtMost(1.2), &[(119.0, 100.0)]).holds(), Some(true));
+        let mut alone = Figure::new("", Unit::Bytes, Some(Hold::AtMost(20.0)));
+        alone.add_alone(21.0);
+        assert_eq!(alone.holds(), Some(false));
+    }
+
+    #[test]
+    fn a_quantile_is_one_of_the_values() {
+        let values: Vec<f64> = (0..=100).map(f64::from).collect();
+        assert_eq!((quantile(values.clone(), 0.5), quantile(values, 0.99)), (50.0, 99.0));
+        assert!(median(std::iter::empty()).is_nan());
+    }
+}

@@ -1,0 +1,138 @@
+//! What was found out, for people and for programs.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result};
+use comfy_table::{Table, presets};
+use owo_colors::AnsiColors;
+use serde_json::json;
+
+use super::{
+    figure::{Figure, Hold, Unit, median},
+    machine::Machine,
+    scale::Scale,
+    usage,
+};
+use crate::say;
+
+/// All figures of a run, and what is to be known of the run.
+pub(super) struct Report {
+    pub(super) machine: Machine,
+    pub(super) scale: Scale,
+    pub(super) figures: Vec<Figure>,
+    pub(super) usage: usage::Log,
+}
+
+impl Report {
+    pub(super) fn print(&self) {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["FIGURE", "MEASURED", "FLOOR", "RATIO", "HOLD", ""]);
+        table.add_rows(self.figures.iter().map(row));
+        say::gap();
+        say::plain(table);
+        say::gap();
+        for (figure, text) in
+            self.figures.iter().filter_map(|figure| Some((figure, beside(figure)?)))
+        {
+            say::line("", AnsiColors::Cyan, say::faint(format!("{}: {text}", figure.name)));
+        }
+        self.warn();
+    }
+
+    fn warn(&self) {
+        if self.scale.quick {
+            let text = "a quick run tells that everything works; its figures tell little";
+            say::line("warning", AnsiColors::Yellow, text);
+        }
+        let shares = self.usage.shares();
+        let busy = shares.iter().filter(|share| **share > usage::BUSY).count();
+        if let (Some(most), true) = (shares.last(), busy > 0) {
+            let text = format!(
+                "others were busy during {busy} of {} measurements, with up to {:.0} % of the machine: \
+                 take figures and ratios for a rough sketch",
+                shares.len(),
+                most * 100.0
+            );
+            say::line("warning", AnsiColors::Yellow, text);
+        }
+        for figure in self.figures.iter().filter(|figure| figure.holds() == Some(false)) {
+            say::line("worse", AnsiColors::Red, format!("{} does not hold", figure.name));
+        }
+    }
+
+    /// Whether no figure is worse than it should be.
+    pub(super) fn holds(&self) -> bool {
+        self.figures.iter().all(|figure| figure.holds() != Some(false))
+    }
+
+    pub(super) fn write(&self, file: &Path) -> Result<()> {
+        let shares = self.usage.shares();
+        let report = json!({
+            "machine": self.machine.json(),
+            "quick": self.scale.quick,
+            "rounds": self.scale.rounds,
+            "shareOfOthers": { "median": median(shares.iter().copied()), "most": shares.last() },
+            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+        });
+        let text = serde_json::to_string_pretty(&report)?;
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+fn row(figure: &Figure) -> [String; 6] {
+    let floor = figure.floor().map(|floor| figure.unit.show(floor));
+    let holds = match figure.holds() {
+        Some(true) => "ok",
+        Some(false) => "WORSE",
+        None => "",
+    };
+    [
+        figure.name.clone(),
+        figure.unit.show(figure.value()),
+        floor.unwrap_or_default(),
+        spread(figure),
+        hold(figure),
+        holds.to_owned(),
+    ]
+}
+
+/// The ratio, and the lowest and the highest of all rounds; of the value where there is no floor.
+fn spread(figure: &Figure) -> String {
+    let ratios = figure.ratios();
+    let values = figure.samples.iter().map(|sample| sample.value);
+    let (values, show): (Vec<f64>, &dyn Fn(f64) -> String) = if ratios.is_empty() {
+        (values.collect(), &|value| figure.unit.show(value))
+    } else {
+        (ratios, &|ratio| format!("{ratio:.2}"))
+    };
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let middle =
+        if figure.floor().is_some() { show(median(values.into_iter())) } else { String::new() };
+    if figure.samples.len() < 2 {
+        middle
+    } else {
+        format!("{middle} ({} to {})", show(low), show(high))
+    }
+}
+
+fn hold(figure: &Figure) -> String {
+    let show = |worst: f64| match figure.unit {
+        Unit::Bytes => figure.unit.show(worst),
+        _ => format!("{worst:.2}"),
+    };
+    match figure.hold {
+        None => String::new(),
+        Some(Hold::AtLeast(worst)) => format!("≥ {}", show(worst)),
+        Some(Hold::AtMost(worst)) => format!("≤ {}", show(worst)),
+    }
+}
+
+/// The medians of what was noted beside the figure; none if nothing was.
+fn beside(figure: &Figure) -> Option<String> {
+    let all = figure.beside.iter();
+    let texts = all.map(|(name, numbers)| format!("{name} {:.1}", median(numbers.iter().copied())));
+    let text = texts.collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then_some(text)
+}
