@@ -110,7 +110,9 @@ async fn exists(program: &str, args: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn every_command_in_the_documents_works() -> Result<()> {
-    for document in ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/cli.md", "docs/performance.md"] {
+    for document in
+        ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/cli.md", "docs/performance.md"]
+    {
         let mut terminals = Terminals::open().await?;
         if ["docs/api.md", "docs/cli.md"].contains(&document) {
             terminals.start("web-service").await?;
