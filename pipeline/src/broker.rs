@@ -1,6 +1,7 @@
-//! The link to the broker: two connections that come back by themselves, a publisher whose every
-//! message ends in a typed outcome, and consumers that are never alive but deaf. Beside these, for
-//! what programs may also miss: an announcer and a listener.
+//! The link to the broker: connections that come back by themselves (one to publish on, one to
+//! consume on, and one for each consumer that is to be apart), a publisher whose every message ends
+//! in a typed outcome, and consumers that are never alive but deaf. Beside these, for what programs
+//! may also miss: an announcer and a listener.
 //!
 //! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
 //! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks

@@ -42,7 +42,7 @@ impl Desk for Failed {
 
     fn consumer(&self) -> Consumer {
         let consume = Consume::queue(topology::FAILED, PREFETCH, "failed");
-        self.apart.consume(consume.with(self.lock.clone()))
+        self.apart.consume(consume.only_with(self.lock.clone()))
     }
 
     async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {

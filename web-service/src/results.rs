@@ -43,7 +43,7 @@ impl Desk for Results {
 
     fn consumer(&self) -> Consumer {
         let consume = Consume::queue(topology::RESULTS, PREFETCH, "results");
-        self.broker.consume(consume.with(self.lock.clone()))
+        self.broker.consume(consume.only_with(self.lock.clone()))
     }
 
     async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {

@@ -1,3 +1,5 @@
+//! Where a broker is and who we are to it: a URL, parsed once, whose password nobody sees again.
+
 use std::fmt;
 
 use percent_encoding::percent_decode_str;

@@ -1,3 +1,5 @@
+//! How long to wait before the next attempt to connect.
+
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};

@@ -1,3 +1,5 @@
+//! What a program has of the broker: its connections, and all that runs on them.
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{
@@ -183,13 +185,13 @@ impl Broker {
         consumers
     }
 
-    /// Waits for the confirms that are still out, then closes both connections. All consumers,
-    /// listeners and locks must have been closed before. Takes as long as `deadline` at most for the confirms.
-    pub async fn close(&self, deadline: Duration) {
+    /// Waits for the confirms that are still out, then closes all connections. All consumers,
+    /// listeners and locks must have been closed before. Has `patience` for the confirms, and no more.
+    pub async fn close(&self, patience: Duration) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Tasks { publisher, announcer, links }) = tasks else { return };
         self.stop_publishing.cancel();
-        if timeout(deadline, publisher).await.is_err() {
+        if timeout(patience, publisher).await.is_err() {
             tracing::warn!("some messages were still unconfirmed at the end");
         }
         let _out_or_late = timeout(LAST_ANNOUNCEMENTS, announcer).await;

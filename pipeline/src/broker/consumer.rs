@@ -1,22 +1,23 @@
 //! Consuming with prefetch and manual acknowledgement, on a channel that comes back by itself.
 
 mod delivery;
+mod keeper;
 mod own;
 mod subscription;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 pub use self::delivery::Delivery;
-use self::subscription::Subscription;
-use super::{LockState, link::Link, reopen::Reopening, session::Session};
+use self::keeper::Keeper;
+use super::{LockState, link::Link, reopen::Reopening};
 
 /// A connection that was lost so soon after subscribing may have been lost because of a message.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ impl Consume {
 
     /// Only as long as a lock is held, or can't be had by anybody; without one, always.
     #[must_use]
-    pub fn with(self, lock: Option<watch::Receiver<LockState>>) -> Self {
+    pub fn only_with(self, lock: Option<watch::Receiver<LockState>>) -> Self {
         Self { lock, ..self }
     }
 }
@@ -133,7 +134,8 @@ impl Consumer {
         // that were not let go.
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
-        let task = tokio::spawn(keep_subscribed(link, options, sender, subscribed, stop.clone()));
+        let keeper = Keeper { link, options, deliveries: sender, subscribed, stop: stop.clone() };
+        let task = tokio::spawn(keeper.run());
         (Self { deliveries, stop, task }, watched)
     }
 
@@ -185,86 +187,6 @@ impl Drop for Consumer {
     }
 }
 
-async fn keep_subscribed(
-    mut link: Link,
-    mut options: ConsumerOptions,
-    deliveries: mpsc::UnboundedSender<Delivery>,
-    subscribed: watch::Sender<bool>,
-    stop: CancellationToken,
-) {
-    let mut reopening = options.source.reopening();
-    let mut pace = Pace::Full;
-    loop {
-        let session = tokio::select! {
-            () = stop.cancelled() => return,
-            session = ready(&mut link, &mut options) => match session {
-                Some(session) => session,
-                None => return,
-            },
-        };
-        let began = Instant::now();
-        let begun = tokio::select! {
-            () = stop.cancelled() => return,
-            begun = Subscription::begin(&session, &options, pace) => begun,
-        };
-        match begun {
-            Ok(subscription) => {
-                options.source.log_begin(&options.worker);
-                subscribed.send_replace(true);
-                let held = TaskTracker::new();
-                held.close();
-                let until = stop.child_token();
-                let running = subscription.run(deliveries.clone(), held.clone(), until.clone());
-                let running = session.run_to_end(running);
-                tokio::pin!(running);
-                let ended = tokio::select! {
-                    ended = &mut running => ended,
-                    () = options.forbidden() => {
-                        until.cancel();
-                        running.await
-                    }
-                };
-                let ended = ended.unwrap_or(Ended::Lost);
-                subscribed.send_replace(false);
-                if stop.is_cancelled() {
-                    return;
-                }
-                pace = pace.after(&ended, began.elapsed(), session.refusal().is_some());
-                if !matches!(ended, Ended::Cautious) {
-                    let reason = ended.to_string();
-                    warn!(
-                        queue = %options.source,
-                        worker = options.worker,
-                        reason,
-                        "stopped consuming"
-                    );
-                }
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = held.wait() => {}
-                }
-                if matches!(ended, Ended::Cautious) {
-                    continue;
-                }
-            }
-            Err(error) => {
-                warn!(queue = %options.source, worker = options.worker, "can't consume: {error}");
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = reopening.pause(&link, &session, began.elapsed()) => {}
-        }
-    }
-}
-
-/// Waits for a session and for the permission to consume.
-async fn ready(link: &mut Link, options: &mut ConsumerOptions) -> Option<Arc<Session>> {
-    let session = link.ready().await?;
-    options.allowed().await;
-    Some(session)
-}
-
 /// How many messages a subscription takes at a time.
 ///
 /// A message that the client can't decode costs the connection, and all that were delivered with it
@@ -281,7 +203,7 @@ impl Pace {
         match ended {
             Ended::Lost if life < YOUNG && !broker_closed => Self::OneByOne,
             Ended::Lost => self,
-            Ended::Cautious | Ended::Closed(_) | Ended::Cancelled | Ended::Stopped => Self::Full,
+            Ended::Recovered | Ended::Closed(_) | Ended::Cancelled | Ended::Stopped => Self::Full,
         }
     }
 }
@@ -294,7 +216,7 @@ enum Ended {
     Cancelled,
     Stopped,
     /// Taking messages one by one went well for as long as a full prefetch reaches.
-    Cautious,
+    Recovered,
 }
 
 impl fmt::Display for Ended {
@@ -304,7 +226,7 @@ impl fmt::Display for Ended {
             Self::Closed(reason) => write!(f, "the broker closed the channel: {reason}"),
             Self::Cancelled => f.write_str("the broker cancelled the consumer"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Cautious => f.write_str("nothing is wrong any more"),
+            Self::Recovered => f.write_str("nothing is wrong any more"),
         }
     }
 }
@@ -320,6 +242,6 @@ mod tests {
         assert_eq!(Pace::Full.after(&Ended::Lost, young, true), Pace::Full);
         assert_eq!(Pace::Full.after(&Ended::Lost, old, false), Pace::Full);
         assert_eq!(Pace::OneByOne.after(&Ended::Lost, old, false), Pace::OneByOne);
-        assert_eq!(Pace::OneByOne.after(&Ended::Cautious, old, false), Pace::Full);
+        assert_eq!(Pace::OneByOne.after(&Ended::Recovered, old, false), Pace::Full);
     }
 }

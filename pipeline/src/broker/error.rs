@@ -1,3 +1,5 @@
+//! What can go wrong with the broker, told apart as far as callers do different things about it.
+
 use std::fmt;
 
 /// Why a connection could not be opened.

@@ -41,7 +41,7 @@ pub(super) struct Link {
 pub(super) struct LinkOptions {
     /// What the broker shows of us, and what the log calls it.
     pub(super) name: String,
-    /// Which of the two connections it is, for the log.
+    /// Which of the program's connections it is, for the log.
     pub(super) role: &'static str,
     /// Tried in turn.
     pub(super) addresses: Vec<Address>,
@@ -174,8 +174,8 @@ impl Supervisor {
         }
         session.discard().await;
         let reason = session.lost().await;
+        self.state.send_replace(LinkState::Away(reason.clone()));
         warn!(role = self.options.role, broker = %address, reason, "disconnected");
-        self.state.send_replace(LinkState::Away(reason));
     }
 
     fn set_ready(&mut self, session: &Arc<Session>, missing: Option<&str>) {
@@ -196,6 +196,8 @@ impl Supervisor {
 
     fn away(&mut self, candidate: &mut Candidate, error: &OpenError) {
         let text = error.to_string();
+        // First, so that whoever has read the log finds the state as it says.
+        self.state.send_replace(LinkState::Away(text.clone()));
         if candidate.said.as_ref() == Some(&text) {
             debug!(role = self.options.role, "still not connected: {text}");
         } else if error.needs_a_person() {
@@ -203,7 +205,6 @@ impl Supervisor {
         } else {
             warn!(role = self.options.role, "not connected: {text}");
         }
-        self.state.send_replace(LinkState::Away(text.clone()));
         candidate.said = Some(text);
     }
 

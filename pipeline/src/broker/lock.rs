@@ -50,7 +50,7 @@ pub enum LockState {
 }
 
 impl LockState {
-    /// Whether nobody else is known to have the lock.
+    /// Whether to go on: it is ours, or this user may not ask for it.
     pub fn is_free_to_go(&self) -> bool {
         !matches!(self, Self::Waiting(_) | Self::Taken)
     }

@@ -1,3 +1,5 @@
+//! One message in hand: settled once, on the channel it came by, or given back.
+
 use amqprs::Deliver;
 use tokio::sync::mpsc;
 use tokio_util::{

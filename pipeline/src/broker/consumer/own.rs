@@ -6,13 +6,14 @@ use amqprs::{
     channel::{Channel, QueueBindArguments, QueueDeclareArguments},
     error::Error,
 };
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::super::wire;
 use crate::topology::InstanceQueue;
 
 /// How often such a queue is bound again. Nobody tells us that an exchange was deleted, and what
 /// was bound to it is bound no more.
-pub(super) const BIND_AGAIN_AFTER: Duration = Duration::from_secs(30);
+const BIND_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Declares the queue and binds it.
 pub(super) async fn declare(channel: &Channel, own: InstanceQueue) -> Result<InstanceQueue, Error> {
@@ -22,6 +23,13 @@ pub(super) async fn declare(channel: &Channel, own: InstanceQueue) -> Result<Ins
     channel.queue_declare(declare).await?;
     bind(channel, &own).await?;
     Ok(own)
+}
+
+/// When such a queue is to be bound again.
+pub(super) fn bind_again_ticks() -> Interval {
+    let mut ticks = interval_at(Instant::now() + BIND_AGAIN_AFTER, BIND_AGAIN_AFTER);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Binds the queue. Does nothing where it is bound.

@@ -1,13 +1,12 @@
+//! One consumer on one channel: messages out, settlements in, until either ends.
+
 use std::collections::{BTreeSet, HashSet};
 
 use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
     BasicQosArguments, Channel, ConsumerMessage,
 };
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -21,6 +20,9 @@ use super::{
     own,
 };
 use crate::topology::InstanceQueue;
+
+/// How many settlements are written together at most.
+const AT_ONCE: usize = 256;
 
 /// One consumer on one channel, for as long as that lives.
 pub(super) struct Subscription {
@@ -75,36 +77,10 @@ impl Subscription {
         let (settles, mut settled) = mpsc::unbounded_channel();
         let ties = Ties { settles, lapsed: CancellationToken::new(), held };
         let lapsed = ties.lapsed.clone().drop_guard();
-        let mut batch = Vec::with_capacity(256);
-        let mut tick = interval_at(Instant::now() + own::BIND_AGAIN_AFTER, own::BIND_AGAIN_AFTER);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ended = loop {
-            tokio::select! {
-                biased;
-                count = settled.recv_many(&mut batch, 256) => {
-                    self.settle(&mut batch).await;
-                    if self.caution_is_over(count) {
-                        self.cancel().await;
-                        break Ended::Cautious;
-                    }
-                }
-                event = self.events.recv() => match event {
-                    None => return Ended::Lost,
-                    Some(ChannelEvent::Closed { code, text }) => return Ended::Closed(format!("{code} {text}")),
-                    Some(ChannelEvent::Cancelled) => break Ended::Cancelled,
-                    Some(_) => {}
-                },
-                () = stop.cancelled() => {
-                    self.cancel().await;
-                    break Ended::Stopped;
-                }
-                _ = tick.tick(), if self.own.is_some() => self.bind_again().await,
-                message = self.messages.recv() => match message {
-                    None => break Ended::Cancelled,
-                    Some(message) => self.deliver(message, &deliveries, &ties),
-                },
-            }
-        };
+        let ended = self.carry(&deliveries, &ties, &mut settled, &stop).await;
+        if matches!(ended, Ended::Lost | Ended::Closed(_)) {
+            return ended;
+        }
         while let Ok(message) = self.messages.try_recv() {
             self.deliver(message, &deliveries, &ties);
         }
@@ -114,8 +90,44 @@ impl Subscription {
             // It was our own wish: whoever has a delivery in hand may finish with it.
             _ => drop(lapsed.disarm()),
         }
-        self.finish(settled, batch).await;
+        self.finish(settled).await;
         ended
+    }
+
+    /// Carries messages out and settlements in, until one of the ends that [`Self::run`] names.
+    async fn carry(
+        &mut self,
+        deliveries: &mpsc::UnboundedSender<Delivery>,
+        ties: &Ties,
+        settled: &mut mpsc::UnboundedReceiver<Settle>,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        let mut tick = own::bind_again_ticks();
+        loop {
+            tokio::select! {
+                biased;
+                count = settled.recv_many(&mut batch, AT_ONCE) => {
+                    self.settle(&mut batch).await;
+                    if self.caution_is_over(count) {
+                        self.cancel().await;
+                        return Ended::Recovered;
+                    }
+                }
+                event = self.events.recv() => if let Some(ended) = end_by(event) {
+                    return ended;
+                },
+                () = stop.cancelled() => {
+                    self.cancel().await;
+                    return Ended::Stopped;
+                }
+                _ = tick.tick(), if self.own.is_some() => self.bind_again().await,
+                message = self.messages.recv() => match message {
+                    None => return Ended::Cancelled,
+                    Some(message) => self.deliver(message, deliveries, ties),
+                },
+            }
+        }
     }
 
     fn caution_is_over(&mut self, settled: usize) -> bool {
@@ -138,15 +150,12 @@ impl Subscription {
     }
 
     /// Waits for the last delivery to be settled, and makes sure that the broker has heard of it.
-    async fn finish(
-        mut self,
-        mut settled: mpsc::UnboundedReceiver<Settle>,
-        mut batch: Vec<Settle>,
-    ) {
+    async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) {
+        let mut batch = Vec::with_capacity(AT_ONCE);
         loop {
             tokio::select! {
                 biased;
-                count = settled.recv_many(&mut batch, 256) => match count {
+                count = settled.recv_many(&mut batch, AT_ONCE) => match count {
                     0 => break,
                     _ => self.settle(&mut batch).await,
                 },
@@ -188,6 +197,16 @@ impl Subscription {
                 }
             };
         }
+    }
+}
+
+/// The end that is told by an event of the channel, or by the end of its events.
+fn end_by(event: Option<ChannelEvent>) -> Option<Ended> {
+    match event {
+        None => Some(Ended::Lost),
+        Some(ChannelEvent::Closed { code, text }) => Some(Ended::Closed(format!("{code} {text}"))),
+        Some(ChannelEvent::Cancelled) => Some(Ended::Cancelled),
+        Some(_) => None,
     }
 }
 

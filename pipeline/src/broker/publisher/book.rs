@@ -1,3 +1,5 @@
+//! Who waits for which confirm: pure bookkeeping over delivery tags.
+
 use std::collections::VecDeque;
 
 use tokio::time::Instant;

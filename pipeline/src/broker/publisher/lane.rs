@@ -1,3 +1,5 @@
+//! One confirm channel and the one task that publishes on it.
+
 use std::{
     sync::{
         Arc,

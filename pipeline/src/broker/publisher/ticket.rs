@@ -1,3 +1,5 @@
+//! One message's fate, shared by its caller and the task that sends it.
+
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},

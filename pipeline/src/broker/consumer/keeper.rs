@@ -1,0 +1,107 @@
+//! What keeps a consumer subscribed: one subscription after the other, for as long as it is wanted.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use super::{
+    super::{AskError, link::Link, session::Session},
+    ConsumerOptions, Delivery, Ended, Pace,
+    subscription::Subscription,
+};
+
+/// Subscribes, and does so again whenever that has ended.
+pub(super) struct Keeper {
+    pub(super) link: Link,
+    pub(super) options: ConsumerOptions,
+    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    pub(super) subscribed: watch::Sender<bool>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Keeper {
+    /// Goes on until told to stop, or until the link has ended.
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        let mut reopening = self.options.source.reopening();
+        let mut pace = Pace::Full;
+        while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
+            let began = Instant::now();
+            let begin = Subscription::begin(&session, &self.options, pace);
+            match stop.run_until_cancelled(begin).await {
+                None => return,
+                Some(Err(error)) => self.log_failure(&error),
+                Some(Ok(subscription)) => {
+                    let held = TaskTracker::new();
+                    held.close();
+                    let ended = self.consume(subscription, &session, &held).await;
+                    if stop.is_cancelled() {
+                        return;
+                    }
+                    pace = pace.after(&ended, began.elapsed(), session.refusal().is_some());
+                    self.log_end(&ended);
+                    // A worker that is busy with one delivery is not handed another.
+                    if stop.run_until_cancelled(held.wait()).await.is_none() {
+                        return;
+                    }
+                    if matches!(ended, Ended::Recovered) {
+                        continue;
+                    }
+                }
+            }
+            let pause = reopening.pause(&self.link, &session, began.elapsed());
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a session and for the permission to consume.
+    async fn ready(&mut self) -> Option<Arc<Session>> {
+        let session = self.link.ready().await?;
+        self.options.allowed().await;
+        Some(session)
+    }
+
+    /// Consumes until the subscription ends, or is ended because consuming is forbidden or over.
+    async fn consume(
+        &mut self,
+        subscription: Subscription,
+        session: &Session,
+        held: &TaskTracker,
+    ) -> Ended {
+        self.options.source.log_begin(&self.options.worker);
+        self.subscribed.send_replace(true);
+        let until = self.stop.child_token();
+        let running = subscription.run(self.deliveries.clone(), held.clone(), until.clone());
+        let running = session.run_to_end(running);
+        tokio::pin!(running);
+        let ended = tokio::select! {
+            ended = &mut running => ended,
+            () = self.options.forbidden() => {
+                until.cancel();
+                running.await
+            }
+        };
+        self.subscribed.send_replace(false);
+        ended.unwrap_or(Ended::Lost)
+    }
+
+    fn log_end(&self, ended: &Ended) {
+        if matches!(ended, Ended::Recovered) {
+            return;
+        }
+        let ConsumerOptions { source, worker, .. } = &self.options;
+        warn!(queue = %source, worker, reason = ended.to_string(), "stopped consuming");
+    }
+
+    fn log_failure(&self, error: &AskError) {
+        let ConsumerOptions { source, worker, .. } = &self.options;
+        warn!(queue = %source, worker, "can't consume: {error}");
+    }
+}
