@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     inbound::{self, Dead},
-    inbox::Desk,
+    inbox::{Batch, Desk},
     news::News,
     results::log,
     store::{Applied, Ending, Parked, Store, now},
@@ -53,55 +53,15 @@ impl Desk for Failed {
                 Dead::Letter(parked) => letters.push(delivery, parked),
             }
         }
-        let stored = self.store_results(results, aside).await;
+        let settle = |delivery, ending: &Ending, applied| {
+            self.settle(delivery, Some(ending), applied, aside);
+        };
+        let stored = results.finish(&self.store, &self.news, settle).await;
         stored & self.store_letters(letters, aside).await
     }
 }
 
-/// Messages, and what they mean.
-struct Batch<T> {
-    deliveries: Vec<Delivery>,
-    rows: Vec<T>,
-}
-
-impl<T> Default for Batch<T> {
-    fn default() -> Self {
-        Self { deliveries: Vec::new(), rows: Vec::new() }
-    }
-}
-
-impl<T> Batch<T> {
-    fn push(&mut self, delivery: Delivery, row: T) {
-        self.deliveries.push(delivery);
-        self.rows.push(row);
-    }
-
-    /// All go back. Always false, for the store is away.
-    fn go_back(self, error: &crate::store::StoreError) -> bool {
-        warn!(messages = self.rows.len(), "failed messages go back: {error}");
-        self.deliveries.into_iter().for_each(Delivery::requeue);
-        false
-    }
-}
-
 impl Failed {
-    async fn store_results(&self, batch: Batch<Ending>, aside: &mut JoinSet<()>) -> bool {
-        if batch.rows.is_empty() {
-            return true;
-        }
-        let applied = match self.store.finish(batch.rows.clone()).await {
-            Ok(applied) => applied,
-            Err(error) => return batch.go_back(&error),
-        };
-        self.news.tell(batch.rows.iter().zip(&applied));
-        for ((delivery, ending), applied) in
-            batch.deliveries.into_iter().zip(&batch.rows).zip(applied)
-        {
-            self.settle(delivery, Some(ending), applied, aside);
-        }
-        true
-    }
-
     async fn store_letters(&self, batch: Batch<Parked>, aside: &mut JoinSet<()>) -> bool {
         if batch.rows.is_empty() {
             return true;
@@ -112,14 +72,12 @@ impl Failed {
         };
         let endings = batch.rows.iter().map(|parked| parked.ends.as_ref()).zip(&applied);
         self.news.tell(endings.filter_map(|(ending, applied)| Some((ending?, applied))));
-        for ((delivery, parked), applied) in
-            batch.deliveries.into_iter().zip(&batch.rows).zip(applied)
-        {
+        batch.settle(applied, |delivery, parked, applied| {
             let Parked { reason, error, .. } = parked;
             let id = parked.ends.as_ref().map(|ending| ending.id.to_string());
             warn!(requestId = id, reason, error, bytes = parked.body.len(), "parked");
             self.settle(delivery, parked.ends.as_ref(), applied, aside);
-        }
+        });
         true
     }
 

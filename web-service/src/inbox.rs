@@ -8,7 +8,10 @@ use pipeline::{
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::store::Store;
+use crate::{
+    news::News,
+    store::{Applied, Ending, Store, StoreError},
+};
 
 /// What is done with the messages of a queue.
 pub trait Desk {
@@ -18,13 +21,71 @@ pub trait Desk {
     /// Begins to consume.
     fn consumer(&self) -> Consumer;
 
-    /// Deals with a batch: each message is settled here, or by a task put `aside`, for which nobody
-    /// waits. False if the store is away; then all have gone back.
+    /// Deals with a batch: each message is settled here, or by a task put `aside`, which later
+    /// messages don't wait for. False if the store is away; then all have gone back.
     fn receive(
         &self,
         batch: Vec<Delivery>,
         aside: &mut JoinSet<()>,
     ) -> impl Future<Output = bool> + Send;
+}
+
+/// Messages, and the rows that they are to become.
+pub struct Batch<T> {
+    /// Not settled yet.
+    pub deliveries: Vec<Delivery>,
+    /// One for each of them, in the same order.
+    pub rows: Vec<T>,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { deliveries: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Adds a message and its row.
+    pub fn push(&mut self, delivery: Delivery, row: T) {
+        self.deliveries.push(delivery);
+        self.rows.push(row);
+    }
+
+    /// Hands each message to `settle`, with its row and what became of that.
+    pub fn settle(self, applied: Vec<Applied>, mut settle: impl FnMut(Delivery, &T, Applied)) {
+        for ((delivery, row), applied) in self.deliveries.into_iter().zip(&self.rows).zip(applied) {
+            settle(delivery, row, applied);
+        }
+    }
+
+    /// All go back. Always false, for the store is away.
+    pub fn go_back(self, error: &StoreError) -> bool {
+        warn!(messages = self.rows.len(), "messages go back: {error}");
+        self.deliveries.into_iter().for_each(Delivery::requeue);
+        false
+    }
+}
+
+impl Batch<Ending> {
+    /// Stores how requests have ended, wakes those who wait for them, and hands each message to
+    /// `settle`. False if the store is away; then all have gone back.
+    pub async fn finish(
+        self,
+        store: &Store,
+        news: &News,
+        settle: impl FnMut(Delivery, &Ending, Applied),
+    ) -> bool {
+        if self.rows.is_empty() {
+            return true;
+        }
+        let applied = match store.finish(self.rows.clone()).await {
+            Ok(applied) => applied,
+            Err(error) => return self.go_back(&error),
+        };
+        news.tell(self.rows.iter().zip(&applied));
+        self.settle(applied, settle);
+        true
+    }
 }
 
 /// Why a consumer is given up.

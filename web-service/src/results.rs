@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     inbound,
-    inbox::Desk,
+    inbox::{Batch, Desk},
     news::News,
     state::NAME,
     store::{Applied, End, Ending, Store},
@@ -47,14 +47,11 @@ impl Desk for Results {
     }
 
     async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {
-        let (mut deliveries, mut endings) = (Vec::new(), Vec::new());
+        let mut results = Batch::default();
         for delivery in batch {
             match ResultMessage::parse(&delivery.body) {
                 Ok(result) => match inbound::ending(&result, &delivery.properties.headers) {
-                    Some(ending) => {
-                        deliveries.push(delivery);
-                        endings.push(ending);
-                    }
+                    Some(ending) => results.push(delivery, ending),
                     // A foreign producer's: there is no row for it, but the log tells of it.
                     None => {
                         let end = inbound::end(&result.outcome);
@@ -66,46 +63,29 @@ impl Desk for Results {
                 Err(malformed) => self.refuse(aside, delivery, malformed.reason),
             }
         }
-        if endings.is_empty() {
-            return true;
-        }
-        match self.store.finish(endings.clone()).await {
-            Ok(applied) => {
-                self.settle(deliveries, &endings, applied, aside);
-                true
-            }
-            Err(error) => {
-                warn!(results = deliveries.len(), "results go back: {error}");
-                deliveries.into_iter().for_each(Delivery::requeue);
-                false
-            }
-        }
+        let settle =
+            |delivery, ending: &Ending, applied| self.settle(delivery, ending, applied, aside);
+        results.finish(&self.store, &self.news, settle).await
     }
 }
 
 impl Results {
-    /// Says what became of each result, wakes those who wait, and lets the broker forget.
+    /// Says what became of a result, and lets the broker forget it.
     fn settle(
         &self,
-        deliveries: Vec<Delivery>,
-        endings: &[Ending],
-        applied: Vec<Applied>,
+        delivery: Delivery,
+        ending: &Ending,
+        applied: Applied,
         aside: &mut JoinSet<()>,
     ) {
-        self.news.tell(endings.iter().zip(&applied));
-        for ((delivery, ending), applied) in deliveries.into_iter().zip(endings).zip(applied) {
-            match applied {
-                Applied::First => {
-                    log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
-                }
-                Applied::BadRow(reason) => {
-                    self.refuse(aside, delivery, reason);
-                    continue;
-                }
-                dropped => debug!(requestId = %ending.id, ?dropped, "a result came too late"),
+        match applied {
+            Applied::First => {
+                log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
             }
-            delivery.ack();
+            Applied::BadRow(reason) => return self.refuse(aside, delivery, reason),
+            dropped => debug!(requestId = %ending.id, ?dropped, "a result came too late"),
         }
+        delivery.ack();
     }
 
     fn refuse(&self, aside: &mut JoinSet<()>, delivery: Delivery, reason: String) {
