@@ -3,12 +3,9 @@
 
 use std::time::SystemTime;
 
-use pipeline::{
-    broker::Delivery,
-    contract::{
-        ErrorBody, Headers, Message, Outcome as Ended, Properties, Request, RequestId,
-        ResultMessage, codes, headers,
-    },
+use pipeline::contract::{
+    ErrorBody, Headers, Message, Outcome as Ended, Properties, Request, RequestId, ResultMessage,
+    codes, headers,
 };
 use serde_json::value::RawValue;
 
@@ -46,15 +43,16 @@ pub struct Work {
     pub finished: SystemTime,
 }
 
-/// Decides what becomes of a request after its job. `limit` is the longest result in bytes.
+/// Decides what becomes of a request after its job. `properties` and `body` are those of its
+/// message, `limit` is the longest result in bytes.
 pub fn decide(
     id: &RequestId,
-    delivery: &Delivery,
+    properties: &Properties,
+    body: &[u8],
     outcome: Outcome,
     work: &Work,
     limit: usize,
 ) -> Decision {
-    let (properties, body) = (&delivery.properties, &delivery.body);
     match outcome {
         Outcome::Interrupted => Decision::HandBack,
         Outcome::Done(results) if results.get().len() > limit => {
@@ -132,6 +130,90 @@ fn sign(headers: &mut Headers, work: &Work) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const BODY: &[u8] = b"{\"requestId\":\"me\",\"requestData\":1}";
+    const LIMIT: usize = 10;
+
+    /// What becomes of a second attempt at a traced request.
+    fn decided(outcome: Outcome) -> Decision {
+        let id = Request::parse(BODY).unwrap().id;
+        let mut properties = Properties::json("request", "somebody", &id);
+        properties.headers.set(headers::TRACEPARENT, TRACE);
+        properties.headers.set(headers::ATTEMPT, 2);
+        let started = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let finished = started + std::time::Duration::from_millis(1500);
+        let work = Work { worker: "host:1/1".to_owned(), started, finished };
+        decide(&id, &properties, BODY, outcome, &work, LIMIT)
+    }
+
+    fn json(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    fn published<const COUNT: usize>(outcome: Outcome) -> [Message; COUNT] {
+        let Decision::Publish(messages) = decided(outcome) else { panic!("it goes back") };
+        messages.try_into().unwrap()
+    }
+
+    /// Who worked on it, for how long, in which attempt, and for which trace.
+    fn is_signed(message: &Message) {
+        let signed = &message.properties.headers;
+        assert_eq!(signed.text(headers::WORKER), Some("host:1/1"));
+        assert_eq!(headers::milliseconds(signed), Some(1500));
+        assert_eq!(signed.number(headers::ATTEMPT), Some(2));
+        assert_eq!(signed.text(headers::TRACEPARENT), Some(TRACE));
+        assert!(message.properties.persistent);
+        assert_eq!(message.properties.message_id.as_deref(), Some("me"));
+    }
+
+    /// The request itself comes first, with the reason, and then its error.
+    fn fails_with(outcome: Outcome, code: &str) {
+        let [kept, result] = published(outcome);
+        is_signed(&kept);
+        assert_eq!((kept.routing_key.as_str(), kept.body.as_slice()), ("failed", BODY));
+        assert_eq!(kept.properties.headers.text(headers::REASON), Some(code));
+        is_signed(&result);
+        assert_eq!(result.routing_key, "result");
+        let said = ResultMessage::parse(&result.body).unwrap().outcome;
+        assert!(matches!(said, Ended::Failed(error) if error.code == code));
+    }
+
+    #[test]
+    fn work_that_is_done_becomes_a_result() {
+        let longest = format!("\"{}\"", "x".repeat(LIMIT - 2));
+        let [result] = published(Outcome::Done(json(&longest)));
+        is_signed(&result);
+        assert_eq!(result.routing_key, "result");
+        let expected = format!("{{\"requestId\":\"me\",\"processingResults\":{longest}}}");
+        assert_eq!(String::from_utf8(result.body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_result_that_is_too_long_becomes_an_error() {
+        let too_long = format!("\"{}\"", "x".repeat(LIMIT - 1));
+        fails_with(Outcome::Done(json(&too_long)), codes::RESULT_TOO_LARGE);
+    }
+
+    #[test]
+    fn work_that_fails_becomes_an_error_and_the_request_is_kept() {
+        fails_with(Outcome::Failed(ErrorBody::new("teapot", "no coffee")), "teapot");
+    }
+
+    #[test]
+    fn what_was_interrupted_goes_back() {
+        assert!(matches!(decided(Outcome::Interrupted), Decision::HandBack));
+    }
+
+    #[test]
+    fn the_failure_of_nobodys_request_is_kept_and_told_to_nobody() {
+        let now = SystemTime::now();
+        let work = Work { worker: "host:1/1".to_owned(), started: now, finished: now };
+        let error = ErrorBody::new(codes::MALFORMED, "it is empty");
+        let messages = failure(None, &Properties::default(), b"", error, &work);
+        assert_eq!(messages.len(), 1);
+        assert_eq!(messages[0].routing_key, "failed");
+    }
 
     #[test]
     fn a_request_expires_at_its_time_and_not_before() {

@@ -114,7 +114,8 @@ impl<P: Processor> Worker<P> {
             }
             Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
         }
-        match outcome::decide(&id, &delivery, ended, &work, self.config.result_limit) {
+        let (properties, body) = (&delivery.properties, &delivery.body);
+        match outcome::decide(&id, properties, body, ended, &work, self.config.result_limit) {
             Decision::HandBack => delivery.requeue(),
             Decision::Publish(messages) => {
                 let label = id.to_string();
