@@ -24,41 +24,49 @@ pub use problem::Problem;
 
 /// Adds all routes. `body_limit` is in bytes.
 pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
-    config
-        .app_data(process_data::BodyLimit(body_limit))
-        .service(posting(process_data::PATH, process_data::process_data))
-        .service(posting(batch::PATH, batch::batch))
-        .service(reading(list::PATH, list::list))
-        .service(reading(requests::PATH, requests::get))
-        .service(reading(stream::PATH, stream::stream))
-        .service(reading(health::LIVE, health::live))
-        .service(reading(health::READY, health::ready))
-        .service(reading(openapi::PATH, openapi::openapi))
-        .service(reading(docs::PATH, docs::page))
-        .service(reading(docs::FOLDER, docs::page))
-        .service(reading(docs::FILES, docs::file))
-        .default_service(web::to(not_found));
+    config.app_data(process_data::BodyLimit(body_limit));
+    for (_, place) in places() {
+        config.service(place);
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// All places of the API by their paths, in the order in which they are looked at.
+fn places() -> Vec<(&'static str, Resource)> {
+    vec![
+        posting(process_data::PATH, process_data::process_data),
+        posting(batch::PATH, batch::batch),
+        reading(list::PATH, list::list),
+        reading(requests::PATH, requests::get),
+        reading(stream::PATH, stream::stream),
+        reading(health::LIVE, health::live),
+        reading(health::READY, health::ready),
+        reading(openapi::PATH, openapi::openapi),
+        reading(docs::PATH, docs::page),
+        reading(docs::FOLDER, docs::page),
+        reading(docs::FILES, docs::file),
+    ]
 }
 
 /// A place for GET and for HEAD, which is the same without the body.
-fn reading<F, Args>(path: &str, handler: F) -> Resource
+fn reading<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
     let routes = place(path, "GET, HEAD").route(web::get().to(handler.clone()));
-    routes.route(web::head().to(handler))
+    (path, routes.route(web::head().to(handler)))
 }
 
 /// A place for POST.
-fn posting<F, Args>(path: &str, handler: F) -> Resource
+fn posting<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    place(path, "POST").route(web::post().to(handler))
+    (path, place(path, "POST").route(web::post().to(handler)))
 }
 
 /// Refuses all methods but those that are added.

@@ -3,6 +3,7 @@
 use actix_web::web;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::{
@@ -56,6 +57,7 @@ impl Follower {
     pub(super) async fn of(state: web::Data<State>, id: Uuid) -> Result<Self, Problem> {
         // Registered before the look, or news may come in between.
         let (end, work) = (state.waiters.register(id), state.jobs.follow(id));
+        debug!(requestId = %id, "a caller follows");
         let view = look(&state, id).await?;
         let again = Instant::now() + LOOK_AGAIN;
         Ok(Self { state, id, end, work, view, again, told: String::new(), told_progress: None })

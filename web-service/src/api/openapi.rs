@@ -59,7 +59,10 @@ mod tests {
     };
     use serde_json::Value;
 
-    use super::*;
+    use super::{
+        super::{docs, places, routes},
+        *,
+    };
 
     #[test]
     fn the_file_in_docs_says_what_the_code_says() {
@@ -71,17 +74,32 @@ mod tests {
         );
     }
 
+    fn described() -> serde_json::Map<String, Value> {
+        let document: Value = serde_json::from_str(document()).unwrap();
+        document["paths"].as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn every_place_is_described_and_nothing_else() {
+        let of_the_description = [PATH, docs::PATH, docs::FOLDER, docs::FILES];
+        let mut places: Vec<_> = places().into_iter().map(|(path, _)| path).collect();
+        places.retain(|path| !of_the_description.contains(path));
+        places.sort_unstable();
+        let mut described: Vec<_> = described().into_iter().map(|(path, _)| path).collect();
+        described.sort_unstable();
+        assert_eq!(places, described);
+    }
+
     #[actix_web::test]
     async fn every_path_refuses_other_methods_and_names_its_own() {
-        let app = App::new().configure(|config| crate::api::routes(config, 1000));
+        let app = App::new().configure(|config| routes(config, 1000));
         let app = init_service(app).await;
-        let document: Value = serde_json::from_str(document()).unwrap();
-        let described = document["paths"].as_object().unwrap();
-        let also = [PATH, "/docs", "/docs/", "/docs/swagger-ui.css"];
-        for path in described.keys().map(String::as_str).chain(also) {
+        let described = described();
+        for (path, _) in places() {
             let post = described.get(path).is_some_and(|path| path.get("post").is_some());
-            let request = TestRequest::with_uri(&path.replace("{id}", "1"));
-            let answer = call_service(&app, request.method(Method::DELETE).to_request()).await;
+            let uri = path.replace("{id}", "1").replace("{file}", "swagger-ui.css");
+            let request = TestRequest::with_uri(&uri).method(Method::DELETE).to_request();
+            let answer = call_service(&app, request).await;
             assert_eq!(answer.status(), 405, "{path}");
             let allow = answer.headers().get(header::ALLOW).unwrap().to_str().unwrap();
             assert_eq!(allow, if post { "POST" } else { "GET, HEAD" }, "{path}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::{Problem, view::View};
@@ -28,6 +29,7 @@ pub(super) async fn look(state: &State, id: Uuid) -> Result<View, Problem> {
 pub(super) async fn wait(state: &State, id: Uuid, patience: Duration) -> Result<View, Problem> {
     let until = Instant::now() + patience;
     let mut waiter = state.waiters.register(id);
+    debug!(requestId = %id, "a caller waits");
     loop {
         let view = look(state, id).await?;
         if view.is_final() {
