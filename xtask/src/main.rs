@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Start a private RabbitMQ (unless AMQP_URL or CLOUDAMQP_URL names one), a web service and two processors, send requests, and show what becomes of them.
     Demo(demo::Options),
-    /// Run all tests against a private RabbitMQ.
+    /// Run all tests against a private RabbitMQ and a private PostgreSQL.
     Test(test::Options),
     /// Measure speed and memory against a private RabbitMQ, beside what RabbitMQ alone does in the same run.
     Bench(bench::Options),

@@ -22,7 +22,7 @@ use crate::{
 /// What to test.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The RabbitMQ to test with: 3.10, 4.0, or any that is 3.10 or later
+    /// The RabbitMQ to test with: 3.10, 4.0, or `any`, which is the machine's own if it is 3.10 or later
     #[arg(long, value_name = "VERSION", default_value = "any", conflicts_with = "all")]
     rabbitmq: String,
 
