@@ -1,3 +1,5 @@
+//! What anybody implements who has slow work to be done: one trait, its input and its error.
+
 use std::fmt;
 
 use pipeline::contract::{ErrorBody, RequestId, codes};

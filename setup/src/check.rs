@@ -1,3 +1,5 @@
+//! `setup --check`: what there is, compared with what there should be.
+
 use pipeline::{
     broker::{Address, AskError, Declarer},
     topology::Topology,

@@ -1,3 +1,5 @@
+//! The settings of `setup`.
+
 use std::time::Duration;
 
 use pipeline::{

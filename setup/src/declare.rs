@@ -1,3 +1,5 @@
+//! What `setup` does: connect, and declare what the programs need.
+
 use pipeline::{
     broker::{Address, Declarer},
     topology::Topology,

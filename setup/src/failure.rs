@@ -1,3 +1,5 @@
+//! How `setup` fails: the exit code, the reason, and what to do about it.
+
 use std::process::ExitCode;
 
 use pipeline::broker::{Address, AskError, OpenError};

@@ -1,3 +1,5 @@
+//! What `setup` prints: a row for each exchange, queue and binding.
+
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};

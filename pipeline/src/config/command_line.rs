@@ -1,3 +1,5 @@
+//! Flags, `--help` and `--version`, the same for every program.
+
 use std::{collections::HashMap, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};

@@ -1,3 +1,5 @@
+//! From the text of a variable to an exact type.
+
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use url::Url;

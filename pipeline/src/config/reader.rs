@@ -1,3 +1,5 @@
+//! Reading all variables of a program, and naming every bad one at once.
+
 use std::fmt;
 
 use super::{ParseError, Source, Variable};

@@ -1,3 +1,5 @@
+//! Where values come from: flags, the environment, or `.env`.
+
 use std::{collections::HashMap, io::ErrorKind, path::Path};
 
 use super::Variable;

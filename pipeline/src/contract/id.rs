@@ -1,3 +1,5 @@
+//! A request's id, which goes through all programs as the text it came as.
+
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};

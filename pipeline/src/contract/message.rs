@@ -1,3 +1,5 @@
+//! A message apart from what it means: properties, headers, body.
+
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime},

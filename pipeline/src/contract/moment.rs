@@ -1,3 +1,5 @@
+//! How a moment is written in messages.
+
 use std::{fmt, time::SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};

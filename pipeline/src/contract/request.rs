@@ -1,3 +1,5 @@
+//! What the web service, or a foreign producer, asks of the workers.
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -1,3 +1,5 @@
+//! What a worker answers: a result, or why there is none.
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -1,3 +1,5 @@
+//! The trace that a request, its result and the logs about both belong to.
+
 use uuid::Uuid;
 
 /// A W3C `traceparent` value, which ties what the programs log and send to one trace.

@@ -1,3 +1,5 @@
+//! Work for trying things out: it takes its time and shows that it was done.
+
 use std::time::Duration;
 
 use serde_json::value::RawValue;

@@ -1,3 +1,5 @@
+//! Child processes: none outlives its owner, and what they say is not missed.
+
 use std::{os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
 use anyhow::{Context, Result};

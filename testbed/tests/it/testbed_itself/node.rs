@@ -1,3 +1,5 @@
+//! Private RabbitMQ nodes: restarts, neighbours, and what an administrator may do.
+
 use anyhow::Result;
 use testbed::{
     foreign::{AMQPValue, Foreign, Properties, arguments},

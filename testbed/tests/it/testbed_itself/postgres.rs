@@ -1,3 +1,5 @@
+//! The private PostgreSQL: databases of one's own, kills and frosts.
+
 use anyhow::Result;
 use testbed::postgres::{Install, Server, database};
 

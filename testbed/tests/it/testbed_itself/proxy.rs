@@ -1,3 +1,5 @@
+//! The fault proxy: each fault does what it says, and nothing else.
+
 use std::time::Duration;
 
 use anyhow::Result;

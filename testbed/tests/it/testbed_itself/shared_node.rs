@@ -1,3 +1,5 @@
+//! The node that tests share, each with its own virtual host, and the foreign client.
+
 use anyhow::Result;
 use testbed::{
     foreign::{Foreign, Properties, arguments},
