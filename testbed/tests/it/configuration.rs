@@ -1,7 +1,12 @@
 //! What the programs do with what they are told.
 
+use std::{collections::BTreeSet, fs};
+
 use anyhow::Result;
-use testbed::Program;
+use testbed::{Program, workspace};
+
+/// All programs that have settings.
+const PROGRAMS: [&str; 3] = ["web-service", "processor-service", "setup"];
 
 #[tokio::test]
 async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
@@ -30,14 +35,32 @@ async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
 
 #[tokio::test]
 async fn help_names_every_variable_and_shows_no_password() -> Result<()> {
-    for name in ["web-service", "processor-service", "setup"] {
+    let mut named = BTreeSet::new();
+    for name in PROGRAMS {
         let program = Program::new(name).arg("--help").env("AMQP_URL", "amqp://u:hunter2@h");
         let (status, text) = program.start()?.ended().await?;
         assert!(status.success(), "{text}");
-        assert!(text.contains("--amqp-url") && text.contains("AMQP_URL"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("guest:guest"), "{text}");
+        // Lines are broken wherever they are too long.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for variable in variables_in(&text) {
+            let flag = format!("--{} ", variable.to_lowercase().replace('_', "-"));
+            assert!(text.contains(&flag), "{name} has no {flag}: {text}");
+            named.insert(variable);
+        }
     }
+    let example = fs::read_to_string(workspace::root().join(".env.example"))?;
+    let settings = example.lines().filter_map(|line| line.split_once('='));
+    let settings = settings.map(|(name, _)| name.trim_start_matches('#').to_owned());
+    let settings: BTreeSet<_> = settings.filter(|name| !name.contains(' ')).collect();
+    assert_eq!(named, settings, "some program's help, and .env.example");
     Ok(())
+}
+
+/// The variables that a help text names: `[env: HTTP_ADDR, default: 127.0.0.1:3000]`.
+fn variables_in(help: &str) -> Vec<String> {
+    let named = help.split("[env: ").skip(1);
+    named.filter_map(|rest| Some(rest.split([',', ']']).next()?.to_owned())).collect()
 }
 
 #[tokio::test]
