@@ -3,6 +3,7 @@
 //! Nothing here is tied to an async runtime: threads read and reap, watch channels tell. So a process can be started
 //! in one test's runtime and used, or dropped, in another's.
 
+mod from_now;
 mod history;
 mod leash;
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+pub use from_now::FromNow;
 pub use history::Follow;
 use history::History;
 use leash::Leash;
@@ -159,13 +161,22 @@ impl Process {
         Follow::new(Arc::clone(&self.history))
     }
 
+    /// Leaves out all lines so far: what is waited for then has to come from now on.
+    pub fn from_now(&self) -> FromNow<'_> {
+        FromNow::new(self)
+    }
+
     /// Waits for a line, past or future, that `pick` makes something of, within [`DEADLINE`].
-    pub async fn wait_for<T>(
+    pub async fn wait_for<T>(&self, what: &str, pick: impl FnMut(&str) -> Option<T>) -> Result<T> {
+        self.search(self.follow(), what, pick).await
+    }
+
+    async fn search<T>(
         &self,
+        mut lines: Follow,
         what: &str,
         mut pick: impl FnMut(&str) -> Option<T>,
     ) -> Result<T> {
-        let mut lines = self.follow();
         let search = async {
             loop {
                 let Some(line) = lines.next().await else { return Err("ended without") };

@@ -79,7 +79,7 @@ impl Follow {
 
     /// Leaves out the first `lines`.
     #[must_use]
-    pub fn skip(mut self, lines: usize) -> Self {
+    pub(super) fn skip(mut self, lines: usize) -> Self {
         self.next += lines;
         self
     }

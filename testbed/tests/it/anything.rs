@@ -9,7 +9,6 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use reqwest::Method;
-use testbed::shared;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -112,10 +111,6 @@ fn some_calls() -> Result<Vec<Call>> {
     calls.map_err(|reason| anyhow::anyhow!("no call can be made: {reason}"))
 }
 
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
 async fn make(client: reqwest::Client, base: String, call: Call) -> Result<()> {
     let method = Method::from_bytes(call.method.as_bytes())?;
     let mut request = client.request(method, format!("{base}{}", call.path));
@@ -149,7 +144,7 @@ async fn is_well(web: &Web) -> Result<()> {
 
 #[tokio::test]
 async fn any_call_gets_a_clear_answer() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(4, "1ms"))?;
     let mut calls = some_calls()?.into_iter();
     let mut under_way = JoinSet::new();
@@ -167,7 +162,7 @@ async fn any_call_gets_a_clear_answer() -> Result<()> {
 
 #[tokio::test]
 async fn bytes_that_are_no_http_at_all_harm_nobody() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
     let address = web.base.trim_start_matches("http://");
     let post =

@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
-use testbed::{foreign::Foreign, process::DEADLINE};
+use testbed::{
+    foreign::Foreign,
+    process::{DEADLINE, json_message},
+};
 
 use crate::stack::{REQUESTS, RESULTS, Web};
 
 /// How many questions are under way at once.
 const AT_ONCE: usize = 32;
+/// The value of `RUST_LOG` with which a web service tells of everybody who waits at it.
+pub(crate) const TELL_WHO_WAITS: &str = "info,web_service=debug";
 /// How many seconds a request has to end; fewer than our client waits for any answer.
 const PATIENCE: u32 = 50;
 
@@ -43,6 +48,26 @@ impl Web {
         Ok(get.send().await?)
     }
 
+    /// A page of the list of requests.
+    pub(crate) async fn list(&self, query: &str) -> Result<Value> {
+        let answer = self.get(&format!("/api/v1/requests?{query}")).await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        ensure!(status == 200, "{query}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Waits until so many have begun to wait for requests or to follow them, of which a service
+    /// tells that was started with [`TELL_WHO_WAITS`]. From then on they miss nothing.
+    pub(crate) async fn is_waited_at_by(&self, count: usize) -> Result<()> {
+        let mut seen = 0;
+        let come = |line: &str| {
+            let message = |text| json_message(line, text).is_some();
+            seen += usize::from(message("a caller waits") || message("a caller follows"));
+            (seen == count).then_some(())
+        };
+        self.program.wait_for(&format!("{count} who wait"), come).await
+    }
+
     /// Asks for each request until it has ended; all have to be completed with their own results.
     pub(crate) async fn has_completed(&self, posted: &[(String, String)]) -> Result<()> {
         let asked = stream::iter(posted).map(|(id, data)| async move {
@@ -61,8 +86,7 @@ impl Web {
     /// Waits until no request is listed as one that has not ended.
     pub(crate) async fn has_nothing_queued(&self) -> Result<()> {
         loop {
-            let page: Value =
-                self.get("/api/v1/requests?status=queued&limit=1").await?.json().await?;
+            let page = self.list("status=queued&limit=1").await?;
             let Some(id) = page["items"][0]["requestId"].as_str() else { return Ok(()) };
             self.ended(id).await?;
         }

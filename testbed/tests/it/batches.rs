@@ -2,13 +2,8 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use testbed::shared;
 
 use crate::stack::{REQUESTS, Stack, Web};
-
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
 
 async fn post(web: &Web, body: String) -> Result<(u16, Vec<Value>)> {
     let url = format!("{}/api/v1/processData/batch", web.base);
@@ -21,7 +16,7 @@ async fn post(web: &Web, body: String) -> Result<(u16, Vec<Value>)> {
 
 #[tokio::test]
 async fn a_bad_line_fails_alone() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(2, "1ms"))?;
     let long = format!("{{\"data\":\"{}\"}}", "x".repeat(2 << 20));
     let lines = [
@@ -45,17 +40,14 @@ async fn a_bad_line_fails_alone() -> Result<()> {
     assert_eq!(outcomes[2]["error"]["type"], "wrong-shape");
     for (at, result) in [(0, "a-processed"), (5, "b-processed")] {
         let id = outcomes[at]["requestId"].as_str().context("an id")?;
-        let url = format!("{}/api/v1/requests/{id}", web.base);
-        let done: Value =
-            web.client.get(url).header("Prefer", "wait=60").send().await?.json().await?;
-        assert_eq!(done["processingResults"], result);
+        assert_eq!(web.ended(id).await?["processingResults"], result);
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let body = |count: usize| (0..count).map(|n| format!("{{\"data\":{n}}}\n")).collect::<String>();
     let (status, outcomes) = post(&web, body(10_000)).await?;
@@ -63,8 +55,7 @@ async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
     assert!(outcomes.iter().all(|line| line["status"] == 202));
     assert_eq!(stack.foreign().await?.depth(REQUESTS).await?.messages, 10_000);
     let last = outcomes.last().and_then(|line| line["requestId"].as_str()).context("an id")?;
-    let found: Value = web.get(&format!("/api/v1/requests/{last}")).await?.json().await?;
-    assert_eq!(found["status"], "queued");
+    assert_eq!(web.request(last).await?["status"], "queued");
 
     let (status, problem) = post(&web, body(10_001)).await?;
     assert_eq!((status, &problem[0]["type"]), (413, &json!("too-large")));
@@ -76,7 +67,7 @@ async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
 
 #[tokio::test]
 async fn a_request_that_nobody_begins_in_time_expires() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let body =
         "{\"data\":\"late\",\"expiresIn\":\"100ms\"}\n{\"data\":\"fine\",\"expiresIn\":\"1h\"}";

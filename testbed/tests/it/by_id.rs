@@ -2,30 +2,17 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{foreign::Properties, shared};
+use testbed::foreign::Properties;
 
-use crate::stack::{Stack, Web};
-
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
-async fn get(web: &Web, id: &str) -> Result<Value> {
-    let answer = web.get(&format!("/api/v1/requests/{id}")).await?;
-    ensure!(answer.status() == 200, "{}", answer.text().await?);
-    Ok(answer.json().await?)
-}
-
-async fn wait(web: &Web, id: &str) -> Result<Value> {
-    let url = format!("{}/api/v1/requests/{id}", web.base);
-    let answer = web.client.get(url).header("Prefer", "wait=60").send().await?;
-    ensure!(answer.status() == 200, "{}", answer.text().await?);
-    Ok(answer.json().await?)
-}
+use crate::{
+    asking::TELL_WHO_WAITS,
+    database::Database,
+    stack::{Stack, Web},
+};
 
 #[tokio::test]
 async fn a_request_is_queued_and_then_completed_with_its_result() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let id = web.accepted("a".into()).await?;
     let queued = web.get(&format!("/api/v1/requests/{id}")).await?;
@@ -39,7 +26,7 @@ async fn a_request_is_queued_and_then_completed_with_its_result() -> Result<()> 
     assert_eq!(unchanged.status(), 304);
 
     let _processor = stack.processor(1, "1ms").await?;
-    let done = wait(&web, &id).await?;
+    let done = web.ended(&id).await?;
     assert_eq!(
         (&done["status"], &done["processingResults"]),
         (&json!("completed"), &json!("a-processed"))
@@ -54,7 +41,7 @@ async fn a_request_is_queued_and_then_completed_with_its_result() -> Result<()> 
 
 #[tokio::test]
 async fn a_caller_that_prefers_to_wait_gets_the_result_at_once() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "100ms"))?;
     let url = format!("{}/api/v1/processData", web.base);
     let post = || web.client.post(&url).json(&json!({"data": {"n": 1}}));
@@ -69,7 +56,7 @@ async fn a_caller_that_prefers_to_wait_gets_the_result_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn the_stream_tells_the_present_state_and_ends_with_the_final_one() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let id = web.accepted("a".into()).await?;
     let mut stream = web.get(&format!("/api/v1/requests/{id}/events")).await?;
@@ -86,51 +73,31 @@ async fn the_stream_tells_the_present_state_and_ends_with_the_final_one() -> Res
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_crash() -> Result<()> {
-    let stack = stack().await?;
-    let folder = tempfile::tempdir()?;
-    let url = format!("sqlite:{}", folder.path().join("slowlane.db").display());
-    let start =
-        || async { Web::start(stack.program("web-service").env("DATABASE_URL", &url)).await };
-    let web = start().await?;
-    let mut ids = Vec::new();
-    for n in 0..50 {
-        ids.push(web.accepted(n.into()).await?);
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let mut ids = Vec::new();
+        for n in 0..50 {
+            ids.push(web.accepted(n.into()).await?);
+        }
+        web.program.kill();
+        web.program.wait().await?;
+        // Nobody has worked on them yet: a result would make its own row.
+        let web = database.web(&stack).await?;
+        for id in &ids {
+            assert_eq!(web.request(id).await?["status"], "queued");
+        }
+        let _processor = stack.processor(4, "1ms").await?;
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(web.ended(id).await?["processingResults"], format!("{n}-processed"));
+        }
     }
-    web.program.kill();
-    web.program.wait().await?;
-    let _processor = stack.processor(4, "1ms").await?;
-    let web = start().await?;
-    for (n, id) in ids.iter().enumerate() {
-        assert_eq!(wait(&web, id).await?["processingResults"], format!("{n}-processed"));
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_first_of_two_results_counts_and_both_are_settled() -> Result<()> {
-    let stack = stack().await?;
-    let web = stack.web().await?;
-    let id = web.accepted("a".into()).await?;
-    let foreign = stack.foreign().await?;
-    for result in ["first", "second"] {
-        let body = json!({"requestId": id, "processingResults": result}).to_string();
-        foreign.publish("processing", "result", Properties::default(), body.as_bytes()).await?;
-    }
-    assert_eq!(wait(&web, &id).await?["processingResults"], "first");
-    // A later one has gone through the same queue: the second is dealt with.
-    let other = web.accepted("b".into()).await?;
-    let body =
-        json!({"requestId": other, "error": {"code": "teapot", "message": "no"}}).to_string();
-    foreign.publish("processing", "result", Properties::default(), body.as_bytes()).await?;
-    let failed = wait(&web, &other).await?;
-    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("teapot")));
-    assert_eq!(get(&web, &id).await?["processingResults"], "first");
     Ok(())
 }
 
 #[tokio::test]
 async fn payloads_of_all_sorts_come_back_as_they_were() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let foreign = stack.foreign().await?;
     let huge = format!("\"{}\"", "x".repeat(15 * 1024 * 1024));
@@ -149,7 +116,7 @@ async fn payloads_of_all_sorts_come_back_as_they_were() -> Result<()> {
 
 #[tokio::test]
 async fn requests_are_listed_newest_first_page_by_page() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let mut ids = Vec::new();
     for n in 0..5 {
@@ -157,8 +124,7 @@ async fn requests_are_listed_newest_first_page_by_page() -> Result<()> {
     }
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = web.get(&format!("/api/v1/requests?status=queued&limit=2{cursor}")).await?;
-        let page: Value = page.json().await?;
+        let page = web.list(&format!("status=queued&limit=2{cursor}")).await?;
         for item in page["items"].as_array().context("items")? {
             seen.push(item["requestId"].as_str().context("an id")?.to_owned());
         }
@@ -176,11 +142,11 @@ async fn requests_are_listed_newest_first_page_by_page() -> Result<()> {
 
 #[tokio::test]
 async fn never_seen_and_expired_are_told_apart() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let program = stack.program("web-service").env("RESULT_RETENTION", "1s");
     let (web, _processor) = tokio::try_join!(Web::start(program), stack.processor(1, "1ms"))?;
     let id = web.accepted("a".into()).await?;
-    wait(&web, &id).await?;
+    web.ended(&id).await?;
     web.program.wait_for_message("expired").await?;
     let answer = web.get(&format!("/api/v1/requests/{id}")).await?;
     assert_eq!(answer.status(), 410);
@@ -194,15 +160,14 @@ async fn never_seen_and_expired_are_told_apart() -> Result<()> {
 
 #[tokio::test]
 async fn those_who_wait_are_answered_when_the_service_stops() -> Result<()> {
-    let stack = stack().await?;
-    let web = stack.web().await?;
+    let stack = Stack::fresh().await?;
+    let web = Web::start(stack.program("web-service").env("RUST_LOG", TELL_WHO_WAITS)).await?;
     let id = web.accepted("a".into()).await?;
     let url = format!("{}/api/v1/requests/{id}", web.base);
     let mut stream = web.get(&format!("/api/v1/requests/{id}/events")).await?;
     stream.chunk().await?;
     let waiting = tokio::spawn(web.client.get(url).header("Prefer", "wait=60").send());
-    // The waiting call has arrived when a later one is answered.
-    get(&web, &id).await?;
+    web.is_waited_at_by(2).await?;
     web.program.terminate();
     let answer: Value = waiting.await??.json().await?;
     assert_eq!(answer["status"], "queued");
@@ -214,24 +179,21 @@ async fn those_who_wait_are_answered_when_the_service_stops() -> Result<()> {
 
 #[tokio::test]
 async fn two_web_services_on_postgresql_share_their_requests() -> Result<()> {
-    let stack = stack().await?;
-    let (server, database) = testbed::postgres::database().await;
-    let url = server.url(&database);
-    let start =
-        || async { Web::start(stack.program("web-service").env("DATABASE_URL", &url)).await };
-    let (one, other) = tokio::try_join!(start(), start())?;
+    let stack = Stack::fresh().await?;
+    let database = Database::postgres().await;
+    let (one, other) = tokio::try_join!(database.web(&stack), database.web(&stack))?;
     let _processor = stack.processor(2, "50ms").await?;
     for n in 0..10 {
         let id = one.accepted(n.into()).await?;
-        assert_eq!(get(&other, &id).await?["requestId"], id, "at once, everywhere");
-        assert_eq!(wait(&other, &id).await?["processingResults"], format!("{n}-processed"));
+        assert_eq!(other.request(&id).await?["requestId"], id, "at once, everywhere");
+        assert_eq!(other.ended(&id).await?["processingResults"], format!("{n}-processed"));
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_second_web_service_on_sqlite_is_not_ready_and_says_why() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let first = stack.web().await?;
     let second = Web::start_without_broker(stack.program("web-service")).await?;
     second.not_ready("store", "only one web service").await?;

@@ -13,7 +13,7 @@ use testbed::{
     foreign::Properties,
     process::{self, DEADLINE, Start},
     program::Running,
-    shared, workspace,
+    workspace,
 };
 
 use self::fake::Fake;
@@ -21,10 +21,6 @@ use crate::stack::{Stack, Web};
 
 /// A request that nobody has sent.
 const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
-
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
 
 /// `slowlane` with these words behind it.
 fn slowlane(base: &str, words: &[&str]) -> Program {
@@ -69,7 +65,7 @@ async fn in_shell(base: &str, line: &str) -> Result<Vec<String>> {
 
 #[tokio::test]
 async fn data_comes_back_as_its_result() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(2, "1ms"))?;
     let said = say(&web.base, &["submit", "\"hello\"", "--wait"]).await?;
     ensure!(said.code == Some(0) && said.has_line("hello-processed"), "{}", said.text);
@@ -90,7 +86,7 @@ async fn data_comes_back_as_its_result() -> Result<()> {
 
 #[tokio::test]
 async fn an_id_is_all_that_is_needed_later() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let said = say(&web.base, &["submit", "[1]"]).await?;
     let id = said.text.trim().to_owned();
@@ -116,7 +112,7 @@ async fn an_id_is_all_that_is_needed_later() -> Result<()> {
 
 #[tokio::test]
 async fn every_way_to_end_has_its_exit_code() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let failing = web.accepted("a".into()).await?;
     let foreign = stack.foreign().await?;
@@ -149,7 +145,7 @@ async fn every_way_to_end_has_its_exit_code() -> Result<()> {
 
 #[tokio::test]
 async fn requests_are_listed_for_people_and_for_programs() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let said = say(&web.base, &["list"]).await?;
     ensure!(said.code == Some(0) && said.text.contains("no such requests"), "{}", said.text);
@@ -180,7 +176,7 @@ async fn requests_are_listed_for_people_and_for_programs() -> Result<()> {
 
 #[tokio::test]
 async fn whoever_watches_or_waits_outlives_the_service() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}", folder.path().join("slowlane.db").display());
     let program = || stack.program("web-service").env("DATABASE_URL", &url);

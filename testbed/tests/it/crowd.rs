@@ -8,12 +8,11 @@ use serde_json::Value;
 use testbed::{
     Process,
     process::{Start, minimal_env},
-    shared,
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    asking::settles,
+    asking::TELL_WHO_WAITS,
     database::Database,
     posting::Posting,
     stack::{Stack, Web},
@@ -62,7 +61,8 @@ async fn poll(get: reqwest::RequestBuilder) -> Result<Value> {
     Ok(answer.error_for_status()?.json().await?)
 }
 
-/// Starts the crowd, each waiting for a request of its own, and waits until all have come.
+/// Starts the crowd, each waiting for a request of its own, and waits until all do. The service must
+/// tell who waits.
 async fn waits(web: &Web, dir: &Path) -> Result<Process> {
     let bases = std::slice::from_ref(&web.base);
     let posted = Posting::start(bases, POSTERS, CROWD).finish().await?;
@@ -80,18 +80,10 @@ async fn waits(web: &Web, dir: &Path) -> Result<Process> {
         .envs(minimal_env())
         .envs([(PLACES, file.as_os_str())])
         .spawn()?;
-    // The service's other files are fewer than make a difference to a crowd.
-    settles("the crowd's connections", async || Ok(open_files(web)? >= crowd)).await?;
-    // A later call is answered when the earlier ones were read.
-    web.ready().await?;
+    web.is_waited_at_by(crowd).await?;
     let each = memory(web)?.saturating_sub(before) / crowd as u64;
     eprintln!("crowd: {crowd} wait, and the service needs {each} KiB for each");
     Ok(process)
-}
-
-/// How many files and sockets the service has open.
-fn open_files(web: &Web) -> Result<usize> {
-    Ok(fs::read_dir(format!("/proc/{}/fd", web.program.pid()))?.count())
 }
 
 /// How much memory the service has in use, in KiB.
@@ -103,8 +95,8 @@ fn memory(web: &Web) -> Result<u64> {
 
 #[tokio::test]
 async fn a_thousand_who_wait_at_once_are_all_answered() -> Result<()> {
-    let stack = Stack::on(&shared::vhost().await.url).await?;
-    let web = stack.web().await?;
+    let stack = Stack::fresh().await?;
+    let web = Web::start(stack.program("web-service").env("RUST_LOG", TELL_WHO_WAITS)).await?;
     let dir = tempfile::tempdir()?;
     let crowd = waits(&web, dir.path()).await?;
     let _processor = stack.processor(8, "1ms").await?;
@@ -113,9 +105,10 @@ async fn a_thousand_who_wait_at_once_are_all_answered() -> Result<()> {
 
 #[tokio::test]
 async fn a_thousand_are_answered_also_if_another_web_service_stores_their_results() -> Result<()> {
-    let stack = Stack::on(&shared::vhost().await.url).await?;
+    let stack = Stack::fresh().await?;
     let database = Database::postgres().await;
-    let (web, other) = tokio::try_join!(database.web(&stack), database.web(&stack))?;
+    let telling = database.program(&stack).env("RUST_LOG", TELL_WHO_WAITS);
+    let (web, other) = tokio::try_join!(Web::start(telling), database.web(&stack))?;
     let dir = tempfile::tempdir()?;
     let crowd = waits(&web, dir.path()).await?;
     let _processor = stack.processor(8, "1ms").await?;

@@ -2,7 +2,6 @@
 //! comes behind them goes on.
 
 use anyhow::{Result, ensure};
-use testbed::shared;
 
 use crate::{
     database::Database,
@@ -16,7 +15,7 @@ const FRAME: &str = "{\"data\":}";
 #[tokio::test]
 async fn data_of_all_sorts_end_with_a_result_or_an_error_of_their_own() -> Result<()> {
     for database in Database::both().await? {
-        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let stack = Stack::fresh().await?;
         let web = Web::start(database.program(&stack).env("BODY_LIMIT", "15MiB")).await?;
         let processor = stack.program("processor-service").env("RESULT_LIMIT", "15MiB");
         let _processor = stack.start_processor(processor, 2, "1ms").await?;

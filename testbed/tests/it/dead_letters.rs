@@ -24,10 +24,6 @@ fn persistent() -> Properties {
     Properties::default().with_delivery_mode(2)
 }
 
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
 /// Takes the next message of a queue and rejects it, so that it is a dead letter.
 async fn reject(foreign: &Foreign, queue: &str) -> Result<()> {
     let delivery = foreign.consume(queue, 1).await?.next_unacked().await?;
@@ -38,7 +34,7 @@ async fn reject(foreign: &Foreign, queue: &str) -> Result<()> {
 #[tokio::test]
 async fn a_request_that_a_worker_rejects_has_failed() -> Result<()> {
     for database in Database::both().await? {
-        let stack = stack().await?;
+        let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let id = web.accepted("a".into()).await?;
         reject(&stack.foreign().await?, REQUESTS).await?;
@@ -55,7 +51,7 @@ async fn a_request_that_a_worker_rejects_has_failed() -> Result<()> {
 
 #[tokio::test]
 async fn a_request_that_is_delivered_too_often_has_failed() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let id = web.accepted("a".into()).await?;
     for _ in 0..=DELIVERY_LIMIT {
@@ -72,7 +68,7 @@ async fn a_request_that_is_delivered_too_often_has_failed() -> Result<()> {
 #[tokio::test]
 async fn a_result_that_became_a_dead_letter_is_still_the_result() -> Result<()> {
     for database in Database::both().await? {
-        let stack = stack().await?;
+        let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let id = web.accepted("a".into()).await?;
         web.program.kill();
@@ -96,7 +92,7 @@ async fn a_result_that_became_a_dead_letter_is_still_the_result() -> Result<()> 
 #[tokio::test]
 async fn nonsense_on_the_failed_queue_is_kept_and_blocks_nothing() -> Result<()> {
     for database in Database::both().await? {
-        let stack = stack().await?;
+        let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let foreign = stack.foreign().await?;
         let nonsense = nonsense::messages();
@@ -154,26 +150,15 @@ async fn a_letter_that_comes_again_after_a_kill_is_kept_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_failed_queue_that_is_deleted_is_there_again_and_heard() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let foreign = stack.foreign().await?;
     for n in 0..3 {
-        let deleted = web.program.lines().len();
+        let from_now = web.program.from_now();
         foreign.delete_queue(FAILED).await?;
-        let mut lines = web.program.follow().skip(deleted);
-        let heard_again = async {
-            let consuming = |line: String| {
-                let line = json_message(&line, "consuming")?;
-                (line["queue"] == FAILED).then_some(())
-            };
-            while let Some(line) = lines.next().await {
-                if consuming(line).is_some() {
-                    return Ok(());
-                }
-            }
-            Err(web.program.complaint("has ended"))
-        };
-        tokio::time::timeout(testbed::process::DEADLINE, heard_again).await??;
+        let consuming =
+            |line: &str| json_message(line, "consuming").filter(|line| line["queue"] == FAILED);
+        from_now.wait_for("a consumer of the failed queue", consuming).await?;
         let id = web.accepted(n.into()).await?;
         reject(&foreign, REQUESTS).await?;
         let failed: Value = web.ended(&id).await?;

@@ -2,7 +2,7 @@
 //! requests come in. Every single one that got a 202 ends with its own result, everywhere.
 
 use anyhow::{Result, ensure};
-use testbed::{ports, program::Running, shared};
+use testbed::{ports, program::Running};
 
 use crate::{
     asking::drained,
@@ -25,7 +25,7 @@ struct Scene {
 
 impl Scene {
     async fn start(database: Database, webs: usize) -> Result<Self> {
-        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let stack = Stack::fresh().await?;
         let mut scene = Self {
             stack,
             database,

@@ -18,10 +18,6 @@ use crate::stack::{RESULTS, Stack};
 const EVENTS: &str = "processing.events";
 const CONTROL: &str = "processing.control";
 
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
 async fn request(foreign: &Foreign, id: &str, properties: Properties) -> Result<()> {
     let body = json!({"requestId": id, "requestData": 1}).to_string();
     foreign.publish("processing", "request", properties, body.as_bytes()).await
@@ -73,7 +69,7 @@ fn disconnected(program: &Running) -> bool {
 
 #[tokio::test]
 async fn a_slow_job_is_announced_with_all_that_is_known_of_it() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let mut events = foreign.listen(EVENTS, "#").await?;
     let processor = stack.processor(1, "1h").await?;
@@ -95,7 +91,7 @@ async fn a_slow_job_is_announced_with_all_that_is_known_of_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_fast_job_is_announced_only_if_it_was_tried_before() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let mut events = foreign.listen(EVENTS, "#").await?;
     let processor = stack.processor(1, "1ms").await?;
@@ -111,7 +107,7 @@ async fn a_fast_job_is_announced_only_if_it_was_tried_before() -> Result<()> {
 
 #[tokio::test]
 async fn the_heir_of_a_killed_worker_says_at_once_that_it_has_the_job() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let victim = stack.processor(1, "1h").await?;
     request(&foreign, "precious", Properties::default()).await?;
@@ -131,7 +127,7 @@ async fn the_heir_of_a_killed_worker_says_at_once_that_it_has_the_job() -> Resul
 
 #[tokio::test]
 async fn every_worker_that_holds_a_job_answers_who() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let (one, other) = tokio::try_join!(stack.processor(2, "1h"), stack.processor(2, "1h"))?;
     for id in ["a", "b", "c"] {
@@ -167,10 +163,13 @@ async fn who_is_answered_again_after_all_connections_were_closed() -> Result<()>
 }
 
 #[tokio::test]
-async fn garbage_harms_nobody() -> Result<()> {
-    let stack = stack().await?;
+async fn garbage_as_events_and_control_costs_no_connection() -> Result<()> {
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(2, "150ms"))?;
+    for program in [&web.program, &processor] {
+        program.wait_for_message("hearing control messages").await?;
+    }
     let mut events = foreign.listen(EVENTS, "#").await?;
     let id = web.accepted("first".into()).await?;
     web.result(&id).await?;
@@ -205,7 +204,7 @@ async fn garbage_harms_nobody() -> Result<()> {
 
 #[tokio::test]
 async fn a_control_message_in_another_encoding_is_obeyed_like_any_other() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let processor = stack.processor(1, "1h").await?;
     request(&foreign, "a", Properties::default()).await?;
@@ -221,7 +220,7 @@ async fn a_control_message_in_another_encoding_is_obeyed_like_any_other() -> Res
 
 #[tokio::test]
 async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let processor = stack.processor(1, "1h").await?;
     request(&foreign, "a", Properties::default()).await?;
@@ -235,16 +234,9 @@ async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
     let mut events = foreign.listen(EVENTS, "#").await?;
     who(&foreign, &mut events, 1).await?;
 
-    let mut lines = processor.follow().skip(processor.lines().len());
+    let from_now = processor.from_now();
     foreign.delete_exchange(CONTROL).await?;
-    let heard_again = async {
-        while let Some(line) = lines.next().await {
-            if json_message(&line, "hearing control messages").is_some() {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, heard_again).await?;
+    from_now.wait_for_message("hearing control messages").await?;
     who(&foreign, &mut events, 1).await?;
     ensure!(!disconnected(&processor), "it cost the connection");
     Ok(())

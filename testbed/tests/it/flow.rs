@@ -4,23 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{
-    Program,
-    foreign::{AMQPValue, Properties, arguments},
-    process::{DEADLINE, json_message},
-    shared,
-};
+use testbed::{Program, foreign::Properties, process::json_message, shared};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::stack::{FAILED, REQUESTS, RESULTS, Stack, Web};
 
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
 #[tokio::test]
 async fn a_request_is_processed_and_its_result_logged() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "20ms"))?;
     let answer = web.post_body("{\"data\": \"hello\"}").await?;
     assert_eq!(answer.status(), 202);
@@ -39,7 +30,7 @@ async fn a_request_is_processed_and_its_result_logged() -> Result<()> {
 
 #[tokio::test]
 async fn a_foreign_client_sees_the_request_exactly_as_promised() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let data = r#"{"b":12345678901234567890.10,"a":1e400,"ü":"\u00fc 🦀\u0000"}"#;
     let answer = web.post_body(format!("{{\"data\": {data}}}")).await?;
@@ -67,7 +58,7 @@ async fn a_foreign_client_sees_the_request_exactly_as_promised() -> Result<()> {
 
 #[tokio::test]
 async fn a_callers_trace_goes_with_the_request() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let url = format!("{}/api/v1/processData", web.base);
@@ -81,7 +72,7 @@ async fn a_callers_trace_goes_with_the_request() -> Result<()> {
 
 #[tokio::test]
 async fn a_foreign_producer_needs_no_properties_and_gets_its_number_back() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let _processor = stack.processor(1, "1ms").await?;
     let foreign = stack.foreign().await?;
     let body = br#"{"requestData":"x","requestId":42.50,"v":2}"#;
@@ -94,7 +85,7 @@ async fn a_foreign_producer_needs_no_properties_and_gets_its_number_back() -> Re
 
 #[tokio::test]
 async fn two_processors_share_the_work() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, one, other) =
         tokio::try_join!(stack.web(), stack.processor(1, "100ms"), stack.processor(1, "100ms"))?;
     let mut ids = Vec::new();
@@ -115,7 +106,7 @@ async fn two_processors_share_the_work() -> Result<()> {
 
 #[tokio::test]
 async fn the_other_processor_finishes_the_job_of_one_that_was_killed() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, victim) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted("precious".into()).await?;
     assert_eq!(victim.wait_for_message("started").await?["requestId"], *id);
@@ -168,7 +159,7 @@ async fn a_wrong_password_is_said_and_never_shown() -> Result<()> {
 
 #[tokio::test]
 async fn bad_bodies_are_told_apart_and_cost_nothing() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = Web::start(stack.program("web-service").env("BODY_LIMIT", "1KiB")).await?;
     let long = format!("{{\"data\":\"{}\"}}", "x".repeat(2000));
     let cases = [
@@ -205,101 +196,9 @@ async fn bad_bodies_are_told_apart_and_cost_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
-    let stack = stack().await?;
-    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let foreign = stack.foreign().await?;
-    let long_id = format!("{{\"requestId\":\"{}\",\"requestData\":1}}", "i".repeat(300));
-    let malformed: [&[u8]; 6] =
-        [b"", b"\xff\xfe", b"not json", b"[]", b"{\"requestId\":{}}", long_id.as_bytes()];
-    for key in ["request", "result"] {
-        for body in malformed {
-            foreign.publish("processing", key, Properties::default(), body).await?;
-        }
-    }
-    let id = web.accepted("good".into()).await?;
-    assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
-
-    let mut lengths = Vec::new();
-    let mut lines = web.program.follow();
-    while lengths.len() < 12 {
-        let line = tokio::time::timeout(DEADLINE, lines.next()).await?.context("another line")?;
-        let Some(parked) = json_message(&line, "parked") else { continue };
-        assert_eq!(parked["reason"], "malformed");
-        assert!(parked["error"].as_str().is_some_and(|error| !error.is_empty()), "{parked}");
-        lengths.push(parked["bytes"].as_u64().context("its length")?);
-    }
-    lengths.sort();
-    let both = malformed.iter().flat_map(|body| [body.len() as u64, body.len() as u64]);
-    let mut expected: Vec<_> = both.collect();
-    expected.sort();
-    assert_eq!(lengths, expected);
-    assert_eq!(foreign.depth(FAILED).await?.messages, 0, "the store keeps them");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_malformed_request_with_an_id_gets_an_error_as_its_result() -> Result<()> {
-    let stack = stack().await?;
-    let _processor = stack.processor(1, "1ms").await?;
-    let foreign = stack.foreign().await?;
-    foreign
-        .publish("processing", "request", Properties::default(), b"{\"requestId\":\"me\"}")
-        .await?;
-    let result = foreign.next(RESULTS).await?.json()?;
-    assert_eq!(
-        (&result["requestId"], &result["error"]["code"]),
-        (&json!("me"), &json!("malformed"))
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_result_that_is_too_long_fails_its_request() -> Result<()> {
-    let stack = stack().await?;
-    let program = stack.program("processor-service").env("RESULT_LIMIT", "1KiB");
-    let (web, _processor) =
-        tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1ms"))?;
-    let long = web.accepted("x".repeat(2000).into()).await?;
-    let good = web.accepted("short".into()).await?;
-    assert_eq!(web.result(&good).await?["status"], "completed");
-    let result = web.result(&long).await?;
-    assert_eq!(result["status"], "failed");
-    assert!(result["result"].to_string().contains("result_too_large"), "{result}");
-    let parked = web.program.wait_for_message("parked").await?;
-    assert_eq!(
-        (&parked["reason"], &parked["requestId"]),
-        (&json!("result_too_large"), &json!(long))
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_over_long_body_from_a_foreign_producer_blocks_nothing() -> Result<()> {
-    let stack = stack().await?;
-    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let foreign = stack.foreign().await?;
-    let huge = "x".repeat(15 * 1024 * 1024);
-    let request = format!("{{\"requestId\":\"huge\",\"requestData\":\"{huge}\"}}");
-    foreign.publish("processing", "request", Properties::default(), request.as_bytes()).await?;
-    let result = format!("{{\"requestId\":\"huge\",\"processingResults\":\"{huge}\"}}");
-    foreign.publish("processing", "result", Properties::default(), result.as_bytes()).await?;
-    let id = web.accepted("good".into()).await?;
-    assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
-    assert_eq!(web.result("huge").await?["result"].as_str().map(str::len), Some(200));
-    let failed = |line: &str| {
-        json_message(line, "result")
-            .filter(|line| line["requestId"] == "huge" && line["status"] == "failed")
-    };
-    let failed = web.program.wait_for("the error of the huge request", failed).await?;
-    assert!(failed["result"].to_string().contains("result_too_large"), "{failed}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn queues_deleted_under_their_consumers_come_back_and_jobs_in_hand_have_their_result()
 -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "2s"))?;
     let in_hand = web.accepted("in hand".into()).await?;
     processor.wait_for_message("started").await?;
@@ -344,51 +243,9 @@ async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
     Ok(())
 }
 
-/// A header that is not UTF-8, as programs send that know another encoding.
-fn other_encoding() -> Properties {
-    let name = AMQPValue::LongString(vec![b'M', 0xfc, b'l', b'l', b'e', b'r'].into());
-    Properties::default().with_headers(arguments([("name", name)]))
-}
-
-#[tokio::test]
-async fn texts_in_other_encodings_cost_nobody_anything() -> Result<()> {
-    let stack = stack().await?;
-    let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let foreign = stack.foreign().await?;
-    let request = b"{\"requestId\":\"request\",\"requestData\":\"a\"}";
-    foreign.publish("processing", "request", other_encoding(), request).await?;
-    let result = b"{\"requestId\":\"result\",\"processingResults\":\"b\"}";
-    foreign.publish("processing", "result", other_encoding(), result).await?;
-    foreign.publish("processing", "failed", other_encoding(), b"dead").await?;
-    assert_eq!(web.result("request").await?["result"], "\"a-processed\"");
-    assert_eq!(web.result("result").await?["result"], "\"b\"");
-    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "dead".len());
-    for program in [&web.program, &processor] {
-        let lost = program.lines().into_iter().find(|line| line.contains("disconnected"));
-        assert_eq!(lost, None, "a connection was lost over it");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn headers_that_are_too_long_to_be_sent_again_stop_nobody() -> Result<()> {
-    let stack = stack().await?;
-    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let long = |size| AMQPValue::LongString("x".repeat(size).as_str().into());
-    let headers = arguments([("slowlane-worker", long(60_000)), ("slowlane-other", long(60_000))]);
-    let foreign = stack.foreign().await?;
-    let properties = Properties::default().with_headers(headers);
-    foreign.publish("processing", "request", properties.clone(), b"not a request").await?;
-    let body = br#"{"requestId":"long","requestData":"x"}"#;
-    foreign.publish("processing", "request", properties, body).await?;
-    assert_eq!(web.result("long").await?["status"], "completed");
-    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "not a request".len());
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_body_that_takes_longer_than_a_confirm_may_is_accepted() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = Web::start(stack.program("web-service").env("PUBLISH_TIMEOUT", "500ms")).await?;
     let address = web.base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await?;

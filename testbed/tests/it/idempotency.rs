@@ -17,14 +17,13 @@ use testbed::{
 };
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::stack::{REQUESTS, Stack, Web};
+use crate::{
+    database::Database,
+    stack::{REQUESTS, Stack, Web},
+};
 
 /// Short, so that a key whose caller is dead is soon taken over.
 const PUBLISH_TIMEOUT: &str = "1s";
-
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
 
 async fn post(web: &Web, key: &str, body: &str) -> Result<(u16, Value)> {
     let url = format!("{}/api/v1/processData", web.base);
@@ -50,7 +49,7 @@ async fn insist(web: &Web, key: &str, body: &str) -> Result<String> {
 
 #[tokio::test]
 async fn the_same_call_again_is_the_same_request() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let (status, first) = post(&web, "a", "{\"data\":1}").await?;
     assert_eq!(status, 202);
@@ -73,15 +72,7 @@ async fn the_same_call_again_is_the_same_request() -> Result<()> {
 #[tokio::test]
 async fn what_was_refused_is_not_remembered() -> Result<()> {
     let vhost = shared::vhost().await;
-    let proxy = Proxy::start(
-        vhost
-            .url
-            .split('@')
-            .nth(1)
-            .and_then(|rest| rest.split('/').next())
-            .context("an address")?,
-    )
-    .await?;
+    let proxy = Proxy::start(vhost.address()).await?;
     let stack = Stack::on(&vhost.url).await?;
     let behind = Stack { url: proxy.url(&vhost.url) };
     let web = behind.web().await?;
@@ -109,8 +100,7 @@ struct Scene {
 impl Scene {
     async fn open() -> Result<Self> {
         let vhost = shared::vhost().await;
-        let broker = vhost.url.split('@').nth(1).and_then(|rest| rest.split('/').next());
-        let proxy = Proxy::start(broker.context("an address")?).await?;
+        let proxy = Proxy::start(vhost.address()).await?;
         let stack = Stack::on(&vhost.url).await?;
         let (access, database) = testbed::postgres::database().await;
         Ok(Self { stack, proxy, access, database })
@@ -240,12 +230,9 @@ impl Scene {
 async fn calls_repeated_over_two_services_that_are_killed_make_one_request_each() -> Result<()> {
     const KEYS: usize = 200;
     const CALLS: usize = 5;
-    let stack = stack().await?;
-    let (access, database) = testbed::postgres::database().await;
-    let program = || {
-        let program = stack.program("web-service").env("PUBLISH_TIMEOUT", PUBLISH_TIMEOUT);
-        program.env("DATABASE_URL", access.url(&database))
-    };
+    let stack = Stack::fresh().await?;
+    let database = Database::postgres().await;
+    let program = || database.program(&stack).env("PUBLISH_TIMEOUT", PUBLISH_TIMEOUT);
     let ports = [testbed::ports::free()?, testbed::ports::free()?];
     let address = |at: usize| format!("127.0.0.1:{}", ports[at]);
     let mut services = Vec::new();
@@ -279,13 +266,11 @@ async fn calls_repeated_over_two_services_that_are_killed_make_one_request_each(
         of_key.insert(key, ids.into_iter().next().context("an id")?);
     }
     for (key, id) in &of_key {
-        let url = format!("{}/api/v1/requests/{id}", services[key % 2].base);
-        let answer = client.get(url).header("Prefer", "wait=60").send().await?;
-        let done: Value = answer.json().await?;
+        let done = services[key % 2].ended(id).await?;
         assert_eq!(done["processingResults"], format!("{key}-processed"));
     }
-    let rows = access.sql(&database, "SELECT count(*) FROM requests").await?;
-    assert_eq!(rows, [KEYS.to_string()], "one request for each key");
+    let rows = database.number("SELECT count(*) FROM requests").await?;
+    assert_eq!(rows, KEYS as i64, "one request for each key");
     Ok(())
 }
 

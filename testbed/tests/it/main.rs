@@ -20,6 +20,7 @@ mod durability;
 mod events;
 mod flow;
 mod idempotency;
+mod malformed;
 mod outages;
 mod processing;
 mod setup;

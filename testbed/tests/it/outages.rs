@@ -3,9 +3,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testbed::{
-    process::{DEADLINE, json_message},
+    process::json_message,
     program::Running,
     rabbitmq::{Node, NodeOptions},
     shared,
@@ -76,25 +76,17 @@ fn nothing_is_left_of_lost_connections(program: &Running, connections: usize) ->
 
 /// Every worker of the processor still works: each gets its turn when requests are many.
 async fn all_work(processor: &Running, web: &Web) -> Result<()> {
-    let mut lines = processor.follow().skip(processor.lines().len());
     let mut finished = HashSet::new();
-    let all = async {
-        while finished.len() < 4 {
-            let line = lines.next().await.context("the processor has ended")?;
-            finished.extend(json_message(&line, "finished").map(|line| line["worker"].to_string()));
-        }
-        anyhow::Ok(())
-    };
+    let all = processor.from_now().wait_for("some of its workers", |line| {
+        finished.insert(json_message(line, "finished")?["worker"].to_string());
+        (finished.len() == 4).then_some(())
+    });
     let work = async {
         loop {
             web.accepted("more".into()).await?;
         }
     };
-    let ended = tokio::time::timeout(DEADLINE, async {
-        tokio::select! { all = all => all, failed = work => failed }
-    });
-    let ended = ended.await;
-    ended.unwrap_or_else(|_| Err(processor.complaint("has deaf workers")))
+    tokio::select! { all = all => all, failed = work => failed }
 }
 
 #[tokio::test]

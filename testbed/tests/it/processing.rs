@@ -5,14 +5,12 @@ use serde_json::{Value, json};
 use testbed::{
     foreign::{Foreign, Properties},
     program::Running,
-    shared,
 };
 
-use crate::stack::{Stack, Web};
-
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
+use crate::{
+    database::Database,
+    stack::{Stack, Web},
+};
 
 /// A web service that has begun to listen to events.
 async fn listening(stack: &Stack) -> Result<Web> {
@@ -21,15 +19,9 @@ async fn listening(stack: &Stack) -> Result<Web> {
     Ok(web)
 }
 
-async fn get(web: &Web, path: &str) -> Result<Value> {
-    let answer = web.get(&format!("/api/v1/requests{path}")).await?;
-    ensure!(answer.status() == 200, "{}", answer.text().await?);
-    Ok(answer.json().await?)
-}
-
 /// The ids on a page of a list, and where it goes on.
 async fn ids(web: &Web, query: &str) -> Result<(Vec<String>, Option<String>)> {
-    let page = get(web, &format!("?{query}")).await?;
+    let page = web.list(query).await?;
     let items = page["items"].as_array().context("items")?;
     let ids = items.iter().filter_map(|item| Some(item["requestId"].as_str()?.to_owned()));
     Ok((ids.collect(), page["nextCursor"].as_str().map(str::to_owned)))
@@ -95,12 +87,9 @@ impl Stream {
 
 #[tokio::test]
 async fn a_slow_job_is_shown_on_every_web_service_also_on_one_that_starts_later() -> Result<()> {
-    let stack = stack().await?;
-    let (server, database) = testbed::postgres::database().await;
-    let url = server.url(&database);
-    let start =
-        || async { Web::start(stack.program("web-service").env("DATABASE_URL", &url)).await };
-    let (one, other) = tokio::try_join!(start(), start())?;
+    let stack = Stack::fresh().await?;
+    let database = Database::postgres().await;
+    let (one, other) = tokio::try_join!(database.web(&stack), database.web(&stack))?;
     let id = one.accepted("slow".into()).await?;
     let mut streams = [Stream::of(&one, &id).await?, Stream::of(&other, &id).await?];
     let processor = stack.processor(1, "1h").await?;
@@ -109,10 +98,10 @@ async fn a_slow_job_is_shown_on_every_web_service_also_on_one_that_starts_later(
     for stream in &mut streams {
         seen.push(stream.status("processing").await?);
     }
-    let late = start().await?;
+    let late = database.web(&stack).await?;
     seen.push(Stream::of(&late, &id).await?.status("processing").await?);
     for web in [&one, &other, &late] {
-        seen.push(get(web, &format!("/{id}")).await?);
+        seen.push(web.request(&id).await?);
         assert_eq!(ids(web, "status=processing").await?.0, [id.as_str()]);
         assert_eq!(ids(web, "status=queued").await?.0, [""; 0]);
     }
@@ -126,7 +115,7 @@ async fn a_slow_job_is_shown_on_every_web_service_also_on_one_that_starts_later(
 
 #[tokio::test]
 async fn what_is_worked_on_is_listed_newest_first_page_by_page() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let mut posted = Vec::new();
     for n in 0..4 {
@@ -144,7 +133,7 @@ async fn what_is_worked_on_is_listed_newest_first_page_by_page() -> Result<()> {
     assert_eq!(([first, second].concat(), end), (posted.clone(), None));
     assert_eq!(ids(&web, "status=processing&type=other").await?.0, [""; 0]);
     assert_eq!(ids(&web, "status=queued").await?.0, [waiting.as_str()]);
-    let page = get(&web, "").await?;
+    let page = web.list("").await?;
     let status = |at: usize| page["items"][at]["status"].clone();
     assert_eq!([status(0), status(1), status(3)], ["queued", "processing", "processing"]);
     Ok(())
@@ -152,7 +141,7 @@ async fn what_is_worked_on_is_listed_newest_first_page_by_page() -> Result<()> {
 
 #[tokio::test]
 async fn whoever_prefers_to_wait_waits_for_the_end_of_a_job_under_way() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1s"))?;
     let id = web.accepted("a".into()).await?;
     let url = format!("{}/api/v1/requests/{id}", web.base);
@@ -172,7 +161,7 @@ async fn whoever_prefers_to_wait_waits_for_the_end_of_a_job_under_way() -> Resul
 
 #[tokio::test]
 async fn the_heir_of_a_killed_worker_is_shown_instead_of_it() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, victim) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted("a".into()).await?;
     let mut stream = Stream::of(&web, &id).await?;
@@ -188,7 +177,7 @@ async fn the_heir_of_a_killed_worker_is_shown_instead_of_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_job_that_no_worker_claims_is_queued_again() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, victim) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted("a".into()).await?;
     let mut stream = Stream::of(&web, &id).await?;
@@ -203,7 +192,7 @@ async fn a_job_that_no_worker_claims_is_queued_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_job_that_its_worker_claims_stays_where_it_is() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(listening(&stack), stack.processor(1, "1h"))?;
     let claimed = web.accepted("a".into()).await?;
     Stream::of(&web, &claimed).await?.status("processing").await?;
@@ -214,7 +203,7 @@ async fn a_job_that_its_worker_claims_stays_where_it_is() -> Result<()> {
     stream.status("processing").await?;
     // The rounds in which this one is forgotten keep the other one.
     stream.status("queued").await?;
-    let request = get(&web, &format!("/{claimed}")).await?;
+    let request = web.request(&claimed).await?;
     assert_eq!(
         (&request["status"], &request["worker"]),
         (&json!("processing"), &worker_of(&processor).await?)
@@ -224,7 +213,7 @@ async fn a_job_that_its_worker_claims_stays_where_it_is() -> Result<()> {
 
 #[tokio::test]
 async fn progress_arrives_in_the_stream_and_in_the_request() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let foreign = stack.foreign().await?;
     let id = web.accepted("a".into()).await?;
@@ -237,7 +226,7 @@ async fn progress_arrives_in_the_stream_and_in_the_request() -> Result<()> {
     event(&foreign, "request.progress", &half).await?;
     let told = stream.until("progress", |_| true).await?;
     assert_eq!(told, json!({"requestId": id, "progress": 0.5, "message": "half", "at": at}));
-    let request = get(&web, &format!("/{id}")).await?;
+    let request = web.request(&id).await?;
     assert_eq!((&request["progress"], &request["worker"]), (&json!(0.5), &worker));
     // However many there are, the last one arrives.
     for n in 1..=100 {
@@ -249,7 +238,7 @@ async fn progress_arrives_in_the_stream_and_in_the_request() -> Result<()> {
 
 #[tokio::test]
 async fn an_attempt_that_failed_is_shown_while_the_next_one_is_waited_for() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = listening(&stack).await?;
     let foreign = stack.foreign().await?;
     let id = web.accepted("a".into()).await?;
@@ -270,7 +259,7 @@ async fn an_attempt_that_failed_is_shown_while_the_next_one_is_waited_for() -> R
         (&waiting["lastError"], &waiting["nextAttemptAt"]),
         (&json!("come back later"), &json!(next))
     );
-    assert_eq!(get(&web, &format!("/{id}")).await?, waiting);
+    assert_eq!(web.request(&id).await?, waiting);
     // The next attempt has come; why the last one failed still stands there.
     event(&foreign, "request.started", &json!({"requestId": id, "attempt": 3})).await?;
     let again = stream.status("processing").await?;
@@ -281,7 +270,7 @@ async fn an_attempt_that_failed_is_shown_while_the_next_one_is_waited_for() -> R
 
 #[tokio::test]
 async fn news_that_come_late_change_nothing_about_what_has_ended() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = listening(&stack).await?;
     let foreign = stack.foreign().await?;
     let [ended, other] = [web.accepted("a".into()).await?, web.accepted("b".into()).await?];
@@ -297,7 +286,7 @@ async fn news_that_come_late_change_nothing_about_what_has_ended() -> Result<()>
     }
     // The other one's came last.
     stream.until("status", |request| request["startedAt"].is_string()).await?;
-    assert_eq!(get(&web, &format!("/{ended}")).await?, done);
+    assert_eq!(web.request(&ended).await?, done);
     assert_eq!(ids(&web, "status=processing").await?.0, [other.as_str()]);
     assert_eq!(ids(&web, "status=completed").await?.0, [ended.as_str()]);
     Ok(())

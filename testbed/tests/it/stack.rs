@@ -13,6 +13,7 @@ use testbed::{
     http,
     process::{DEADLINE, json_message},
     program::Running,
+    shared,
 };
 
 /// The queues, as users know them.
@@ -28,6 +29,11 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
+    /// The whole system on a virtual host of its own.
+    pub(crate) async fn fresh() -> Result<Self> {
+        Self::on(&shared::vhost().await.url).await
+    }
+
     /// Runs `setup` on the virtual host.
     pub(crate) async fn on(url: &str) -> Result<Self> {
         let stack = Self { url: url.to_owned() };

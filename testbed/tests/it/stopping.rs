@@ -10,10 +10,6 @@ use crate::{
     stack::{REQUESTS, Stack, Web},
 };
 
-async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
-}
-
 async fn stops_cleanly(program: &Running) -> Result<()> {
     let (status, text) = program.ended().await?;
     ensure!(status.success() && text.contains("\"stopped\""), "{status}: {text}");
@@ -22,7 +18,7 @@ async fn stops_cleanly(program: &Running) -> Result<()> {
 
 #[tokio::test]
 async fn a_processor_finishes_its_job_and_takes_no_other() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1s"))?;
     let ids = [web.accepted("first".into()).await?, web.accepted("second".into()).await?];
     processor.wait_for_message("started").await?;
@@ -35,7 +31,7 @@ async fn a_processor_finishes_its_job_and_takes_no_other() -> Result<()> {
 
 #[tokio::test]
 async fn a_processor_hands_back_what_it_cannot_finish_in_time() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let program = stack.program("processor-service").env("DRAIN_TIMEOUT", "200ms");
     let (web, slow) = tokio::try_join!(stack.web(), stack.start_processor(program, 2, "1h"))?;
     let ids = [web.accepted(1.into()).await?, web.accepted(2.into()).await?];
@@ -52,7 +48,7 @@ async fn a_processor_hands_back_what_it_cannot_finish_in_time() -> Result<()> {
 
 #[tokio::test]
 async fn a_second_signal_hands_back_at_once() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (web, slow) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted(1.into()).await?;
     slow.wait_for_message("started").await?;
@@ -67,7 +63,7 @@ async fn a_second_signal_hands_back_at_once() -> Result<()> {
 
 #[tokio::test]
 async fn a_web_service_under_load_answers_all_it_has_taken() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let (first, _processor) = tokio::try_join!(stack.web(), stack.processor(4, "1ms"))?;
     let load = Load::start(&first, 8, 100);
     load.accepts(100).await?;

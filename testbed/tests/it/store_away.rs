@@ -8,18 +8,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
     foreign::{Foreign, Properties},
     postgres::{Install, Server},
     program::Running,
-    shared,
 };
 use uuid::Uuid;
 
 use crate::{
-    asking::{drained, holds},
+    asking::{TELL_WHO_WAITS, drained, holds},
     load::Load,
     stack::{RESULTS, Stack, Web},
 };
@@ -40,7 +39,7 @@ struct Scene {
 
 impl Scene {
     async fn start(url: &str) -> Result<Self> {
-        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let stack = Stack::fresh().await?;
         let web = stack.program("web-service").env("DATABASE_URL", url);
         let web = Web::start(web.env("PUBLISH_TIMEOUT", "2s")).await?;
         let processor = stack.processor(4, "1ms").await?;
@@ -180,7 +179,7 @@ async fn a_web_service_that_starts_before_postgresql_becomes_ready_when_it_is_th
 {
     let (mut server, url) = server().await?;
     server.stop().await?;
-    let stack = Stack::on(&shared::vhost().await.url).await?;
+    let stack = Stack::fresh().await?;
     let _processor = stack.processor(1, "1ms").await?;
     let web = stack.program("web-service").env("DATABASE_URL", url);
     let web = Web::start_without_broker(web).await?;
@@ -190,5 +189,27 @@ async fn a_web_service_that_starts_before_postgresql_becomes_ready_when_it_is_th
     web.ready().await?;
     let id = web.accepted("a".into()).await?;
     assert_eq!(web.ended(&id).await?["processingResults"], "a-processed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_while_the_store_goes_away_gets_its_id() -> Result<()> {
+    let (mut server, url) = server().await?;
+    let stack = Stack::fresh().await?;
+    let web = stack.program("web-service").env("DATABASE_URL", url);
+    let web = Web::start(web.env("RUST_LOG", TELL_WHO_WAITS)).await?;
+    let post = web.client.post(format!("{}/api/v1/processData", web.base));
+    let post = post.header("Prefer", "wait=60").json(&json!({"data": 1}));
+    let waiting = tokio::spawn(post.send());
+    web.is_waited_at_by(1).await?;
+    server.kill().await?;
+    let answer = waiting.await??;
+    let status = answer.status();
+    let accepted: Value = answer.json().await?;
+    ensure!(status == 202, "{status}: {accepted}");
+    let id = accepted["requestId"].as_str().context("a requestId")?;
+    server.start_again().await?;
+    web.ready().await?;
+    assert_eq!(web.request(id).await?["status"], "queued");
     Ok(())
 }

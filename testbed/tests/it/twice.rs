@@ -5,16 +5,17 @@ use serde_json::{Value, json};
 use testbed::{Proxy, foreign::Properties, process::json_message, shared};
 
 use crate::{
+    asking::settles,
     database::Database,
-    stack::{Stack, Web},
+    stack::{RESULTS, Stack, Web},
 };
 
-const RESULTS: usize = 50;
+const MANY: usize = 50;
 
 #[tokio::test]
 async fn of_two_results_the_first_is_shown_also_after_a_restart() -> Result<()> {
     for database in Database::both().await? {
-        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let foreign = stack.foreign().await?;
         let publish = async |id: &str, result: Value| {
@@ -34,6 +35,13 @@ async fn of_two_results_the_first_is_shown_also_after_a_restart() -> Result<()> 
         publish(&id, "third".into()).await?;
         after_all_others(&web, &publish).await?;
         assert_eq!(text(&web, &id).await?, shown);
+
+        web.program.terminate();
+        web.program.wait().await?;
+        // What a consumer had and did not settle is back when it is gone.
+        let gone = async || Ok(foreign.depth(RESULTS).await?.consumers == 0);
+        settles("the consumer of results", gone).await?;
+        assert_eq!(foreign.depth(RESULTS).await?.messages, 0, "all were settled");
     }
     Ok(())
 }
@@ -61,7 +69,7 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     let behind = Stack { url: proxy.url(&vhost.url) };
     let web = database.web(&behind).await?;
     let mut ids = Vec::new();
-    for n in 0..RESULTS {
+    for n in 0..MANY {
         ids.push(web.accepted(n.into()).await?);
     }
     // From now on it hears the broker, and the broker doesn't hear it.
@@ -79,7 +87,7 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     let mut again = 0;
     let all_again = |line: &str| {
         again += usize::from(json_message(line, "a result came too late").is_some());
-        (again == RESULTS).then_some(())
+        (again == MANY).then_some(())
     };
     other.program.wait_for("all results once more", all_again).await?;
     ensure!(other.logged_results().is_empty(), "some results count twice");

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use testbed::{Program, Signal, process::DEADLINE};
 use tokio::time::{Instant, sleep};
 
-use super::{Said, say, slowlane, stack};
-use crate::stack::Web;
+use super::{Said, say, slowlane};
+use crate::stack::{Stack, Web};
 
 const LINES: usize = 5_000;
 
@@ -67,7 +67,7 @@ fn count(file: &Path) -> usize {
 
 #[tokio::test]
 async fn an_interrupted_run_goes_on_and_gives_each_result_once_in_order() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let database = tempfile::tempdir()?;
     let url = format!("sqlite:{}", database.path().join("slowlane.db").display());
     let program = || stack.program("web-service").env("DATABASE_URL", &url);
@@ -130,7 +130,7 @@ async fn an_interrupted_run_goes_on_and_gives_each_result_once_in_order() -> Res
 
 #[tokio::test]
 async fn a_line_that_fails_is_told_in_its_place() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.program("web-service").env("BODY_LIMIT", "1KiB");
     let (web, _processor) = tokio::try_join!(Web::start(web), stack.processor(2, "1ms"))?;
     let long = "x".repeat(2000);
