@@ -12,7 +12,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     inbound::{self, Dead},
-    inbox::{Batch, Desk},
+    inbox::{Batch, Desk, Received},
     news::News,
     results::log,
     store::{Applied, Ending, Parked, Store, now},
@@ -38,14 +38,14 @@ pub struct Failed {
 }
 
 impl Desk for Failed {
-    const BATCH: usize = PREFETCH as usize;
+    const BATCH: u16 = PREFETCH;
 
-    fn consumer(&self) -> Consumer {
-        let consume = Consume::queue(topology::FAILED, PREFETCH, "failed");
+    fn consumer(&self, prefetch: u16) -> Consumer {
+        let consume = Consume::queue(topology::FAILED, prefetch, "failed");
         self.apart.consume(consume.only_with(self.lock.clone()))
     }
 
-    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {
+    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> Received {
         let (mut results, mut letters) = (Batch::default(), Batch::default());
         for delivery in batch {
             match inbound::dead(&delivery.properties.headers, &delivery.body, now()) {
@@ -57,14 +57,14 @@ impl Desk for Failed {
             self.settle(delivery, Some(ending), applied, aside);
         };
         let stored = results.finish(&self.store, &self.news, settle).await;
-        stored & self.store_letters(letters, aside).await
+        stored.and(self.store_letters(letters, aside).await)
     }
 }
 
 impl Failed {
-    async fn store_letters(&self, batch: Batch<Parked>, aside: &mut JoinSet<()>) -> bool {
+    async fn store_letters(&self, batch: Batch<Parked>, aside: &mut JoinSet<()>) -> Received {
         if batch.rows.is_empty() {
-            return true;
+            return Received::Passed;
         }
         let applied = match self.store.park(batch.rows.clone()).await {
             Ok(applied) => applied,
@@ -78,7 +78,7 @@ impl Failed {
             warn!(requestId = id, reason, error, bytes = parked.body.len(), "parked");
             self.settle(delivery, parked.ends.as_ref(), applied, aside);
         });
-        true
+        Received::Stored
     }
 
     /// Says what became of a message's request, and lets the broker forget the message.

@@ -5,29 +5,64 @@ use pipeline::{
     broker::{Consumer, Delivery},
     shutdown::Shutdown,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::sleep};
 use tracing::warn;
 
 use crate::{
     news::News,
+    pauses::Pauses,
     store::{Applied, Ending, Store, StoreError},
 };
 
 /// What is done with the messages of a queue.
 pub trait Desk {
-    /// The most messages that are dealt with at once.
-    const BATCH: usize;
+    /// The most messages that are dealt with at once, and that the broker may have on their way.
+    const BATCH: u16;
 
-    /// Begins to consume.
-    fn consumer(&self) -> Consumer;
+    /// Begins to consume, with so many messages on their way at most.
+    fn consumer(&self, prefetch: u16) -> Consumer;
 
     /// Deals with a batch: each message is settled here, or by a task put `aside`, which later
-    /// messages don't wait for. False if the store is away; then all have gone back.
+    /// messages don't wait for.
     fn receive(
         &self,
         batch: Vec<Delivery>,
         aside: &mut JoinSet<()>,
-    ) -> impl Future<Output = bool> + Send;
+    ) -> impl Future<Output = Received> + Send;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// The store has what was meant for it.
+    Stored,
+    /// Nothing was meant for the store.
+    Passed,
+    /// The store is away, and what was meant for it has gone back.
+    StoreAway,
+}
+
+impl Received {
+    /// What became of two parts of a batch together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::StoreAway, _) | (_, Self::StoreAway) => Self::StoreAway,
+            (Self::Stored, _) | (_, Self::Stored) => Self::Stored,
+            (Self::Passed, Self::Passed) => Self::Passed,
+        }
+    }
+}
+
+/// How many messages may be on their way to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As many as are dealt with at once.
+    Full,
+    /// One: a store that was found to be away may seem to be back and take no writes all the same.
+    /// Brokers up to 4.2 count each time that a message goes back as a delivery, and give it up
+    /// after twenty.
+    OneByOne,
 }
 
 /// Messages, and the rows that they are to become.
@@ -58,25 +93,25 @@ impl<T> Batch<T> {
         }
     }
 
-    /// All go back. Always false, for the store is away.
-    pub fn go_back(self, error: &StoreError) -> bool {
+    /// All go back.
+    pub fn go_back(self, error: &StoreError) -> Received {
         warn!(messages = self.rows.len(), "messages go back: {error}");
         self.deliveries.into_iter().for_each(Delivery::requeue);
-        false
+        Received::StoreAway
     }
 }
 
 impl Batch<Ending> {
     /// Stores how requests have ended, wakes those who wait for them, and hands each message to
-    /// `settle`. False if the store is away; then all have gone back.
+    /// `settle`.
     pub async fn finish(
         self,
         store: &Store,
         news: &News,
         settle: impl FnMut(Delivery, &Ending, Applied),
-    ) -> bool {
+    ) -> Received {
         if self.rows.is_empty() {
-            return true;
+            return Received::Passed;
         }
         let applied = match store.finish(self.rows.clone()).await {
             Ok(applied) => applied,
@@ -84,7 +119,7 @@ impl Batch<Ending> {
         };
         news.tell(self.rows.iter().zip(&applied));
         self.settle(applied, settle);
-        true
+        Received::Stored
     }
 }
 
@@ -92,29 +127,51 @@ impl Batch<Ending> {
 enum Over {
     Stopped,
     StoreAway,
+    /// It is to go on at another pace.
+    Pace(Pace),
 }
 
 /// Receives until told to stop. What had come until then is still dealt with.
 pub async fn run(desk: impl Desk, store: Store, shutdown: Shutdown) {
+    let (mut pace, mut pauses) = (Pace::Full, Pauses::default());
+    let mut aside = JoinSet::new();
     loop {
         tokio::select! {
-            () = store.until_up() => {}
+            biased;
             () = shutdown.drain.cancelled() => return,
+            () = store.until_up() => {}
         }
-        match consume(&desk, desk.consumer(), &shutdown).await {
+        match consume(&desk, pace, &mut aside, &shutdown).await {
             Over::Stopped => return,
-            Over::StoreAway => warn!("messages stay with the broker until the store is back"),
+            Over::Pace(next) => {
+                pace = next;
+                pauses.reset();
+            }
+            Over::StoreAway => {
+                warn!("messages stay with the broker until the store is back");
+                pace = Pace::OneByOne;
+                tokio::select! {
+                    () = shutdown.drain.cancelled() => return,
+                    () = sleep(pauses.next()) => {}
+                }
+            }
         }
     }
 }
 
-async fn consume(desk: &impl Desk, mut consumer: Consumer, shutdown: &Shutdown) -> Over {
-    let mut aside = JoinSet::new();
+async fn consume<D: Desk>(
+    desk: &D,
+    pace: Pace,
+    aside: &mut JoinSet<()>,
+    shutdown: &Shutdown,
+) -> Over {
+    let mut consumer = desk.consumer(pace.prefetch(D::BATCH));
     let mut stopping = false;
+    let mut next = None;
     let over = loop {
         let mut batch = Vec::new();
         let more = tokio::select! {
-            more = consumer.next_batch(&mut batch, batch_size(desk)) => more,
+            more = consumer.next_batch(&mut batch, D::BATCH.into()) => more,
             () = shutdown.drain.cancelled(), if !stopping => {
                 stopping = true;
                 consumer.stop();
@@ -122,20 +179,39 @@ async fn consume(desk: &impl Desk, mut consumer: Consumer, shutdown: &Shutdown) 
             }
         };
         if !more {
-            break Over::Stopped;
+            break next.map_or(Over::Stopped, Over::Pace);
         }
-        if !desk.receive(batch, &mut aside).await {
+        let received = desk.receive(batch, aside).await;
+        if received == Received::StoreAway {
             // Those that are under way let go of their messages, which come again.
             aside.shutdown().await;
             break Over::StoreAway;
         }
+        if let Some(other) = pace.after(received) {
+            // What has come already is dealt with, so that none of it goes back.
+            next = Some(other);
+            consumer.stop();
+        }
         while aside.try_join_next().is_some() {}
     };
-    while aside.join_next().await.is_some() {}
+    if let Over::Stopped = over {
+        while aside.join_next().await.is_some() {}
+    }
     consumer.close().await;
     over
 }
 
-fn batch_size<D: Desk>(_: &D) -> usize {
-    D::BATCH
+impl Pace {
+    fn prefetch(self, most: u16) -> u16 {
+        match self {
+            Self::Full => most,
+            Self::OneByOne => 1,
+        }
+    }
+
+    /// The pace to go on at, if it is another one.
+    fn after(self, received: Received) -> Option<Self> {
+        let proven = self == Self::OneByOne && received == Received::Stored;
+        proven.then_some(Self::Full)
+    }
 }

@@ -18,6 +18,7 @@ pub mod inbox;
 pub mod jobs;
 pub mod news;
 pub mod open_files;
+mod pauses;
 pub mod results;
 pub mod retention;
 pub mod retries;

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     inbound,
-    inbox::{Batch, Desk},
+    inbox::{Batch, Desk, Received},
     news::News,
     state::NAME,
     store::{Applied, End, Ending, Store},
@@ -39,14 +39,14 @@ pub struct Results {
 }
 
 impl Desk for Results {
-    const BATCH: usize = PREFETCH as usize;
+    const BATCH: u16 = PREFETCH;
 
-    fn consumer(&self) -> Consumer {
-        let consume = Consume::queue(topology::RESULTS, PREFETCH, "results");
+    fn consumer(&self, prefetch: u16) -> Consumer {
+        let consume = Consume::queue(topology::RESULTS, prefetch, "results");
         self.broker.consume(consume.only_with(self.lock.clone()))
     }
 
-    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> bool {
+    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> Received {
         let mut results = Batch::default();
         for delivery in batch {
             match ResultMessage::parse(&delivery.body) {

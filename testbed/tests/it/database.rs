@@ -47,6 +47,18 @@ impl Database {
         Web::start(self.program(stack)).await
     }
 
+    /// Changes something without the service.
+    pub(crate) async fn change(&self, sql: &str) -> Result<()> {
+        match self {
+            Self::File(dir) => {
+                let file = rusqlite::Connection::open(dir.path().join("slowlane.db"))?;
+                file.busy_timeout(std::time::Duration::from_secs(10))?;
+                Ok(file.execute_batch(sql)?)
+            }
+            Self::Server { access, name } => access.sql(name, sql).await.map(drop),
+        }
+    }
+
     /// The number that a query answers, asked without the service.
     pub(crate) async fn number(&self, sql: &str) -> Result<i64> {
         match self {

@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 use crate::{
     asking::{TELL_WHO_WAITS, drained, holds},
+    database::Database,
     load::Load,
-    stack::{RESULTS, Stack, Web},
+    stack::{FAILED, RESULTS, Stack, Web},
 };
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -172,6 +173,39 @@ async fn nothing_is_lost_when_the_disk_is_not_there_for_a_while() -> Result<()> 
     let waiting = scene.is_away("is gone").await?;
     std::fs::rename(&elsewhere, &disk)?;
     scene.ends_well(waiting).await
+}
+
+/// Brokers up to 4.2 count each time that a message goes back, and give it up after twenty.
+#[tokio::test]
+async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_not() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        database.change("ALTER TABLE requests RENAME TO others").await?;
+        let ids: Vec<_> = (0..FOREIGN).map(|_| Uuid::now_v7().to_string()).collect();
+        for id in &ids {
+            let body = json!({"requestId": id, "processingResults": "x-processed"}).to_string();
+            let properties = Properties::default().with_delivery_mode(2);
+            foreign.publish("processing", "result", properties, body.as_bytes()).await?;
+        }
+        let mut rounds = Vec::new();
+        let four = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            let goes_back = line["message"].to_string().contains("results go back");
+            rounds.extend(line["results"].as_u64().filter(|_| goes_back));
+            (rounds.len() == 4).then_some(())
+        };
+        web.program.wait_for("the fourth try", four).await?;
+        assert_eq!(rounds[1..], [1, 1, 1], "all go back again and again");
+        database.change("ALTER TABLE others RENAME TO requests").await?;
+        let posted: Vec<_> = ids.into_iter().map(|id| (id, "x".to_owned())).collect();
+        web.ready().await?;
+        holds(&foreign, RESULTS, |waiting| waiting == 0).await?;
+        web.has_completed(&posted).await?;
+        assert_eq!(foreign.depth(FAILED).await?.messages, 0);
+    }
+    Ok(())
 }
 
 #[tokio::test]

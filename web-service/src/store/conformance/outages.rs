@@ -107,6 +107,25 @@ pub(super) async fn a_store_that_hangs_is_reported_in_bounded_time(world: World)
     assert_eq!(world.request(id).await.summary.status, Status::Completed);
 }
 
+pub(super) async fn a_store_that_opens_and_takes_no_writes_is_tried_less_and_less_often(
+    world: World,
+) {
+    world.store.accept(new(Uuid::now_v7())).await.unwrap();
+    world.sql("ALTER TABLE requests RENAME TO others").await;
+    let broken = Instant::now();
+    for _ in 0..5 {
+        timeout(BOUND, world.store.until_up()).await.expect("it can be opened");
+        let refused = world.store.accept(new(Uuid::now_v7())).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+    // A quarter of a second, twice as long, and so on.
+    assert!(broken.elapsed() > Duration::from_millis(3700), "{:?}", broken.elapsed());
+    world.sql("ALTER TABLE others RENAME TO requests").await;
+    let id = Uuid::now_v7();
+    in_the_end(&world.store, || world.store.accept(new(id))).await;
+    assert_eq!(world.request(id).await.summary.status, Status::Queued);
+}
+
 pub(super) async fn services_that_start_at_once_agree_on_the_tables(world: World) {
     let services: Vec<Store> = (0..8).map(|_| world.second()).collect();
     for store in &services {

@@ -143,7 +143,11 @@ impl World {
 
     /// Makes all idempotency keys older than a day.
     pub(super) async fn age_claims(&self) {
-        let sql = "UPDATE claims SET keep_until = 1, claimed_at = 1";
+        self.sql("UPDATE claims SET keep_until = 1, claimed_at = 1").await;
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(super) async fn sql(&self, sql: &str) {
         match &self.backend {
             Backend::File { dir, .. } => {
                 let other = Connection::open(disk(dir).join("store.db")).unwrap();

@@ -1,27 +1,32 @@
 //! Finds out whether the server is there, and says so.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use tokio::time::sleep;
 
 use super::{server::Server, trouble::Trouble};
-use crate::store::{Health, health::Monitor};
+use crate::{
+    pauses::{self, Pauses},
+    store::{Health, health::Monitor},
+};
 
-/// How long to wait before the server is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// Opens the store, and again whenever somebody found it away.
+/// Opens the store, and again whenever somebody found it away. A server that seems to be there, and
+/// yet takes no writes, is tried less and less often.
 pub(super) async fn run(server: Arc<Server>, health: Monitor) {
+    let mut pauses = Pauses::default();
     loop {
-        match server.prepare().await {
+        let pause = match server.prepare().await {
             Ok(()) => {
                 health.opened();
+                let opened = Instant::now();
                 health.until(|health| matches!(health, Health::Away(_))).await;
+                pauses.after(opened.elapsed())
             }
             Err(Trouble::Data(reason) | Trouble::Lost(reason) | Trouble::Silence(reason)) => {
                 health.away(&server.explain(&reason));
+                pauses::SHORTEST
             }
-        }
-        sleep(PAUSE).await;
+        };
+        sleep(pause).await;
     }
 }

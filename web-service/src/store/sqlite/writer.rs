@@ -13,7 +13,10 @@ use super::{
     file::{File, Identity},
     write::{self, Answer},
 };
-use crate::store::{StoreError, command::Write, health::Monitor};
+use crate::{
+    pauses::{self, Pauses},
+    store::{StoreError, command::Write, health::Monitor},
+};
 
 /// How many commands share a commit at most.
 const BATCH: usize = 512;
@@ -22,21 +25,24 @@ const CROWD: usize = 4;
 /// How long to wait for as many callers as the commit before had.
 const GATHERING: Duration = Duration::from_micros(700);
 const STEP: Duration = Duration::from_micros(100);
-/// How long to wait before the file is tried again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 pub(super) struct Writer {
     file: Arc<File>,
     health: Monitor,
     commands: Receiver<Write>,
     connection: Option<(Connection, Identity)>,
+    /// Since when the file is open.
+    opened: Instant,
+    /// A file that can be opened, and yet takes no writes, is tried less and less often.
+    pauses: Pauses,
     /// How many commands the commit before had.
     crowd: usize,
 }
 
 impl Writer {
     pub(super) fn new(file: Arc<File>, health: Monitor, commands: Receiver<Write>) -> Self {
-        Self { file, health, commands, connection: None, crowd: 0 }
+        let (opened, pauses) = (Instant::now(), Pauses::default());
+        Self { file, health, commands, connection: None, opened, pauses, crowd: 0 }
     }
 
     /// Works until nobody can ask for anything any more.
@@ -62,7 +68,8 @@ impl Writer {
             if committed.is_err() {
                 // Those whose turn had not come learn it by their replies being dropped.
                 drop(commands);
-                self.pause();
+                let pause = self.pauses.after(self.opened.elapsed());
+                self.pause(pause);
             }
         }
     }
@@ -73,21 +80,26 @@ impl Writer {
             match self.file.open_to_write() {
                 Ok(opened) => {
                     self.connection = Some(opened);
+                    self.opened = Instant::now();
                     self.health.opened();
                 }
                 Err(reason) => {
                     self.health.away(&reason);
-                    self.pause();
+                    self.pause(pauses::SHORTEST);
                 }
             }
         }
         self.connection.is_some()
     }
 
-    /// Lets a moment pass. Nobody asks meanwhile, and those who asked just before are let go.
-    fn pause(&mut self) {
-        while self.commands.try_recv().is_ok() {}
-        thread::sleep(PAUSE);
+    /// Lets some time pass. Nobody asks meanwhile, and those who asked just before are let go.
+    fn pause(&mut self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while Instant::now() < end && !self.commands.is_closed() {
+            while self.commands.try_recv().is_ok() {}
+            let left = end.saturating_duration_since(Instant::now());
+            thread::sleep(left.min(pauses::SHORTEST));
+        }
     }
 
     /// In a crowd, waits a moment for those who had an answer from the commit before and are about
