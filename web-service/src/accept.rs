@@ -9,7 +9,7 @@ use pipeline::{
     contract::{Request, RequestId, TraceParent},
 };
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -226,10 +226,7 @@ async fn publish(
 }
 
 async fn record(state: &State, row: NewRequest, deadline: Instant) -> Result<(), AcceptError> {
-    match timeout_at(deadline, state.store.accept(row)).await {
-        Ok(recorded) => recorded.map_err(not_recorded),
-        Err(_) => Err(no_answer()),
-    }
+    state.store.accept_by(deadline, row).await.map_err(not_recorded)
 }
 
 async fn record_all(state: &State, rows: Vec<NewRequest>) -> Vec<Result<(), AcceptError>> {

@@ -30,7 +30,7 @@ use command::{Read, Reply, Write};
 use health::Monitor;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
@@ -50,6 +50,9 @@ const QUEUE: usize = 2048;
 const BATCH_PATIENCE: u32 = 6;
 /// and once more for each of these many bytes.
 const PIECE: usize = 8 << 20;
+
+/// A store is not judged by silence within less than this part of the usual patience.
+const FAIR: u32 = 2;
 
 /// How to treat a store.
 #[derive(Debug, Clone)]
@@ -105,9 +108,31 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]; it may be recorded all the same, and can be tried again.
     /// [`StoreError::Refused`] if this very request can't be stored.
-    pub async fn accept(&self, mut request: NewRequest) -> Result<(), StoreError> {
+    pub async fn accept(&self, request: NewRequest) -> Result<(), StoreError> {
+        self.accept_within(self.patience, request).await
+    }
+
+    /// The same, for a caller who does not wait beyond a moment. A store that does not answer by
+    /// then is taken to be away, unless it had hardly any time.
+    ///
+    /// # Errors
+    /// As [`Store::accept`].
+    pub async fn accept_by(
+        &self,
+        deadline: Instant,
+        request: NewRequest,
+    ) -> Result<(), StoreError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.accept_within(left.min(self.patience), request).await
+    }
+
+    async fn accept_within(
+        &self,
+        patience: Duration,
+        mut request: NewRequest,
+    ) -> Result<(), StoreError> {
         text::clean_request(&mut request);
-        self.change(&self.accepts, self.patience, |reply| Write::Accept(request, reply)).await
+        self.change(&self.accepts, patience, |reply| Write::Accept(request, reply)).await
     }
 
     /// Records many requests in one transaction, and says of each whether it could be stored.
@@ -290,8 +315,11 @@ impl Store {
     ) -> Result<T, StoreError> {
         let answer = self.ask(queue, patience, command).await;
         answer.unwrap_or_else(|Silence(reason)| {
-            // From now on nobody else has to wait for it. If it only was slow, it answers this.
-            self.health.away(&reason);
+            if patience >= self.patience / FAIR {
+                // From now on nobody else has to wait for it.
+                self.health.away(&reason);
+            }
+            // If it only was slow, it answers this.
             let _ = queue.try_send(Write::Ping(oneshot::channel().0));
             Err(StoreError::Unavailable(reason))
         })

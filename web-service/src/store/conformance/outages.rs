@@ -107,6 +107,22 @@ pub(super) async fn a_store_that_hangs_is_reported_in_bounded_time(world: World)
     assert_eq!(world.request(id).await.summary.status, Status::Completed);
 }
 
+pub(super) async fn a_store_that_hangs_is_found_by_callers_with_a_deadline(world: World) {
+    let mut world = world.alone().await;
+    world.store.ping().await.unwrap();
+    world.hang();
+    // Nobody is judged by how he answers when there is no time at all.
+    let now = tokio::time::Instant::now();
+    let refused = world.store.accept_by(now, new(Uuid::now_v7())).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(*world.store.health().borrow(), Health::Up);
+    let deadline = now + PATIENCE * 3 / 4;
+    let refused = world.store.accept_by(deadline, new(Uuid::now_v7())).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(matches!(&*world.store.health().borrow(), Health::Away(_)));
+    world.let_go();
+}
+
 pub(super) async fn a_store_that_opens_and_takes_no_writes_is_tried_less_and_less_often(
     world: World,
 ) {
