@@ -78,6 +78,7 @@ for_both_stores! {
         a_store_that_is_away_at_the_start_is_opened_when_it_appears,
         a_store_that_hangs_is_reported_in_bounded_time,
         a_store_that_hangs_is_found_by_callers_with_a_deadline,
+        a_question_that_fails_does_not_make_the_store_away,
         a_store_that_opens_and_takes_no_writes_is_tried_less_and_less_often,
         services_that_start_at_once_agree_on_the_tables;
 }

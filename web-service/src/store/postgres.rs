@@ -55,7 +55,8 @@ pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
         tokio::spawn(worker::write(line(), changes)),
     ];
     for _ in 0..READERS {
-        tasks.push(tokio::spawn(worker::read(line(), questions.clone())));
+        let line = line().to_read(accepts.downgrade());
+        tasks.push(tokio::spawn(worker::read(line, questions.clone())));
     }
     let tasks = Tasks(tasks.iter().map(JoinHandle::abort_handle).collect());
     let workers = Workers { here, _tasks: Arc::new(tasks) };

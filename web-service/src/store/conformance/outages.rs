@@ -123,6 +123,18 @@ pub(super) async fn a_store_that_hangs_is_found_by_callers_with_a_deadline(world
     world.let_go();
 }
 
+pub(super) async fn a_question_that_fails_does_not_make_the_store_away(world: World) {
+    world.store.accept(new(Uuid::now_v7())).await.unwrap();
+    let health = world.store.health();
+    world.sql("ALTER TABLE parked RENAME TO others").await;
+    let failed = world.store.parked(None, 1).await;
+    assert!(matches!(&failed, Err(StoreError::Unavailable(why)) if why.contains("parked")));
+    let id = Uuid::now_v7();
+    world.store.accept(new(id)).await.unwrap();
+    assert_eq!(world.request(id).await.summary.status, Status::Queued);
+    assert!(!health.has_changed().unwrap(), "it was away for a while");
+}
+
 pub(super) async fn a_store_that_opens_and_takes_no_writes_is_tried_less_and_less_often(
     world: World,
 ) {

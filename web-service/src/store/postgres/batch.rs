@@ -41,7 +41,7 @@ pub(super) async fn write<R: Rows>(line: &mut Line, rows: &[R]) -> Option<Vec<R:
             line.committed();
             return Some(outcomes);
         }
-        Err(Failure::Away) => return None,
+        Err(Failure::Away | Failure::Unavailable(_)) => return None,
         Err(Failure::Data(reason)) if rows.len() == 1 => return Some(vec![R::refused(reason)]),
         Err(Failure::Data(_)) => {}
     }
@@ -53,7 +53,7 @@ pub(super) async fn write<R: Rows>(line: &mut Line, rows: &[R]) -> Option<Vec<R:
                 outcomes.extend(outcome);
             }
             Err(Failure::Data(reason)) => outcomes.push(R::refused(reason)),
-            Err(Failure::Away) => return None,
+            Err(Failure::Away | Failure::Unavailable(_)) => return None,
         }
     }
     Some(outcomes)

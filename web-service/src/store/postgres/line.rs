@@ -6,10 +6,13 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc::WeakSender, oneshot, watch},
+    time::timeout,
+};
 
 use super::{server::Server, trouble::Trouble};
-use crate::store::health::Monitor;
+use crate::store::{command::Write, health::Monitor};
 
 /// How often a statement is tried on a new connection. Each can be repeated without harm.
 const TRIES: usize = 3;
@@ -40,14 +43,26 @@ pub(super) enum Failure {
     Data(String),
     /// The store is away; its health says why.
     Away,
+    /// It did not work out, for this reason; whether the store is away is for others to say.
+    Unavailable(String),
 }
 
 pub(super) struct Line {
     server: Arc<Server>,
     health: Monitor,
     idle: Option<Idle>,
+    judge: Judge,
     /// Goes after the connection: whoever closes the store waits for this.
     _alive: watch::Sender<()>,
+}
+
+/// Who says that the store is away.
+enum Judge {
+    /// This line itself.
+    Itself,
+    /// One that writes, when it is asked for a sign of life: a question may be too hard, or a table
+    /// locked, and requests and results are stored all the same.
+    Writer(WeakSender<Write>),
 }
 
 struct Idle {
@@ -59,10 +74,15 @@ struct Idle {
 
 impl Line {
     pub(super) fn new(server: Arc<Server>, health: Monitor, alive: watch::Sender<()>) -> Self {
-        Self { server, health, idle: None, _alive: alive }
+        Self { server, health, idle: None, judge: Judge::Itself, _alive: alive }
     }
 
-    /// Does some work. If the server is not there, says so to the store's health.
+    /// This line, for questions: when it fails, the one behind `writer` is asked how the store is.
+    pub(super) fn to_read(self, writer: WeakSender<Write>) -> Self {
+        Self { judge: Judge::Writer(writer), ..self }
+    }
+
+    /// Does some work. If the server is not there, the store's health gets to know it.
     pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, Failure> {
         let mut last = String::new();
         for _ in 0..TRIES {
@@ -79,8 +99,22 @@ impl Line {
                 }
             }
         }
-        self.health.away(&self.server.explain(&last));
-        Err(Failure::Away)
+        Err(self.failed(self.server.explain(&last)))
+    }
+
+    fn failed(&self, reason: String) -> Failure {
+        match &self.judge {
+            Judge::Itself => {
+                self.health.away(&reason);
+                Failure::Away
+            }
+            Judge::Writer(writer) => {
+                if let Some(writer) = writer.upgrade() {
+                    let _busy_or_asked = writer.try_send(Write::Ping(oneshot::channel().0));
+                }
+                Failure::Unavailable(reason)
+            }
+        }
     }
 
     /// Counts a commit.

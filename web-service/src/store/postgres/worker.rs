@@ -99,9 +99,13 @@ async fn get(line: &mut Line, ids: &[Uuid], replies: Vec<Reply<Found>>) {
     if ids.is_empty() {
         return;
     }
-    let found = line.run(&Get(ids)).await.unwrap_or_default();
-    for (reply, found) in replies.into_iter().zip(found) {
-        drop(reply.send(Ok(found)));
+    let answers = match line.run(&Get(ids)).await {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(Failure::Unavailable(reason)) => vec![Err(StoreError::Unavailable(reason)); ids.len()],
+        Err(Failure::Data(_) | Failure::Away) => Vec::new(),
+    };
+    for (reply, answer) in replies.into_iter().zip(answers) {
+        drop(reply.send(answer));
     }
 }
 
@@ -128,6 +132,7 @@ async fn run<W: Work>(line: &mut Line, reply: Reply<W::Answer>, work: &W) {
     let answer = match line.run(work).await {
         Ok(answer) => Ok(answer),
         Err(Failure::Data(reason)) => Err(StoreError::Refused(reason)),
+        Err(Failure::Unavailable(reason)) => Err(StoreError::Unavailable(reason)),
         Err(Failure::Away) => return,
     };
     drop(reply.send(answer));
