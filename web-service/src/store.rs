@@ -189,8 +189,8 @@ impl Store {
         self.change_many(bytes, |reply| Write::Park(messages, reply)).await
     }
 
-    /// Notes attempts that failed and will be repeated. Old news, and news of requests that are
-    /// final, change nothing.
+    /// Notes attempts that failed and will be repeated. Old news, those of another run, and those of
+    /// requests that are final, change nothing.
     ///
     /// # Errors
     /// As [`Store::finish`]. News that the store can't take are passed over.

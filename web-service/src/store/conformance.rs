@@ -47,7 +47,8 @@ for_both_stores! {
         the_database_decides_as_the_function_does,
         of_two_services_only_one_is_first,
         a_cancelled_request_stays_cancelled,
-        news_of_retries_are_kept_unless_they_are_old;
+        news_of_retries_are_kept_unless_they_are_old,
+        news_with_a_wrong_run_keep_no_request_from_its_end;
     failing:
         a_bad_row_fails_alone,
         a_bad_request_fails_alone_among_many_callers,

@@ -42,13 +42,27 @@ macro_rules! is_first {
     };
 }
 
+/// The run for a row made of the news of a retry. Without the request's own row it is the first one:
+/// a wrong number there would make the request deaf to how its work ends.
+macro_rules! retrying_run {
+    ($id:literal, $run:literal) => {
+        concat!(
+            "CASE WHEN EXISTS (SELECT 1 FROM requests WHERE requests.id = ",
+            $id,
+            ") THEN ",
+            $run,
+            " ELSE 0 END"
+        )
+    };
+}
+
 /// How the news of a retry meets a row that is there already.
 macro_rules! retrying_rule {
     () => {
-        " ON CONFLICT (id) DO UPDATE SET run = excluded.run, attempts = excluded.attempts, \
+        " ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, \
          last_error = excluded.last_error, next_attempt_at = excluded.next_attempt_at \
-         WHERE requests.status = 0 AND (excluded.run > requests.run \
-         OR excluded.run = requests.run AND excluded.attempts >= requests.attempts)"
+         WHERE requests.status = 0 AND excluded.run = requests.run \
+         AND excluded.attempts >= requests.attempts"
     };
 }
 
@@ -76,7 +90,7 @@ macro_rules! of_type {
     };
 }
 
-pub(super) use {accept_rule, is_first, retrying_rule, summary};
+pub(super) use {accept_rule, is_first, retrying_rule, retrying_run, summary};
 
 pub(super) const CANCEL: &str = "UPDATE requests SET status = 3, settled_at = $1, \
     next_attempt_at = NULL WHERE id = $2 AND status = 0";

@@ -189,18 +189,33 @@ pub(super) async fn news_of_retries_are_kept_unless_they_are_old(world: World) {
     world.store.accept(new(id)).await.unwrap();
     world.store.retrying(vec![news(0, 1)]).await.unwrap();
     assert_eq!(last_error().await, "attempt 2 of run 0");
-    world.store.retrying(vec![news(1, 1)]).await.unwrap();
+    world.store.retrying(vec![news(1, 3)]).await.unwrap();
     let summary = world.request(id).await.summary;
-    assert_eq!((summary.run, summary.attempts, summary.next_attempt_at), (1, 1, Some(5)));
+    assert_eq!((summary.run, summary.attempts, summary.next_attempt_at), (0, 2, Some(5)));
 
-    let result = Ending { run: 1, attempt: 3, ..completed(id, "1") };
+    let result = Ending { attempt: 3, ..completed(id, "1") };
     assert!(matches!(result.end, End::Completed(_)));
     world.store.finish(vec![result]).await.unwrap();
-    world.store.retrying(vec![news(1, 9)]).await.unwrap();
+    world.store.retrying(vec![news(0, 9)]).await.unwrap();
     let summary = world.request(id).await.summary;
     assert_eq!((summary.status, summary.attempts), (Status::Completed, 3));
     assert_eq!(
         (summary.next_attempt_at, last_error().await.as_str()),
-        (None, "attempt 1 of run 1")
+        (None, "attempt 2 of run 0")
     );
+}
+
+pub(super) async fn news_with_a_wrong_run_keep_no_request_from_its_end(world: World) {
+    let (queued, unknown) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.accept(new(queued)).await.unwrap();
+    for id in [queued, unknown] {
+        let last_error = "busy".to_owned();
+        let wrong = Retrying { id, run: 7, attempts: 2, last_error, next_attempt_at: None };
+        world.store.retrying(vec![wrong.clone(), wrong]).await.unwrap();
+        assert_eq!(world.request(id).await.summary.run, 0);
+    }
+    assert_eq!(world.request(queued).await.summary.last_error, None);
+    assert_eq!(world.request(unknown).await.summary.last_error.as_deref(), Some("busy"));
+    let ends = [failed(queued, "permanent"), failed(unknown, "permanent")];
+    assert!(all_first(&world.store.finish(ends.to_vec()).await.unwrap()));
 }

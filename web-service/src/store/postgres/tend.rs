@@ -4,12 +4,18 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{batch::Rows, line::Work, row::status};
-use crate::store::{Cancel, Cleared, Expiry, Retrying, claim, now, sql, sql::retrying_rule};
+use crate::store::{
+    Cancel, Cleared, Expiry, Retrying, claim, now,
+    sql::{self, retrying_rule, retrying_run},
+};
 
 const RETRYING: &str = concat!(
     "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
-     SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
-     AS new (id) \
+     SELECT new.id, ",
+    retrying_run!("new.id", "new.run"),
+    ", new.attempts, new.last_error, new.next_attempt_at \
+     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
+     AS new (id, run, attempts, last_error, next_attempt_at) \
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     retrying_rule!()
 );

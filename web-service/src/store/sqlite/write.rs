@@ -13,7 +13,7 @@ use crate::store::{
     command::{Reply, Write},
     ending::{Stored, dropped},
     now,
-    sql::{self, accept_rule, is_first, retrying_rule},
+    sql::{self, accept_rule, is_first, retrying_rule, retrying_run},
 };
 
 /// Tells a caller what came of its command, if the commit was well, and else what was wrong with
@@ -41,7 +41,9 @@ const STORED: &str =
     "SELECT status, run, worker, finished_at, error_code FROM requests WHERE id = $1";
 const RETRYING: &str = concat!(
     "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
-     SELECT $1, $2, $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
+     SELECT $1, ",
+    retrying_run!("$1", "$2"),
+    ", $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
     retrying_rule!()
 );
 const PARK: &str = "INSERT INTO parked (key, request_id, reason, error, received_at, headers, body) \
