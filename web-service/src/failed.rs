@@ -48,7 +48,7 @@ impl Desk for Failed {
     async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> Received {
         let (mut results, mut letters) = (Batch::default(), Batch::default());
         for delivery in batch {
-            match inbound::dead(&delivery.properties.headers, &delivery.body, now()) {
+            match inbound::dead(&delivery.properties, &delivery.body, now()) {
                 Dead::Result(ending) => results.push(delivery, ending),
                 Dead::Letter(parked) => letters.push(delivery, parked),
             }

@@ -1,7 +1,7 @@
 //! What messages say, in the store's terms.
 
 use pipeline::contract::{
-    ErrorBody, HeaderValue, Headers, Outcome, Request, RequestId, ResultMessage, codes, headers,
+    ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, codes, headers,
 };
 use uuid::Uuid;
 
@@ -30,7 +30,8 @@ pub fn end(outcome: &Outcome) -> End {
 }
 
 /// What came to the failed queue, in the store's terms.
-pub fn dead(headers: &Headers, body: &[u8], at: Millis) -> Dead {
+pub fn dead(properties: &Properties, body: &[u8], at: Millis) -> Dead {
+    let headers = &properties.headers;
     // With a reason of ours it was judged before, and is not the result it looks like.
     if headers.text(headers::REASON).is_none()
         && let Some(ending) =
@@ -39,9 +40,8 @@ pub fn dead(headers: &Headers, body: &[u8], at: Millis) -> Dead {
         return Dead::Result(ending);
     }
     let (reason, error) = why(headers);
-    let id = Request::parse(body).map_or_else(|malformed| malformed.id, |request| Some(request.id));
     let failed = || End::Failed(ErrorBody::new(&reason, &error));
-    let ends = id.as_ref().and_then(RequestId::uuid).map(|id| with_headers(id, failed(), headers));
+    let ends = whose(properties, body).map(|id| with_headers(id, failed(), headers));
     Dead::Letter(Parked {
         body: body.to_vec(),
         headers: own_headers(headers),
@@ -50,6 +50,17 @@ pub fn dead(headers: &Headers, body: &[u8], at: Millis) -> Dead {
         received_at: at,
         ends,
     })
+}
+
+/// Whose message it is: as the body says, or else, if nothing can be read there, the properties; none
+/// if that is not a UUID.
+fn whose(properties: &Properties, body: &[u8]) -> Option<Uuid> {
+    let id = Request::parse(body).map_or_else(|malformed| malformed.id, |request| Some(request.id));
+    if let Some(id) = id {
+        return id.uuid();
+    }
+    let beside = [&properties.correlation_id, &properties.message_id].into_iter().flatten();
+    beside.filter_map(|id| Uuid::try_parse(id).ok()).next()
 }
 
 /// Why a message was handed over: what a program of ours says, else what the broker says.
@@ -117,8 +128,12 @@ mod tests {
         headers
     }
 
+    fn properties(of: &[(&str, &str)]) -> Properties {
+        Properties { headers: headers(of), ..Properties::default() }
+    }
+
     fn letter(of: &[(&str, &str)], body: &str) -> Parked {
-        match dead(&headers(of), body.as_bytes(), 7) {
+        match dead(&properties(of), body.as_bytes(), 7) {
             Dead::Letter(parked) => parked,
             Dead::Result(_) => panic!("{body} is no letter"),
         }
@@ -127,7 +142,7 @@ mod tests {
     #[test]
     fn a_result_that_the_broker_gave_up_is_still_a_result() {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
-        let given_up = headers(&[("x-first-death-reason", "delivery_limit")]);
+        let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
         let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
         assert_eq!(ending.end, End::Completed(b"1".to_vec()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
@@ -149,6 +164,24 @@ mod tests {
             assert_eq!((parked.reason.as_str(), ends.run), (code, 2));
             assert_eq!(ends.end.error().unwrap().code, code);
         }
+    }
+
+    #[test]
+    fn whose_body_can_not_be_read_is_told_by_the_properties() {
+        let other = "01a1fd87-448c-755a-a380-000000000000";
+        let whose = |correlation: Option<&str>, message: Option<&str>, body: &str| {
+            let [correlation_id, message_id] = [correlation, message].map(|id| id.map(Into::into));
+            let beside = Properties { correlation_id, message_id, ..properties(&[]) };
+            super::whose(&beside, body.as_bytes()).map(|id| id.to_string())
+        };
+        for unreadable in ["", "{\"requestData\":1}", "{\"requestId\":{},\"requestData\":1}"] {
+            assert_eq!(whose(Some(ID), Some(other), unreadable).as_deref(), Some(ID));
+            assert_eq!(whose(Some("mine"), Some(ID), unreadable).as_deref(), Some(ID));
+            assert_eq!(whose(None, Some("7"), unreadable), None);
+        }
+        let readable = format!("{{\"requestId\":\"{ID}\"}}");
+        assert_eq!(whose(Some(other), Some(other), &readable).as_deref(), Some(ID));
+        assert_eq!(whose(Some(ID), Some(ID), "{\"requestId\":\"me\"}"), None);
     }
 
     #[test]

@@ -90,6 +90,20 @@ async fn a_result_that_became_a_dead_letter_is_still_the_result() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_broken_result_ends_the_request_that_its_properties_name() -> Result<()> {
+    let stack = stack().await?;
+    let web = stack.web().await?;
+    let id = web.accepted("a".into()).await?;
+    let properties = persistent().with_correlation_id(id.as_str().into());
+    let broken = b"{\"requestId\":\"";
+    stack.foreign().await?.publish("processing", "result", properties, broken).await?;
+    let failed = web.ended(&id).await?;
+    let code = &failed["error"]["code"];
+    assert_eq!((&failed["status"], code), (&json!("failed"), &json!("malformed")));
+    Ok(())
+}
+
+#[tokio::test]
 async fn nonsense_on_the_failed_queue_is_kept_and_blocks_nothing() -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
