@@ -103,7 +103,8 @@ impl Store {
         }
     }
 
-    /// Records a request. If its result came first, the final state stays as it is.
+    /// Records a request. If its result came first, the final state stays as it is; if it has expired
+    /// already, that stays.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; it may be recorded all the same, and can be tried again.

@@ -24,6 +24,7 @@ pub(super) async fn ten_thousand_callers_share_commits(world: World) {
 
 pub(super) async fn a_crowd_of_everything_at_once_agrees_in_the_end(world: World) {
     let other = world.second();
+    tokio::join!(world.store.until_up(), other.until_up());
     let ids: Vec<Uuid> = (0..1000).map(|_| Uuid::now_v7()).collect();
     let accepting = join_all(ids.iter().map(|id| world.store.accept(new(*id))));
     let results = |worker: &str| {

@@ -42,6 +42,9 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     assert_eq!(world.store.cancel(ids[3]).await.unwrap(), Cancel::Expired);
     let late = world.store.finish(vec![failed(ids[3], "late")]).await.unwrap();
     assert_eq!(late, [Applied::Expired]);
+    world.store.accept(new(ids[3])).await.unwrap();
+    let late = world.store.accept_all(vec![new(ids[3]), new(ids[4])]).await.unwrap();
+    assert_eq!(late, [Ok(()), Ok(())]);
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
 
     let expiry = Expiry { ended_before: 0, tombstones_before: later(), at_most: 10 };

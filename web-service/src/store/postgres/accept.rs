@@ -9,7 +9,8 @@ use crate::store::{NewRequest, StoreError, sql::accept_rule};
 const ACCEPT: &str = concat!(
     "INSERT INTO requests (id, type, owner, accepted_at, trace, request_data) \
      SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], \
-     $6::bytea[]) AS new (id) ORDER BY new.id",
+     $6::bytea[]) AS new (id) \
+     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     accept_rule!()
 );
 

@@ -22,7 +22,7 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 const ACCEPT: &str = concat!(
     "INSERT INTO requests (id, type, owner, accepted_at, trace, request_data) \
-     VALUES ($1, $2, $3, $4, $5, $6)",
+     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
     accept_rule!()
 );
 /// An upsert would do the same in one statement, and take more than twice as long.
