@@ -18,7 +18,8 @@ pub struct Waiters {
 #[derive(Debug)]
 pub struct Waiter {
     id: Uuid,
-    news: watch::Receiver<()>,
+    /// Always there, but for the moment in which this one goes.
+    news: Option<watch::Receiver<()>>,
     waiters: Waiters,
 }
 
@@ -26,7 +27,7 @@ impl Waiters {
     /// Registers one who waits for news of a request.
     pub fn register(&self, id: Uuid) -> Waiter {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = waiting.entry(id).or_default().subscribe();
+        let news = Some(waiting.entry(id).or_default().subscribe());
         Waiter { id, news, waiters: self.clone() }
     }
 
@@ -63,15 +64,18 @@ impl Waiter {
     /// Waits for news since the last time, or since the registration.
     pub async fn news(&mut self) {
         // The sender stays as long as somebody is registered.
-        let _ = self.news.changed().await;
+        if let Some(news) = &mut self.news {
+            let _ = news.changed().await;
+        }
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.waiters.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // This one is still counted.
-        if waiting.get(&self.id).is_some_and(|news| news.receiver_count() <= 1) {
+        // Under the lock, or two who go at once would each take the other to be there still.
+        self.news = None;
+        if waiting.get(&self.id).is_some_and(|news| news.receiver_count() == 0) {
             waiting.remove(&self.id);
         }
     }
