@@ -91,7 +91,7 @@ async fn a_result_that_became_a_dead_letter_is_still_the_result() -> Result<()> 
 
 #[tokio::test]
 async fn a_broken_result_ends_the_request_that_its_properties_name() -> Result<()> {
-    let stack = stack().await?;
+    let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let id = web.accepted("a".into()).await?;
     let properties = persistent().with_correlation_id(id.as_str().into());

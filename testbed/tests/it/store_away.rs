@@ -179,7 +179,7 @@ async fn nothing_is_lost_when_the_disk_is_not_there_for_a_while() -> Result<()> 
 #[tokio::test]
 async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_not() -> Result<()> {
     for database in Database::both().await? {
-        let stack = Stack::on(&shared::vhost().await.url).await?;
+        let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let foreign = stack.foreign().await?;
         database.change("ALTER TABLE requests RENAME TO others").await?;
