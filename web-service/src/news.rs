@@ -25,7 +25,8 @@ pub struct News {
 
 impl News {
     /// Tells what became of results: who waits for a request is woken if it is final now, or gone;
-    /// the other web services hear of what is new.
+    /// the other web services hear of what is new. A result that is stored already may never have been
+    /// told of: the answer to its commit, or the whole service, may have been lost.
     pub fn tell<'a>(&self, results: impl Iterator<Item = (&'a Ending, &'a Applied)> + Clone) {
         let over = |(ending, applied): (&Ending, &Applied)| {
             let goes_on = matches!(applied, Applied::OlderRun | Applied::BadRow(_));
@@ -33,8 +34,9 @@ impl News {
         };
         self.jobs.ended(results.clone().filter_map(over));
         self.waiters.wake(results.clone().filter_map(over));
-        let first = results.filter(|(_, applied)| **applied == Applied::First);
-        let ended: Vec<_> = first
+        let known =
+            results.filter(|(_, applied)| matches!(applied, Applied::First | Applied::Duplicate));
+        let ended: Vec<_> = known
             .filter_map(|(ending, _)| {
                 let status = final_status(ending.end.status())?;
                 Some(FinishedRequest { request_id: ending.id, status })

@@ -83,7 +83,13 @@ impl Results {
                 log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
             }
             Applied::BadRow(reason) => return self.refuse(aside, delivery, reason),
-            dropped => debug!(requestId = %ending.id, ?dropped, "a result came too late"),
+            dropped => {
+                if dropped == Applied::Duplicate && delivery.redelivered {
+                    // Nobody may have been left to log it the first time.
+                    log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
+                }
+                debug!(requestId = %ending.id, ?dropped, "a result came too late");
+            }
         }
         delivery.ack();
     }
