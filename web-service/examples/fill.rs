@@ -63,6 +63,7 @@ fn request(id: Uuid) -> NewRequest {
         request_data: data(),
         accepted_at: now(),
         trace: Some(format!("00-{}-0123456789abcdef-01", id.simple())),
+        callback: None,
     }
 }
 

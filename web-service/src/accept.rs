@@ -222,6 +222,7 @@ async fn publish(
         request_data: wish.data.get().as_bytes().to_vec(),
         accepted_at,
         trace: Some(wish.trace.as_str().to_owned()),
+        callback: None,
     })
 }
 

@@ -8,6 +8,7 @@
 //! The store may go away for as long as it likes, also at the start. Meanwhile every call fails at
 //! once; when it is back, calls succeed again. What was answered is on disk.
 
+mod callbacks;
 mod claim;
 mod command;
 #[cfg(test)]
@@ -29,11 +30,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use command::{Read, Reply, Write};
 use health::Monitor;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 use uuid::Uuid;
 
+pub use callbacks::{Attempted, Callback, CallbackStatus, Fate, Room, Take, Taken, Target};
 pub use claim::{Claim, Claimed, KeyName, Unclaim};
 pub use ending::{Applied, End, Ending};
 pub use error::{BadUrl, StoreError};
@@ -75,6 +77,8 @@ pub struct Store {
     writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
     health: Monitor,
+    /// Rung when something was done that may have made a callback due.
+    bell: Arc<Notify>,
     patience: Duration,
     workers: Workers,
 }
@@ -133,7 +137,9 @@ impl Store {
         mut request: NewRequest,
     ) -> Result<(), StoreError> {
         text::clean_request(&mut request);
-        self.change(&self.accepts, patience, |reply| Write::Accept(request, reply)).await
+        let call = request.callback.is_some();
+        let command = |reply| Write::Accept(request, reply);
+        self.change(&self.accepts, patience, command).await.inspect(|()| self.ring(call))
     }
 
     /// Records many requests in one transaction, and says of each whether it could be stored.
@@ -146,7 +152,9 @@ impl Store {
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         requests.iter_mut().for_each(text::clean_request);
         let bytes = requests.iter().map(|request| request.request_data.len()).sum();
-        self.change_many(bytes, |reply| Write::AcceptAll(requests, reply)).await
+        let call = requests.iter().any(|request| request.callback.is_some());
+        let accepted = self.change_many(bytes, |reply| Write::AcceptAll(requests, reply)).await;
+        accepted.inspect(|_| self.ring(call))
     }
 
     /// Decides which of several calls with the same idempotency key sends its request.
@@ -175,7 +183,8 @@ impl Store {
     pub async fn finish(&self, mut results: Vec<Ending>) -> Result<Vec<Applied>, StoreError> {
         results.iter_mut().for_each(text::clean_finished);
         let bytes = results.iter().filter_map(|row| row.end.result()).map(<[u8]>::len).sum();
-        self.change_many(bytes, |reply| Write::Finish(results, reply)).await
+        let applied = self.change_many(bytes, |reply| Write::Finish(results, reply)).await;
+        applied.inspect(|applied| self.ring(applied.contains(&Applied::First)))
     }
 
     /// Keeps messages that were handed to the failed queue, and ends their requests, all in one
@@ -187,7 +196,8 @@ impl Store {
     pub async fn park(&self, mut messages: Vec<Parked>) -> Result<Vec<Applied>, StoreError> {
         messages.iter_mut().for_each(text::clean_parked);
         let bytes = messages.iter().map(|message| message.body.len()).sum();
-        self.change_many(bytes, |reply| Write::Park(messages, reply)).await
+        let applied = self.change_many(bytes, |reply| Write::Park(messages, reply)).await;
+        applied.inspect(|applied| self.ring(applied.contains(&Applied::First)))
     }
 
     /// Notes attempts that failed and will be repeated. Old news, those of another run, and those of
@@ -205,7 +215,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]; it may be cancelled all the same.
     pub async fn cancel(&self, id: Uuid) -> Result<Cancel, StoreError> {
-        self.change(&self.writes, self.patience, |reply| Write::Cancel(id, reply)).await
+        let cancel =
+            self.change(&self.writes, self.patience, |reply| Write::Cancel(id, reply)).await;
+        cancel.inspect(|cancel| self.ring(*cancel == Cancel::Done))
     }
 
     /// Clears away a small batch of what is over: requests that ended long ago leave a tombstone.
@@ -295,6 +307,12 @@ impl Store {
         drop((accepts, writes, reads));
         let gone = async { while workers.here.changed().await.is_ok() {} };
         let _ = timeout(patience, gone).await;
+    }
+
+    fn ring(&self, may_be_due: bool) {
+        if may_be_due {
+            self.bell.notify_one();
+        }
     }
 
     /// Something that may be large, and may take longer for that.

@@ -184,7 +184,7 @@ async fn killed_right_after_the_confirm_there_is_one_request() -> Result<()> {
     let _lost = call(&web);
     // The confirm is there when the row is about to be written.
     let waiting = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() \
-        AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO requests%'";
+        AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO requests%'";
     scene.until(waiting, "t").await?;
     web.program.kill();
     web.program.wait().await?;

@@ -195,6 +195,7 @@ mod tests {
             error: None,
             last_error: None,
             next_attempt_at: Some(7),
+            callback: None,
         };
         let turn = Turn { run: 1, attempt: 1, delivery: 3 };
         let job = Job { turn, worker: Some("a".into()), started_at: Some(5), progress: None };

@@ -5,12 +5,13 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
+    callbacks::{Attempted, Take, Taken},
     claim::{Claim, Claimed, KeyName, Unclaim},
     ending::{Applied, Ending},
     error::StoreError,
     listing::{List, Page},
     parked::{Parked, ParkedMessage},
-    request::{Cancel, Cleared, Expiry, Found, NewRequest, Retrying, Summary},
+    request::{Cancel, Cleared, Expiry, Found, Millis, NewRequest, Retrying, Summary},
 };
 
 /// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
@@ -27,6 +28,9 @@ pub(super) enum Write {
     Retrying(Vec<Retrying>, Reply<()>),
     Cancel(Uuid, Reply<Cancel>),
     Expire(Expiry, Reply<Cleared>),
+    TakeCallbacks(Take, Reply<Vec<Taken>>),
+    Attempted(Attempted, Reply<()>),
+    RetryCallback(Uuid, Reply<bool>),
     /// Changes nothing: is it there?
     Ping(Reply<()>),
 }
@@ -37,5 +41,11 @@ pub(super) enum Read {
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
     RequestData(Uuid, Reply<Option<Vec<u8>>>),
     List(List, Reply<Page>),
-    Parked { below: i64, limit: u32, reply: Reply<Vec<ParkedMessage>> },
+    /// When the next one is due that goes to none of these hosts.
+    NextCallback(Vec<String>, Reply<Option<Millis>>),
+    Parked {
+        below: i64,
+        limit: u32,
+        reply: Reply<Vec<ParkedMessage>>,
+    },
 }

@@ -2,6 +2,7 @@
 //!
 //! A [`World`] is a store of its own with the means to look behind it and to take it away.
 
+mod callbacks;
 mod claims;
 mod crash;
 mod crowd;
@@ -71,6 +72,17 @@ for_both_stores! {
         a_key_that_was_given_up_is_free_or_taken_over,
         a_key_is_kept_as_long_as_its_request_and_a_day_at_least,
         many_requests_share_a_commit_and_a_bad_one_fails_alone;
+    callbacks:
+        a_callback_is_due_from_the_end_of_its_request_on,
+        a_result_that_comes_first_leaves_its_callback_to_the_request,
+        what_comes_too_late_is_not_told,
+        a_later_end_is_told_anew,
+        of_two_services_one_takes_a_callback,
+        what_nobody_tells_of_is_due_again,
+        an_attempt_that_failed_is_repeated_at_its_time,
+        a_busy_host_does_not_keep_others_from_their_turn,
+        what_is_to_be_told_does_not_expire,
+        what_was_told_or_given_up_can_be_told_again;
     crowd:
         ten_thousand_callers_share_commits,
         a_crowd_of_everything_at_once_agrees_in_the_end;

@@ -7,6 +7,7 @@
 
 mod accept;
 mod batch;
+mod callbacks;
 mod claim;
 mod finish;
 mod line;
@@ -22,7 +23,7 @@ mod worker;
 use std::sync::Arc;
 
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{Mutex, Notify, mpsc, watch},
     task::{AbortHandle, JoinHandle},
 };
 
@@ -60,5 +61,6 @@ pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
     }
     let tasks = Tasks(tasks.iter().map(JoinHandle::abort_handle).collect());
     let workers = Workers { here, _tasks: Arc::new(tasks) };
-    Ok(Store { accepts, writes, reads, health, patience: options.patience, workers })
+    let (bell, patience) = (Arc::new(Notify::new()), options.patience);
+    Ok(Store { accepts, writes, reads, health, bell, patience, workers })
 }

@@ -3,6 +3,8 @@
 use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
+use super::callbacks::{Callback, Target};
+
 /// A moment, in milliseconds since 1970 UTC.
 pub type Millis = i64;
 
@@ -73,6 +75,8 @@ pub struct NewRequest {
     pub accepted_at: Millis,
     /// The trace it belongs to, as a `traceparent`.
     pub trace: Option<String>,
+    /// Where to tell of its end.
+    pub callback: Option<Target>,
 }
 
 /// All that is known of a request but its payloads.
@@ -106,6 +110,8 @@ pub struct Summary {
     pub last_error: Option<String>,
     /// When it will be tried again, if it waits for that.
     pub next_attempt_at: Option<Millis>,
+    /// How far it has come that its end is told, if it is to be.
+    pub callback: Option<Callback>,
 }
 
 /// A request with its result.

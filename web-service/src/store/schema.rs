@@ -9,10 +9,16 @@ macro_rules! step {
     };
 }
 
-pub(super) const SQLITE: &[Step] =
-    &[step!("sqlite", 1, "0001_requests"), step!("sqlite", 2, "0002_claims")];
-pub(super) const POSTGRES: &[Step] =
-    &[step!("postgres", 1, "0001_requests"), step!("postgres", 2, "0002_claims")];
+pub(super) const SQLITE: &[Step] = &[
+    step!("sqlite", 1, "0001_requests"),
+    step!("sqlite", 2, "0002_claims"),
+    step!("sqlite", 3, "0003_callbacks"),
+];
+pub(super) const POSTGRES: &[Step] = &[
+    step!("postgres", 1, "0001_requests"),
+    step!("postgres", 2, "0002_claims"),
+    step!("postgres", 3, "0003_callbacks"),
+];
 
 /// The steps that are missing after `done`. A store that a newer release has taken further is left
 /// as it is.

@@ -7,7 +7,24 @@ macro_rules! summary {
     () => {
         "id, status, type, owner, run, attempts, deliveries, accepted_at, started_at, \
          COALESCE(finished_at, settled_at), worker, error_code, error_message, last_error, \
-         next_attempt_at"
+         next_attempt_at, callback_url, state, calls, call_error, due_at, lease IS NOT NULL, \
+         delivered_at"
+    };
+}
+
+/// Where the columns of a summary are.
+macro_rules! with_callbacks {
+    () => {
+        " FROM requests LEFT JOIN callbacks ON request_id = id "
+    };
+}
+
+/// How the callback of a request that ends meets one of an earlier end.
+macro_rules! callback_rule {
+    () => {
+        " ON CONFLICT (request_id) DO UPDATE SET of_run = excluded.of_run, host = excluded.host, \
+         ended_at = excluded.ended_at, due_at = excluded.due_at, state = 0, calls = 0, \
+         lease = NULL, call_error = NULL, delivered_at = NULL"
     };
 }
 
@@ -16,6 +33,7 @@ macro_rules! accept_rule {
     () => {
         " ON CONFLICT (id) DO UPDATE SET type = excluded.type, owner = excluded.owner, \
          accepted_at = excluded.accepted_at, trace = excluded.trace, \
+         callback_url = excluded.callback_url, callback_host = excluded.callback_host, \
          request_data = excluded.request_data WHERE requests.accepted_at IS NULL"
     };
 }
@@ -66,12 +84,20 @@ macro_rules! retrying_rule {
     };
 }
 
+macro_rules! cancel {
+    () => {
+        "UPDATE requests SET status = 3, settled_at = $1, next_attempt_at = NULL \
+         WHERE id = $2 AND status = 0"
+    };
+}
+
 macro_rules! list {
     ($condition:literal, $limit:literal) => {
         concat!(
             "SELECT ",
             summary!(),
-            " FROM requests WHERE ",
+            with_callbacks!(),
+            "WHERE ",
             $condition,
             " ORDER BY id DESC LIMIT ",
             $limit
@@ -90,10 +116,22 @@ macro_rules! of_type {
     };
 }
 
-pub(super) use {accept_rule, is_first, retrying_rule, retrying_run, summary};
+pub(super) use {
+    accept_rule, callback_rule, cancel, is_first, retrying_rule, retrying_run, summary,
+    with_callbacks,
+};
 
-pub(super) const CANCEL: &str = "UPDATE requests SET status = 3, settled_at = $1, \
-    next_attempt_at = NULL WHERE id = $2 AND status = 0";
+/// How many columns a summary has.
+pub(super) const SUMMARY: usize = 22;
+
+pub(super) const CANCEL: &str = cancel!();
+/// Of several web services one takes a callback, and only that one says what came of it.
+pub(super) const ATTEMPTED: &str = "UPDATE callbacks SET state = $1, due_at = COALESCE($2, due_at), \
+    call_error = COALESCE($3, call_error), delivered_at = $4, lease = NULL \
+    WHERE request_id = $5 AND lease = $6";
+pub(super) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1 AND lease = $2";
+pub(super) const RETRY_CALLBACK: &str = "UPDATE callbacks SET state = 0, due_at = $1, calls = 0, \
+    lease = NULL, delivered_at = NULL WHERE request_id = $2 AND state <> 0";
 /// A key goes with its request, and not before its time.
 pub(super) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $1 \
@@ -116,7 +154,8 @@ const LIST_TYPE_STATUS: &str = list!("id < $1 AND type = $2 AND status = $3", "$
 const LIST_TYPE: &str = concat!(
     "SELECT ",
     summary!(),
-    " FROM requests WHERE id IN (",
+    with_callbacks!(),
+    "WHERE id IN (",
     of_type!("0"),
     " UNION ALL ",
     of_type!("1"),

@@ -4,6 +4,7 @@
 //! one transaction. A few threads read, each with a connection of its own, and are never held up by
 //! the one that writes. Threads, not tasks: a disk can take its time.
 
+mod callbacks;
 mod file;
 mod list;
 mod reader;
@@ -16,7 +17,7 @@ use std::{
     thread,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use self::{file::File, reader::Reader, writer::Writer};
 use super::{BadUrl, QUEUE, Store, StoreOptions, Workers, health::Monitor};
@@ -36,9 +37,9 @@ pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
         let reader = Reader::new(file.clone(), health.clone(), questions.clone());
         start("store-reader", alive.clone(), move || reader.run())?;
     }
-    let (accepts, patience) = (writes.clone(), options.patience);
+    let (accepts, bell, patience) = (writes.clone(), Arc::new(Notify::new()), options.patience);
     let workers = Workers { here, _tasks: Arc::new(()) };
-    Ok(Store { accepts, writes, reads, health, patience, workers })
+    Ok(Store { accepts, writes, reads, health, bell, patience, workers })
 }
 
 /// Starts a thread, which ends when the last sender is gone.

@@ -2,6 +2,7 @@
 //! stands for it in both. Payloads are bytes and stay as they are.
 
 use super::{
+    callbacks::Attempted,
     ending::{End, Ending},
     listing::List,
     parked::Parked,
@@ -34,6 +35,10 @@ pub(super) fn clean_parked(message: &mut Parked) {
 
 pub(super) fn clean_retrying(news: &mut Retrying) {
     clean(&mut news.last_error);
+}
+
+pub(super) fn clean_attempted(attempted: &mut Attempted) {
+    attempted.error.iter_mut().for_each(clean);
 }
 
 pub(super) fn clean_list(list: &mut List) {

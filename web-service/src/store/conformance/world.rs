@@ -201,6 +201,7 @@ pub(super) fn new(id: Uuid) -> NewRequest {
         request_data: format!("{{\"for\":\"{id}\"}}").into_bytes(),
         accepted_at: 1_700_000_000_000,
         trace: None,
+        callback: None,
     }
 }
 

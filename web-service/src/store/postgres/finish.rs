@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{batch::Rows, row::number};
+use super::{batch::Rows, callbacks::callbacks_of_ended, row::number};
 use crate::store::{
     Applied, Ending, Status,
     ending::{Stored, dropped},
@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 const FINISH: &str = concat!(
-    "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
+    "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
      SELECT new.id, new.status, new.run, new.attempts, new.deliveries, new.started_at, \
      new.finished_at, $11, new.worker, new.error_code, new.error_message, new.result \
@@ -31,7 +31,9 @@ const FINISH: &str = concat!(
      next_attempt_at = NULL, worker = excluded.worker, error_code = excluded.error_code, \
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_first!("excluded.status", "excluded.run"),
-    " RETURNING id"
+    " RETURNING id, run, settled_at, callback_host), ",
+    callbacks_of_ended!(),
+    " SELECT id FROM ended"
 );
 const STORED: &str =
     "SELECT id, status, run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";

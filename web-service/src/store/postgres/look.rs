@@ -8,14 +8,15 @@ use uuid::Uuid;
 use super::{line::Work, row};
 use crate::store::{
     Found, List, Page, ParkedMessage, Record, Summary,
-    sql::{self, summary},
+    sql::{self, summary, with_callbacks},
 };
 
 /// The result follows the columns of the summary.
-const RESULT: usize = 15;
+const RESULT: usize = sql::SUMMARY;
 
-const GET: &str = concat!("SELECT ", summary!(), ", result FROM requests WHERE id = ANY($1)");
-const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), " FROM requests WHERE id = ANY($1)");
+const GET: &str =
+    concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = ANY($1)");
+const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = ANY($1)");
 const BURIED: &str = "SELECT id FROM tombstones WHERE id = ANY($1)";
 
 /// What is known under several ids, in their order.

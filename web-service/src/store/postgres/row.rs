@@ -3,7 +3,7 @@
 use pipeline::contract::ErrorBody;
 use sqlx::{Row, postgres::PgRow};
 
-use crate::store::{ParkedMessage, Status, Summary};
+use crate::store::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
 
 /// The columns of [`summary`](crate::store::sql), in their order.
 pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
@@ -24,6 +24,24 @@ pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.try_get(13)?,
         next_attempt_at: row.try_get(14)?,
+        callback: row.try_get::<Option<_>, _>(15)?.map(|url| callback(row, url)).transpose()?,
+    })
+}
+
+/// How far a callback has come; its row is made when the request ends.
+fn callback(row: &PgRow, url: String) -> sqlx::Result<Callback> {
+    let state = row.try_get::<Option<i16>, _>(16)?;
+    let status =
+        state.map_or(CallbackStatus::Pending, |state| CallbackStatus::from_number(state.into()));
+    let waits = status == CallbackStatus::Pending && !row.try_get::<bool, _>(20)?;
+    let attempts = row.try_get::<Option<i64>, _>(17)?.unwrap_or(0);
+    Ok(Callback {
+        url,
+        status,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        last_error: row.try_get(18)?,
+        next_attempt_at: row.try_get::<Option<_>, _>(19)?.filter(|_| waits),
+        delivered_at: row.try_get(21)?,
     })
 }
 

@@ -3,10 +3,10 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{batch::Rows, line::Work, row::status};
+use super::{batch::Rows, callbacks::callbacks_of_ended, line::Work, row::status};
 use crate::store::{
     Cancel, Cleared, Expiry, Retrying, claim, now,
-    sql::{self, retrying_rule, retrying_run},
+    sql::{self, cancel, retrying_rule, retrying_run},
 };
 
 const RETRYING: &str = concat!(
@@ -19,12 +19,21 @@ const RETRYING: &str = concat!(
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     retrying_rule!()
 );
+const CANCEL: &str = concat!(
+    "WITH ended AS (",
+    cancel!(),
+    " RETURNING id, run, settled_at, callback_host), ",
+    callbacks_of_ended!(),
+    " SELECT id FROM ended"
+);
 const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
 pub(super) const IS_BURIED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
 /// Rows that another web service is clearing away are left to it.
 const EXPIRE: &str = "WITH gone AS (DELETE FROM requests WHERE id IN \
-    (SELECT id FROM requests WHERE settled_at < $1 ORDER BY settled_at LIMIT $2 \
-    FOR UPDATE SKIP LOCKED) RETURNING id) \
+    (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
+    ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
+    uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)) \
     INSERT INTO tombstones SELECT id, $3 FROM gone ON CONFLICT (id) DO NOTHING";
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
@@ -67,8 +76,8 @@ impl Work for CancelOne {
     type Answer = Cancel;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
-        let cancel = sqlx::query(sql::CANCEL).bind(now()).bind(self.0);
-        if cancel.execute(&mut *connection).await?.rows_affected() > 0 {
+        let cancel = sqlx::query(CANCEL).bind(now()).bind(self.0);
+        if cancel.fetch_optional(&mut *connection).await?.is_some() {
             return Ok(Cancel::Done);
         }
         let found = sqlx::query(STATUS).bind(self.0).fetch_optional(&mut *connection).await?;

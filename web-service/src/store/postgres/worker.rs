@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     batch::{self, Rows},
+    callbacks::{NextCallback, RetryOne},
     claim::UnclaimOne,
     line::{Failure, Line, Work},
     look::{Get, GetMany, ListParked, RequestData},
@@ -70,6 +71,9 @@ async fn change(line: &mut Line, command: Write) {
         Write::Retrying(news, reply) => answer(reply, batch::write(line, &news).await.map(drop)),
         Write::Cancel(id, reply) => run(line, reply, &CancelOne(id)).await,
         Write::Expire(expiry, reply) => run(line, reply, &Expire(expiry)).await,
+        Write::TakeCallbacks(take, reply) => run(line, reply, &take).await,
+        Write::Attempted(attempted, reply) => run(line, reply, &attempted).await,
+        Write::RetryCallback(id, reply) => run(line, reply, &RetryOne(id)).await,
         Write::Ping(reply) => run(line, reply, &Ping).await,
     }
 }
@@ -115,6 +119,7 @@ async fn look(line: &mut Line, question: Read) {
         Read::GetMany(ids, reply) => run(line, reply, &GetMany(ids)).await,
         Read::RequestData(id, reply) => run(line, reply, &RequestData(id)).await,
         Read::List(list, reply) => run(line, reply, &list).await,
+        Read::NextCallback(full, reply) => run(line, reply, &NextCallback(full)).await,
         Read::Parked { below, limit, reply } => {
             run(line, reply, &ListParked { below, limit }).await;
         }

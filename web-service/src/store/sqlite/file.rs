@@ -126,3 +126,32 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The third step makes the table of requests anew.
+    #[test]
+    fn a_file_of_an_earlier_release_keeps_what_is_in_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for (_, sql) in &schema::SQLITE[..2] {
+            connection.execute_batch(sql).unwrap();
+        }
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        let columns = "id, status, type, owner, run, attempts, deliveries, accepted_at, started_at, \
+            finished_at, settled_at, next_attempt_at, worker, error_code, error_message, last_error, \
+            trace, request_data, result";
+        let row =
+            "x'01', 2, 't', 'o', 3, 4, 5, 6, 7, 8, 9, 10, 'w', 'c', 'm', 'l', 'tr', x'aa', x'bb'";
+        let insert = format!("INSERT INTO requests ({columns}) VALUES ({row})");
+        connection.execute_batch(&insert).unwrap();
+        migrate(&mut connection).unwrap();
+        let same = format!("SELECT ({columns}) = ({row}) FROM requests");
+        assert!(connection.query_row(&same, [], |row| row.get::<_, bool>(0)).unwrap());
+        let indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'requests' \
+            AND sql IS NOT NULL";
+        assert_eq!(connection.query_row(indexes, [], |row| row.get::<_, i64>(0)).unwrap(), 3);
+        migrate(&mut connection).unwrap();
+    }
+}

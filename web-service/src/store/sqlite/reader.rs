@@ -6,21 +6,21 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
-use super::{file::File, list, row};
+use super::{callbacks, file::File, list, row};
 use crate::store::{
     Found, Record, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
-    sql::{self, summary},
+    sql::{self, summary, with_callbacks},
 };
 
 /// How many questions a thread takes at once: few, so that the others have some too.
 const BATCH: usize = 16;
 /// The result follows the columns of the summary.
-const RESULT: usize = 15;
+const RESULT: usize = sql::SUMMARY;
 
-const GET: &str = concat!("SELECT ", summary!(), ", result FROM requests WHERE id = $1");
-const GET_SUMMARY: &str = concat!("SELECT ", summary!(), " FROM requests WHERE id = $1");
+const GET: &str = concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = $1");
+const GET_SUMMARY: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = $1");
 
 pub(super) struct Reader {
     file: Arc<File>,
@@ -61,6 +61,9 @@ impl Reader {
             }
             Read::List(wanted, reply) => {
                 self.reply(reply, |connection| list::page(connection, &wanted));
+            }
+            Read::NextCallback(full, reply) => {
+                self.reply(reply, |connection| callbacks::next(connection, &full));
             }
             Read::Parked { below, limit, reply } => self.reply(reply, |connection| {
                 let mut statement = connection.prepare_cached(sql::PARKED)?;

@@ -4,7 +4,7 @@ use pipeline::contract::ErrorBody;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-use crate::store::{ParkedMessage, Status, Summary};
+use crate::store::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
 
 /// The columns of [`summary`](crate::store::sql), in their order.
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
@@ -25,6 +25,22 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.get(13)?,
         next_attempt_at: row.get(14)?,
+        callback: row.get::<_, Option<_>>(15)?.map(|url| callback(row, url)).transpose()?,
+    })
+}
+
+/// How far a callback has come; its row is made when the request ends.
+fn callback(row: &Row<'_>, url: String) -> rusqlite::Result<Callback> {
+    let status =
+        row.get::<_, Option<_>>(16)?.map_or(CallbackStatus::Pending, CallbackStatus::from_number);
+    let waits = status == CallbackStatus::Pending && !row.get::<_, bool>(20)?;
+    Ok(Callback {
+        url,
+        status,
+        attempts: row.get::<_, Option<_>>(17)?.unwrap_or(0),
+        last_error: row.get(18)?,
+        next_attempt_at: row.get::<_, Option<_>>(19)?.filter(|_| waits),
+        delivered_at: row.get(21)?,
     })
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use super::row;
+use super::{callbacks, row};
 use crate::store::{
     Applied, Cancel, Claim, Claimed, Cleared, Ending, Expiry, KeyName, Millis, NewRequest, Parked,
     Retrying, Status, StoreError, Unclaim,
@@ -21,8 +21,9 @@ use crate::store::{
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 const ACCEPT: &str = concat!(
-    "INSERT INTO requests (id, type, owner, accepted_at, trace, request_data) \
-     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
+    "INSERT INTO requests (id, type, owner, accepted_at, trace, callback_url, callback_host, \
+     request_data) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
+     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
     accept_rule!()
 );
 /// An upsert would do the same in one statement, and take more than twice as long.
@@ -56,7 +57,10 @@ const HOLDER: &str = "SELECT digest, id, claimed_at, \
     FROM claims WHERE name = $1";
 const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = $2";
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
-    (SELECT id FROM requests WHERE settled_at < $1 ORDER BY settled_at LIMIT $2) RETURNING id";
+    (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
+    ORDER BY settled_at LIMIT $2) RETURNING id";
+const EXPIRE_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1";
 const BURY: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
@@ -108,14 +112,38 @@ impl Work<'_> {
             }
             Write::Cancel(id, reply) => later(answers, reply, self.cancel(id).map(Ok)),
             Write::Expire(expiry, reply) => later(answers, reply, self.expire(expiry).map(Ok)),
+            Write::TakeCallbacks(take, reply) => {
+                later(answers, reply, callbacks::take(self.transaction, &take, self.now).map(Ok))
+            }
+            Write::Attempted(attempted, reply) => {
+                let noted = callbacks::attempted(self.transaction, &attempted, self.now);
+                later(answers, reply, noted.map(Ok))
+            }
+            Write::RetryCallback(id, reply) => {
+                let rows = self.row(sql::RETRY_CALLBACK, params![self.now, id.as_bytes()]);
+                later(answers, reply, rows.map(|rows| Ok(rows > 0)))
+            }
             Write::Ping(reply) => later(answers, reply, Ok(Ok(()))),
         }
     }
 
     fn accept(&self, new: &NewRequest) -> rusqlite::Result<Result<(), StoreError>> {
-        let id = new.id.as_bytes();
-        let values = params![id, new.kind, new.owner, new.accepted_at, new.trace, new.request_data];
-        Ok(self.try_row(ACCEPT, values)?.map(drop).map_err(StoreError::Refused))
+        let target = new.callback.as_ref();
+        let values = params![
+            new.id.as_bytes(),
+            new.kind,
+            new.owner,
+            new.accepted_at,
+            new.trace,
+            target.map(|target| &target.url),
+            target.map(|target| &target.host),
+            new.request_data
+        ];
+        let accepted = self.try_row(ACCEPT, values)?;
+        if accepted.is_ok() && target.is_some() {
+            self.row(callbacks::OF_ENDED, [new.id.as_bytes()])?;
+        }
+        Ok(accepted.map(drop).map_err(StoreError::Refused))
     }
 
     fn claim(&self, new: &Claim) -> rusqlite::Result<Claimed> {
@@ -151,7 +179,10 @@ impl Work<'_> {
     fn finish(&self, new: &Ending) -> rusqlite::Result<Applied> {
         match self.end(FINISH, new)? {
             Ok(0) => {}
-            Ok(_) => return Ok(Applied::First),
+            Ok(_) => {
+                self.row(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+                return Ok(Applied::First);
+            }
             Err(reason) => return Ok(Applied::BadRow(reason)),
         }
         if let Some(stored) = self.stored(new.id)? {
@@ -212,6 +243,7 @@ impl Work<'_> {
 
     fn cancel(&self, id: Uuid) -> rusqlite::Result<Cancel> {
         if self.row(sql::CANCEL, params![self.now, id.as_bytes()])? > 0 {
+            self.row(callbacks::OF_ENDING, [id.as_bytes()])?;
             return Ok(Cancel::Done);
         }
         Ok(match self.stored(id)? {
@@ -227,6 +259,7 @@ impl Work<'_> {
         let gone = statement.query_map(params![ended_before, at_most], |row| row.get(0))?;
         let gone: Vec<[u8; 16]> = gone.collect::<Result<_, _>>()?;
         for id in &gone {
+            self.row(EXPIRE_CALLBACK, [id])?;
             self.row(BURY, params![id, self.now])?;
         }
         Ok(Cleared {
