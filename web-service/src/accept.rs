@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     state::{NAME, State},
-    store::{Claim, Claimed, KeyName, NewRequest, StoreError, Unclaim, now},
+    store::{Claim, Claimed, KeyName, NewRequest, StoreError, Target, Unclaim, now},
 };
 
 /// The type of work that requests have.
@@ -36,6 +36,8 @@ pub struct Wish<'a> {
     pub trace: TraceParent,
     /// How long it may wait for its work to begin.
     pub expires_in: Option<Duration>,
+    /// Where to tell of its end.
+    pub callback: Option<Target>,
     /// What makes several calls one request.
     pub key: Option<Key>,
 }
@@ -222,7 +224,7 @@ async fn publish(
         request_data: wish.data.get().as_bytes().to_vec(),
         accepted_at,
         trace: Some(wish.trace.as_str().to_owned()),
-        callback: None,
+        callback: wish.callback.clone(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod body;
+mod callback;
 mod docs;
 mod follow;
 mod health;
@@ -21,6 +22,7 @@ mod watch;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
 pub use openapi::document;
 pub use problem::Problem;
+pub(crate) use view::{View, time};
 
 /// Adds all routes. `body_limit` is in bytes.
 pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
@@ -38,6 +40,7 @@ fn places() -> Vec<(&'static str, Resource)> {
         posting(batch::PATH, batch::batch),
         reading(list::PATH, list::list),
         reading(requests::PATH, requests::get),
+        posting(callback::PATH, callback::retry),
         reading(stream::PATH, stream::stream),
         reading(health::LIVE, health::live),
         reading(health::READY, health::ready),

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     api,
+    callbacks::Callbacks,
     config::Config,
     failed::Failed,
     hearing::Hearing,
@@ -44,6 +45,7 @@ pub struct Application {
     waiters: Waiters,
     jobs: Jobs,
     shutdown: Shutdown,
+    callbacks: Callbacks,
     /// Where only one web service may take results.
     lock: Option<Lock>,
 }
@@ -53,7 +55,7 @@ impl Application {
     /// store need be there.
     ///
     /// # Errors
-    /// If the address can't be bound.
+    /// If the address can't be bound, or callbacks can't be sent from here.
     pub fn build(config: Config, store: Store, shutdown: Shutdown) -> anyhow::Result<Self> {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: NAME,
@@ -68,12 +70,26 @@ impl Application {
             store.clone(),
             waiters.clone(),
             jobs.clone(),
-            config.publish_timeout,
+            &config,
             shutdown.drain.clone(),
             lock.as_ref().map(Lock::state),
         ));
+        let secrets = config.webhook_secrets.clone();
+        let callbacks =
+            Callbacks::new(store.clone(), secrets, config.reach, shutdown.drain.clone())?;
         let (address, server) = serve(&config, state)?;
-        Ok(Self { config, address, server, broker, store, waiters, jobs, shutdown, lock })
+        Ok(Self {
+            config,
+            address,
+            server,
+            broker,
+            store,
+            waiters,
+            jobs,
+            shutdown,
+            callbacks,
+            lock,
+        })
     }
 
     /// The port that was bound.
@@ -89,7 +105,8 @@ impl Application {
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
         let http = self.server.handle();
         let mut receivers = self.start_receivers();
-        let Self { config, address, server, broker, shutdown, lock, store, .. } = self;
+        let Self { config, address, server, broker, shutdown, callbacks, lock, store, .. } = self;
+        receivers.spawn(callbacks.run());
         let mut serving = tokio::spawn(server);
         info!(%address, "listening");
         tokio::select! {

@@ -6,6 +6,8 @@ use pipeline::config::{
     self, BrokerConfig, ConfigError, Logging, Reader, Secret, Size, Source, Variable, variables,
 };
 
+use crate::callbacks::{Rules, sign::Secrets, target::Reach};
+
 /// The settings of the web service.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -17,6 +19,10 @@ pub struct Config {
     pub database_url: Secret,
     /// `RESULT_RETENTION`: how long a request is kept after its end.
     pub retention: Duration,
+    /// `WEBHOOK_SECRET`: what callbacks are signed with.
+    pub webhook_secrets: Option<Secrets>,
+    /// `CALLBACK_ALLOW_PRIVATE`: where callbacks may go.
+    pub reach: Reach,
     /// `BODY_LIMIT`: the longest request body, in bytes.
     pub body_limit: Size,
     /// `PUBLISH_TIMEOUT`: how long a caller waits for the broker's confirm at most.
@@ -35,6 +41,8 @@ impl Config {
             &variables::ALLOW_ANONYMOUS,
             &variables::DATABASE_URL,
             &variables::RESULT_RETENTION,
+            &variables::WEBHOOK_SECRET,
+            &variables::CALLBACK_ALLOW_PRIVATE,
             &variables::BODY_LIMIT,
             &variables::PUBLISH_TIMEOUT,
             &variables::DRAIN_TIMEOUT,
@@ -53,6 +61,8 @@ impl Config {
             address: reader.read(&variables::HTTP_ADDR, config::address),
             database_url: reader.read(&variables::DATABASE_URL, config::secret),
             retention: reader.read(&variables::RESULT_RETENTION, config::duration),
+            webhook_secrets: reader.read_optional(&variables::WEBHOOK_SECRET, Secrets::parse),
+            reach: reach(reader.read(&variables::CALLBACK_ALLOW_PRIVATE, config::flag)),
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
@@ -68,6 +78,17 @@ impl Config {
         }
         reader.finish().map(|()| config)
     }
+}
+
+impl Config {
+    /// What is asked of callbacks.
+    pub fn callback_rules(&self) -> Rules {
+        Rules { signed: self.webhook_secrets.is_some(), reach: self.reach }
+    }
+}
+
+fn reach(allow_private: bool) -> Reach {
+    if allow_private { Reach::Anywhere } else { Reach::Public }
 }
 
 #[cfg(test)]

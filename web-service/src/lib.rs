@@ -5,11 +5,12 @@
 //! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`store`]
 //! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
 //! programs say: of it [`jobs`] keeps who works on what, and [`retries`] what is tried again.
-//! [`open_files`] is how many connections there may be.
+//! [`callbacks`] tell of requests that have ended. [`open_files`] is how many connections there may be.
 
 pub mod accept;
 pub mod api;
 pub mod app;
+pub mod callbacks;
 pub mod config;
 pub mod failed;
 pub mod hearing;

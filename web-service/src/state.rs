@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    callbacks::Rules,
+    config::Config,
     jobs::Jobs,
     store::{Health, Store},
     waiters::Waiters,
@@ -30,6 +32,8 @@ pub struct State {
     pub waiters: Waiters,
     /// Who works on what.
     pub jobs: Jobs,
+    /// What is asked of callbacks.
+    pub callbacks: Rules,
     /// Cancelled when nobody is to wait any longer.
     pub drain: CancellationToken,
     broker: Arc<Broker>,
@@ -43,12 +47,13 @@ impl State {
         store: Store,
         waiters: Waiters,
         jobs: Jobs,
-        publish_timeout: Duration,
+        config: &Config,
         drain: CancellationToken,
         lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
         let publisher = broker.publisher();
-        Self { publisher, publish_timeout, store, waiters, jobs, drain, broker, lock }
+        let (publish_timeout, callbacks) = (config.publish_timeout, config.callback_rules());
+        Self { publisher, publish_timeout, store, waiters, jobs, callbacks, drain, broker, lock }
     }
 
     /// What the service needs, and whether it has it.

@@ -204,7 +204,7 @@ mod tests {
                 "QUEUE_TYPE" => queue_type(default).is_ok(),
                 "HTTP_ADDR" => address(default).is_ok(),
                 "SLOWLANE_URL" => http_url(default).is_ok(),
-                "ALLOW_ANONYMOUS" => flag(default).is_ok(),
+                "ALLOW_ANONYMOUS" | "CALLBACK_ALLOW_PRIVATE" => flag(default).is_ok(),
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
                 "WORKERS" => count(default).is_ok(),
                 "RUST_LOG" => log_filter(default).is_ok(),

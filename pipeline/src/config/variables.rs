@@ -129,6 +129,25 @@ pub static RESULT_RETENTION: Variable = variable(
     "How long a request is kept after its end; then it is gone (410), and later forgotten (404).",
 );
 
+/// What callbacks are signed with.
+pub static WEBHOOK_SECRET: Variable = Variable {
+    name: "WEBHOOK_SECRET",
+    default: None,
+    takes: "whsec_ and 24 to 64 random bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints them, \
+            or several of these, separated by commas",
+    about: "What callbacks are signed with, without which callbackUrl is refused: `echo whsec_$(openssl rand -base64 32)` \
+            makes one. Several, separated by commas, sign together while receivers change from one to the next.",
+    secret: true,
+};
+
+/// Consent to call private addresses.
+pub static CALLBACK_ALLOW_PRIVATE: Variable = variable(
+    "CALLBACK_ALLOW_PRIVATE",
+    "false",
+    "true or false",
+    "Whether callbacks may go to private addresses and over http, for development.",
+);
+
 /// Worker loops in one process.
 pub static WORKERS: Variable = variable(
     "WORKERS",
@@ -187,6 +206,8 @@ pub static ALL: &[&Variable] = &[
     &RESULT_LIMIT,
     &PUBLISH_TIMEOUT,
     &RESULT_RETENTION,
+    &WEBHOOK_SECRET,
+    &CALLBACK_ALLOW_PRIVATE,
     &WORKERS,
     &PROCESSING_DELAY,
     &DRAIN_TIMEOUT,

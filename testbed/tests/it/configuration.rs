@@ -11,7 +11,17 @@ const PROGRAMS: [&str; 4] = ["web-service", "processor-service", "setup", "slowl
 #[tokio::test]
 async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
     let programs = [
-        ("web-service", vec!["HTTP_ADDR", "BODY_LIMIT", "AMQP_URL", "LOG_FORMAT"]),
+        (
+            "web-service",
+            vec![
+                "HTTP_ADDR",
+                "WEBHOOK_SECRET",
+                "CALLBACK_ALLOW_PRIVATE",
+                "BODY_LIMIT",
+                "AMQP_URL",
+                "LOG_FORMAT",
+            ],
+        ),
         ("processor-service", vec!["WORKERS", "PROCESSING_DELAY", "RUST_LOG", "RESULT_LIMIT"]),
         ("setup", vec!["QUEUE_TYPE", "ACK_TIMEOUT", "AMQP_URL"]),
     ];

@@ -2,6 +2,7 @@
 
 mod asking;
 mod database;
+mod https;
 mod load;
 mod posting;
 mod stack;
@@ -9,6 +10,7 @@ mod stack;
 mod anything;
 mod batches;
 mod by_id;
+mod callbacks;
 mod cli;
 mod configuration;
 mod crowd;

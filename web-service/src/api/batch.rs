@@ -79,7 +79,7 @@ pub(super) async fn batch(
     let trace = trace(&request);
     let wishes = lines.iter().map(|(_, line)| match line.len() > limit {
         true => Err(Problem::too_large(limit)),
-        false => Line::wish(line, trace.clone()),
+        false => Line::wish(line, trace.clone(), &state.callbacks),
     });
     let (mut good, mut problems) = (Vec::new(), Vec::new());
     for wish in wishes {

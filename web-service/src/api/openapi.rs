@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{batch, health, list, process_data, requests, stream};
+use super::{batch, callback, health, list, process_data, requests, stream};
 
 pub(super) const PATH: &str = "/openapi.json";
 
@@ -28,6 +28,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         requests::get,
         list::list,
         stream::stream,
+        callback::retry,
         health::live,
         health::ready
     ),

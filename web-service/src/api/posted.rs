@@ -10,7 +10,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Problem, key};
-use crate::accept::{Key, Wish};
+use crate::{
+    accept::{Key, Wish},
+    callbacks::Rules,
+};
 
 /// The longest time that a request may wait: what a broker takes in milliseconds has an end.
 const LONGEST_WAIT: Duration = Duration::from_secs(28 * 24 * 60 * 60);
@@ -29,6 +32,11 @@ pub(super) struct Posted<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = String, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
+    /// Where the end of the request is told, by a signed POST: an `https` address, public unless the
+    /// service says otherwise.
+    #[serde(borrow, default)]
+    #[schema(value_type = String, format = "uri", max_length = 2000)]
+    callback_url: Option<Cow<'a, str>>,
 }
 
 /// Work to be done, as a line of a batch.
@@ -44,6 +52,10 @@ pub(super) struct Line<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = String, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
+    /// As in a single request.
+    #[serde(borrow, default)]
+    #[schema(value_type = String, format = "uri", max_length = 2000)]
+    callback_url: Option<Cow<'a, str>>,
     /// As the header `Idempotency-Key` of a single request: 1 to 255 visible ASCII characters.
     #[serde(borrow, default)]
     #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
@@ -56,20 +68,27 @@ impl<'a> Posted<'a> {
         body: &'a [u8],
         key: Option<&str>,
         trace: Option<TraceParent>,
+        rules: &Rules,
     ) -> Result<Wish<'a>, Problem> {
-        let Self { data, expires_in } = parse(body)?;
-        wish(body, data, expires_in.as_deref(), key, trace)
+        let Self { data, expires_in, callback_url } = parse(body)?;
+        let wish = wish(body, data, expires_in.as_deref(), key, trace)?;
+        calling(wish, callback_url.as_deref(), rules)
     }
 }
 
 impl<'a> Line<'a> {
     /// The request that a line asks for.
-    pub(super) fn wish(line: &'a [u8], trace: Option<TraceParent>) -> Result<Wish<'a>, Problem> {
-        let Self { data, expires_in, idempotency_key } = parse(line)?;
+    pub(super) fn wish(
+        line: &'a [u8],
+        trace: Option<TraceParent>,
+        rules: &Rules,
+    ) -> Result<Wish<'a>, Problem> {
+        let Self { data, expires_in, callback_url, idempotency_key } = parse(line)?;
         if let Some(key) = &idempotency_key {
             key::check(key)?;
         }
-        wish(line, data, expires_in.as_deref(), idempotency_key.as_deref(), trace)
+        let wish = wish(line, data, expires_in.as_deref(), idempotency_key.as_deref(), trace)?;
+        calling(wish, callback_url.as_deref(), rules)
     }
 }
 
@@ -85,7 +104,14 @@ fn wish<'a>(
     let expires_in = expires_in.map(duration).transpose()?;
     let digest = || Sha256::digest(body).into();
     let key = key.map(|key| Key { name: key::name(key), digest: digest() });
-    Ok(Wish { id, data, trace, expires_in, key })
+    Ok(Wish { id, data, trace, expires_in, callback: None, key })
+}
+
+/// The same request, whose end is to be told there.
+fn calling<'a>(wish: Wish<'a>, url: Option<&str>, rules: &Rules) -> Result<Wish<'a>, Problem> {
+    let callback = url.map(|url| rules.target(url)).transpose();
+    let callback = callback.map_err(Problem::callback_refused)?;
+    Ok(Wish { callback, ..wish })
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {
@@ -115,9 +141,12 @@ mod tests {
     use actix_web::ResponseError;
 
     use super::*;
+    use crate::callbacks::target::Reach;
+
+    const RULES: Rules = Rules { signed: true, reach: Reach::Public };
 
     fn status(body: &str) -> u16 {
-        match Posted::wish(body.as_bytes(), None, None) {
+        match Posted::wish(body.as_bytes(), None, None, &RULES) {
             Ok(_) => 202,
             Err(problem) => problem.status_code().as_u16(),
         }
@@ -127,7 +156,8 @@ mod tests {
     fn any_json_is_data() {
         for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
             let body = format!("{{ \"data\" : {data} }}");
-            assert_eq!(Posted::wish(body.as_bytes(), None, None).unwrap().data.get(), data);
+            let wish = Posted::wish(body.as_bytes(), None, None, &RULES).unwrap();
+            assert_eq!(wish.data.get(), data);
         }
     }
 
@@ -164,11 +194,34 @@ mod tests {
     fn a_line_may_have_a_key() {
         let key = |key: &str| format!("{{\"data\":1,\"idempotencyKey\":\"{key}\"}}");
         let (one, same, other) = (key("a"), key("a"), key("b"));
-        let name = |line: &str| Line::wish(line.as_bytes(), None).unwrap().key.unwrap().name;
+        let name =
+            |line: &str| Line::wish(line.as_bytes(), None, &RULES).unwrap().key.unwrap().name;
         assert_eq!(name(&one), name(&same));
         assert_ne!(name(&one), name(&other));
         for bad in ["", " ", "a b", "\u{fc}", &"x".repeat(256)] {
-            assert!(Line::wish(key(bad).as_bytes(), None).is_err(), "{bad}");
+            assert!(Line::wish(key(bad).as_bytes(), None, &RULES).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_callback_goes_only_where_it_may() {
+        let wish = |url: &str, rules: &Rules| {
+            let body = format!("{{\"data\":1,\"callbackUrl\":{url}}}");
+            let line = Line::wish(body.as_bytes(), None, rules).map(|wish| wish.callback);
+            let alone = Posted::wish(body.as_bytes(), None, None, rules).map(|wish| wish.callback);
+            assert_eq!(line.is_ok(), alone.is_ok());
+            alone.map_err(|problem| (problem.status_code().as_u16(), problem.to_string()))
+        };
+        let target = wish("\"https://example.com/a\"", &RULES).unwrap().unwrap();
+        assert_eq!(
+            (target.url.as_str(), target.host.as_str()),
+            ("https://example.com/a", "example.com")
+        );
+        assert_eq!(wish("null", &RULES), Ok(None));
+        assert_eq!(wish("\"https://127.0.0.1/\"", &RULES).unwrap_err().0, 422);
+        assert_eq!(wish("5", &RULES).unwrap_err().0, 422);
+        let unsigned = Rules { signed: false, ..RULES };
+        let (status, said) = wish("\"https://example.com/a\"", &unsigned).unwrap_err();
+        assert!(status == 422 && said.contains("set WEBHOOK_SECRET"), "{said}");
     }
 }

@@ -44,6 +44,9 @@ enum Kind {
     Expired,
     WrongQuery,
     WrongKey,
+    CallbackRefused,
+    NoCallback,
+    CallbackPending,
     IdempotencyKeyReused,
     IdempotencyKeyInUse,
     MethodNotAllowed,
@@ -144,6 +147,25 @@ impl Problem {
     pub fn wrong_key(detail: impl Into<String>) -> Self {
         let title = "The idempotency key can't be used";
         Self::new(StatusCode::BAD_REQUEST, Kind::WrongKey, title, detail)
+    }
+
+    /// 422: the callback can't go there.
+    pub fn callback_refused(detail: impl Into<String>) -> Self {
+        let title = "The callbackUrl can't be used";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::CallbackRefused, title, detail)
+    }
+
+    /// 409: nobody is to be told of the request's end.
+    pub fn no_callback() -> Self {
+        let detail = "It was posted without a callbackUrl.";
+        Self::new(StatusCode::CONFLICT, Kind::NoCallback, "The request has no callback", detail)
+    }
+
+    /// 409: the callback is not over.
+    pub fn callback_pending() -> Self {
+        let title = "The callback is under way already";
+        let detail = "It is sent when the request has ended, and again at nextAttemptAt.";
+        Self::new(StatusCode::CONFLICT, Kind::CallbackPending, title, detail)
     }
 
     /// 422: the key was used with another body.

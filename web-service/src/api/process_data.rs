@@ -27,9 +27,9 @@ const MEDIA: &[&str] = &["application/json"];
 /// A request that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub(super) struct Accepted {
     #[schema(value_type = String, format = "uuid")]
-    request_id: Uuid,
+    pub(super) request_id: Uuid,
 }
 
 /// Takes a request: 202 once the broker has confirmed it and it is recorded.
@@ -74,6 +74,7 @@ struct Accepted {
         (status = 415, description = "`unsupported-media-type`: it is not `application/json`",
             body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`. \
+            `callback-refused`: nothing is told to such a `callbackUrl`. \
             `idempotency-key-reused`: the key stands for another body",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable` or `topology-missing`: nothing was sent, try again. \
@@ -92,7 +93,7 @@ pub(super) async fn process_data(
     let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
     let key = key::of(&request)?;
     let body = body::read(&request, payload, MEDIA, limit).await?;
-    let wish = Posted::wish(&body, key, trace(&request))?;
+    let wish = Posted::wish(&body, key, trace(&request), &state.callbacks)?;
     let accepted = accept::accept(&state, &wish).await;
     let id = accepted.map_err(|refused| refusal(&refused))?;
     debug!(requestId = %id, "accepted");

@@ -19,6 +19,15 @@ pub(super) enum RequestStatus {
     Cancelled,
 }
 
+/// How far a callback has come: `pending` until it is delivered or given up.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum CallbackStatus {
+    Pending,
+    Delivered,
+    Failed,
+}
+
 /// Why a request failed.
 #[derive(ToSchema)]
 pub(super) struct Failure {

@@ -11,7 +11,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::schema::{Failure, RequestStatus};
+use super::{
+    callback::CallbackView,
+    schema::{Failure, RequestStatus},
+};
 use crate::{
     jobs::Job,
     store::{Millis, Record, Status, Summary},
@@ -24,7 +27,7 @@ pub(super) const PROCESSING: &str = "processing";
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Request)]
-pub(super) struct View {
+pub(crate) struct View {
     #[schema(value_type = String, format = "uuid")]
     request_id: Uuid,
     #[schema(value_type = RequestStatus)]
@@ -72,6 +75,10 @@ pub(super) struct View {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
     next_attempt_at: Option<String>,
+    /// How far its `callbackUrl` has been told, if it came with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CallbackView)]
+    callback: Option<CallbackView>,
     #[serde(skip)]
     is_final: bool,
     /// The work that it is shown with.
@@ -81,7 +88,7 @@ pub(super) struct View {
 
 impl View {
     /// A request with its result.
-    pub(super) fn of(request: Record) -> Self {
+    pub(crate) fn of(request: Record) -> Self {
         let Record { summary, result } = request;
         let result = result.and_then(|json| String::from_utf8(json).ok());
         let result = result.and_then(|json| RawValue::from_string(json).ok());
@@ -107,9 +114,20 @@ impl View {
             progress: None,
             last_error: summary.last_error,
             next_attempt_at: summary.next_attempt_at.map(time),
+            callback: summary.callback.map(CallbackView::of),
             is_final,
             job: None,
         }
+    }
+
+    /// The same request, as it is told to its callback, which has nothing to hear of itself.
+    pub(crate) fn without_callback(self) -> Self {
+        Self { callback: None, ..self }
+    }
+
+    /// Whether it came with a `callbackUrl`.
+    pub(super) fn has_callback(&self) -> bool {
+        self.callback.is_some()
     }
 
     /// The same request, with the work on it that is known of. It changes nothing about one that
@@ -170,7 +188,7 @@ pub(super) fn etag(body: &str) -> String {
 }
 
 /// A moment as it stands in bodies.
-pub(super) fn time(millis: Millis) -> String {
+pub(crate) fn time(millis: Millis) -> String {
     moment(UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs()))
 }
 

@@ -1,0 +1,340 @@
+//! Those who gave a `callbackUrl` are told of the end of their requests, whatever dies on the way.
+
+mod receiver;
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{
+    Program,
+    foreign::Properties,
+    process::{DEADLINE, json_message},
+    shared, tls,
+};
+
+use self::receiver::Receiver;
+use crate::{
+    https,
+    stack::{Stack, Web},
+};
+
+const SECRET: &str = "whsec_c2xvd2xhbmUgdGVzdHMgd2l0aCB0aGlzIHNlY3JldA==";
+const OLD_SECRET: &str = "whsec_c2xvd2xhbmUgdGVzdGVkIHdpdGggdGhpcyBzZWNyZXQ=";
+
+async fn stack() -> Result<Stack> {
+    Stack::on(&shared::vhost().await.url).await
+}
+
+/// A web service that calls this machine.
+fn calling(stack: &Stack) -> Program {
+    let program = stack.program("web-service").env("WEBHOOK_SECRET", SECRET);
+    program.env("CALLBACK_ALLOW_PRIVATE", "true")
+}
+
+async fn post(web: &Web, url: &str) -> Result<reqwest::Response> {
+    web.post_body(json!({"data": "a", "callbackUrl": url}).to_string()).await
+}
+
+async fn accepted(web: &Web, url: &str) -> Result<String> {
+    let answer = post(web, url).await?;
+    ensure!(answer.status() == 202, "{}", answer.text().await?);
+    let body: Value = answer.json().await?;
+    Ok(body["requestId"].as_str().context("an id")?.to_owned())
+}
+
+async fn get(web: &Web, id: &str) -> Result<Value> {
+    Ok(web.get(&format!("/api/v1/requests/{id}")).await?.json().await?)
+}
+
+/// Looks again and again until the callback of a request has come so far.
+async fn callback(web: &Web, id: &str, status: &str) -> Result<Value> {
+    let limit = Instant::now() + DEADLINE;
+    loop {
+        let request = get(web, id).await?;
+        if request["callback"]["status"] == status {
+            return Ok(request["callback"].clone());
+        }
+        ensure!(Instant::now() < limit, "not {status} within a minute: {request}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits for the log line of an attempt that failed.
+async fn failure(web: &Web, id: &str) -> Result<Value> {
+    let of_id =
+        |line: &str| json_message(line, "callback failed").filter(|line| line["requestId"] == *id);
+    web.program.wait_for(&format!("a callback of {id} that failed"), of_id).await
+}
+
+#[tokio::test]
+async fn the_end_of_a_request_is_told_and_signed() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let secrets = format!("{SECRET},{OLD_SECRET}");
+    let web = Web::start(calling(&stack).env("WEBHOOK_SECRET", secrets)).await?;
+    let done = accepted(&web, &receiver.url("/ok/done?token=hunter2")).await?;
+    let bad = accepted(&web, &receiver.url("/ok/bad")).await?;
+    let waits = get(&web, &bad).await?;
+    assert_eq!(waits["callback"], json!({"status": "pending", "attempts": 0}));
+    let foreign = stack.foreign().await?;
+    for body in [
+        json!({"requestId": done, "processingResults": {"n": 1}}),
+        json!({"requestId": bad, "error": {"code": "teapot", "message": "no"}}),
+    ] {
+        let body = body.to_string();
+        foreign.publish("processing", "result", Properties::default(), body.as_bytes()).await?;
+    }
+    let paths = [(&done, "/ok/done?token=hunter2", "completed"), (&bad, "/ok/bad", "failed")];
+    for (id, path, status) in paths {
+        let call = receiver.calls(path, 1).await?.remove(0);
+        assert_eq!(call.id(), format!("{id}-0-{status}"));
+        assert_eq!(call.headers["content-type"], "application/json");
+        call.is_signed_with(SECRET)?;
+        call.is_signed_with(OLD_SECRET)?;
+        let told = callback(&web, id, "delivered").await?;
+        assert!(told["deliveredAt"].is_string() && told["attempts"] == 1, "{told}");
+        let mut shown = get(&web, id).await?;
+        shown.as_object_mut().context("an object")?.remove("callback");
+        let body = call.json()?;
+        assert_eq!(body["type"], format!("request.{status}"));
+        assert_eq!(body["data"], shown);
+        assert!(body["timestamp"].as_str().context("a time")?.ends_with('Z'));
+    }
+    let listed: Value = web.get("/api/v1/requests").await?.json().await?;
+    assert_eq!(listed["items"][0]["callback"]["status"], "delivered");
+    let log = web.program.lines().join("\n");
+    ensure!(!log.contains("hunter2") && !log.contains("whsec_"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_tried_again_and_seen() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let web = Web::start(calling(&stack)).await?;
+    let _processor = stack.processor(2, "1ms").await?;
+    let post = async |path: &str| accepted(&web, &receiver.url(path)).await;
+    let flaky = post("/flaky").await?;
+    let calls = receiver.calls("/flaky", 2).await?;
+    assert_eq!((calls[0].id(), &calls[0].body), (calls[1].id(), &calls[1].body));
+    let told = callback(&web, &flaky, "delivered").await?;
+    assert_eq!(
+        (&told["attempts"], &told["lastError"]),
+        (&json!(2), &json!("the receiver answered 500"))
+    );
+
+    let closed = post("/close").await?;
+    ensure!(failure(&web, &closed).await?["reason"].to_string().contains("no answer"));
+    callback(&web, &closed, "delivered").await?;
+
+    let huge = post("/huge").await?;
+    assert_eq!(callback(&web, &huge, "delivered").await?["attempts"], 1);
+
+    let began = Instant::now();
+    let busy = post("/busy").await?;
+    callback(&web, &busy, "delivered").await?;
+    ensure!(began.elapsed() > Duration::from_secs(4), "Retry-After is heeded");
+
+    let redirect = post("/redirect").await?;
+    let calls = receiver.calls("/redirect", 2).await?;
+    assert_eq!(calls[0].id(), calls[1].id());
+    let pending = get(&web, &redirect).await?["callback"].clone();
+    assert_eq!(pending["status"], "pending");
+    ensure!(pending["lastError"].to_string().contains("redirects are not followed"), "{pending}");
+    assert_eq!(receiver.count("/target"), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_callback_that_was_given_up_can_be_sent_again() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let web = Web::start(calling(&stack)).await?;
+    let processor = stack.processor(1, "1ms").await?;
+    let gone = accepted(&web, &receiver.url("/gone")).await?;
+    let told = callback(&web, &gone, "failed").await?;
+    assert_eq!((&told["attempts"], told["nextAttemptAt"].is_null()), (&json!(1), true));
+
+    let retry = async |id: &str| {
+        let url = format!("{}/api/v1/requests/{id}/callback/retry", web.base);
+        web.client.post(url).send().await
+    };
+    let answer = retry(&gone).await?;
+    assert_eq!(answer.status(), 202);
+    assert_eq!(answer.headers()["location"], format!("/api/v1/requests/{gone}"));
+    let calls = receiver.calls("/gone", 2).await?;
+    assert_eq!(calls[0].id(), calls[1].id());
+    callback(&web, &gone, "delivered").await?;
+
+    let silent = web.accepted("a".into()).await?;
+    web.result(&silent).await?;
+    processor.terminate();
+    processor.ended().await?;
+    let open = accepted(&web, &receiver.url("/ok")).await?;
+    for (id, status, kind) in [
+        (silent.as_str(), 409, "no-callback"),
+        (&open, 409, "callback-pending"),
+        ("01890000-0000-7000-8000-000000000000", 404, "not-found"),
+        ("nonsense", 404, "not-found"),
+    ] {
+        let answer = retry(id).await?;
+        assert_eq!(answer.status(), status, "{id}");
+        let problem: Value = answer.json().await?;
+        assert_eq!(problem["type"], kind, "{id}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_holds_up_nobody_else() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let web = Web::start(calling(&stack)).await?;
+    let _processor = stack.processor(2, "1ms").await?;
+    let mut hanging = Vec::new();
+    for _ in 0..6 {
+        hanging.push(accepted(&web, &receiver.elsewhere("/hang")).await?);
+    }
+    receiver.calls("/hang", 4).await?;
+    for n in 0..8 {
+        accepted(&web, &receiver.url(&format!("/ok/{n}"))).await?;
+    }
+    for n in 0..8 {
+        receiver.calls(&format!("/ok/{n}"), 1).await?;
+    }
+    assert_eq!(receiver.count("/hang"), 4, "so many to one host at a time");
+    // The first four time out; then it is the turn of the others.
+    let reason = json!("no answer within 15 s");
+    let timed_out =
+        |line: &str| json_message(line, "callback failed").filter(|f| f["reason"] == reason);
+    web.program.wait_for("an attempt that timed out", timed_out).await?;
+    receiver.calls("/hang", 5).await?;
+    receiver.let_go();
+    for id in &hanging {
+        callback(&web, id, "delivered").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_callback_outlives_the_web_service() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let dir = tempfile::tempdir()?;
+    let url = format!("sqlite:{}", dir.path().join("store.db").display());
+    let program = || calling(&stack).env("DATABASE_URL", &url);
+    let web = Web::start(program()).await?;
+    let _processor = stack.processor(2, "1ms").await?;
+    let waits = accepted(&web, &receiver.url("/close")).await?;
+    let tried = accepted(&web, &receiver.url("/hang")).await?;
+    failure(&web, &waits).await?;
+    receiver.calls("/hang", 1).await?;
+    web.program.kill();
+    web.program.wait().await?;
+    receiver.let_go();
+
+    let web = Web::start(program()).await?;
+    callback(&web, &waits, "delivered").await?;
+    // It was in the hands of the one that died, and is due again when nothing was heard for a while.
+    let calls = receiver.calls("/hang", 2).await?;
+    assert_eq!((calls[0].id(), &calls[0].body), (calls[1].id(), &calls[1].body));
+    assert_eq!(callback(&web, &tried, "delivered").await?["attempts"], 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_web_services_one_tells() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let (server, database) = testbed::postgres::database().await;
+    let url = server.url(&database);
+    let start = || async { Web::start(calling(&stack).env("DATABASE_URL", &url)).await };
+    let (one, other) = tokio::try_join!(start(), start())?;
+    let _processor = stack.processor(4, "1ms").await?;
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        let web = if n % 2 == 0 { &one } else { &other };
+        ids.push(accepted(web, &receiver.url(&format!("/ok/{n}"))).await?);
+    }
+    for id in &ids {
+        let told = callback(&other, id, "delivered").await?;
+        assert_eq!(told["attempts"], 1);
+    }
+    assert_eq!(receiver.count("/ok"), ids.len(), "each once");
+    let told = |web: &Web| {
+        let told = |line: &String| json_message(line, "callback delivered").is_some();
+        web.program.lines().iter().filter(|line| told(line)).count()
+    };
+    ensure!(told(&one) > 0 && told(&other) > 0, "both tell: {} and {}", told(&one), told(&other));
+    Ok(())
+}
+
+#[tokio::test]
+async fn addresses_that_nobody_is_to_call_are_refused() -> Result<()> {
+    let stack = stack().await?;
+    let web = Web::start(stack.program("web-service").env("WEBHOOK_SECRET", SECRET)).await?;
+    let mut said = HashSet::new();
+    for url in [
+        "https://127.0.0.1/",
+        "https://2130706433/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://169.254.169.254/",
+        "https://localhost:8080/",
+        "https://user:password@example.com/",
+        "http://example.com/",
+        "example.com",
+    ] {
+        let answer = post(&web, url).await?;
+        assert_eq!(answer.status(), 422, "{url}");
+        let problem: Value = answer.json().await?;
+        assert_eq!(problem["type"], "callback-refused", "{url}");
+        said.insert(problem["detail"].to_string());
+    }
+    ensure!(said.len() == 4, "{said:?}");
+    let line = json!({"data": 1, "callbackUrl": "https://10.0.0.1/"}).to_string();
+    let url = format!("{}/api/v1/processData/batch", web.base);
+    let batch = web.client.post(url).header("content-type", "application/x-ndjson").body(line);
+    let outcome: Value = batch.send().await?.json().await?;
+    assert_eq!(outcome["status"], 422);
+    assert_eq!(stack.foreign().await?.depth(crate::stack::REQUESTS).await?.messages, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_secret_nothing_is_told() -> Result<()> {
+    let web = stack().await?.web().await?;
+    let answer = post(&web, "https://example.com/").await?;
+    assert_eq!(answer.status(), 422);
+    let problem: Value = answer.json().await?;
+    ensure!(problem["detail"].to_string().contains("set WEBHOOK_SECRET"), "{problem}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_those_whom_the_system_trusts_are_told_over_https() -> Result<()> {
+    let (stack, folder) = (stack().await?, tempfile::tempdir()?);
+    let files = tls::write(folder.path())?;
+    let answer = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    let url = https::serve(&files, answer.to_owned())?;
+    let _processor = stack.processor(1, "1ms").await?;
+    let trusting = Web::start(calling(&stack).env("SSL_CERT_FILE", &files.ca)).await?;
+    let told = accepted(&trusting, &url).await?;
+    callback(&trusting, &told, "delivered").await?;
+    trusting.program.terminate();
+    trusting.program.ended().await?;
+
+    let other = tls::write(&folder.path().join("other"))?;
+    let wary = Web::start(calling(&stack).env("SSL_CERT_FILE", &other.ca)).await?;
+    let refused = failure(&wary, &accepted(&wary, &url).await?).await?;
+    ensure!(refused["reason"].to_string().contains("certificate"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_machine_without_certificates_says_so_at_the_start() -> Result<()> {
+    let empty = tempfile::NamedTempFile::new()?;
+    let program = Program::new("web-service").env("WEBHOOK_SECRET", SECRET);
+    let program = program.env("HTTP_ADDR", "127.0.0.1:0").env("SSL_CERT_FILE", empty.path());
+    let (status, text) = program.start()?.ended().await?;
+    assert_eq!(status.code(), Some(1), "{text}");
+    ensure!(text.contains("callbacks can't be sent") && text.contains("SSL_CERT_FILE"), "{text}");
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! One attempt from its beginning to its mark in the store.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::{
+    LEASE, schedule,
+    send::{Answer, Letter, Sender},
+};
+use crate::{
+    api::{View, time},
+    store::{Attempted, Fate, Found, Millis, Record, Store, StoreError, Taken, now},
+};
+
+/// What a receiver gets.
+#[derive(Serialize)]
+struct Body<'v> {
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: String,
+    data: &'v View,
+}
+
+/// Tries to deliver a callback and notes what came of it. Without a sender, that can't be anything.
+pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken) {
+    let (fate, error) = match letter(&store, &taken).await {
+        // It is due again after the lease.
+        Err(error) => return debug!(requestId = %taken.id, "a callback waits: {error}"),
+        Ok(None) => (Fate::Dropped, None),
+        Ok(Some(letter)) => {
+            let answer = match sender {
+                Some(sender) => sender.send(letter).await,
+                None => Answer::failed("WEBHOOK_SECRET is not set".to_owned()),
+            };
+            let fate = fate(&answer, taken.attempt, now());
+            log(&taken, &answer, &fate);
+            (fate, error(answer))
+        }
+    };
+    let attempted = Attempted { id: taken.id, lease: taken.lease, fate, error };
+    // After the lease it is no longer ours to say.
+    let _ = timeout(Duration::from_millis(LEASE.unsigned_abs()), note(&store, attempted)).await;
+}
+
+async fn letter(store: &Store, taken: &Taken) -> Result<Option<Letter>, StoreError> {
+    let Found::Record(request) = store.get(taken.id).await? else { return Ok(None) };
+    let Some(callback) = request.summary.callback.clone() else { return Ok(None) };
+    // It was replayed: its next end is told anew.
+    if !request.summary.status.is_final() {
+        return Ok(None);
+    }
+    let status = request.summary.status.as_str();
+    let id = format!("{}-{}-{status}", taken.id, taken.run);
+    let body = body(*request, taken.ended_at);
+    Ok(Some(Letter { url: callback.url, id, body }))
+}
+
+fn body(request: Record, ended_at: Millis) -> String {
+    let kind = format!("request.{}", request.summary.status.as_str());
+    let data = &View::of(request).without_callback();
+    serde_json::to_string(&Body { kind, timestamp: time(ended_at), data })
+        .expect("texts, numbers and checked JSON are always JSON")
+}
+
+/// What becomes of a callback after this answer.
+fn fate(answer: &Answer, attempt: u32, now: Millis) -> Fate {
+    match answer {
+        Answer::Delivered(_) => Fate::Delivered,
+        Answer::Gone => Fate::GivenUp,
+        Answer::Failed { retry_after, .. } => match schedule::pause(attempt, *retry_after) {
+            Some(pause) => Fate::Again(now + Millis::try_from(pause.as_millis()).unwrap_or(0)),
+            None => Fate::GivenUp,
+        },
+    }
+}
+
+fn error(answer: Answer) -> Option<String> {
+    match answer {
+        Answer::Delivered(_) => None,
+        Answer::Gone => Some("the receiver answered 410: it wants no more".to_owned()),
+        Answer::Failed { reason, .. } => Some(reason),
+    }
+}
+
+fn log(taken: &Taken, answer: &Answer, fate: &Fate) {
+    let Taken { id, host, attempt, .. } = taken;
+    let given_up = *fate == Fate::GivenUp;
+    match answer {
+        Answer::Delivered(status) => {
+            info!(requestId = %id, host, attempt, status = status.as_u16(), "callback delivered");
+        }
+        Answer::Gone => {
+            warn!(requestId = %id, host, attempt, status = 410, given_up, "callback refused");
+        }
+        Answer::Failed { status, reason, .. } => {
+            let status = status.map(|status| status.as_u16());
+            warn!(requestId = %id, host, attempt, status, reason, given_up, "callback failed");
+        }
+    }
+}
+
+/// Notes what came of an attempt, as soon as the store is there.
+async fn note(store: &Store, attempted: Attempted) {
+    while let Err(StoreError::Unavailable(_)) = store.attempted(attempted.clone()).await {
+        store.until_up().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_is_tried_again_until_it_is_given_up() {
+        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1, 0), Fate::Delivered);
+        assert_eq!(fate(&Answer::Gone, 1, 0), Fate::GivenUp);
+        let failed = Answer::failed("no".to_owned());
+        assert!(matches!(fate(&failed, 1, 5000), Fate::Again(at) if (6000..=7000).contains(&at)));
+        assert_eq!(fate(&failed, 35, 0), Fate::GivenUp);
+        let retry_after = Some(Duration::from_secs(30));
+        let busy = Answer::Failed { status: None, reason: String::new(), retry_after };
+        assert_eq!(fate(&busy, 1, 5000), Fate::Again(35_000));
+    }
+}
