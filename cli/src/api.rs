@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(crate) use client::Client;
 pub(crate) use events::Event;
-pub(crate) use request::{Page, Request, Status};
+pub(crate) use request::{Callback, Page, Request, Status};
 
 /// Why a call did not give what was asked.
 #[derive(Debug, thiserror::Error)]

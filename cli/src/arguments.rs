@@ -54,10 +54,25 @@ pub(crate) enum Command {
     /// Send each line of a file and collect the results in the same order; after a stop, the same
     /// command goes on where it was
     Bulk(Bulk),
+    /// Tell of the end of requests again
+    Callbacks {
+        /// What to do.
+        #[command(subcommand)]
+        command: Callbacks,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Callbacks {
+    /// Send a callback again that was delivered or given up
+    Retry {
+        /// What submit has printed
+        id: String,
     },
 }
 
@@ -78,6 +93,9 @@ pub(crate) struct Submit {
     /// Give the request up if it has not begun after this time, as in 10m
     #[arg(long, value_name = "DURATION", value_parser = checked_duration)]
     pub(crate) expires_in: Option<String>,
+    /// Have the end of the request told to this address
+    #[arg(long, value_name = "URL")]
+    pub(crate) callback_url: Option<String>,
     /// A request that was sent with this key before is not sent again [default: a new one each time]
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub(crate) idempotency_key: Option<String>,

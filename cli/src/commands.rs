@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 
 mod bulk;
+mod callbacks;
 mod get;
 mod list;
 mod submit;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     api::{CallError, Client},
-    arguments::{Command, Settings},
+    arguments::{Callbacks, Command, Settings},
     exit::{Exit, Failure},
     patience::Notes,
 };
@@ -39,6 +40,9 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::List(list) => list::run(&client(settings, LOOKS)?, list, format).await,
         Command::Watch { id } => watch::run(&client(settings, LASTS)?, parse(&id)?, format).await,
         Command::Bulk(bulk) => bulk::run(settings, bulk).await,
+        Command::Callbacks { command: Callbacks::Retry { id } } => {
+            callbacks::retry(&client(settings, LOOKS)?, parse(&id)?).await
+        }
         Command::Completions { shell } => completions::run(shell),
     }
 }

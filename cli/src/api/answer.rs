@@ -36,6 +36,10 @@ impl Answer<'_> {
         let said = problem.as_ref().and_then(|p| p.detail.clone().or(p.title.clone()));
         let said = said.unwrap_or_else(|| format!("{place} answers {status}"));
         match (status, problem) {
+            // Without a time, trying again is of no use.
+            (409, Some(problem)) if self.retry_after.is_none() => {
+                CallError::Refused { status, kind: problem.kind, said }
+            }
             (408 | 409 | 425 | 429 | 500.., _) => CallError::Busy { said, after: self.after() },
             (404 | 410, Some(_)) => CallError::Missing(said),
             (_, Some(problem)) => CallError::Refused { status, kind: problem.kind, said },
@@ -80,6 +84,13 @@ mod tests {
             );
             assert_eq!(error.try_again(), None);
         }
+    }
+
+    #[test]
+    fn a_conflict_that_does_not_pass_is_a_refusal() {
+        let body = br#"{"type":"no-callback","title":"T","status":409,"detail":"D"}"#;
+        let answer = Answer { status: 409, retry_after: None, location: None, body };
+        assert_eq!(answer.error("http://a").try_again(), None);
     }
 
     #[test]

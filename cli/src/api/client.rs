@@ -23,6 +23,13 @@ const POLL: Duration = Duration::from_secs(30);
 /// The pause after a poll that came back too early.
 const EARLY: Duration = Duration::from_millis(500);
 
+/// What the service answers to what it will do.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted {
+    request_id: Uuid,
+}
+
 /// A client of one web service.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -44,11 +51,6 @@ impl Client {
 
     /// Sends a request. `body` is what `processData` takes; the key makes it safe to send it twice.
     pub(crate) async fn submit(&self, body: &str, key: &str) -> Result<Uuid, CallError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Accepted {
-            request_id: Uuid,
-        }
         let accepted: Accepted = self
             .patiently(self.until(), async || {
                 let post = self.http.post(self.url(&["processData"]));
@@ -62,6 +64,13 @@ impl Client {
                 other => other,
             })?;
         Ok(accepted.request_id)
+    }
+
+    /// Has the callback of a request sent again.
+    pub(crate) async fn retry_callback(&self, id: Uuid) -> Result<(), CallError> {
+        let url = self.url(&["requests", &id.to_string(), "callback", "retry"]);
+        let retry = async || self.json(self.http.post(url.clone()), ANSWER).await;
+        self.patiently(self.until(), retry).await.map(|Accepted { .. }| ())
     }
 
     /// A request as it is now.

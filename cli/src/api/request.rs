@@ -54,6 +54,17 @@ pub(crate) struct Details {
     pub(crate) progress: Option<Box<RawValue>>,
     pub(crate) last_error: Option<String>,
     pub(crate) next_attempt_at: Option<String>,
+    pub(crate) callback: Option<Callback>,
+}
+
+/// How far the callback of a request has come.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Callback {
+    pub(crate) status: String,
+    pub(crate) attempts: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) next_attempt_at: Option<String>,
 }
 
 /// Some of many requests.

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    api::{Client, Request},
+    api::{Callback, Client, Request},
     arguments::Format,
     exit::{Exit, Failure},
     output,
@@ -37,6 +37,7 @@ fn text(request: &Request) -> String {
         counted("run", details.run, 0),
         some("last error", &details.last_error),
         some("next try", &details.next_attempt_at),
+        details.callback.as_ref().map(|callback| ("callback", told(callback))),
         request.error.as_ref().map(|_| ("error", output::why(request))),
         request.result().map(|json| ("result", json.to_owned())),
     ];
@@ -47,6 +48,18 @@ fn text(request: &Request) -> String {
     lines.into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// How far a callback has come.
+fn told(callback: &Callback) -> String {
+    let mut text = callback.status.clone();
+    if callback.attempts > 1 {
+        text += &format!(" after {} attempts", callback.attempts);
+    }
+    let error = callback.last_error.iter().filter(|_| callback.status != "delivered");
+    error.for_each(|error| text += &format!("; {error}"));
+    callback.next_attempt_at.iter().for_each(|at| text += &format!("; again at {at}"));
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,11 +67,18 @@ mod tests {
     #[test]
     fn only_what_is_worth_a_line_has_one() {
         let json = r#"{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"failed","type":"default",
-            "attempts":1,"deliveries":2,"run":0,"worker":"\u001b[2Jhost:1/1","error":{"code":"timeout","message":"too slow"}}"#;
+            "attempts":1,"deliveries":2,"run":0,"worker":"\u001b[2Jhost:1/1",
+            "callback":{"status":"pending","attempts":2,"lastError":"closed","nextAttemptAt":"2026-11-21T09:54:23.001Z"},"error":{"code":"timeout","message":"too slow"}}"#;
         let text = text(&serde_json::from_str(json).unwrap());
-        for line in ["status      failed", "deliveries  2", "error       too slow (timeout)"] {
+        for line in [
+            "status      failed",
+            "deliveries  2",
+            "callback    pending after 2 attempts; closed; again at 2026-11-21T09:54:23.001Z",
+            "error       too slow (timeout)",
+        ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
-        assert!(!text.contains("attempts") && !text.contains('\u{1b}'), "{text}");
+        let counted = text.lines().any(|line| line.starts_with("attempts"));
+        assert!(!counted && !text.contains('\u{1b}'), "{text}");
     }
 }

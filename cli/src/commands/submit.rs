@@ -23,6 +23,8 @@ struct Body<'a> {
     data: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<&'a str>,
 }
 
 /// Sends data, and with `--wait` waits for its end.
@@ -34,7 +36,8 @@ pub(super) async fn run(
     let waiting = input::waiting(submit.wait, &mut submit.data)?;
     let origin = Origin::choose(submit.data, submit.file, io::stdin().is_terminal())?;
     let data = input::json(origin.read()?, submit.text)?;
-    let body = body(&data, submit.expires_in.as_deref())?;
+    let (expires_in, callback_url) = (submit.expires_in.as_deref(), submit.callback_url.as_deref());
+    let body = body(&data, expires_in, callback_url)?;
     let key = submit.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let id = client.submit(&body, &key).await?;
     match (waiting, format) {
@@ -50,8 +53,13 @@ pub(super) async fn run(
 }
 
 /// The body of a request with this data.
-pub(super) fn body(data: &RawValue, expires_in: Option<&str>) -> Result<String, Failure> {
-    Ok(serde_json::to_string(&Body { data, expires_in }).context("checked JSON is JSON")?)
+pub(super) fn body(
+    data: &RawValue,
+    expires_in: Option<&str>,
+    callback_url: Option<&str>,
+) -> Result<String, Failure> {
+    let body = Body { data, expires_in, callback_url };
+    Ok(serde_json::to_string(&body).context("checked JSON is JSON")?)
 }
 
 #[cfg(test)]
@@ -61,8 +69,10 @@ mod tests {
     #[test]
     fn a_body_holds_the_data_as_it_is_and_names_only_what_was_said() {
         let data = input::json(b"{\"b\":1e400, \"a\":1}".to_vec(), false).unwrap();
-        assert_eq!(body(&data, None).unwrap(), r#"{"data":{"b":1e400, "a":1}}"#);
-        let expiring = body(&data, Some("10m")).unwrap();
+        assert_eq!(body(&data, None, None).unwrap(), r#"{"data":{"b":1e400, "a":1}}"#);
+        let expiring = body(&data, Some("10m"), None).unwrap();
         assert!(expiring.ends_with(r#","expiresIn":"10m"}"#), "{expiring}");
+        let calling = body(&data, None, Some("https://a/")).unwrap();
+        assert!(calling.ends_with(r#","callbackUrl":"https://a/"}"#), "{calling}");
     }
 }

@@ -169,6 +169,16 @@ async fn a_callback_that_was_given_up_can_be_sent_again() -> Result<()> {
 
     let silent = web.accepted("a".into()).await?;
     web.result(&silent).await?;
+    for (id, code) in [(&gone, 0), (&silent, 1)] {
+        let words = ["callbacks", "retry", id];
+        let slowlane = Program::new("slowlane").env("SLOWLANE_URL", &web.base);
+        let slowlane = words.into_iter().fold(slowlane, Program::arg).start()?;
+        let (status, text) = slowlane.ended().await?;
+        assert_eq!(status.code(), Some(code), "{text}");
+        ensure!(text.contains(if code == 0 { "is sent again" } else { "callbackUrl" }), "{text}");
+    }
+    receiver.calls("/gone", 3).await?;
+
     processor.terminate();
     processor.ended().await?;
     let open = accepted(&web, &receiver.url("/ok")).await?;

@@ -38,7 +38,7 @@ struct Written<'a> {
 /// # Errors
 /// If the service can't be asked; what is wrong with this line alone is an outcome.
 pub(super) async fn run(client: &Client, line: Line, key: &str) -> Result<Outcome, CallError> {
-    let body = submit::body(&line.data, None)
+    let body = submit::body(&line.data, None, None)
         .map_err(|_| CallError::Foreign("checked JSON is not JSON any more".to_owned()))?;
     let id = match client.submit(&body, key).await {
         Ok(id) => id,
