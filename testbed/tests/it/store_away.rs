@@ -192,8 +192,8 @@ async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_no
         let mut rounds = Vec::new();
         let four = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap_or_default();
-            let goes_back = line["message"].to_string().contains("results go back");
-            rounds.extend(line["results"].as_u64().filter(|_| goes_back));
+            let goes_back = line["message"].to_string().contains("messages go back");
+            rounds.extend(line["messages"].as_u64().filter(|_| goes_back));
             (rounds.len() == 4).then_some(())
         };
         web.program.wait_for("the fourth try", four).await?;
