@@ -24,7 +24,7 @@ pub fn ending(result: &ResultMessage, headers: &Headers) -> Option<Ending> {
 /// An outcome in the store's terms.
 pub fn end(outcome: &Outcome) -> End {
     match outcome {
-        Outcome::Completed(results) => End::Completed(results.get().as_bytes().to_vec()),
+        Outcome::Completed(results) => End::Completed(results.get().as_bytes().into()),
         Outcome::Failed(error) => End::Failed(error.clone()),
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
         let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
         let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
-        assert_eq!(ending.end, End::Completed(b"1".to_vec()));
+        assert_eq!(ending.end, End::Completed(b"1".as_slice().into()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
         assert_eq!(parked.ends.unwrap().end, End::Failed(ErrorBody::new("malformed", "")));
     }

@@ -14,6 +14,17 @@ use crate::{
     store::{Applied, Ending, Store, StoreError},
 };
 
+/// A batch ends with the message that makes it this long, in bytes: it is one transaction.
+const BYTES: usize = 16 << 20;
+/// Messages that are longer than this on average are long;
+const LONG: usize = 256 << 10;
+/// when they come in batches of so many bytes,
+const MUCH: usize = BYTES / 2;
+/// only so many of them may be on their way to us: all of them are in memory.
+const FEW: u16 = 16;
+/// After so many messages that were not long, more may come again.
+const SHORT_ENOUGH: usize = 300;
+
 /// What is done with the messages of a queue.
 pub trait Desk {
     /// The most messages that are dealt with at once, and that the broker may have on their way.
@@ -59,6 +70,8 @@ impl Received {
 enum Pace {
     /// As many as are dealt with at once.
     Full,
+    /// A few: they are long. So many were not long since then.
+    Few(usize),
     /// One: a store that was found to be away may seem to be back and take no writes all the same.
     /// Brokers up to 4.2 count each time that a message goes back as a delivery, and give it up
     /// after twenty.
@@ -138,11 +151,11 @@ pub async fn run(desk: impl Desk, store: Store, shutdown: Shutdown) {
     loop {
         tokio::select! {
             biased;
-            () = shutdown.drain.cancelled() => return,
+            () = shutdown.drain.cancelled() => break,
             () = store.until_up() => {}
         }
         match consume(&desk, pace, &mut aside, &shutdown).await {
-            Over::Stopped => return,
+            Over::Stopped => break,
             Over::Pace(next) => {
                 pace = next;
                 pauses.reset();
@@ -151,27 +164,28 @@ pub async fn run(desk: impl Desk, store: Store, shutdown: Shutdown) {
                 warn!("messages stay with the broker until the store is back");
                 pace = Pace::OneByOne;
                 tokio::select! {
-                    () = shutdown.drain.cancelled() => return,
+                    () = shutdown.drain.cancelled() => break,
                     () = sleep(pauses.next()) => {}
                 }
             }
         }
     }
+    while aside.join_next().await.is_some() {}
 }
 
 async fn consume<D: Desk>(
     desk: &D,
-    pace: Pace,
+    mut pace: Pace,
     aside: &mut JoinSet<()>,
     shutdown: &Shutdown,
 ) -> Over {
     let mut consumer = desk.consumer(pace.prefetch(D::BATCH));
     let mut stopping = false;
-    let mut next = None;
+    let mut changed = false;
     let over = loop {
         let mut batch = Vec::new();
         let more = tokio::select! {
-            more = consumer.next_batch(&mut batch, D::BATCH.into()) => more,
+            more = consumer.next_batch(&mut batch, D::BATCH.into(), BYTES) => more,
             () = shutdown.drain.cancelled(), if !stopping => {
                 stopping = true;
                 consumer.stop();
@@ -179,19 +193,22 @@ async fn consume<D: Desk>(
             }
         };
         if !more {
-            break next.map_or(Over::Stopped, Over::Pace);
+            break if changed { Over::Pace(pace) } else { Over::Stopped };
         }
+        let (count, bytes) = size(&batch);
         let received = desk.receive(batch, aside).await;
         if received == Received::StoreAway {
             // Those that are under way let go of their messages, which come again.
             aside.shutdown().await;
             break Over::StoreAway;
         }
-        if let Some(other) = pace.after(received) {
+        let other = pace.after(received, count, bytes);
+        if other.prefetch(D::BATCH) != pace.prefetch(D::BATCH) {
             // What has come already is dealt with, so that none of it goes back.
-            next = Some(other);
+            changed = true;
             consumer.stop();
         }
+        pace = other;
         while aside.try_join_next().is_some() {}
     };
     if let Over::Stopped = over {
@@ -205,13 +222,53 @@ impl Pace {
     fn prefetch(self, most: u16) -> u16 {
         match self {
             Self::Full => most,
+            Self::Few(_) => most.min(FEW),
             Self::OneByOne => 1,
         }
     }
 
-    /// The pace to go on at, if it is another one.
-    fn after(self, received: Received) -> Option<Self> {
-        let proven = self == Self::OneByOne && received == Received::Stored;
-        proven.then_some(Self::Full)
+    /// The pace to go on at after a batch of so many messages and bytes.
+    fn after(self, received: Received, count: usize, bytes: usize) -> Self {
+        let are_long = bytes >= MUCH && bytes > count.saturating_mul(LONG);
+        match self {
+            Self::OneByOne if received != Received::Stored => Self::OneByOne,
+            Self::Full | Self::Few(_) | Self::OneByOne if are_long => Self::Few(0),
+            Self::Few(before) if before + count < SHORT_ENOUGH => Self::Few(before + count),
+            Self::Full | Self::Few(_) | Self::OneByOne => Self::Full,
+        }
+    }
+}
+
+/// How many messages these are, and how many bytes their bodies have.
+fn size(batch: &[Delivery]) -> (usize, usize) {
+    (batch.len(), batch.iter().map(|delivery| delivery.body.len()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: Received = Received::Stored;
+
+    #[test]
+    fn of_long_messages_only_a_few_are_on_their_way() {
+        let few = Pace::Full.after(STORED, 20, MUCH);
+        assert_eq!((few, few.prefetch(250), few.prefetch(5)), (Pace::Few(0), 16, 5));
+        let short = few.after(STORED, SHORT_ENOUGH - 1, 1000);
+        assert_eq!(short.prefetch(250), 16);
+        assert_eq!(short.after(STORED, 1, MUCH), Pace::Few(0));
+        assert_eq!(short.after(STORED, 1, 1000), Pace::Full);
+        let (one, many) =
+            (Pace::Full.after(STORED, 1, MUCH - 1), Pace::Full.after(STORED, 250, MUCH));
+        assert_eq!([one, many], [Pace::Full; 2]);
+    }
+
+    #[test]
+    fn one_message_has_to_be_stored_before_more_come() {
+        let one = Pace::OneByOne;
+        assert_eq!(one.prefetch(250), 1);
+        assert_eq!(one.after(Received::Passed, 1, 1), one);
+        assert_eq!(one.after(STORED, 1, 1), Pace::Full);
+        assert_eq!(one.after(STORED, 1, MUCH), Pace::Few(0));
     }
 }

@@ -1,6 +1,6 @@
 //! The results as they come back from the workers: a batch is one transaction, then acked.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use pipeline::{
     broker::{Broker, Consume, Consumer, Delivery, LockState, Publisher},
@@ -122,7 +122,7 @@ async fn refuse(publisher: Publisher, shutdown: Shutdown, delivery: Delivery, re
 /// One line for each final state, so that the log alone tells what became of a request.
 pub(crate) fn log(id: &str, end: &End, headers: &Headers) {
     let text = match end {
-        End::Completed(json) => String::from_utf8_lossy(json).into_owned(),
+        End::Completed(json) => beginning(json).into_owned(),
         End::Failed(error) => error.to_json(),
     };
     info!(
@@ -134,6 +134,12 @@ pub(crate) fn log(id: &str, end: &End, headers: &Headers) {
         result = shown(&text),
         "result"
     );
+}
+
+/// As much as can be shown, and not much more: a result may have many megabytes.
+fn beginning(json: &[u8]) -> Cow<'_, str> {
+    let longest = SHOWN_CHARACTERS * char::MAX.len_utf8();
+    String::from_utf8_lossy(&json[..json.len().min(longest)])
 }
 
 fn shown(text: &str) -> &str {
@@ -148,5 +154,8 @@ mod tests {
     fn a_long_result_is_shown_by_its_beginning() {
         assert_eq!(shown("short"), "short");
         assert_eq!(shown(&"ü".repeat(500)), "ü".repeat(200));
+        for text in ["a🦀".repeat(500), "ü".repeat(500), "short".into()] {
+            assert_eq!(shown(&beginning(text.as_bytes())), shown(&text));
+        }
     }
 }

@@ -149,14 +149,26 @@ impl Consumer {
         }
     }
 
-    /// Receives at least one message, and up to `most` that are here already, into `batch`.
-    /// False once the consumer was stopped and what it had received is out.
-    pub async fn next_batch(&mut self, batch: &mut Vec<Delivery>, most: usize) -> bool {
-        while batch.is_empty() {
-            if self.deliveries.recv_many(batch, most).await == 0 {
-                return false;
+    /// Receives at least one message into `batch`, and more that are here already, until there are
+    /// `most` or their bodies have `bytes` bytes together. False once the consumer was stopped and
+    /// what it had received is out.
+    pub async fn next_batch(
+        &mut self,
+        batch: &mut Vec<Delivery>,
+        most: usize,
+        bytes: usize,
+    ) -> bool {
+        let Some(first) = self.next().await else { return false };
+        let mut size = first.body.len();
+        batch.push(first);
+        while batch.len() < most
+            && size < bytes
+            && let Ok(delivery) = self.deliveries.try_recv()
+        {
+            if delivery.is_current() {
+                size += delivery.body.len();
+                batch.push(delivery);
             }
-            batch.retain(Delivery::is_current);
         }
         true
     }

@@ -1,5 +1,7 @@
 //! How requests end: which of several results is the one that counts.
 
+use std::sync::Arc;
+
 use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
@@ -8,8 +10,8 @@ use super::request::{Millis, Status};
 /// How the work on a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With this result: JSON text, kept byte by byte.
-    Completed(Vec<u8>),
+    /// With this result: JSON text, kept byte by byte, and never copied.
+    Completed(Arc<[u8]>),
     /// With this error.
     Failed(ErrorBody),
 }
@@ -149,7 +151,7 @@ mod tests {
 
     fn result(status: Status, run: u32) -> Ending {
         let end = match status {
-            COMPLETED => End::Completed(b"1".to_vec()),
+            COMPLETED => End::Completed(b"1".as_slice().into()),
             _ => End::Failed(ErrorBody::new("timeout", "")),
         };
         let (started_at, finished_at) = (Some(1500), Some(2000));

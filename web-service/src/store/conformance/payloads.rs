@@ -40,12 +40,15 @@ pub(super) async fn a_batch_of_large_results_is_stored(world: World) {
     let large = |id: &Uuid| {
         let mut result = vec![b'"'; 15 * MIB];
         result[1..15 * MIB - 1].fill(id.as_bytes()[15] % 26 + b'a');
-        Ending { end: End::Completed(result), ..completed(*id, "") }
+        Ending { end: End::Completed(result.into()), ..completed(*id, "") }
     };
     let batch: Vec<Ending> = ids.iter().map(large).collect();
     assert!(all_first(&world.store.finish(batch).await.unwrap()));
     for id in &ids {
         let result = world.request(*id).await.result.unwrap();
-        assert!(End::Completed(result) == large(id).end, "the result of {id} is another one");
+        assert!(
+            End::Completed(result.into()) == large(id).end,
+            "the result of {id} is another one"
+        );
     }
 }

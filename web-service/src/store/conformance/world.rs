@@ -206,7 +206,7 @@ pub(super) fn new(id: Uuid) -> NewRequest {
 }
 
 pub(super) fn completed(id: Uuid, result: &str) -> Ending {
-    let end = End::Completed(result.as_bytes().to_vec());
+    let end = End::Completed(result.as_bytes().into());
     Ending {
         id,
         end,
