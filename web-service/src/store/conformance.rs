@@ -85,6 +85,7 @@ for_both_stores! {
         what_was_told_or_given_up_can_be_told_again;
     crowd:
         ten_thousand_callers_share_commits,
+        services_that_write_the_same_rows_in_opposite_orders_do_not_meet,
         a_crowd_of_everything_at_once_agrees_in_the_end;
     outages:
         a_store_that_goes_away_comes_back_by_itself_and_has_lost_nothing,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::world::{World, completed, new};
+use super::world::{World, all_first, completed, new};
 use crate::store::{Applied, Ending, Found, Status};
 
 pub(super) async fn ten_thousand_callers_share_commits(world: World) {
@@ -20,6 +20,24 @@ pub(super) async fn ten_thousand_callers_share_commits(world: World) {
     assert!(commits < 500, "{commits} commits for 10,000 requests");
     let found = world.store.get_many(ids).await.unwrap();
     assert_eq!(found.len(), 10_000);
+}
+
+/// Each batch takes several statements, in each of which PostgreSQL locks rows for itself.
+pub(super) async fn services_that_write_the_same_rows_in_opposite_orders_do_not_meet(world: World) {
+    let other = world.second();
+    tokio::join!(world.store.until_up(), other.until_up());
+    let up: Vec<Ending> = (0..3000).map(|_| completed(Uuid::now_v7(), "1")).collect();
+    let down: Vec<Ending> = up.iter().rev().cloned().collect();
+    for _ in 0..3 {
+        let both =
+            async { tokio::join!(world.store.finish(up.clone()), other.finish(down.clone())) };
+        let (here, there) = timeout(Duration::from_secs(30), both).await.expect("both end");
+        let (here, there) = (here.unwrap(), there.unwrap());
+        let first = |applied: &[Applied]| all_first(applied);
+        assert!(!(first(&here) && first(&there)));
+    }
+    other.close().await;
+    assert_eq!(world.deadlocks().await, 0);
 }
 
 pub(super) async fn a_crowd_of_everything_at_once_agrees_in_the_end(world: World) {

@@ -159,6 +159,18 @@ impl World {
         }
     }
 
+    /// Closes the store, which must be the last one on its data, and tells how often the database had
+    /// to end a wait in a circle.
+    pub(super) async fn deadlocks(self) -> u64 {
+        self.store.close().await;
+        let Backend::Database { access, name } = self.backend else { return 0 };
+        // A connection tells of its deadlocks when it is gone, if not before.
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+        while access.sql(&name, sql).await.unwrap() != ["1"] {}
+        let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        access.sql(&name, sql).await.unwrap()[0].parse().unwrap()
+    }
+
     pub(super) async fn request(&self, id: Uuid) -> Record {
         request(&self.store, id).await
     }

@@ -1,6 +1,9 @@
 //! Writing many rows at a time.
 
-use std::{collections::HashSet, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -33,9 +36,38 @@ pub(super) trait Rows: Sized + Sync {
     fn refused(reason: String) -> Self::Outcome;
 }
 
-/// Writes all rows in one transaction. If that fails for the data it is done again row by row, and
-/// only the bad ones are left out. Nothing comes of it when the store is away.
-pub(super) async fn write<R: Rows>(line: &mut Line, rows: &[R]) -> Option<Vec<R::Outcome>> {
+/// Writes all rows in one transaction and gives their outcomes in the order of the rows. If that
+/// fails for the data it is done again row by row, and only the bad ones are left out. Nothing comes
+/// of it when the store is away.
+pub(super) async fn write<R: Rows>(line: &mut Line, rows: Vec<R>) -> Option<Vec<R::Outcome>> {
+    let (places, rows) = in_order(rows);
+    let outcomes = write_in_order(line, &rows).await?;
+    let mut placed: Vec<_> = places.into_iter().zip(outcomes).collect();
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    Some(placed.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// Puts rows into the order of their keys, and gives the place that each had. What comes again under
+/// a key stays behind what came before, and behind all other keys: its lock is held by then. So
+/// whoever writes takes locks in the same order, also over several statements, and no two can wait
+/// for each other in a circle.
+fn in_order<R: Rows>(rows: Vec<R>) -> (Vec<usize>, Vec<R>) {
+    let mut seen = HashMap::new();
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .enumerate()
+        .map(|(place, row)| {
+            let key = row.key();
+            let before = seen.entry(key).or_insert(0_usize);
+            *before += 1;
+            ((*before, key), place, row)
+        })
+        .collect();
+    rows.sort_by_key(|(order, ..)| *order);
+    rows.into_iter().map(|(_, place, row)| (place, row)).unzip()
+}
+
+async fn write_in_order<R: Rows>(line: &mut Line, rows: &[R]) -> Option<Vec<R::Outcome>> {
     match line.run(&All(rows)).await {
         Ok(outcomes) => {
             line.committed();
@@ -131,6 +163,15 @@ mod tests {
     fn a_piece_has_no_key_twice() {
         let rows = [1, 2, 1, 3, 2, 2].map(|key| Row(key, 1));
         assert_eq!(pieces(&rows), [0..2, 2..5, 5..6]);
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_keys_and_what_comes_again_is_behind_all() {
+        let rows = [3, 1, 3, 2, 1, 3].map(|key| Row(key, 1));
+        let (places, rows) = in_order(rows.into());
+        let keys: Vec<u128> = rows.iter().map(|row| row.0).collect();
+        assert_eq!((keys, places), (vec![1, 2, 3, 1, 3, 3], vec![1, 3, 0, 4, 2, 5]));
+        assert_eq!(pieces(&rows), [0..3, 3..5, 5..6]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::store::{command::Write, health::Monitor};
 
 /// How often a statement is tried on a new connection. Each can be repeated without harm.
 const TRIES: usize = 3;
+/// How often it is repeated if others are in its way.
+const CONFLICTS: usize = 20;
 /// A connection that was idle for longer may have been forgotten by a firewall on the way, which
 /// would show only as silence.
 const IDLE: Duration = Duration::from_secs(60);
@@ -85,14 +87,22 @@ impl Line {
     /// Does some work. If the server is not there, the store's health gets to know it.
     pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, Failure> {
         let mut last = String::new();
-        for _ in 0..TRIES {
+        let (mut tries, mut conflicts) = (0, 0);
+        while tries < TRIES && conflicts < CONFLICTS {
             if self.health.reason().is_some() {
                 return Err(Failure::Away);
             }
             match self.attempt(work).await {
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Data(reason)) => return Err(Failure::Data(reason)),
-                Err(Trouble::Lost(reason)) => last = reason,
+                Err(Trouble::Conflict(reason)) => {
+                    conflicts += 1;
+                    last = reason;
+                }
+                Err(Trouble::Lost(reason)) => {
+                    tries += 1;
+                    last = reason;
+                }
                 Err(Trouble::Silence(reason)) => {
                     last = reason;
                     break;
@@ -133,7 +143,7 @@ impl Line {
         let patience = self.server.patience * work.weight();
         let outcome = timeout(patience, work.run(&mut connection)).await;
         let outcome = outcome.map_err(|_| Trouble::silence(patience))?.map_err(Trouble::from);
-        if matches!(outcome, Ok(_) | Err(Trouble::Data(_))) {
+        if matches!(outcome, Ok(_) | Err(Trouble::Data(_) | Trouble::Conflict(_))) {
             self.idle = Some(Idle { connection, since: Instant::now(), opening });
         }
         outcome

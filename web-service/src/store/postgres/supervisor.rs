@@ -22,7 +22,12 @@ pub(super) async fn run(server: Arc<Server>, health: Monitor) {
                 health.until(|health| matches!(health, Health::Away(_))).await;
                 pauses.after(opened.elapsed())
             }
-            Err(Trouble::Data(reason) | Trouble::Lost(reason) | Trouble::Silence(reason)) => {
+            Err(
+                Trouble::Data(reason)
+                | Trouble::Conflict(reason)
+                | Trouble::Lost(reason)
+                | Trouble::Silence(reason),
+            ) => {
                 health.away(&server.explain(&reason));
                 pauses::SHORTEST
             }

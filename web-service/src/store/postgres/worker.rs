@@ -54,7 +54,7 @@ where
         return;
     }
     let (rows, replies): (Vec<R>, Vec<Reply<T>>) = rows.into_iter().unzip();
-    let outcomes = batch::write(line, &rows).await.unwrap_or_default();
+    let outcomes = batch::write(line, rows).await.unwrap_or_default();
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         drop(reply.send(outcome));
     }
@@ -63,12 +63,12 @@ where
 async fn change(line: &mut Line, command: Write) {
     match command {
         Write::Accept(request, reply) => each(line, vec![(request, reply)]).await,
-        Write::AcceptAll(requests, reply) => answer(reply, batch::write(line, &requests).await),
+        Write::AcceptAll(requests, reply) => answer(reply, batch::write(line, requests).await),
         Write::Claim(claim, reply) => each(line, vec![(claim, reply)]).await,
         Write::Unclaim(name, id, how, reply) => run(line, reply, &UnclaimOne(name, id, how)).await,
-        Write::Finish(results, reply) => answer(reply, batch::write(line, &results).await),
-        Write::Park(messages, reply) => answer(reply, batch::write(line, &messages).await),
-        Write::Retrying(news, reply) => answer(reply, batch::write(line, &news).await.map(drop)),
+        Write::Finish(results, reply) => answer(reply, batch::write(line, results).await),
+        Write::Park(messages, reply) => answer(reply, batch::write(line, messages).await),
+        Write::Retrying(news, reply) => answer(reply, batch::write(line, news).await.map(drop)),
         Write::Cancel(id, reply) => run(line, reply, &CancelOne(id)).await,
         Write::Expire(expiry, reply) => run(line, reply, &Expire(expiry)).await,
         Write::TakeCallbacks(take, reply) => run(line, reply, &take).await,
