@@ -56,7 +56,7 @@ pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
         tokio::spawn(worker::write(line(), changes)),
     ];
     for _ in 0..READERS {
-        let line = line().to_read(accepts.downgrade());
+        let line = line().for_reading(accepts.downgrade());
         tasks.push(tokio::spawn(worker::read(line, questions.clone())));
     }
     let tasks = Tasks(tasks.iter().map(JoinHandle::abort_handle).collect());

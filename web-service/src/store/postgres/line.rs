@@ -80,7 +80,7 @@ impl Line {
     }
 
     /// This line, for questions: when it fails, the one behind `writer` is asked how the store is.
-    pub(super) fn to_read(self, writer: WeakSender<Write>) -> Self {
+    pub(super) fn for_reading(self, writer: WeakSender<Write>) -> Self {
         Self { judge: Judge::Writer(writer), ..self }
     }
 
