@@ -70,7 +70,7 @@ fn request(id: Uuid) -> NewRequest {
 fn ending(id: Uuid) -> Ending {
     Ending {
         id,
-        end: End::Completed(data()),
+        end: End::Completed(data().into()),
         run: 0,
         attempt: 1,
         deliveries: 1,
