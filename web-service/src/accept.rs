@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     state::{NAME, State},
-    store::{Claim, Claimed, KeyName, NewRequest, StoreError, Target, Unclaim, now},
+    store::{Claim, Claimed, KeyName, Millis, NewRequest, StoreError, Target, Unclaim, now},
 };
 
 /// The type of work that requests have.
@@ -60,8 +60,8 @@ pub enum AcceptError {
     /// The store is away; nothing was sent.
     #[error("the store is unavailable: {0}")]
     StoreAway(String),
-    /// The broker has it, but the store did not say that it has it too. Its row will be made by its
-    /// result.
+    /// The broker has it, but the store did not say that it has it too. Its row will be made in a
+    /// while, or by its result.
     #[error("the broker has the request, but the store did not record it: {0}")]
     NotRecorded(String),
     /// Another call with the same key is being answered.
@@ -111,7 +111,10 @@ pub async fn accept(state: &State, wish: &Wish<'_>) -> Result<Uuid, Refused> {
         Claimed::OtherBody => return Err(AcceptError::OtherBody.of(wish.id)),
     };
     let outcome = match publish(state, id, wish, deadline).await {
-        Ok(row) => record(state, row, deadline).await,
+        Ok(at) => {
+            let recorded = state.store.accept_by(deadline, row(id, wish, at)).await;
+            recorded.map_err(|error| not_recorded(state, error, || row(id, wish, at)))
+        }
         Err(error) => Err(error),
     };
     match outcome {
@@ -150,7 +153,7 @@ async fn accept_different(state: &State, wishes: &[&Wish<'_>]) -> Vec<Result<Uui
         Claimed::Mine(id) => {
             let deadline = Instant::now() + state.publish_timeout;
             match publish(state, id, wish, deadline).await {
-                Ok(row) => Ok((id, Some(row))),
+                Ok(at) => Ok((id, Some(row(id, wish, at)))),
                 Err(error) => {
                     unclaim(state, id, wish, &error).await;
                     Err(error.of(id))
@@ -169,10 +172,10 @@ async fn accept_different(state: &State, wishes: &[&Wish<'_>]) -> Vec<Result<Uui
         outcomes.push(match sent {
             Err(refused) => Err(refused),
             Ok((id, None)) => Ok(id),
-            Ok((id, Some(_))) => match recorded.next() {
-                Some(Ok(())) => Ok(id),
-                other => {
-                    let error = other.and_then(Result::err).unwrap_or_else(no_answer);
+            Ok((id, Some(row))) => match recorded.next().expect("one outcome for each of them") {
+                Ok(()) => Ok(id),
+                Err(error) => {
+                    let error = not_recorded(state, error, || row);
                     unclaim(state, id, wish, &error).await;
                     Err(error.of(id))
                 }
@@ -203,13 +206,13 @@ async fn unclaim(state: &State, id: Uuid, wish: &Wish<'_>, error: &AcceptError) 
     }
 }
 
-/// Publishes a request and waits for the confirm. Gives the row to be recorded.
+/// Publishes a request and waits for the confirm. Gives the moment when it was accepted.
 async fn publish(
     state: &State,
     id: Uuid,
     wish: &Wish<'_>,
     deadline: Instant,
-) -> Result<NewRequest, AcceptError> {
+) -> Result<Millis, AcceptError> {
     let accepted_at = now();
     let message = Request::message(NAME, &RequestId::from(id), wish.data, &wish.trace);
     let message = match wish.expires_in {
@@ -217,7 +220,11 @@ async fn publish(
         None => message,
     };
     state.publisher.publish(&message, deadline).await?;
-    Ok(NewRequest {
+    Ok(accepted_at)
+}
+
+fn row(id: Uuid, wish: &Wish<'_>, accepted_at: Millis) -> NewRequest {
+    NewRequest {
         id,
         kind: KIND.to_owned(),
         owner: None,
@@ -225,29 +232,27 @@ async fn publish(
         accepted_at,
         trace: Some(wish.trace.as_str().to_owned()),
         callback: wish.callback.clone(),
-    })
+    }
 }
 
-async fn record(state: &State, row: NewRequest, deadline: Instant) -> Result<(), AcceptError> {
-    state.store.accept_by(deadline, row).await.map_err(not_recorded)
-}
-
-async fn record_all(state: &State, rows: Vec<NewRequest>) -> Vec<Result<(), AcceptError>> {
+async fn record_all(state: &State, rows: Vec<NewRequest>) -> Vec<Result<(), StoreError>> {
     if rows.is_empty() {
         return Vec::new();
     }
     let count = rows.len();
     match state.store.accept_all(rows).await {
-        Ok(recorded) => recorded.into_iter().map(|row| row.map_err(not_recorded)).collect(),
-        Err(error) => (0..count).map(|_| Err(not_recorded(error.clone()))).collect(),
+        Ok(recorded) => recorded,
+        Err(error) => vec![Err(error); count],
     }
 }
 
-fn not_recorded(error: StoreError) -> AcceptError {
-    let (StoreError::Unavailable(reason) | StoreError::Refused(reason)) = error;
-    AcceptError::NotRecorded(reason)
-}
-
-fn no_answer() -> AcceptError {
-    AcceptError::NotRecorded("no answer in time".to_owned())
+/// What to say of a row that the store did not take, which is tried again behind the caller's back.
+fn not_recorded(state: &State, error: StoreError, row: impl FnOnce() -> NewRequest) -> AcceptError {
+    match error {
+        StoreError::Unavailable(reason) => {
+            state.late.record(row());
+            AcceptError::NotRecorded(reason)
+        }
+        StoreError::Refused(reason) => AcceptError::NotRecorded(reason),
+    }
 }

@@ -2,7 +2,7 @@
 //! and gives them out by id.
 //!
 //! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request,
-//! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`store`]
+//! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`late`] what the store was too late for, [`store`]
 //! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
 //! programs say: of it [`jobs`] keeps who works on what, and [`retries`] what is tried again.
 //! [`callbacks`] tell of requests that have ended. [`open_files`] is how many connections there may be.
@@ -17,6 +17,7 @@ pub mod hearing;
 pub mod inbound;
 pub mod inbox;
 pub mod jobs;
+pub mod late;
 pub mod news;
 pub mod open_files;
 mod pauses;

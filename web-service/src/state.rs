@@ -13,6 +13,7 @@ use crate::{
     callbacks::Rules,
     config::Config,
     jobs::Jobs,
+    late::Late,
     store::{Health, Store},
     waiters::Waiters,
 };
@@ -28,6 +29,8 @@ pub struct State {
     pub publish_timeout: Duration,
     /// Where requests live.
     pub store: Store,
+    /// For what the broker has, and the store not yet.
+    pub late: Late,
     /// Who waits for news of a request.
     pub waiters: Waiters,
     /// Who works on what.
@@ -51,9 +54,20 @@ impl State {
         drain: CancellationToken,
         lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
-        let publisher = broker.publisher();
+        let (publisher, late) = (broker.publisher(), Late::new(store.clone(), drain.clone()));
         let (publish_timeout, callbacks) = (config.publish_timeout, config.callback_rules());
-        Self { publisher, publish_timeout, store, waiters, jobs, callbacks, drain, broker, lock }
+        Self {
+            publisher,
+            publish_timeout,
+            store,
+            late,
+            waiters,
+            jobs,
+            callbacks,
+            drain,
+            broker,
+            lock,
+        }
     }
 
     /// What the service needs, and whether it has it.

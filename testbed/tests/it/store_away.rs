@@ -18,7 +18,7 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::{
-    asking::{TELL_WHO_WAITS, drained, holds},
+    asking::{TELL_WHO_WAITS, drained, holds, settles},
     database::Database,
     load::Load,
     stack::{FAILED, RESULTS, Stack, Web},
@@ -173,6 +173,27 @@ async fn nothing_is_lost_when_the_disk_is_not_there_for_a_while() -> Result<()> 
     let waiting = scene.is_away("is gone").await?;
     std::fs::rename(&elsewhere, &disk)?;
     scene.ends_well(waiting).await
+}
+
+/// Its caller was told to look later.
+#[tokio::test]
+async fn a_request_that_the_store_was_too_late_for_is_there_when_the_store_is() -> Result<()> {
+    let (_folder, disk, url) = disk()?;
+    let stack = Stack::fresh().await?;
+    let web = stack.program("web-service").env("DATABASE_URL", url);
+    let web = Web::start(web.env("PUBLISH_TIMEOUT", "2s")).await?;
+    let other = rusqlite::Connection::open(disk.join("slowlane.db"))?;
+    other.busy_timeout(Duration::from_secs(10))?;
+    other.execute_batch("BEGIN IMMEDIATE")?;
+    let answer = web.post_body("{\"data\":1}").await?;
+    ensure!(answer.status() == 503, "{}", answer.status());
+    let problem: Value = answer.json().await?;
+    ensure!(problem.to_string().contains("outcome-unknown"), "{problem}");
+    let id = problem["requestId"].as_str().context("an id")?;
+    drop(other);
+    settles("the request is there", async || Ok(web.ask(id, 0).await?.status() == 200)).await?;
+    assert_eq!(web.request(id).await?["status"], "queued");
+    Ok(())
 }
 
 /// Brokers up to 4.2 count each time that a message goes back, and give it up after twenty.
