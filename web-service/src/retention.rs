@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::store::{Cleared, Expiry, Millis, Store, now};
+use crate::store::{Cleared, Expiry, Millis, Store, StoreError};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(60);
@@ -39,12 +39,13 @@ pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
     }
 }
 
-async fn clear(store: &Store, retention: Millis) -> Result<Cleared, crate::store::StoreError> {
+async fn clear(store: &Store, retention: Millis) -> Result<Cleared, StoreError> {
     let mut all = Cleared::default();
     loop {
+        let now = store.clock().await?;
         let expiry = Expiry {
-            ended_before: now().saturating_sub(retention),
-            tombstones_before: now().saturating_sub(retention.saturating_mul(TOMBSTONES)),
+            ended_before: now.saturating_sub(retention),
+            tombstones_before: now.saturating_sub(retention.saturating_mul(TOMBSTONES)),
             at_most: BATCH,
         };
         let cleared = store.expire(expiry).await?;

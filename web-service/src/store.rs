@@ -262,6 +262,15 @@ impl Store {
         self.look(|reply| Read::RequestData(id, reply)).await
     }
 
+    /// The moment it is now, by the clock that tells when requests ended and expire. It is the same
+    /// for all web services on this store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn clock(&self) -> Result<Millis, StoreError> {
+        self.look(Read::Clock).await
+    }
+
     /// A page of requests, newest first.
     ///
     /// # Errors
@@ -383,7 +392,7 @@ impl fmt::Debug for Store {
     }
 }
 
-/// The moment it is now, by the clock that the store goes by.
+/// The moment it is now, by this machine's clock. A store on a server has one of its own.
 pub fn now() -> Millis {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)

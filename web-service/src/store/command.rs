@@ -40,6 +40,7 @@ pub(super) enum Read {
     Get(Uuid, Reply<Found>),
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
     RequestData(Uuid, Reply<Option<Vec<u8>>>),
+    Clock(Reply<Millis>),
     List(List, Reply<Page>),
     /// When the next one is due that goes to none of these hosts.
     NextCallback(Vec<String>, Reply<Option<Millis>>),

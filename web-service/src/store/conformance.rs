@@ -65,7 +65,8 @@ for_both_stores! {
         a_cursor_stays_where_it_is_while_others_come;
     retention:
         what_is_over_expires_and_leaves_a_tombstone,
-        what_is_not_over_never_expires;
+        what_is_not_over_never_expires,
+        it_is_the_stores_clock_that_counts;
     claims:
         one_call_sends_and_the_others_get_its_answer,
         of_many_calls_at_once_one_sends,

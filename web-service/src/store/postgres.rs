@@ -9,6 +9,7 @@ mod accept;
 mod batch;
 mod callbacks;
 mod claim;
+mod clock;
 mod finish;
 mod line;
 mod look;

@@ -162,7 +162,7 @@ pub enum Cancel {
     Unknown,
 }
 
-/// What to clear away.
+/// What to clear away. Moments are by [`Store::clock`](super::Store::clock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// Requests that ended before, and messages that were parked before.

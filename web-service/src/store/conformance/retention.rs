@@ -53,6 +53,27 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
 }
 
+pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
+    world.store.ping().await.unwrap();
+    world.shift_clock().await;
+    let store = world.second();
+    let ids: Vec<Uuid> = (0..2).map(|_| Uuid::now_v7()).collect();
+    for id in &ids {
+        store.accept(new(*id)).await.unwrap();
+    }
+    store.finish(vec![completed(ids[0], "1")]).await.unwrap();
+    assert_eq!(store.cancel(ids[1]).await.unwrap(), Cancel::Done);
+    let minute = 60_000;
+    let clock = store.clock().await.unwrap();
+    let expiry =
+        Expiry { ended_before: clock - minute, tombstones_before: clock - minute, at_most: 10 };
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
+    let expiry = Expiry { ended_before: clock + minute, ..expiry };
+    assert_eq!(store.expire(expiry).await.unwrap().requests, 2);
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
+    assert_eq!(store.get(ids[0]).await.unwrap(), Found::Expired);
+}
+
 pub(super) async fn what_is_not_over_never_expires(world: World) {
     let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
     world.store.accept(new(queued)).await.unwrap();

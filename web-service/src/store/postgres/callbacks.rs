@@ -7,13 +7,15 @@ use super::{line::Work, row::number};
 use crate::store::{Attempted, Millis, Take, Taken, callbacks::LOOK_AT, now, sql};
 
 /// The callbacks of requests that a statement has just ended. It is part of that statement, and makes
-/// rows out of what that returns: what others have committed meanwhile it would not see.
+/// rows out of what that returns: what others have committed meanwhile it would not see. They are due
+/// at a moment by the clock of a web service, which looks for them by its own.
 macro_rules! callbacks_of_ended {
-    () => {
+    ($due:literal) => {
         concat!(
             "called AS (INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
-             SELECT id, run, callback_host, settled_at, settled_at FROM ended \
-             WHERE callback_host IS NOT NULL",
+             SELECT id, run, callback_host, settled_at, ",
+            $due,
+            " FROM ended WHERE callback_host IS NOT NULL",
             $crate::store::sql::callback_rule!(),
             ")"
         )

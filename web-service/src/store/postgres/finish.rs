@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{batch::Rows, callbacks::callbacks_of_ended, row::number};
+use super::{batch::Rows, callbacks::callbacks_of_ended, clock::moment, row::number};
 use crate::store::{
     Applied, Ending, Status,
     ending::{Stored, dropped},
@@ -17,7 +17,9 @@ const FINISH: &str = concat!(
     "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
      SELECT new.id, new.status, new.run, new.attempts, new.deliveries, new.started_at, \
-     new.finished_at, $11, new.worker, new.error_code, new.error_message, new.result \
+     new.finished_at, ",
+    moment!(),
+    ", new.worker, new.error_code, new.error_message, new.result \
      FROM UNNEST($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], \
      $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $12::bytea[]) \
      AS new (id, status, run, attempts, deliveries, started_at, finished_at, worker, error_code, \
@@ -32,7 +34,7 @@ const FINISH: &str = concat!(
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_first!("excluded.status", "excluded.run"),
     " RETURNING id, run, settled_at, callback_host), ",
-    callbacks_of_ended!(),
+    callbacks_of_ended!("$11"),
     " SELECT id FROM ended"
 );
 const STORED: &str =

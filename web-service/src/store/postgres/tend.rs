@@ -3,7 +3,13 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{batch::Rows, callbacks::callbacks_of_ended, line::Work, row::status};
+use super::{
+    batch::Rows,
+    callbacks::callbacks_of_ended,
+    clock::{Clock, moment},
+    line::Work,
+    row::status,
+};
 use crate::store::{
     Cancel, Cleared, Expiry, Retrying, claim, now,
     sql::{self, cancel, retrying_rule, retrying_run},
@@ -23,18 +29,22 @@ const CANCEL: &str = concat!(
     "WITH ended AS (",
     cancel!(),
     " RETURNING id, run, settled_at, callback_host), ",
-    callbacks_of_ended!(),
+    callbacks_of_ended!("$3"),
     " SELECT id FROM ended"
 );
 const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
 pub(super) const IS_BURIED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
 /// Rows that another web service is clearing away are left to it.
-const EXPIRE: &str = "WITH gone AS (DELETE FROM requests WHERE id IN \
-    (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
-    (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
-    ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
-    uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)) \
-    INSERT INTO tombstones SELECT id, $3 FROM gone ON CONFLICT (id) DO NOTHING";
+const EXPIRE: &str = concat!(
+    "WITH gone AS (DELETE FROM requests WHERE id IN \
+     (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+     (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
+     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
+     uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)) \
+     INSERT INTO tombstones SELECT id, ",
+    moment!(),
+    " FROM gone ON CONFLICT (id) DO NOTHING"
+);
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
     FOR UPDATE SKIP LOCKED)";
@@ -76,7 +86,8 @@ impl Work for CancelOne {
     type Answer = Cancel;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
-        let cancel = sqlx::query(CANCEL).bind(now()).bind(self.0);
+        let clock = Clock.run(&mut *connection).await?;
+        let cancel = sqlx::query(CANCEL).bind(clock).bind(self.0).bind(now());
         if cancel.fetch_optional(&mut *connection).await?.is_some() {
             return Ok(Cancel::Done);
         }
@@ -98,7 +109,7 @@ impl Work for Expire {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cleared> {
         let Expiry { ended_before, tombstones_before, at_most } = self.0;
         let at_most = i64::from(at_most);
-        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(at_most).bind(now());
+        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(at_most);
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(at_most);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(at_most);
         Ok(Cleared {

@@ -9,6 +9,7 @@ use super::{
     batch::{self, Rows},
     callbacks::{NextCallback, RetryOne},
     claim::UnclaimOne,
+    clock::Clock,
     line::{Failure, Line, Work},
     look::{Get, GetMany, ListParked, RequestData},
     tend::{CancelOne, Expire, Ping},
@@ -118,6 +119,7 @@ async fn look(line: &mut Line, question: Read) {
         Read::Get(id, reply) => get(line, &[id], vec![reply]).await,
         Read::GetMany(ids, reply) => run(line, reply, &GetMany(ids)).await,
         Read::RequestData(id, reply) => run(line, reply, &RequestData(id)).await,
+        Read::Clock(reply) => run(line, reply, &Clock).await,
         Read::List(list, reply) => run(line, reply, &list).await,
         Read::NextCallback(full, reply) => run(line, reply, &NextCallback(full)).await,
         Read::Parked { below, limit, reply } => {

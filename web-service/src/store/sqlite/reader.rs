@@ -11,6 +11,7 @@ use crate::store::{
     Found, Record, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
+    now,
     sql::{self, summary, with_callbacks},
 };
 
@@ -59,6 +60,7 @@ impl Reader {
             Read::RequestData(id, reply) => {
                 self.reply(reply, |connection| request_data(connection, id));
             }
+            Read::Clock(reply) => drop(reply.send(Ok(now()))),
             Read::List(wanted, reply) => {
                 self.reply(reply, |connection| list::page(connection, &wanted));
             }
