@@ -29,6 +29,6 @@ pub async fn obey(mut listener: Listener, in_hand: InHand, stop: CancellationTok
 fn act(control: &Control, in_hand: &InHand) {
     match control {
         Control::Who => in_hand.announce_all(),
-        Control::Cancel(id) => debug!(requestId = %id, "work can't be stopped yet"),
+        Control::Cancel(id, _) => debug!(requestId = %id, "work can't be stopped yet"),
     }
 }

@@ -74,7 +74,7 @@ impl Hearing {
             }
             Heard::Event(Event::Job(event)) => self.job(&event, now),
             Heard::Control(Control::Who) => self.rounds.heard(now),
-            Heard::Control(Control::Cancel(_)) => {}
+            Heard::Control(Control::Cancel(..)) => {}
         }
     }
 

@@ -144,7 +144,7 @@ mod tests {
 
     fn message() -> Message {
         Message {
-            exchange: "x",
+            exchange: "x".into(),
             routing_key: "k".into(),
             properties: Properties::default(),
             body: vec![],

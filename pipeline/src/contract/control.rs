@@ -9,8 +9,9 @@ use crate::topology;
 /// A wish to all programs. Each that can do something about it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
-    /// `{"type":"cancel","requestId":...}`: whoever works on this request is to stop.
-    Cancel(RequestId),
+    /// `{"type":"cancel","requestId":...,"run"?}`: whoever works on this request is to stop. With a run,
+    /// only who works on that one or an earlier: a replay may have begun meanwhile.
+    Cancel(RequestId, Option<i64>),
     /// `{"type":"who"}`: every worker is to say what it has in hand.
     Who,
 }
@@ -21,6 +22,7 @@ struct Wire<'a> {
     kind: String,
     #[serde(borrow, default, rename = "requestId", deserialize_with = "present")]
     id: Option<&'a RawValue>,
+    run: Option<i64>,
 }
 
 impl Control {
@@ -34,7 +36,8 @@ impl Control {
         match (wire.kind.as_str(), wire.id) {
             ("who", _) => Ok(Some(Self::Who)),
             ("cancel", Some(id)) => {
-                RequestId::parse(id).map(Self::Cancel).map(Some).map_err(malformed)
+                let id = RequestId::parse(id).map_err(malformed)?;
+                Ok(Some(Self::Cancel(id, wire.run)))
             }
             ("cancel", None) => Err(malformed("it has no requestId".to_owned())),
             _ => Ok(None),
@@ -44,14 +47,15 @@ impl Control {
     /// The wish on its way to all programs.
     pub fn message(&self, app: &str) -> Message {
         let (kind, id, body) = match self {
-            Self::Cancel(id) => {
-                let body = format!("{{\"type\":\"cancel\",\"requestId\":{}}}", id.json());
+            Self::Cancel(id, run) => {
+                let run = run.map(|run| format!(",\"run\":{run}")).unwrap_or_default();
+                let body = format!("{{\"type\":\"cancel\",\"requestId\":{}{run}}}", id.json());
                 ("cancel", Some(id), body)
             }
             Self::Who => ("who", None, r#"{"type":"who"}"#.to_owned()),
         };
         Message {
-            exchange: topology::CONTROL,
+            exchange: topology::CONTROL.into(),
             routing_key: kind.to_owned(),
             properties: Properties::transient(kind, app, id),
             body: body.into_bytes(),
@@ -65,12 +69,16 @@ mod tests {
 
     #[test]
     fn wishes_survive_the_way() {
-        for body in [r#"{"type":"who"}"#, r#"{"type":"cancel","requestId":4.20}"#] {
+        for body in [
+            r#"{"type":"who"}"#,
+            r#"{"type":"cancel","requestId":4.20}"#,
+            r#"{"type":"cancel","requestId":"me","run":3}"#,
+        ] {
             let control = Control::parse(body.as_bytes()).unwrap().unwrap();
             let message = control.message("app");
             assert_eq!(String::from_utf8(message.body).unwrap(), body);
             assert_eq!(
-                (message.exchange, message.properties.persistent),
+                (&*message.exchange, message.properties.persistent),
                 ("processing.control", false)
             );
         }

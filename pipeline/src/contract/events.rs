@@ -141,7 +141,7 @@ impl Event {
             Self::Finished(finished) => (None, serde_json::to_vec(finished)),
         };
         Message {
-            exchange: topology::EVENTS,
+            exchange: topology::EVENTS.into(),
             routing_key: self.name().to_owned(),
             properties: Properties::transient(self.name(), app, id),
             body: body.expect("texts and numbers are always JSON"),
@@ -202,7 +202,7 @@ mod tests {
         let event = Event::parse("request.retrying", FULL.as_bytes()).unwrap().unwrap();
         assert_eq!(body(&event), FULL);
         let message = event.message("app");
-        assert_eq!((message.exchange, &*message.routing_key), (topology::EVENTS, event.name()));
+        assert_eq!((&*message.exchange, &*message.routing_key), (topology::EVENTS, event.name()));
         assert_eq!(message.properties.message_id.as_deref(), Some("1.50"));
         assert!(!message.properties.persistent);
     }

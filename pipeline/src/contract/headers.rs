@@ -19,6 +19,8 @@ pub const STARTED_AT: &str = "slowlane-started-at";
 pub const FINISHED_AT: &str = "slowlane-finished-at";
 /// When it is too late to begin with the work, RFC 3339 UTC with milliseconds.
 pub const EXPIRES_AT: &str = "slowlane-expires-at";
+/// When the next attempt may begin at the earliest, RFC 3339 UTC with milliseconds.
+pub const NOT_BEFORE: &str = "slowlane-not-before";
 /// Why a message was handed to the failed queue.
 pub const REASON: &str = "slowlane-reason";
 /// The error message that belongs to [`REASON`].
@@ -35,6 +37,7 @@ pub(super) const KEPT: &[&str] = &[
     STARTED_AT,
     FINISHED_AT,
     EXPIRES_AT,
+    NOT_BEFORE,
     REASON,
     ERROR,
     TRACEPARENT,

@@ -1,6 +1,7 @@
 //! A message apart from what it means: properties, headers, body.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     time::{Duration, SystemTime},
 };
@@ -11,7 +12,7 @@ use super::{RequestId, headers};
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The exchange to publish to.
-    pub exchange: &'static str,
+    pub exchange: Cow<'static, str>,
     /// The routing key within the exchange.
     pub routing_key: String,
     /// What the message says of itself.

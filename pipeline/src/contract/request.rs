@@ -62,7 +62,7 @@ impl Request {
         properties.headers.set(headers::RUN, 0);
         properties.headers.set(headers::TRACEPARENT, trace.as_str());
         Message {
-            exchange: topology::EXCHANGE,
+            exchange: topology::EXCHANGE.into(),
             routing_key: topology::KEY_REQUEST.to_owned(),
             properties,
             body: Self::body(id, data),
@@ -84,7 +84,7 @@ impl Request {
         let id =
             |text: &Option<String>| text.clone().filter(|text| text.len() <= super::MAX_ID_BYTES);
         Message {
-            exchange: topology::EXCHANGE,
+            exchange: topology::EXCHANGE.into(),
             routing_key: topology::KEY_FAILED.to_owned(),
             properties: Properties {
                 content_type: original.content_type.clone(),

@@ -24,7 +24,7 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(message: &Message, ticket: Ticket) -> Self {
-        let mut arguments = BasicPublishArguments::new(message.exchange, &message.routing_key);
+        let mut arguments = BasicPublishArguments::new(&message.exchange, &message.routing_key);
         arguments.mandatory(true);
         Self {
             properties: wire::to_wire(&message.properties),
