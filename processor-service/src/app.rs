@@ -1,6 +1,6 @@
 //! The processor as a whole: what it is made of, and in which order it starts and stops.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::bail;
 use pipeline::{
@@ -12,7 +12,9 @@ use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{Config, Processor, control, in_hand::InHand, outcome::NAME, worker::Worker};
+use crate::{
+    Config, Processor, control, in_hand::InHand, jobs::Jobs, outcome::NAME, worker::Worker,
+};
 
 /// How long workers may take to end once they have given up what they had.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -74,14 +76,14 @@ fn start_workers<P: Processor>(
     shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let processor = Arc::new(processor);
+    let jobs = Jobs::new(processor);
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
         let consumer = broker.consume(Consume::queue(topology::REQUESTS, 1, &name));
         let worker = Worker {
             name,
-            processor: processor.clone(),
+            jobs: jobs.clone(),
             publisher: broker.publisher(),
             in_hand: in_hand.clone(),
             config: config.clone(),

@@ -3,7 +3,7 @@
 //!
 //! Rust users bring their own work: implement [`Processor`] and call [`run`].
 //!
-//! [`worker`] handles one delivery, [`outcome`] decides what its end means, [`in_hand`] knows what
+//! [`worker`] handles one delivery, [`jobs`] runs the work, [`outcome`] decides what its end means, [`in_hand`] knows what
 //! all workers have and tells those who ask by [`control`], [`processors`] are the kinds of work that
 //! come with the program.
 
@@ -11,6 +11,7 @@ pub mod app;
 pub mod config;
 pub mod control;
 pub mod in_hand;
+pub mod jobs;
 pub mod outcome;
 mod processor;
 pub mod processors;
@@ -18,4 +19,4 @@ pub mod worker;
 
 pub use app::run;
 pub use config::Config;
-pub use processor::{Job, ProcessError, Processor};
+pub use processor::{Again, Job, ProcessError, Processor};

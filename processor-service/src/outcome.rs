@@ -1,13 +1,15 @@
 //! What the end of a job means: which messages go out before the request is let go of. Pure
 //! decisions; [`crate::worker`] carries them out.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pipeline::contract::{
     ErrorBody, Headers, Message, Outcome as Ended, Properties, Request, RequestId, ResultMessage,
     codes, headers,
 };
 use serde_json::value::RawValue;
+
+use crate::{Again, ProcessError};
 
 /// What the messages name as their maker.
 pub const NAME: &str = "processor-service";
@@ -19,8 +21,24 @@ pub enum Outcome {
     Done(Box<RawValue>),
     /// With this error; trying again would not help.
     Failed(ErrorBody),
+    /// With this error, which may pass; to be tried again, and not before so long if that is asked.
+    Retry(ErrorBody, Option<Duration>),
+    /// It did not end: nobody wants it any more.
+    Cancelled,
     /// It did not end: the program is stopping.
     Interrupted,
+}
+
+impl From<ProcessError> for Outcome {
+    fn from(error: ProcessError) -> Self {
+        let again = error.again;
+        let error = ErrorBody::new(error.code, error.message);
+        match again {
+            Again::Never => Self::Failed(error),
+            Again::Later => Self::Retry(error, None),
+            Again::After(delay) => Self::Retry(error, Some(delay)),
+        }
+    }
 }
 
 /// What to do with the request.
@@ -54,7 +72,7 @@ pub fn decide(
     limit: usize,
 ) -> Decision {
     match outcome {
-        Outcome::Interrupted => Decision::HandBack,
+        Outcome::Interrupted | Outcome::Cancelled => Decision::HandBack,
         Outcome::Done(results) if results.get().len() > limit => {
             let length = results.get().len();
             let message =
@@ -66,7 +84,7 @@ pub fn decide(
             let result = ResultMessage { id: id.clone(), outcome: Ended::Completed(results) };
             Decision::Publish(vec![result.message(NAME, result_headers(properties, work))])
         }
-        Outcome::Failed(error) => {
+        Outcome::Failed(error) | Outcome::Retry(error, _) => {
             Decision::Publish(failure(Some(id), properties, body, error, work))
         }
     }

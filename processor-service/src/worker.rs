@@ -1,10 +1,6 @@
 //! One worker: takes a delivery, works on it, publishes what came of it, and only then settles.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::{Consumer, Delivery, PublishError, Publisher},
@@ -18,6 +14,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 use crate::{
     Config, Job, Processor,
     in_hand::InHand,
+    jobs::{Jobs, Stop},
     outcome::{self, Decision, Outcome, Work},
 };
 
@@ -28,8 +25,8 @@ const UNSENDABLE: Duration = Duration::from_secs(10);
 pub struct Worker<P> {
     /// `host:pid/slot`, as results and logs name it.
     pub name: String,
-    /// The slow work.
-    pub processor: Arc<P>,
+    /// Where the slow work is done.
+    pub jobs: Jobs<P>,
     /// Publishes results, shared by all workers.
     pub publisher: Publisher,
     /// What the workers have in hand, this one's request among it.
@@ -93,14 +90,13 @@ impl<P: Processor> Worker<P> {
         let at_once = delivery.redelivered || attempt > 1 || told.delivery > 1;
         // Others see it here until it is settled.
         let held = self.in_hand.take(told);
-        let job = Job { id: id.clone(), data, attempt };
+        let job = Job { id: id.clone(), data, attempt, stop: CancellationToken::new() };
         let span = info_span!("job", requestId = %id, worker);
         let ended = tokio::select! {
             // First, or work that is done at once would not be announced at once.
             biased;
             never = held.announced(at_once) => match never {},
-            ended = self.process(job).instrument(span) => ended,
-            () = self.give_up.cancelled() => Outcome::Interrupted,
+            ended = self.jobs.run(job, self.stopped()).instrument(span) => ended,
         };
         let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
         let ms = work
@@ -109,9 +105,10 @@ impl<P: Processor> Worker<P> {
             .map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         match &ended {
             Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
-            Outcome::Failed(error) => {
+            Outcome::Failed(error) | Outcome::Retry(error, _) => {
                 warn!(requestId = %id, worker, ms, code = error.code, error = error.message, "failed");
             }
+            Outcome::Cancelled => info!(requestId = %id, worker, ms, "cancelled"),
             Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
         }
         let (properties, body) = (&delivery.properties, &delivery.body);
@@ -135,18 +132,10 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Runs the work. A panic in it ends the job, not the worker.
-    async fn process(&self, job: Job) -> Outcome {
-        use futures_util::FutureExt;
-        let work = async { self.processor.process(job).await };
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(results)) => Outcome::Done(results),
-            Ok(Err(error)) => Outcome::Failed(error.into()),
-            Err(_) => Outcome::Failed(ErrorBody::new(
-                codes::PERMANENT,
-                "the processor panicked; its log says where",
-            )),
-        }
+    /// Waits until there is a reason to stop the work.
+    async fn stopped(&self) -> Stop {
+        self.give_up.cancelled().await;
+        Stop::Interrupted
     }
 
     /// Ends a request without having worked on it.
