@@ -87,5 +87,6 @@ impl Logging {
 }
 
 pub use parse::{
-    address, addresses, body_limit, count, duration, flag, http_url, queue_type, secret, size,
+    address, addresses, body_limit, count, deliveries, duration, flag, http_url, queue_type,
+    retry_delays, secret, size,
 };

@@ -4,10 +4,12 @@
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
 mod own;
+mod retry;
 
 use std::time::Duration;
 
 pub use own::{InstanceQueue, lock_arguments};
+pub use retry::{RetryDelays, retry};
 
 /// The exchange all requests and results go through.
 pub const EXCHANGE: &str = "processing";
@@ -87,6 +89,8 @@ pub struct Queue {
     pub exchange: String,
     /// The routing key it is bound with.
     pub routing_key: String,
+    /// Whether nobody ever consumes it: some brokers delete queues that were not used for weeks.
+    pub idle: bool,
 }
 
 /// The value of a declaration's argument.
@@ -112,6 +116,21 @@ impl Topology {
         let exchanges = [(EXCHANGE, "direct"), (EVENTS, "topic"), (CONTROL, "fanout")]
             .map(|(name, kind)| Exchange { name: name.to_owned(), kind });
         Self { exchanges: exchanges.into(), queues: vec![requests, results, failed] }
+    }
+
+    /// This topology with a waiting queue for each of the delays.
+    #[must_use]
+    pub fn retrying(mut self, kind: QueueType, delays: &RetryDelays) -> Self {
+        for delay in delays.steps() {
+            self.exchanges.push(retry::exchange(delay));
+            self.queues.push(retry::queue(delay, kind));
+        }
+        self
+    }
+
+    /// What a processor declares where something is missing.
+    pub fn of_processor(delays: &RetryDelays) -> Self {
+        Self::default().retrying(QueueType::Quorum, delays)
     }
 }
 
@@ -156,6 +175,7 @@ fn bound(name: &str, key: &str, arguments: Vec<(&'static str, Argument)>) -> Que
         arguments,
         exchange: EXCHANGE.to_owned(),
         routing_key: key.to_owned(),
+        idle: false,
     }
 }
 
@@ -169,9 +189,16 @@ mod tests {
 
     #[test]
     fn classic_queues_get_only_what_classic_queues_take() {
-        let allowed =
-            ["x-queue-type", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-overflow"];
-        for queue in Topology::new(QueueType::Classic, DEFAULT_ACK_TIMEOUT).queues {
+        let allowed = [
+            "x-queue-type",
+            "x-dead-letter-exchange",
+            "x-dead-letter-routing-key",
+            "x-message-ttl",
+            "x-overflow",
+        ];
+        let delays = RetryDelays::new(vec![Duration::from_secs(1)]).unwrap();
+        let topology = Topology::new(QueueType::Classic, DEFAULT_ACK_TIMEOUT);
+        for queue in topology.retrying(QueueType::Classic, &delays).queues {
             for (name, _) in queue.arguments {
                 assert!(allowed.contains(&name), "{name}");
             }

@@ -5,7 +5,10 @@ use pipeline::{
     topology::Topology,
 };
 
-use crate::{failure::Failure, report::Report};
+use crate::{
+    failure::Failure,
+    report::{self, Report},
+};
 
 /// Compares everything and changes nothing: what exists is declared once more with our arguments,
 /// which the broker answers without a change, or refuses because they differ.
@@ -27,7 +30,7 @@ pub(crate) async fn check(
         let exists = declarer.queue_exists(queue).await.map_err(failed)?;
         let equal = if exists { Some(declarer.declare_queue(queue).await) } else { None };
         note(report, "queue", &queue.name, equal).map_err(failed)?;
-        let binding = format!("{} → {} (key {})", queue.exchange, queue.name, queue.routing_key);
+        let binding = report::binding(queue);
         report.add("binding", &binding, "not checked (AMQP can't tell)");
     }
     Ok(())

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use pipeline::{
     config::{self, BrokerConfig, ConfigError, Logging, Reader, Source, Variable, variables},
-    topology::Topology,
+    topology::{QueueType, Topology},
 };
 
 /// What `setup` is told.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) broker: BrokerConfig,
-    /// From `QUEUE_TYPE` and `ACK_TIMEOUT`.
+    /// From `QUEUE_TYPE`, `ACK_TIMEOUT` and `RETRY_DELAYS`.
     pub(crate) topology: Topology,
+    pub(crate) kind: QueueType,
+    pub(crate) ack_timeout: Duration,
     pub(crate) logging: Logging,
 }
 
@@ -21,7 +23,8 @@ const SHORTEST_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Config {
     pub(crate) fn variables() -> Vec<&'static Variable> {
-        let own: &[&Variable] = &[&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT];
+        let own: &[&Variable] =
+            &[&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT, &variables::RETRY_DELAYS];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
 
@@ -29,6 +32,7 @@ impl Config {
         let mut reader = Reader::new(source);
         let kind = reader.read(&variables::QUEUE_TYPE, config::queue_type);
         let ack_timeout = reader.read(&variables::ACK_TIMEOUT, config::duration);
+        let delays = reader.read(&variables::RETRY_DELAYS, config::retry_delays);
         if ack_timeout < SHORTEST_ACK_TIMEOUT {
             reader.problem(format!(
                 "ACK_TIMEOUT={ack_timeout:?}: takes {}",
@@ -37,7 +41,9 @@ impl Config {
         }
         let config = Self {
             broker: BrokerConfig::read(&mut reader),
-            topology: Topology::new(kind, ack_timeout),
+            topology: Topology::new(kind, ack_timeout).retrying(kind, &delays),
+            kind,
+            ack_timeout,
             logging: Logging::read(&mut reader),
         };
         reader.finish().map(|()| config)

@@ -6,7 +6,10 @@ use pipeline::{
 };
 use tracing::warn;
 
-use crate::{failure::Failure, report::Report};
+use crate::{
+    failure::Failure,
+    report::{self, Report},
+};
 
 /// Connects to the first of the brokers that lets us in.
 pub(crate) async fn connect(addresses: &[Address]) -> Result<(Declarer, Address), Failure> {
@@ -44,7 +47,7 @@ pub(crate) async fn declare(
         let existed = declarer.queue_exists(queue).await.map_err(failed)?;
         declarer.declare_queue(queue).await.map_err(failed)?;
         report.add("queue", &queue.name, state(existed));
-        let binding = format!("{} → {} (key {})", queue.exchange, queue.name, queue.routing_key);
+        let binding = report::binding(queue);
         let failed = |error| Failure::of_ask(&format!("binding {binding}"), address, &error);
         declarer.bind(queue).await.map_err(failed)?;
         report.add("binding", &binding, "bound");

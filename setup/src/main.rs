@@ -1,5 +1,6 @@
 //! Declares what Slowlane needs in a RabbitMQ virtual host, and checks it.
 
+mod advice;
 mod check;
 mod config;
 mod declare;
@@ -56,6 +57,9 @@ async fn run(config: &Config, check: bool) -> Result<ExitCode, Failure> {
     };
     report.print();
     ended?;
+    if let Some(advice) = advice::ack_timeout(declarer.version(), config.kind, config.ack_timeout) {
+        println!("\n{advice}");
+    }
     declarer.close().await;
     Ok(report.exit())
 }

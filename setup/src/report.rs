@@ -3,6 +3,16 @@
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
+use pipeline::topology::Queue;
+
+/// A queue's binding in words.
+pub(crate) fn binding(queue: &Queue) -> String {
+    let Queue { exchange, name, routing_key, .. } = queue;
+    match routing_key.as_str() {
+        "" => format!("{exchange} → {name}"),
+        key => format!("{exchange} → {name} (key {key})"),
+    }
+}
 
 /// What was found or done, one row for each object.
 #[derive(Default)]

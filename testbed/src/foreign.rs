@@ -17,7 +17,8 @@ use lapin::{
     },
 };
 pub use lapin::{
-    BasicProperties as Properties, ExchangeKind, options::BasicRejectOptions as RejectOptions,
+    BasicProperties as Properties, ExchangeKind,
+    options::{BasicNackOptions as NackOptions, BasicRejectOptions as RejectOptions},
     types,
 };
 
@@ -166,6 +167,11 @@ impl Foreign {
     pub async fn purge(&self, queue: &str) -> Result<()> {
         self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
         Ok(())
+    }
+
+    /// Closes the channel; what was delivered on it and not settled goes back.
+    pub async fn close_channel(&self) -> Result<()> {
+        Ok(self.channel.close(200, "done".into()).await?)
     }
 
     /// Deletes a queue, under its consumers if it has any.

@@ -39,7 +39,10 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     }
     let path = dir.join(name);
     if !path.is_file() {
-        bail!("{} is not built yet; type `cargo build --workspace --bins`", path.display());
+        bail!(
+            "{} is not built yet; type `cargo build --workspace --bins --examples`",
+            path.display()
+        );
     }
     Ok(path)
 }

@@ -69,7 +69,7 @@ fn why(headers: &Headers) -> (String, String) {
         let error = headers.text(headers::ERROR).unwrap_or_default();
         return (reason.to_owned(), error.to_owned());
     }
-    let (code, error) = match headers.text(headers::FIRST_DEATH_REASON) {
+    let (code, error) = match headers.text(headers::LAST_DEATH_REASON) {
         Some("delivery_limit") => (
             codes::DELIVERY_LIMIT,
             "the broker gave the message up: whoever it was delivered to lost the connection or handed it back, too often",
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_result_that_the_broker_gave_up_is_still_a_result() {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
-        let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
+        let given_up = properties(&[("x-last-death-reason", "delivery_limit")]);
         let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
         assert_eq!(ending.end, End::Completed(b"1".as_slice().into()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
@@ -154,9 +154,9 @@ mod tests {
         let request = format!(r#"{{"requestId":"{ID}","requestData":1}}"#);
         for (name, value, code) in [
             ("slowlane-reason", "teapot", "teapot"),
-            ("x-first-death-reason", "delivery_limit", "delivery_limit"),
-            ("x-first-death-reason", "expired", "expired"),
-            ("x-first-death-reason", "rejected", "permanent"),
+            ("x-last-death-reason", "delivery_limit", "delivery_limit"),
+            ("x-last-death-reason", "expired", "expired"),
+            ("x-last-death-reason", "rejected", "permanent"),
             ("x-other", "", "permanent"),
         ] {
             let parked = letter(&[(name, value), ("slowlane-run", "2")], &request);

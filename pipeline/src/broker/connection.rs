@@ -53,11 +53,21 @@ struct Links {
 
 impl Links {
     fn start(&self, role: &'static str) -> (Link, JoinHandle<()>) {
+        self.start_as(role, false)
+    }
+
+    /// Starts the one connection that keeps idle queues alive, too.
+    fn start_renewing(&self, role: &'static str) -> (Link, JoinHandle<()>) {
+        self.start_as(role, true)
+    }
+
+    fn start_as(&self, role: &'static str, renews: bool) -> (Link, JoinHandle<()>) {
         Link::start(LinkOptions {
             name: format!("{} {role} pid {}", self.program, std::process::id()),
             role,
             addresses: self.addresses.clone(),
             topology: self.topology.clone(),
+            renews,
             stop: self.stop.clone(),
         })
     }
@@ -85,7 +95,7 @@ impl Broker {
             stop: CancellationToken::new(),
         };
         let (publish, publish_task) = links.start("publish");
-        let (consume, consume_task) = links.start("consume");
+        let (consume, consume_task) = links.start_renewing("consume");
         let stop_publishing = CancellationToken::new();
         let (publisher, publisher_task) =
             Publisher::start(publish.clone(), stop_publishing.clone());

@@ -31,12 +31,19 @@ pub struct Consume {
     pub(super) prefetch: u16,
     pub(super) worker: String,
     pub(super) lock: Option<watch::Receiver<LockState>>,
+    pub(super) paused: Option<watch::Receiver<bool>>,
 }
 
 impl Consume {
     /// A queue, with so many messages unsettled at a time. `worker` names the consumer in the log.
     pub fn queue(queue: &str, prefetch: u16, worker: &str) -> Self {
-        Self { queue: queue.to_owned(), prefetch, worker: worker.to_owned(), lock: None }
+        Self {
+            queue: queue.to_owned(),
+            prefetch,
+            worker: worker.to_owned(),
+            lock: None,
+            paused: None,
+        }
     }
 
     /// Only as long as a lock is held, or can't be had by anybody; without one, always.
@@ -44,12 +51,19 @@ impl Consume {
     pub fn only_with(self, lock: Option<watch::Receiver<LockState>>) -> Self {
         Self { lock, ..self }
     }
+
+    /// Not while this says so: then no more is asked of the broker. What it has sent already still
+    /// comes, and whoever has a delivery in hand may finish with it.
+    #[must_use]
+    pub fn pausing(self, paused: watch::Receiver<bool>) -> Self {
+        Self { paused: Some(paused), ..self }
+    }
 }
 
 impl From<Consume> for ConsumerOptions {
     fn from(consume: Consume) -> Self {
-        let Consume { queue, prefetch, worker, lock } = consume;
-        Self { source: Source::Shared(queue), prefetch, worker, lock }
+        let Consume { queue, prefetch, worker, lock, paused } = consume;
+        Self { source: Source::Shared(queue), prefetch, worker, lock, paused }
     }
 }
 
@@ -73,6 +87,8 @@ pub(super) struct ConsumerOptions {
     pub(super) worker: String,
     /// Without this lock nothing is to be consumed.
     pub(super) lock: Option<watch::Receiver<LockState>>,
+    /// While this is true, nothing is to be consumed.
+    pub(super) paused: Option<watch::Receiver<bool>>,
 }
 
 impl ConsumerOptions {
@@ -82,12 +98,25 @@ impl ConsumerOptions {
             // If its keeper is gone, the program is about to end.
             let _ = lock.wait_for(LockState::is_free_to_go).await;
         }
+        if let Some(paused) = &mut self.paused {
+            let _ = paused.wait_for(|paused| !paused).await;
+        }
     }
 
     /// Waits until it is allowed no longer.
     async fn forbidden(&mut self) {
-        let Some(lock) = &mut self.lock else { return std::future::pending().await };
-        let _ = lock.wait_for(|lock| !lock.is_free_to_go()).await;
+        tokio::select! {
+            () = until(self.lock.as_mut(), |lock| !lock.is_free_to_go()) => {}
+            () = until(self.paused.as_mut(), |paused| *paused) => {}
+        }
+    }
+}
+
+/// Waits until what is watched is so; for ever, if nothing is watched.
+async fn until<T>(watched: Option<&mut watch::Receiver<T>>, is: impl FnMut(&T) -> bool) {
+    match watched {
+        Some(watched) => drop(watched.wait_for(is).await),
+        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use amqprs::channel::{
     Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
 };
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
     Address, AskError, OpenError,
@@ -83,6 +83,11 @@ impl Declarer {
     pub async fn bind(&mut self, queue: &Queue) -> Result<(), AskError> {
         let arguments = QueueBindArguments::new(&queue.name, &queue.exchange, &queue.routing_key);
         self.ask(async move |channel| channel.queue_bind(arguments).await).await
+    }
+
+    /// The broker's release, as `3.10.8`; none if it doesn't tell, or is another kind of broker.
+    pub fn version(&self) -> Option<&str> {
+        self.session.version.as_deref()
     }
 
     /// Closes the connection.
@@ -178,4 +183,20 @@ pub(super) async fn ensure(
     }
     declarer.close_channel().await;
     Ok(())
+}
+
+/// Declares the idle queues once more, which counts as using them; looking at them does not, where
+/// they are quorum queues. One that exists in another way is used by being asked for at all.
+///
+/// False if the broker refuses that: it would refuse it each time.
+pub(super) async fn renew(session: &Arc<Session>, topology: &Topology) -> bool {
+    let mut declarer = Declarer::on(session.clone());
+    for queue in topology.queues.iter().filter(|queue| queue.idle) {
+        if let Err(error) = declarer.declare_queue(queue).await {
+            debug!(queue = queue.name, "not declared again: {error}");
+            return error == AskError::Lost;
+        }
+    }
+    declarer.close_channel().await;
+    true
 }

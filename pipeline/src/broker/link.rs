@@ -18,6 +18,9 @@ const SLOWLY: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_millis(250);
 /// A session that lived this long was a good one: the next begins with short pauses again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
+/// How often queues are declared again that nobody consumes. Hosted brokers delete what was not used
+/// for 28 days, with all that waits in it.
+const RENEW_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How the link is.
 #[derive(Clone)]
@@ -47,6 +50,8 @@ pub(super) struct LinkOptions {
     pub(super) addresses: Vec<Address>,
     /// Checked at each connect.
     pub(super) topology: Arc<Topology>,
+    /// Whether it keeps those queues alive that nobody consumes.
+    pub(super) renews: bool,
     /// Ends the link.
     pub(super) stop: CancellationToken,
 }
@@ -56,7 +61,9 @@ impl Link {
     pub(super) fn start(options: LinkOptions) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, state) = watch::channel(LinkState::Away("connecting".to_owned()));
         let (repairs, requested) = mpsc::channel(64);
-        let supervisor = Supervisor { options, state: sender, repairs: requested, said: None };
+        let renew_at = options.renews.then(Instant::now);
+        let supervisor =
+            Supervisor { options, state: sender, repairs: requested, said: None, renew_at };
         (Self { state, repairs }, tokio::spawn(supervisor.run()))
     }
 
@@ -90,6 +97,8 @@ struct Supervisor {
     repairs: mpsc::Receiver<oneshot::Sender<()>>,
     /// What was logged last of the topology, so that the same trouble is said once.
     said: Option<String>,
+    /// When the idle queues are to be declared again.
+    renew_at: Option<Instant>,
 }
 
 /// What is known of one address.
@@ -167,6 +176,7 @@ impl Supervisor {
                 () = self.options.stop.cancelled() => return session.close().await,
                 Some(reply) = self.repairs.recv() => waiting.push(reply),
                 () = sleep(backoff.next()), if missing.is_some() => {}
+                () = due(self.renew_at), if missing.is_none() => self.renew(session).await,
             }
             while let Ok(reply) = self.repairs.try_recv() {
                 waiting.push(reply);
@@ -176,6 +186,12 @@ impl Supervisor {
         let reason = session.lost().await;
         self.state.send_replace(LinkState::Away(reason.clone()));
         warn!(role = self.options.role, broker = %address, reason, "disconnected");
+    }
+
+    /// Keeps the idle queues alive for another while.
+    async fn renew(&mut self, session: &Arc<Session>) {
+        let useful = declare::renew(session, &self.options.topology).await;
+        self.renew_at = useful.then(|| Instant::now() + RENEW_AFTER);
     }
 
     fn set_ready(&mut self, session: &Arc<Session>, missing: Option<&str>) {
@@ -219,6 +235,14 @@ impl Supervisor {
                 Some(reply) = self.repairs.recv() => drop(reply),
             }
         }
+    }
+}
+
+/// Waits until then; for ever, if there is no such time.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -43,6 +43,7 @@ impl Listener {
             prefetch: PREFETCH,
             worker: "listener".to_owned(),
             lock: None,
+            paused: None,
         };
         let (consumer, subscribed) = Consumer::start(link, options);
         Self { consumer, subscribed }

@@ -87,6 +87,8 @@ pub(super) struct Session {
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
     fate: Fate,
+    /// The release of RabbitMQ on the other side; none if it doesn't tell, or is something else.
+    pub(super) version: Option<String>,
     /// Over TLS the client leaves the end of a burst in its buffers until it writes again.
     pub(super) tls: bool,
 }
@@ -123,7 +125,8 @@ impl Session {
             })?;
         let (commands, received) = mpsc::channel(16);
         let (opened, answer) = oneshot::channel();
-        let session = Self {
+        let mut session = Self {
+            version: None,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             commands,
@@ -134,7 +137,10 @@ impl Session {
         session.handle.spawn(keep(arguments, session.fate.clone(), opened, received));
         let began = Instant::now();
         match timeout(OPEN_TIMEOUT, answer).await {
-            Ok(Ok(Ok(()))) => Ok(Arc::new(session)),
+            Ok(Ok(Ok(version))) => {
+                session.version = version;
+                Ok(Arc::new(session))
+            }
             Ok(Ok(Err(error))) => Err(login::explain(&error, address, began.elapsed())),
             Ok(Err(_)) => Err(OpenError::Unreachable(format!("{address}: the handshake failed"))),
             Err(_) => {
@@ -261,7 +267,7 @@ impl Fate {
 async fn keep(
     arguments: OpenConnectionArguments,
     fate: Fate,
-    opened: oneshot::Sender<Result<(), Error>>,
+    opened: oneshot::Sender<Result<Option<String>, Error>>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let connection = match Connection::open(&arguments).await {
@@ -269,7 +275,7 @@ async fn keep(
         Err(error) => return drop(opened.send(Err(error))),
     };
     let registered = connection.register_callback(ConnectionWatch(fate.clone())).await;
-    if opened.send(registered).is_err() {
+    if opened.send(registered.map(|()| version(&connection))).is_err() {
         return;
     }
     while let Some(command) = commands.recv().await {
@@ -282,6 +288,13 @@ async fn keep(
             }
         }
     }
+}
+
+/// The release of the broker; the client makes up "unknown" where none is told.
+fn version(connection: &Connection) -> Option<String> {
+    let broker = connection.server_properties();
+    let told = broker.product() == "RabbitMQ" && broker.version().starts_with(char::is_numeric);
+    told.then(|| broker.version().to_owned())
 }
 
 async fn open_channel(connection: &Connection, fate: &Fate) -> Result<OpenChannel, AskError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
-use crate::contract::{HeaderValue, Headers, Message, Properties};
+use crate::contract::{HeaderValue, Headers, Message, Properties, headers::LAST_DEATH_REASON};
 use crate::topology::Argument;
 
 /// The longest text in AMQP's short string fields.
@@ -105,11 +105,31 @@ pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
 }
 
 fn headers_from_wire(table: &FieldTable) -> Headers {
-    table
+    let mut headers: Headers = table
         .as_ref()
         .iter()
         .map(|(name, value)| (name.as_ref().clone(), value_from_wire(value)))
-        .collect()
+        .collect();
+    if headers.text(LAST_DEATH_REASON).is_none()
+        && let Some(reason) = last_death(table)
+    {
+        headers.set(LAST_DEATH_REASON, reason);
+    }
+    headers
+}
+
+/// Why the message was taken out of a queue the last time. Releases that have no header for that tell
+/// it in the first row of a table.
+fn last_death(table: &FieldTable) -> Option<String> {
+    let deaths: Vec<FieldValue> = match table.get(&"x-death".try_into().ok()?)? {
+        FieldValue::A(deaths) => deaths.clone().into(),
+        _ => return None,
+    };
+    let FieldValue::F(last) = deaths.first()? else { return None };
+    match last.get(&"reason".try_into().ok()?)? {
+        FieldValue::S(reason) => Some(reason.as_ref().clone()),
+        _ => None,
+    }
 }
 
 fn value_from_wire(value: &FieldValue) -> HeaderValue {

@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use url::Url;
 
-use crate::{broker::Address, topology::QueueType};
+use crate::{
+    broker::Address,
+    topology::{QueueType, RetryDelays},
+};
 
 /// A value that can't be used; what the variable takes is said by the variable itself.
 #[derive(Debug, Default)]
@@ -88,6 +91,41 @@ pub fn count(value: &str) -> Result<usize, ParseError> {
         Ok(count @ 1..=1000) => Ok(count),
         _ => Err(ParseError::default()),
     }
+}
+
+/// How often a message may be delivered.
+///
+/// # Errors
+/// If it isn't a number from 1 to 19: after the twentieth the broker gives a message up by itself.
+pub fn deliveries(value: &str) -> Result<i64, ParseError> {
+    match value.parse() {
+        Ok(count @ 1..=19) => Ok(count),
+        _ => Err(ParseError::default()),
+    }
+}
+
+/// The longest pause between attempts; a broker would take seven times as long.
+const LONGEST_DELAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Each pause has a queue, and small hosted plans allow a hundred.
+const MOST_DELAYS: usize = 20;
+
+/// Pauses between attempts, in their order.
+///
+/// # Errors
+/// If one of them isn't a duration of whole milliseconds, or if there is none, or too many.
+pub fn retry_delays(value: &str) -> Result<RetryDelays, ParseError> {
+    let delays: Vec<_> =
+        value.split(',').map(|delay| self::delay(delay.trim())).collect::<Result<_, _>>()?;
+    if delays.len() > MOST_DELAYS {
+        return Err(ParseError::default());
+    }
+    RetryDelays::new(delays).ok_or_else(ParseError::default)
+}
+
+fn delay(value: &str) -> Result<Duration, ParseError> {
+    let delay = duration(value)?;
+    let whole = delay.subsec_nanos() % 1_000_000 == 0;
+    if whole && delay <= LONGEST_DELAY { Ok(delay) } else { Err(ParseError::default()) }
 }
 
 /// `true` or `false`.
@@ -180,6 +218,17 @@ mod tests {
     }
 
     #[test]
+    fn delays_are_whole_milliseconds_in_a_row() {
+        let delays = retry_delays("1s, 10s,1ms").unwrap();
+        assert_eq!(delays.after(2).as_secs(), 10);
+        let many = ["1s"; 21].join(",");
+        for bad in ["", "1s,", "1s 2s,x", "500us", "8d", "0s", &many] {
+            assert!(retry_delays(bad).is_err(), "{bad}");
+        }
+        assert!(deliveries("19").is_ok() && deliveries("20").is_err() && deliveries("0").is_err());
+    }
+
+    #[test]
     fn several_brokers_are_separated_by_commas() {
         assert_eq!(addresses("amqp://a , amqps://b/v,").unwrap().len(), 2);
         assert!(addresses(",").is_err() && addresses("amqp://a,http://b").is_err());
@@ -206,7 +255,9 @@ mod tests {
                 "SLOWLANE_URL" => http_url(default).is_ok(),
                 "ALLOW_ANONYMOUS" | "CALLBACK_ALLOW_PRIVATE" => flag(default).is_ok(),
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
-                "WORKERS" => count(default).is_ok(),
+                "WORKERS" | "MAX_ATTEMPTS" => count(default).is_ok(),
+                "RETRY_DELAYS" => retry_delays(default).is_ok(),
+                "MAX_DELIVERIES" => deliveries(default).is_ok(),
                 "RUST_LOG" => log_filter(default).is_ok(),
                 "LOG_FORMAT" => log_format(default).is_ok(),
                 _ => duration(default).is_ok(),

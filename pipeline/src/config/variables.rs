@@ -160,6 +160,32 @@ pub static WORKERS: Variable = variable(
 pub static PROCESSING_DELAY: Variable =
     variable("PROCESSING_DELAY", "5s", DURATION, "How long the simulated work takes.");
 
+/// How often work is tried.
+pub static MAX_ATTEMPTS: Variable = variable(
+    "MAX_ATTEMPTS",
+    "5",
+    "a number from 1 to 1000",
+    "How often a request is tried whose work fails in a way that may pass; then it has failed.",
+);
+
+/// The pauses between attempts.
+pub static RETRY_DELAYS: Variable = variable(
+    "RETRY_DELAYS",
+    "1s,10s,1m,10m",
+    "durations from 1ms to 7d, separated by commas, 20 at most, like 1s,10s,1m,10m",
+    "How long a request waits after its first, second, ... attempt; the last is repeated. setup declares a queue for \
+     each, so setup and all processors need the same.",
+);
+
+/// How often a message may be delivered without coming to an end.
+pub static MAX_DELIVERIES: Variable = variable(
+    "MAX_DELIVERIES",
+    "5",
+    "a number from 1 to 19",
+    "How often a request is delivered in one attempt, because its workers die over it or lose the broker; then it has \
+     failed as poison.",
+);
+
 /// The time a stopping service has.
 pub static DRAIN_TIMEOUT: Variable = variable(
     "DRAIN_TIMEOUT",
@@ -210,6 +236,9 @@ pub static ALL: &[&Variable] = &[
     &CALLBACK_ALLOW_PRIVATE,
     &WORKERS,
     &PROCESSING_DELAY,
+    &MAX_ATTEMPTS,
+    &RETRY_DELAYS,
+    &MAX_DELIVERIES,
     &DRAIN_TIMEOUT,
     &SLOWLANE_URL,
     &RUST_LOG,

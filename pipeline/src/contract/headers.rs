@@ -9,8 +9,12 @@ pub const RUN: &str = "slowlane-run";
 pub const DELIVERIES: &str = "slowlane-deliveries";
 /// How often the broker has delivered the message before; its own, on quorum queues alone.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-/// Why the broker itself took the message out of its queue: `delivery_limit`, `expired`, `rejected`.
-pub const FIRST_DEATH_REASON: &str = "x-first-death-reason";
+/// How often the broker has given the message to a consumer; its own, on quorum queues of those releases (from 4.3)
+/// that count as a delivery only what was not handed back.
+pub const ACQUIRED_COUNT: &str = "x-acquired-count";
+/// Why the broker itself took the message out of a queue the last time: `delivery_limit`, `expired`, `rejected`. Releases
+/// before 4.0 tell it in `x-death` alone; the link reads it from there.
+pub const LAST_DEATH_REASON: &str = "x-last-death-reason";
 /// Who did the work: `host:pid/slot`.
 pub const WORKER: &str = "slowlane-worker";
 /// When the work began, RFC 3339 UTC with milliseconds.

@@ -103,6 +103,16 @@ impl Headers {
         self.0.insert(name.to_owned(), value.into());
     }
 
+    /// Takes a header away, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Whether the header is there, whatever its value.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The header's text, if it is there and is one.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name) {

@@ -113,6 +113,13 @@ impl Access {
         self.ctl(&["delete_queue", "-p", vhost, queue]).await.map(drop)
     }
 
+    /// Sets a policy (JSON) for the queues of a vhost whose names match.
+    pub async fn set_policy(&self, vhost: &str, pattern: &str, definition: &str) -> Result<()> {
+        let args =
+            ["set_policy", "-p", vhost, "--apply-to", "queues", pattern, pattern, definition];
+        self.ctl(&args).await.map(drop)
+    }
+
     /// Sets `consumer_timeout` and how often it is looked at, for channels that are opened from now on.
     pub async fn set_consumer_timeout(&self, timeout: Duration) -> Result<()> {
         let millis = timeout.as_millis();

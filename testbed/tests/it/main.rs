@@ -9,6 +9,7 @@ mod stack;
 
 mod anything;
 mod batches;
+mod broker_facts;
 mod by_id;
 mod callbacks;
 mod cli;

@@ -9,6 +9,9 @@ use testbed::{
 
 use crate::stack::{FAILED, REQUESTS, RESULTS, Stack};
 
+/// The exchanges and queues by default: three each, and one each for four delays.
+const OBJECTS: usize = 14;
+
 fn setup(url: &str) -> Program {
     Program::new("setup").env("AMQP_URL", url)
 }
@@ -25,7 +28,7 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
     for (state, again) in [("created", false), ("exists as it should", true)] {
         let (code, text) = run(setup(&vhost.url)).await?;
         assert_eq!(code, 0, "{text}");
-        assert_eq!(text.matches(state).count(), 6, "again: {again}\n{text}");
+        assert_eq!(text.matches(state).count(), OBJECTS, "again: {again}\n{text}");
     }
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!(code, 0, "{text}");
@@ -37,10 +40,39 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
 }
 
 #[tokio::test]
+async fn each_delay_between_attempts_has_a_queue() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let setup = || setup(&vhost.url).env("RETRY_DELAYS", "5s,1500ms,5s");
+    for program in [setup(), setup().arg("--check")] {
+        let (code, text) = run(program).await?;
+        assert_eq!(code, 0, "{text}");
+        for name in ["1500", "5000"].map(|millis| format!("processing.retry.{millis}")) {
+            assert!(text.contains(&format!("{name} → {name} ")), "{text}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ack_timeout_that_no_queue_can_carry_is_to_be_set_in_the_broker() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let other = vhost.url_for(&shared::vhost().await.name);
+    // Quorum queues carry it from 3.11.15 on, classic queues never do.
+    let before = |major| vhost.version().split('.').next().is_some_and(|first| first == major);
+    for (kind, url, advised) in [("quorum", &vhost.url, before("3")), ("classic", &other, true)] {
+        let setup = setup(url).env("QUEUE_TYPE", kind).env("ACK_TIMEOUT", "2h");
+        let (code, text) = run(setup).await?;
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(text.contains("consumer_timeout = 7200000"), advised, "{kind}: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Result<()> {
     let vhost = shared::vhost().await;
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
-    assert_eq!((code, text.matches("missing").count()), (1, 6), "{text}");
+    assert_eq!((code, text.matches("missing").count()), (1, OBJECTS), "{text}");
     assert!(Foreign::connect(&vhost.url).await?.depth(REQUESTS).await.is_err(), "it was declared");
     Ok(())
 }

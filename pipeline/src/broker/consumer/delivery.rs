@@ -88,10 +88,18 @@ impl Delivery {
         !self.settles.is_closed()
     }
 
-    /// Waits until the broker has ended the subscription the message came by. No other message
-    /// comes until all deliveries of it were let go.
+    /// Waits until the broker has ended the subscription the message came by, and with that has taken
+    /// the message back. No other message comes until all deliveries of it were let go.
     pub async fn lapsed(&self) {
-        self.lapsed.cancelled().await;
+        tokio::select! {
+            () = self.lapsed.cancelled() => {}
+            () = self.settles.closed() => {}
+        }
+    }
+
+    /// Whether the broker has taken the message back: it delivers it again, to us or to others.
+    pub fn has_lapsed(&self) -> bool {
+        self.lapsed.is_cancelled() || self.settles.is_closed()
     }
 
     fn settle(&mut self, settle: Settle) {

@@ -38,7 +38,7 @@ pub(super) fn messages() -> Vec<(Properties, Vec<u8>)> {
         ("slowlane-started-at", text("1900-01-01T00:00:00.000Z")),
         ("slowlane-error", AMQPValue::Boolean(true)),
         ("slowlane-not-before", AMQPValue::Double(1.5)),
-        ("x-first-death-reason", AMQPValue::Void),
+        ("x-last-death-reason", AMQPValue::Void),
         (
             "nested",
             AMQPValue::FieldTable(table(

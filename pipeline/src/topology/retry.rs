@@ -1,0 +1,96 @@
+//! Where requests wait for their next attempt: one queue for each delay, since in one queue a
+//! message that waits long would hold up those behind it.
+
+use std::time::Duration;
+
+use super::{Argument, EXCHANGE, Exchange, Queue, QueueType};
+
+/// What the names of the waiting queues, and of their exchanges, begin with.
+const RETRY: &str = "processing.retry.";
+
+/// The pauses before a request is tried again, in the order of its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryDelays(Vec<Duration>);
+
+impl RetryDelays {
+    /// These pauses, of which there has to be one at least.
+    pub fn new(delays: Vec<Duration>) -> Option<Self> {
+        (!delays.is_empty()).then_some(Self(delays))
+    }
+
+    /// The pause after this attempt, counted from 1. The last one is repeated.
+    pub fn after(&self, attempt: i64) -> Duration {
+        let at = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0);
+        self.0[at.min(self.0.len() - 1)]
+    }
+
+    /// The shortest pause that is at least so long; or the longest there is.
+    pub fn reaching(&self, wanted: Duration) -> Duration {
+        let enough = self.0.iter().filter(|delay| **delay >= wanted).min();
+        enough.or(self.0.iter().max()).copied().unwrap_or(wanted)
+    }
+
+    /// Each pause once, the shortest first.
+    pub fn steps(&self) -> Vec<Duration> {
+        let mut steps = self.0.clone();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    }
+}
+
+/// The exchange that leads into the queue of this pause, and the queue's name.
+pub fn retry(delay: Duration) -> String {
+    format!("{RETRY}{}", delay.as_millis())
+}
+
+/// The exchange in front of a waiting queue. It takes every key, and the message keeps its own.
+pub(super) fn exchange(delay: Duration) -> Exchange {
+    Exchange { name: retry(delay), kind: "fanout" }
+}
+
+/// A queue that nobody consumes: messages leave it when their time is over, under the key they
+/// came with, back to those who work.
+pub(super) fn queue(delay: Duration, kind: QueueType) -> Queue {
+    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    let mut arguments = vec![
+        ("x-queue-type", Argument::Text(kind.name())),
+        ("x-message-ttl", Argument::Number(millis)),
+        ("x-dead-letter-exchange", Argument::Text(EXCHANGE)),
+        ("x-overflow", Argument::Text("reject-publish")),
+    ];
+    if kind == QueueType::Quorum {
+        arguments.push(("x-dead-letter-strategy", Argument::Text("at-least-once")));
+    }
+    let name = retry(delay);
+    Queue { exchange: name.clone(), name, arguments, routing_key: String::new(), idle: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delays(seconds: &[u64]) -> RetryDelays {
+        RetryDelays::new(seconds.iter().copied().map(Duration::from_secs).collect()).unwrap()
+    }
+
+    #[test]
+    fn each_attempt_has_its_pause_and_the_last_is_repeated() {
+        let delays = delays(&[1, 10, 60]);
+        let pauses = [i64::MIN, 0, 1, 2, 3, 4, i64::MAX].map(|n| delays.after(n).as_secs());
+        assert_eq!(pauses, [1, 1, 1, 10, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_wish_takes_the_shortest_pause_that_is_long_enough() {
+        let delays = delays(&[60, 1, 10]);
+        let reached = [0, 1, 2, 10, 60, 61].map(|s| delays.reaching(Duration::from_secs(s)));
+        assert_eq!(reached.map(|pause| pause.as_secs()), [1, 1, 10, 10, 60, 60]);
+    }
+
+    #[test]
+    fn a_pause_that_is_named_twice_has_one_queue() {
+        assert_eq!(delays(&[5, 1, 5]).steps(), [1, 5].map(Duration::from_secs));
+        assert_eq!(retry(Duration::from_millis(1500)), "processing.retry.1500");
+    }
+}
