@@ -13,11 +13,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    Config, Processor, control, in_hand::InHand, jobs::Jobs, outcome::NAME, worker::Worker,
+    Config, Processor, control,
+    in_hand::InHand,
+    jobs::Jobs,
+    outcome::NAME,
+    receipt::Policy,
+    room::Room,
+    worker::{HAND_BACK, Worker},
 };
 
-/// How long workers may take to end once they have given up what they had.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long workers may take to end once they are to give up what they have: work that is asked to
+/// end takes its time, and then it is handed back.
+const LAST_WORDS: Duration = Duration::from_secs(2).saturating_add(HAND_BACK);
+/// How long a request waits at least to be alone.
+const LEAST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a job takes at most.
+const JOB_TIMEOUT: Duration = Duration::from_secs(25 * 60);
 /// How long the results that were handed over last may wait for their confirm.
 const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 
@@ -34,7 +45,7 @@ pub async fn run<P: Processor>(
     let broker = Broker::connect(&BrokerOptions {
         program: NAME,
         addresses: config.broker.addresses.clone(),
-        topology: Topology::default(),
+        topology: Topology::of_processor(&config.retry_delays),
     });
     let give_up = give_up_after(config.drain_timeout, &shutdown);
     let in_hand = InHand::new(broker.announcer());
@@ -77,22 +88,35 @@ fn start_workers<P: Processor>(
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
     let jobs = Jobs::new(processor);
+    let room = Room::new(config.workers);
+    let policy = Policy::from(&config);
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
-        let consumer = broker.consume(Consume::queue(topology::REQUESTS, 1, &name));
+        let consume = Consume::queue(topology::REQUESTS, 1, &name).pausing(room.paused(slot));
+        let consumer = broker.consume(consume);
         let worker = Worker {
+            slot,
             name,
             jobs: jobs.clone(),
+            room: room.clone(),
             publisher: broker.publisher(),
             in_hand: in_hand.clone(),
-            config: config.clone(),
+            policy: policy.clone(),
+            patience: patience(config.drain_timeout),
             drain: shutdown.drain.clone(),
             give_up: give_up.clone(),
         };
         workers.spawn(worker.run(consumer));
     }
     workers
+}
+
+/// How long a request may wait to be alone: then it can still be worked on and end before the broker
+/// takes it back.
+fn patience(drain_timeout: Duration) -> Duration {
+    let needed = JOB_TIMEOUT.saturating_add(drain_timeout).saturating_add(LEAST_PATIENCE);
+    topology::DEFAULT_ACK_TIMEOUT.saturating_sub(needed).max(LEAST_PATIENCE)
 }
 
 /// A token that is cancelled when the time to finish is over, or by a second signal.

@@ -5,7 +5,6 @@ use pipeline::{
     contract::Control,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use crate::in_hand::InHand;
 
@@ -29,6 +28,6 @@ pub async fn obey(mut listener: Listener, in_hand: InHand, stop: CancellationTok
 fn act(control: &Control, in_hand: &InHand) {
     match control {
         Control::Who => in_hand.announce_all(),
-        Control::Cancel(id, _) => debug!(requestId = %id, "work can't be stopped yet"),
+        Control::Cancel(id, run) => in_hand.cancel(id, *run),
     }
 }

@@ -1,18 +1,19 @@
-//! What the workers have in hand, and how others learn of it.
+//! What the workers have in hand: how others learn of it, and how it is found when it is to end.
 
 use std::{
     collections::HashMap,
     convert::Infallible,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use pipeline::{
     broker::Announcer,
-    contract::{Event, JobEvent},
+    contract::{ErrorBody, Event, JobEvent, JobEventName, RequestId},
 };
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::outcome::NAME;
 
@@ -22,14 +23,23 @@ const SLOW: Duration = Duration::from_millis(100);
 /// The requests in hand, one for each worker that has one. Clones are the same list.
 #[derive(Clone)]
 pub struct InHand {
-    jobs: Arc<Mutex<HashMap<String, JobEvent>>>,
+    jobs: Arc<Mutex<HashMap<String, Entry>>>,
     announcer: Announcer,
+}
+
+/// A request in the list.
+struct Entry {
+    started: JobEvent,
+    /// Whether it is worked on; before that it waits for its turn here.
+    begun: bool,
+    cancelled: CancellationToken,
 }
 
 /// A request in hand, until this is dropped.
 pub struct Held {
     all: InHand,
-    started: JobEvent,
+    worker: String,
+    cancelled: CancellationToken,
 }
 
 impl InHand {
@@ -38,40 +48,81 @@ impl InHand {
         Self { jobs: Arc::default(), announcer }
     }
 
-    /// Takes a request in hand; `started` is what is told of it.
+    /// Takes a request in hand; `started` is what is told of it once it is worked on.
     pub fn take(&self, started: JobEvent) -> Held {
-        self.jobs().insert(started.worker.clone(), started.clone());
-        Held { all: self.clone(), started }
+        let (worker, cancelled) = (started.worker.clone(), CancellationToken::new());
+        let entry = Entry { started, begun: false, cancelled: cancelled.clone() };
+        self.jobs().insert(worker.clone(), entry);
+        Held { all: self.clone(), worker, cancelled }
     }
 
-    /// Announces everything in hand, however short it may take.
+    /// Announces everything that is worked on, however short it may take.
     pub fn announce_all(&self) {
-        self.jobs().values().for_each(|started| self.announce(started));
+        let jobs = self.jobs();
+        jobs.values().filter(|job| job.begun).for_each(|job| self.announce(&job.started));
     }
 
-    fn announce(&self, started: &JobEvent) {
-        self.announcer.announce(&Event::Job(started.clone()).message(NAME));
+    /// Asks the work on a request to end, if it belongs to this run or an earlier one.
+    pub fn cancel(&self, id: &RequestId, run: Option<i64>) {
+        let meant = |job: &&Entry| {
+            job.started.request_id == *id && run.is_none_or(|run| job.started.run <= run)
+        };
+        self.jobs().values().filter(meant).for_each(|job| job.cancelled.cancel());
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<String, JobEvent>> {
+    fn announce(&self, event: &JobEvent) {
+        self.announcer.announce(&Event::Job(event.clone()).message(NAME));
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
+    /// Says that the work begins now.
+    pub fn begin(&self, at: SystemTime) {
+        if let Some(job) = self.all.jobs().get_mut(&self.worker) {
+            (job.begun, job.started.at) = (true, at.into());
+        }
+    }
+
     /// Announces the request when it is slow, or at once: then others have tried it before, and
     /// believe perhaps that they still do. Never ends, so as to run beside the work.
     pub async fn announced(&self, at_once: bool) -> Infallible {
         if !at_once {
             sleep(SLOW).await;
         }
-        self.all.announce(&self.started);
+        self.tell(|_| {});
         pending().await
+    }
+
+    /// Announces that the request is tried again.
+    pub fn announce_retrying(&self, error: ErrorBody, at: SystemTime) {
+        self.tell(|event| {
+            event.event = JobEventName::Retrying;
+            event.at = SystemTime::now().into();
+            event.error = Some(error);
+            event.next_attempt_at = Some(at.into());
+        });
+    }
+
+    /// Waits until nobody wants the request any more.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut JobEvent)) {
+        let event = self.all.jobs().get(&self.worker).map(|job| job.started.clone());
+        if let Some(mut event) = event {
+            change(&mut event);
+            self.all.announce(&event);
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.all.jobs().remove(&self.started.worker);
+        self.all.jobs().remove(&self.worker);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Rust users bring their own work: implement [`Processor`] and call [`run`].
 //!
-//! [`worker`] handles one delivery, [`jobs`] runs the work, [`outcome`] decides what its end means, [`in_hand`] knows what
+//! [`worker`] handles one delivery: [`received`] is what its message says, [`receipt`] decides what to do with it, [`room`]
+//! says who may work beside whom, [`jobs`] runs the work, [`outcome`] decides what its end means, [`in_hand`] knows what
 //! all workers have and tells those who ask by [`control`], [`processors`] are the kinds of work that
 //! come with the program.
 
@@ -15,6 +16,9 @@ pub mod jobs;
 pub mod outcome;
 mod processor;
 pub mod processors;
+pub mod receipt;
+pub mod received;
+pub mod room;
 pub mod worker;
 
 pub use app::run;

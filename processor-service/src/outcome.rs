@@ -4,15 +4,18 @@
 use std::time::{Duration, SystemTime};
 
 use pipeline::contract::{
-    ErrorBody, Headers, Message, Outcome as Ended, Properties, Request, RequestId, ResultMessage,
-    codes, headers,
+    ErrorBody, Headers, Message, Outcome as Ended, Request, RequestId, ResultMessage, codes,
+    headers,
 };
 use serde_json::value::RawValue;
 
-use crate::{Again, ProcessError};
+use crate::{Again, ProcessError, receipt::Policy, received::Received};
 
 /// What the messages name as their maker.
 pub const NAME: &str = "processor-service";
+
+/// The longest pause that work may ask for.
+const LONGEST_WISH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How a job ended.
 #[derive(Debug)]
@@ -46,8 +49,23 @@ impl From<ProcessError> for Outcome {
 pub enum Decision {
     /// Publish these in this order, each confirmed, then ack.
     Publish(Vec<Message>),
-    /// Give the request back to the queue.
+    /// Publish this for the next attempt, confirmed, tell of it, then ack.
+    TryAgain(Box<TryAgain>),
+    /// Give the request back, as if it had not been delivered.
     HandBack,
+    /// Ack.
+    Forget,
+}
+
+/// The next attempt at a request.
+#[derive(Debug)]
+pub struct TryAgain {
+    /// The request, on its way through a waiting queue.
+    pub message: Message,
+    /// Why this attempt failed.
+    pub error: ErrorBody,
+    /// When the next one begins at the earliest.
+    pub at: SystemTime,
 }
 
 /// Who worked on a request, and when.
@@ -61,85 +79,86 @@ pub struct Work {
     pub finished: SystemTime,
 }
 
-/// Decides what becomes of a request after its job. `properties` and `body` are those of its
-/// message, `limit` is the longest result in bytes.
+/// Decides what becomes of a request after its job.
 pub fn decide(
     id: &RequestId,
-    properties: &Properties,
-    body: &[u8],
+    received: Received<'_>,
     outcome: Outcome,
     work: &Work,
-    limit: usize,
+    policy: &Policy,
 ) -> Decision {
+    let limit = policy.result_limit;
     match outcome {
-        Outcome::Interrupted | Outcome::Cancelled => Decision::HandBack,
+        Outcome::Interrupted => Decision::HandBack,
+        Outcome::Cancelled => Decision::Forget,
         Outcome::Done(results) if results.get().len() > limit => {
             let length = results.get().len();
             let message =
                 format!("the result has {length} bytes, at most {limit} are taken (RESULT_LIMIT)");
             let error = ErrorBody::new(codes::RESULT_TOO_LARGE, message);
-            Decision::Publish(failure(Some(id), properties, body, error, work))
+            Decision::Publish(failure(Some(id), received, error, work))
         }
         Outcome::Done(results) => {
             let result = ResultMessage { id: id.clone(), outcome: Ended::Completed(results) };
-            Decision::Publish(vec![result.message(NAME, result_headers(properties, work))])
+            Decision::Publish(vec![result.message(NAME, result_headers(received, work))])
+        }
+        Outcome::Retry(error, asked) if received.attempt() < policy.attempts => {
+            let next = next_attempt(received, error, asked, work.finished, policy);
+            Decision::TryAgain(Box::new(next))
         }
         Outcome::Failed(error) | Outcome::Retry(error, _) => {
-            Decision::Publish(failure(Some(id), properties, body, error, work))
+            Decision::Publish(failure(Some(id), received, error, work))
         }
     }
+}
+
+/// The next attempt: after the usual pause, or as late as was asked. What is asked beyond the longest
+/// pause is written on the message.
+fn next_attempt(
+    received: Received<'_>,
+    error: ErrorBody,
+    asked: Option<Duration>,
+    now: SystemTime,
+    policy: &Policy,
+) -> TryAgain {
+    let wanted = match asked {
+        None => policy.delays.after(received.attempt()),
+        Some(asked) => asked.min(LONGEST_WISH),
+    };
+    let delay = policy.delays.reaching(wanted);
+    let not_before = (wanted > delay).then(|| now + wanted);
+    let message = received.tried_again(delay, not_before);
+    TryAgain { message, error, at: now + delay.max(wanted) }
 }
 
 /// What goes out for a request that failed: the request itself with the reason to the failed
 /// queue, then the error to its owner, if it says who that is.
 pub fn failure(
     id: Option<&RequestId>,
-    properties: &Properties,
-    body: &[u8],
+    received: Received<'_>,
     error: ErrorBody,
     work: &Work,
 ) -> Vec<Message> {
+    let Received { properties, body, .. } = received;
     let mut kept = Request::failed(NAME, properties, body.to_vec(), &error.code, &error.message);
-    sign(&mut kept.properties.headers, work);
+    sign(&mut kept.properties.headers, received, work);
     let result = id.map(|id| {
         let result = ResultMessage { id: id.clone(), outcome: Ended::Failed(error) };
-        result.message(NAME, result_headers(properties, work))
+        result.message(NAME, result_headers(received, work))
     });
     [Some(kept), result].into_iter().flatten().collect()
 }
 
-/// When it was too late to begin with the request, if it is too late now.
-pub fn expired(properties: &Properties, now: SystemTime) -> Option<String> {
-    let at = headers::time(&properties.headers, headers::EXPIRES_AT)?;
-    (at <= now).then(|| headers::moment(at))
-}
-
-/// Which attempt a request is, from 1; foreign producers need not say.
-pub fn attempt(properties: &Properties) -> i64 {
-    properties.headers.number(headers::ATTEMPT).unwrap_or(1).max(1)
-}
-
-/// Which run a request belongs to, from 0.
-pub fn run(properties: &Properties) -> i64 {
-    properties.headers.number(headers::RUN).unwrap_or(0).max(0)
-}
-
-/// Which delivery of its message this is, from 1, as far as it was counted: by the broker, and by
-/// those who published the message again.
-pub fn delivery(properties: &Properties) -> i64 {
-    let count = |name| properties.headers.number(name).unwrap_or(0).clamp(0, i64::from(u32::MAX));
-    count(headers::DELIVERIES) + count(headers::DELIVERY_COUNT) + 1
-}
-
-fn result_headers(request: &Properties, work: &Work) -> Headers {
-    let mut headers = request.headers.to_publish_again();
-    headers.set(headers::ATTEMPT, attempt(request));
-    sign(&mut headers, work);
+fn result_headers(received: Received<'_>, work: &Work) -> Headers {
+    let mut headers = received.properties.headers.to_publish_again();
+    headers.set(headers::ATTEMPT, received.attempt());
+    sign(&mut headers, received, work);
     headers
 }
 
-/// Says who did the work, and when.
-fn sign(headers: &mut Headers, work: &Work) {
+/// Says who did the work, when, and in which delivery.
+fn sign(headers: &mut Headers, received: Received<'_>, work: &Work) {
+    headers.set(headers::DELIVERIES, received.deliveries());
     headers.set(headers::WORKER, work.worker.as_str());
     headers.set(headers::STARTED_AT, headers::moment(work.started));
     headers.set(headers::FINISHED_AT, headers::moment(work.finished));
@@ -147,6 +166,8 @@ fn sign(headers: &mut Headers, work: &Work) {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::{contract::Properties, topology::RetryDelays};
+
     use super::*;
 
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -155,6 +176,11 @@ mod tests {
 
     /// What becomes of a second attempt at a traced request.
     fn decided(outcome: Outcome) -> Decision {
+        decided_of(3, outcome)
+    }
+
+    /// The same, where so many attempts are made.
+    fn decided_of(attempts: i64, outcome: Outcome) -> Decision {
         let id = Request::parse(BODY).unwrap().id;
         let mut properties = Properties::json("request", "somebody", &id);
         properties.headers.set(headers::TRACEPARENT, TRACE);
@@ -162,7 +188,17 @@ mod tests {
         let started = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
         let finished = started + std::time::Duration::from_millis(1500);
         let work = Work { worker: "host:1/1".to_owned(), started, finished };
-        decide(&id, &properties, BODY, outcome, &work, LIMIT)
+        let received = received(&properties, BODY);
+        decide(&id, received, outcome, &work, &policy(attempts))
+    }
+
+    fn received<'a>(properties: &'a Properties, body: &'a [u8]) -> Received<'a> {
+        Received { routing_key: "request", properties, body, redelivered: false }
+    }
+
+    fn policy(attempts: i64) -> Policy {
+        let delays = RetryDelays::new([5, 1].map(Duration::from_secs).to_vec()).unwrap();
+        Policy { attempts, deliveries: 5, delays, result_limit: LIMIT }
     }
 
     fn json(text: &str) -> Box<RawValue> {
@@ -170,7 +206,7 @@ mod tests {
     }
 
     fn published<const COUNT: usize>(outcome: Outcome) -> [Message; COUNT] {
-        let Decision::Publish(messages) = decided(outcome) else { panic!("it goes back") };
+        let Decision::Publish(messages) = decided(outcome) else { panic!("nothing goes out") };
         messages.try_into().unwrap()
     }
 
@@ -224,36 +260,55 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_wants_is_forgotten() {
+        assert!(matches!(decided(Outcome::Cancelled), Decision::Forget));
+    }
+
+    fn may_pass() -> ErrorBody {
+        ErrorBody::new(codes::ATTEMPTS_EXHAUSTED, "not now")
+    }
+
+    /// The pause in seconds until the second attempt is repeated, the queue it waits in, and
+    /// whether it may have to go round once more.
+    fn tried_again(asked: Option<u64>) -> (u64, String, bool) {
+        let outcome = Outcome::Retry(may_pass(), asked.map(Duration::from_secs));
+        let Decision::TryAgain(again) = decided(outcome) else { panic!("it isn't tried again") };
+        let finished = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_500);
+        let headers = &again.message.properties.headers;
+        assert_eq!(headers.number(headers::ATTEMPT), Some(3));
+        let not_before = headers::time(headers, headers::NOT_BEFORE);
+        assert!(not_before.is_none_or(|at| at == again.at));
+        let pause = again.at.duration_since(finished).unwrap().as_secs();
+        (pause, again.message.exchange.into_owned(), not_before.is_some())
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_after_its_pause_or_the_one_that_is_asked() {
+        let queue = |millis: u64| format!("processing.retry.{millis}");
+        assert_eq!(tried_again(None), (1, queue(1000), false));
+        assert_eq!(tried_again(Some(0)), (1, queue(1000), false));
+        assert_eq!(tried_again(Some(4)), (5, queue(5000), false));
+        assert_eq!(tried_again(Some(6)), (6, queue(5000), true));
+        let month = LONGEST_WISH.as_secs();
+        assert_eq!(tried_again(Some(u64::MAX)), (month, queue(5000), true));
+    }
+
+    #[test]
+    fn the_last_attempt_is_the_last() {
+        let outcome = Outcome::Retry(may_pass(), Some(Duration::ZERO));
+        let Decision::Publish(messages) = decided_of(2, outcome) else { panic!("not yet") };
+        let said = ResultMessage::parse(&messages[1].body).unwrap().outcome;
+        assert!(matches!(said, Ended::Failed(error) if error == may_pass()));
+    }
+
+    #[test]
     fn the_failure_of_nobodys_request_is_kept_and_told_to_nobody() {
         let now = SystemTime::now();
         let work = Work { worker: "host:1/1".to_owned(), started: now, finished: now };
         let error = ErrorBody::new(codes::MALFORMED, "it is empty");
-        let messages = failure(None, &Properties::default(), b"", error, &work);
+        let nothing = Properties::default();
+        let messages = failure(None, received(&nothing, b""), error, &work);
         assert_eq!(messages.len(), 1);
         assert_eq!(messages[0].routing_key, "failed");
-    }
-
-    #[test]
-    fn a_request_expires_at_its_time_and_not_before() {
-        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-        let mut properties = Properties::default();
-        assert_eq!(expired(&properties, at), None);
-        properties.headers.set(headers::EXPIRES_AT, headers::moment(at));
-        assert!(expired(&properties, at).is_some());
-        assert_eq!(expired(&properties, at - std::time::Duration::from_millis(1)), None);
-        properties.headers.set(headers::EXPIRES_AT, "soon");
-        assert_eq!(expired(&properties, at), None);
-    }
-
-    #[test]
-    fn deliveries_are_counted_over_all_copies_of_a_message() {
-        let mut properties = Properties::default();
-        assert_eq!((run(&properties), attempt(&properties), delivery(&properties)), (0, 1, 1));
-        properties.headers.set(headers::DELIVERY_COUNT, 2);
-        properties.headers.set(headers::DELIVERIES, "3");
-        assert_eq!(delivery(&properties), 6);
-        properties.headers.set(headers::DELIVERIES, i64::MAX);
-        properties.headers.set(headers::DELIVERY_COUNT, -1);
-        assert!(delivery(&properties) > 1);
     }
 }

@@ -1,42 +1,58 @@
 //! One worker: takes a delivery, works on it, publishes what came of it, and only then settles.
 
+mod settle;
+
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
-    broker::{Consumer, Delivery, PublishError, Publisher},
-    contract::{
-        ErrorBody, JobEvent, JobEventName, Malformed, Properties, Request, RequestId, codes,
-    },
+    broker::{Consumer, Delivery, Publisher},
+    contract::{ErrorBody, JobEvent, JobEventName, Malformed, Request, RequestId, codes},
 };
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
+pub(crate) use self::settle::HAND_BACK;
 use crate::{
-    Config, Job, Processor,
-    in_hand::InHand,
+    Job, Processor,
+    in_hand::{Held, InHand},
     jobs::{Jobs, Stop},
-    outcome::{self, Decision, Outcome, Work},
+    outcome::{Outcome, Work},
+    receipt::{self, Policy, Receipt},
+    received::Received,
+    room::{Room, Seat},
 };
-
-/// How long a request is held whose messages can't be sent.
-const UNSENDABLE: Duration = Duration::from_secs(10);
 
 /// One worker loop. It has one request in hand at a time.
 pub struct Worker<P> {
+    /// Its number among the workers of this process, from 1.
+    pub slot: usize,
     /// `host:pid/slot`, as results and logs name it.
     pub name: String,
     /// Where the slow work is done.
     pub jobs: Jobs<P>,
+    /// Where all workers of this process are.
+    pub room: Room,
     /// Publishes results, shared by all workers.
     pub publisher: Publisher,
     /// What the workers have in hand, this one's request among it.
     pub in_hand: InHand,
-    /// The settings of the program.
-    pub config: Config,
+    /// The limits that decisions go by.
+    pub policy: Policy,
+    /// How long a request may wait here to be alone.
+    pub patience: Duration,
     /// Cancelled when no new request is to be taken.
     pub drain: CancellationToken,
     /// Cancelled when the request in hand is to be given back.
     pub give_up: CancellationToken,
+}
+
+/// How the wait to be alone ended.
+enum Turn {
+    Begin,
+    Cancelled,
+    HandBack,
+    Lapsed,
 }
 
 impl<P: Processor> Worker<P> {
@@ -60,125 +76,130 @@ impl<P: Processor> Worker<P> {
                 }
             }
         }
+        self.hand_back_the_rest(&mut consumer).await;
         consumer.close().await;
+    }
+
+    /// Gives back what the broker had sent already. A broker that doesn't answer has it back when the
+    /// connection ends.
+    async fn hand_back_the_rest(&self, consumer: &mut Consumer) {
+        consumer.stop();
+        let rest = async {
+            while let Some(delivery) = consumer.next().await {
+                self.hand_back(delivery).await;
+            }
+        };
+        let _all_or_late = timeout(HAND_BACK, rest).await;
     }
 
     /// Deals with one delivery, whatever it is.
     async fn handle(&self, delivery: Delivery) {
-        match Request::parse(&delivery.body) {
-            Ok(request) => match outcome::expired(&delivery.properties, SystemTime::now()) {
-                None => self.work(request, delivery).await,
-                Some(at) => {
-                    let error = ErrorBody::new(codes::EXPIRED, format!("not begun by {at}"));
-                    self.refuse(Some(&request.id), error, delivery).await;
-                }
-            },
+        let request = match Request::parse(&delivery.body) {
+            Ok(request) => request,
             Err(Malformed { reason, id }) => {
                 let error = ErrorBody::new(codes::MALFORMED, reason);
-                self.refuse(id.as_ref(), error, delivery).await;
+                return self.refuse(id.as_ref(), error, delivery).await;
+            }
+        };
+        match receipt::receive(Received::from(&delivery), &self.policy, SystemTime::now()) {
+            Receipt::Refuse(error) => self.refuse(Some(&request.id), error, delivery).await,
+            Receipt::PassOn(message) => self.pass_on(&request.id, &message, delivery).await,
+            Receipt::Work { alone } => match self.room.enter(self.slot, alone) {
+                Some(seat) => self.take(request, &seat, alone, delivery).await,
+                None => {
+                    let (id, worker) = (request.id.text(), &self.name);
+                    debug!(requestId = id, worker, "handed back, another request runs alone here");
+                    self.hand_back(delivery).await;
+                }
+            },
+        }
+    }
+
+    /// Takes a request in hand, and works on it when its turn has come.
+    async fn take(&self, request: Request, seat: &Seat, alone: bool, delivery: Delivery) {
+        // Others see it here until it is settled.
+        let held = self.in_hand.take(self.started(&request.id, Received::from(&delivery)));
+        let turn = match alone {
+            false => Turn::Begin,
+            true => self.turn(&request.id, seat, &held, &delivery).await,
+        };
+        match turn {
+            Turn::Begin => self.work(request, &held, delivery).await,
+            Turn::Cancelled => delivery.ack(),
+            Turn::HandBack => self.hand_back(delivery).await,
+            Turn::Lapsed => {}
+        }
+    }
+
+    /// Waits until nothing else runs in this process, or until there is no time left for that.
+    async fn turn(&self, id: &RequestId, seat: &Seat, held: &Held, delivery: &Delivery) -> Turn {
+        let (id, worker) = (id.text(), &self.name);
+        let deliveries = Received::from(delivery).deliveries();
+        info!(requestId = id, worker, deliveries, "it may have ended its workers, to run alone");
+        tokio::select! {
+            biased;
+            () = delivery.lapsed() => Turn::Lapsed,
+            () = held.cancelled() => Turn::Cancelled,
+            () = self.drain.cancelled() => Turn::HandBack,
+            () = seat.alone() => Turn::Begin,
+            () = sleep(self.patience) => {
+                warn!(requestId = id, worker, "the others take too long, it runs beside them");
+                Turn::Begin
             }
         }
     }
 
-    async fn work(&self, request: Request, delivery: Delivery) {
+    async fn work(&self, request: Request, held: &Held, delivery: Delivery) {
         let worker = self.name.as_str();
         let Request { id, data } = request;
-        let attempt = outcome::attempt(&delivery.properties);
+        let received = Received::from(&delivery);
+        let (attempt, deliveries) = (received.attempt(), received.deliveries());
         info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "started");
         let started = SystemTime::now();
-        let told = self.started(&id, &delivery.properties, started);
-        let at_once = delivery.redelivered || attempt > 1 || told.delivery > 1;
-        // Others see it here until it is settled.
-        let held = self.in_hand.take(told);
+        held.begin(started);
+        let at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let job = Job { id: id.clone(), data, attempt, stop: CancellationToken::new() };
         let span = info_span!("job", requestId = %id, worker);
         let ended = tokio::select! {
             // First, or work that is done at once would not be announced at once.
             biased;
             never = held.announced(at_once) => match never {},
-            ended = self.jobs.run(job, self.stopped()).instrument(span) => ended,
+            ended = self.jobs.run(job, self.stopped(held)).instrument(span) => ended,
         };
         let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
-        let ms = work
-            .finished
-            .duration_since(started)
-            .map_or(0, |took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        match &ended {
+        self.log(&id, &ended, &work);
+        self.settle(&id, ended, &work, held, delivery).await;
+    }
+
+    /// What is told of a request whose work has begun.
+    fn started(&self, id: &RequestId, received: Received<'_>) -> JobEvent {
+        JobEvent {
+            run: received.run(),
+            attempt: received.attempt(),
+            delivery: received.deliveries(),
+            ..JobEvent::new(JobEventName::Started, id.clone(), &self.name)
+        }
+    }
+
+    /// Waits until there is a reason to stop the work.
+    async fn stopped(&self, held: &Held) -> Stop {
+        tokio::select! {
+            () = held.cancelled() => Stop::Cancelled,
+            () = self.give_up.cancelled() => Stop::Interrupted,
+        }
+    }
+
+    fn log(&self, id: &RequestId, ended: &Outcome, work: &Work) {
+        let worker = work.worker.as_str();
+        let took = work.finished.duration_since(work.started).unwrap_or_default();
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        match ended {
             Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
             Outcome::Failed(error) | Outcome::Retry(error, _) => {
                 warn!(requestId = %id, worker, ms, code = error.code, error = error.message, "failed");
             }
             Outcome::Cancelled => info!(requestId = %id, worker, ms, "cancelled"),
             Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
-        }
-        let (properties, body) = (&delivery.properties, &delivery.body);
-        match outcome::decide(&id, properties, body, ended, &work, self.config.result_limit) {
-            Decision::HandBack => delivery.requeue(),
-            Decision::Publish(messages) => {
-                let label = id.to_string();
-                self.publish_and_settle(&label, &messages, delivery).await;
-            }
-        }
-    }
-
-    /// What is told of a request whose work has begun.
-    fn started(&self, id: &RequestId, properties: &Properties, at: SystemTime) -> JobEvent {
-        JobEvent {
-            at: at.into(),
-            run: outcome::run(properties),
-            attempt: outcome::attempt(properties),
-            delivery: outcome::delivery(properties),
-            ..JobEvent::new(JobEventName::Started, id.clone(), &self.name)
-        }
-    }
-
-    /// Waits until there is a reason to stop the work.
-    async fn stopped(&self) -> Stop {
-        self.give_up.cancelled().await;
-        Stop::Interrupted
-    }
-
-    /// Ends a request without having worked on it.
-    async fn refuse(&self, id: Option<&RequestId>, error: ErrorBody, delivery: Delivery) {
-        let label = id.map(ToString::to_string).unwrap_or_default();
-        let (worker, code, reason) = (&self.name, &error.code, &error.message);
-        warn!(requestId = label, worker, code, reason, "not worked on");
-        let now = SystemTime::now();
-        let work = Work { worker: self.name.clone(), started: now, finished: now };
-        let messages = outcome::failure(id, &delivery.properties, &delivery.body, error, &work);
-        self.publish_and_settle(&label, &messages, delivery).await;
-    }
-
-    /// Publishes everything, confirmed, before the request is let go of. If the program is told to
-    /// stop before that is done, somebody else does the work again.
-    async fn publish_and_settle(
-        &self,
-        id: &str,
-        messages: &[pipeline::contract::Message],
-        delivery: Delivery,
-    ) {
-        for message in messages {
-            if let Err(error) = self.publisher.hand_over(message, &self.give_up).await {
-                self.hand_back(id, &error).await;
-                return delivery.requeue();
-            }
-        }
-        delivery.ack();
-    }
-
-    /// Says why a request goes back although its work is done. One whose messages can't be sent at
-    /// all would come back at once, again and again: it waits a while here.
-    async fn hand_back(&self, id: &str, error: &PublishError) {
-        error!(
-            requestId = id,
-            worker = self.name,
-            "not delivered, will be worked on again: {error}"
-        );
-        if matches!(error, PublishError::Invalid(_)) {
-            tokio::select! {
-                () = tokio::time::sleep(UNSENDABLE) => {}
-                () = self.give_up.cancelled() => {}
-            }
         }
     }
 }

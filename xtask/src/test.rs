@@ -82,9 +82,9 @@ async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
 
 /// Builds the tests together with the programs they start: with one set of features nothing is built twice.
 async fn build() -> Result<Part> {
-    say::step("build", "cargo build --workspace --bins --tests");
+    say::step("build", "cargo build --workspace --bins --examples --tests");
     let began = Instant::now();
-    cargo::build(&["build", "--workspace", "--bins", "--tests"]).await?;
+    cargo::build(&["build", "--workspace", "--bins", "--examples", "--tests"]).await?;
     Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: began.elapsed() })
 }
 

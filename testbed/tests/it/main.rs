@@ -2,6 +2,7 @@
 
 mod asking;
 mod database;
+mod faulty;
 mod https;
 mod load;
 mod posting;
@@ -26,6 +27,7 @@ mod idempotency;
 mod malformed;
 mod outages;
 mod processing;
+mod retrying;
 mod setup;
 mod stopping;
 mod store_away;

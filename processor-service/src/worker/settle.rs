@@ -1,0 +1,157 @@
+//! What a worker does last with a delivery: publish what came of it, confirmed, and let go of it.
+
+use std::time::{Duration, SystemTime};
+
+use pipeline::{
+    broker::{Delivery, PublishError},
+    contract::{ErrorBody, Message, RequestId, headers},
+};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::Worker;
+use crate::{
+    in_hand::Held,
+    outcome::{self, Decision, Outcome, TryAgain, Work},
+    received::Received,
+};
+
+/// How long a request is held whose messages can't be sent.
+const UNSENDABLE: Duration = Duration::from_secs(10);
+/// How long a request that goes back may take to be there; then the broker is told to keep it, which
+/// may count as a delivery.
+pub(crate) const HAND_BACK: Duration = Duration::from_secs(1);
+
+impl<P> Worker<P> {
+    /// Does with a request what the end of its work means.
+    pub(super) async fn settle(
+        &self,
+        id: &RequestId,
+        ended: Outcome,
+        work: &Work,
+        held: &Held,
+        delivery: Delivery,
+    ) {
+        let again = matches!(ended, Outcome::Retry(..) | Outcome::Interrupted);
+        if again && delivery.has_lapsed() {
+            return self.leave(id);
+        }
+        match outcome::decide(id, Received::from(&delivery), ended, work, &self.policy) {
+            Decision::Forget => delivery.ack(),
+            Decision::HandBack => self.hand_back(delivery).await,
+            Decision::Publish(messages) => {
+                self.publish_and_settle(id.text(), &messages, delivery).await;
+            }
+            Decision::TryAgain(again) => self.try_again(id, *again, held, delivery).await,
+        }
+    }
+
+    async fn try_again(&self, id: &RequestId, again: TryAgain, held: &Held, delivery: Delivery) {
+        let TryAgain { message, error, at } = again;
+        if let Some(delivery) = self.published(id, &message, delivery).await {
+            let (worker, at_text) = (&self.name, headers::moment(at));
+            info!(requestId = id.text(), worker, nextAttemptAt = at_text, "will be tried again");
+            held.announce_retrying(error, at);
+            delivery.ack();
+        }
+    }
+
+    /// Publishes a request in place of the delivered one.
+    pub(super) async fn pass_on(&self, id: &RequestId, message: &Message, delivery: Delivery) {
+        if let Some(delivery) = self.published(id, message, delivery).await {
+            delivery.ack();
+        }
+    }
+
+    /// Publishes a request that goes on in another message; then that of the delivery can be let go of.
+    /// Once the broker has taken that back, the other would be one too many.
+    async fn published(
+        &self,
+        id: &RequestId,
+        message: &Message,
+        delivery: Delivery,
+    ) -> Option<Delivery> {
+        let sent = tokio::select! {
+            biased;
+            () = delivery.lapsed() => {
+                self.leave(id);
+                return None;
+            }
+            sent = self.publisher.hand_over(message, &self.give_up) => sent,
+        };
+        match sent {
+            Ok(()) => Some(delivery),
+            Err(error) => {
+                self.go_back(id.text(), &error, delivery).await;
+                None
+            }
+        }
+    }
+
+    /// Ends a request without having worked on it.
+    pub(super) async fn refuse(
+        &self,
+        id: Option<&RequestId>,
+        error: ErrorBody,
+        delivery: Delivery,
+    ) {
+        let label = id.map(ToString::to_string).unwrap_or_default();
+        let (worker, code, reason) = (&self.name, &error.code, &error.message);
+        warn!(requestId = label, worker, code, reason, "not worked on");
+        let now = SystemTime::now();
+        let work = Work { worker: self.name.clone(), started: now, finished: now };
+        let messages = outcome::failure(id, Received::from(&delivery), error, &work);
+        self.publish_and_settle(&label, &messages, delivery).await;
+    }
+
+    /// Publishes everything, confirmed, before the request is let go of. If the program is told to
+    /// stop before that is done, somebody else does the work again.
+    async fn publish_and_settle(&self, id: &str, messages: &[Message], delivery: Delivery) {
+        for message in messages {
+            if let Err(error) = self.publisher.hand_over(message, &self.give_up).await {
+                return self.go_back(id, &error, delivery).await;
+            }
+        }
+        delivery.ack();
+    }
+
+    /// Gives a request back whose messages did not get through. One whose messages can't be sent at all
+    /// would come back at once, again and again: it waits a while here, and what counts is counted.
+    async fn go_back(&self, id: &str, error: &PublishError, delivery: Delivery) {
+        error!(
+            requestId = id,
+            worker = self.name,
+            "not delivered, will be worked on again: {error}"
+        );
+        if !matches!(error, PublishError::Invalid(_)) {
+            return self.hand_back(delivery).await;
+        }
+        tokio::select! {
+            () = sleep(UNSENDABLE) => {}
+            () = self.give_up.cancelled() => {}
+        }
+        delivery.requeue();
+    }
+
+    /// Gives a request back as if it had not been delivered.
+    pub(super) async fn hand_back(&self, delivery: Delivery) {
+        let copy = Received::from(&delivery).handed_back(SystemTime::now());
+        let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
+            return delivery.requeue();
+        };
+        match self.publisher.publish(&copy, Instant::now() + HAND_BACK).await {
+            Ok(()) => delivery.ack(),
+            Err(error) => {
+                let (id, worker) = (copy.properties.message_id, &self.name);
+                warn!(requestId = id, worker, "handed back, which is counted: {error}");
+                delivery.requeue();
+            }
+        }
+    }
+
+    /// Says that the broker will deliver a request again.
+    fn leave(&self, id: &RequestId) {
+        let worker = &self.name;
+        info!(requestId = id.text(), worker, "the broker has taken it back, and delivers it again");
+    }
+}
