@@ -86,11 +86,13 @@ impl AcceptError {
         Refused { id, error: self }
     }
 
-    /// What is to become of the key. What may have been sent keeps its id.
-    fn unclaim(&self) -> Option<Unclaim> {
+    /// What is to become of the key. What may have been sent keeps its id, be it by this call or by the
+    /// one before, from which the id was taken over.
+    fn unclaim(&self, is_taken_over: bool) -> Option<Unclaim> {
         match self {
             Self::Busy | Self::OtherBody => None,
             Self::NotRecorded(_) | Self::Publish(PublishError::Unknown(_)) => Some(Unclaim::Leave),
+            Self::StoreAway(_) | Self::Publish(_) if is_taken_over => Some(Unclaim::Leave),
             Self::StoreAway(_) | Self::Publish(_) => Some(Unclaim::Forget),
         }
     }
@@ -201,7 +203,7 @@ async fn claim(state: &State, wish: &Wish<'_>) -> Result<Claimed, Refused> {
 
 /// Gives a key up whose request was not accepted. If that fails too, the next call waits a little.
 async fn unclaim(state: &State, id: Uuid, wish: &Wish<'_>, error: &AcceptError) {
-    if let (Some(key), Some(how)) = (&wish.key, error.unclaim()) {
+    if let (Some(key), Some(how)) = (&wish.key, error.unclaim(id != wish.id)) {
         let _given_up_or_too_old_in_a_while = state.store.unclaim(key.name, id, how).await;
     }
 }

@@ -195,6 +195,27 @@ async fn killed_right_after_the_confirm_there_is_one_request() -> Result<()> {
     scene.ends_well_after_any_number().await
 }
 
+#[tokio::test]
+async fn what_may_have_been_sent_keeps_its_id_whatever_the_next_call_meets() -> Result<()> {
+    let scene = Scene::open().await?;
+    let url = scene.proxy.url(&scene.stack.url);
+    let web = Web::start(scene.program(&url)).await?;
+    scene.proxy.hold_answers();
+    let (status, unknown) = post(&web, "key", "{\"data\":\"x\"}").await?;
+    assert_eq!((status, &unknown["type"]), (503, &json!("outcome-unknown")));
+    scene.proxy.refuse().await?;
+    scene.proxy.cut();
+    web.not_publishing("").await?;
+    let (status, problem) = post(&web, "key", "{\"data\":\"x\"}").await?;
+    assert_eq!((status, &problem["type"]), (503, &json!("unavailable")));
+    scene.proxy.resume();
+    scene.proxy.accept().await?;
+    web.ready().await?;
+    let (status, accepted) = post(&web, "key", "{\"data\":\"x\"}").await?;
+    assert_eq!((status, &accepted["requestId"]), (202, &unknown["requestId"]));
+    scene.ends_well(2).await
+}
+
 impl Scene {
     /// Keeps everybody from writing requests, until they are unlocked.
     async fn lock_requests(&self) -> Result<Process> {

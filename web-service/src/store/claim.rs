@@ -77,7 +77,8 @@ pub(super) struct Holder {
     pub(super) is_answered: bool,
 }
 
-/// What becomes of a wish whose key is stored already. [`Claimed::Mine`] is to be stored.
+/// What becomes of a wish whose key is stored already. [`Claimed::Mine`] under another id than the wish's is
+/// taken over, which is to be stored.
 pub(super) fn decide(holder: &Holder, new: &Claim, now: Millis) -> Claimed {
     if holder.digest != new.digest {
         return Claimed::OtherBody;
@@ -91,10 +92,17 @@ pub(super) fn decide(holder: &Holder, new: &Claim, now: Millis) -> Claimed {
     if is_young && !is_own { Claimed::Busy } else { Claimed::Mine(holder.id) }
 }
 
+impl Claimed {
+    /// Whether the id is that of an earlier call, which is taken to be dead.
+    pub(super) fn is_taken_over(self, new: &Claim) -> bool {
+        matches!(self, Self::Mine(id) if id != new.id)
+    }
+}
+
 /// What to do with a key whose request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unclaim {
-    /// Nothing was sent: forget the key.
+    /// Nothing was sent: forget the key, unless another call has taken it over meanwhile.
     Forget,
     /// It may have been sent: the next call takes over at once, under the same id.
     Leave,

@@ -71,6 +71,9 @@ for_both_stores! {
         one_call_sends_and_the_others_get_its_answer,
         of_many_calls_at_once_one_sends,
         a_key_that_was_given_up_is_free_or_taken_over,
+        a_key_that_was_taken_over_is_not_forgotten_by_who_had_it_before,
+        a_call_that_asks_twice_can_still_give_its_key_up,
+        how_old_a_claim_is_is_told_by_the_stores_clock,
         a_key_is_kept_as_long_as_its_request_and_a_day_at_least,
         many_requests_share_a_commit_and_a_bad_one_fails_alone;
     callbacks:

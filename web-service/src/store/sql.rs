@@ -141,7 +141,10 @@ pub(super) const PROLONG_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE
     (SELECT name FROM claims WHERE keep_until < $2 \
     AND EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
     ORDER BY keep_until LIMIT $3)";
-pub(super) const FORGET: &str = "DELETE FROM claims WHERE name = $1 AND id = $2";
+/// Only the first claim of a key has both times from one moment. Of one that was taken over since, nobody
+/// knows any more that nothing was sent.
+pub(super) const FORGET: &str =
+    "DELETE FROM claims WHERE name = $1 AND id = $2 AND claimed_at = keep_until - $3";
 pub(super) const LEAVE: &str = "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
 pub(super) const REQUEST_DATA: &str = "SELECT request_data FROM requests WHERE id = $1";
 pub(super) const PARKED: &str = "SELECT number, request_id, body, headers, reason, error, \

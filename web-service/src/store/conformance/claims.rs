@@ -55,6 +55,38 @@ pub(super) async fn a_key_that_was_given_up_is_free_or_taken_over(world: World) 
     }
 }
 
+pub(super) async fn a_key_that_was_taken_over_is_not_forgotten_by_who_had_it_before(world: World) {
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let store = &world.store;
+    store.claim(claim("a", first)).await.unwrap();
+    let claimed = store.clock().await.unwrap();
+    while store.clock().await.unwrap() <= claimed {}
+    let impatient = Claim { patience: 0, ..claim("a", second) };
+    assert_eq!(world.second().claim(impatient).await.unwrap(), Claimed::Mine(first));
+    store.unclaim(KeyName::new(None, "a"), first, Unclaim::Forget).await.unwrap();
+    assert_eq!(store.claim(claim("a", second)).await.unwrap(), Claimed::Busy);
+}
+
+pub(super) async fn a_call_that_asks_twice_can_still_give_its_key_up(world: World) {
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    for _ in 0..2 {
+        assert_eq!(world.store.claim(claim("a", first)).await.unwrap(), Claimed::Mine(first));
+    }
+    world.store.unclaim(KeyName::new(None, "a"), first, Unclaim::Forget).await.unwrap();
+    assert_eq!(world.store.claim(claim("a", second)).await.unwrap(), Claimed::Mine(second));
+}
+
+pub(super) async fn how_old_a_claim_is_is_told_by_the_stores_clock(world: World) {
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.claim(claim("a", first)).await.unwrap();
+    let claimed = world.store.clock().await.unwrap();
+    world.shift_clock().await;
+    let later = world.second();
+    let passed = later.clock().await.unwrap() - claimed;
+    let expected = if passed > PATIENCE { Claimed::Mine(first) } else { Claimed::Busy };
+    assert_eq!(later.claim(claim("a", second)).await.unwrap(), expected);
+}
+
 pub(super) async fn a_key_is_kept_as_long_as_its_request_and_a_day_at_least(world: World) {
     let (kept, gone) = (Uuid::now_v7(), Uuid::now_v7());
     for (key, id) in [("kept", kept), ("gone", gone)] {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{batch::Rows, line::Work};
+use super::{batch::Rows, clock::Clock, line::Work};
 use crate::store::{
     Claim, Claimed, KeyName, StoreError, Unclaim,
     claim::{self, Holder},
-    now, sql,
+    sql,
 };
 
 const CLAIM: &str = "INSERT INTO claims (name, digest, id, claimed_at, keep_until) \
@@ -39,7 +39,7 @@ impl Rows for Claim {
         rows: &[Self],
     ) -> sqlx::Result<Vec<Self::Outcome>> {
         let mut transaction = connection.begin().await?;
-        let now = now();
+        let now = Clock.run(&mut transaction).await?;
         let new = insert(&mut transaction, rows, now).await?;
         let others: Vec<&Claim> = rows.iter().filter(|row| !new.contains(&row.name)).collect();
         let mut became = HashMap::new();
@@ -51,10 +51,8 @@ impl Rows for Claim {
                 let claimed = holder.map_or(Claimed::Busy, |one| claim::decide(one, row, now));
                 became.insert(row.name, claimed);
             }
-            let mine = |(name, claimed): (&KeyName, &Claimed)| {
-                matches!(claimed, Claimed::Mine(_)).then(|| name.bytes().to_vec())
-            };
-            let taken: Vec<Vec<u8>> = became.iter().filter_map(mine).collect();
+            let taken = others.iter().filter(|row| became[&row.name].is_taken_over(row));
+            let taken: Vec<&[u8]> = taken.map(|row| row.name.bytes()).collect();
             sqlx::query(TAKE_OVER).bind(now).bind(taken).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
@@ -110,10 +108,15 @@ impl Work for UnclaimOne {
     type Answer = ();
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let sql = match self.2 {
-            Unclaim::Forget => sql::FORGET,
-            Unclaim::Leave => sql::LEAVE,
+        let query = match self.2 {
+            Unclaim::Forget => sqlx::query(sql::FORGET),
+            Unclaim::Leave => sqlx::query(sql::LEAVE),
         };
-        sqlx::query(sql).bind(self.0.bytes()).bind(self.1).execute(connection).await.map(drop)
+        let query = query.bind(self.0.bytes()).bind(self.1);
+        let query = match self.2 {
+            Unclaim::Forget => query.bind(claim::KEPT),
+            Unclaim::Leave => query,
+        };
+        query.execute(connection).await.map(drop)
     }
 }

@@ -122,8 +122,9 @@ impl Work for Expire {
 }
 
 async fn expire_claims(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
-    let gone = sqlx::query(sql::EXPIRE_CLAIMS).bind(now()).bind(at_most);
-    let kept = sqlx::query(sql::PROLONG_CLAIMS).bind(now() + claim::KEPT).bind(now()).bind(at_most);
+    let now = Clock.run(&mut *connection).await?;
+    let gone = sqlx::query(sql::EXPIRE_CLAIMS).bind(now).bind(at_most);
+    let kept = sqlx::query(sql::PROLONG_CLAIMS).bind(now + claim::KEPT).bind(now).bind(at_most);
     let gone = gone.execute(&mut *connection).await?.rows_affected();
     Ok(gone.max(kept.execute(connection).await?.rows_affected()))
 }

@@ -162,18 +162,19 @@ impl Work<'_> {
             })
         })?;
         let claimed = claim::decide(&holder, new, self.now);
-        if let Claimed::Mine(_) = claimed {
+        if claimed.is_taken_over(new) {
             self.row(TAKE_OVER, params![self.now, name])?;
         }
         Ok(claimed)
     }
 
     fn unclaim(&self, name: &KeyName, id: Uuid, how: Unclaim) -> rusqlite::Result<()> {
-        let sql = match how {
-            Unclaim::Forget => sql::FORGET,
-            Unclaim::Leave => sql::LEAVE,
+        let (name, id) = (name.bytes(), id.as_bytes());
+        let unclaimed = match how {
+            Unclaim::Forget => self.row(sql::FORGET, params![name, id, claim::KEPT]),
+            Unclaim::Leave => self.row(sql::LEAVE, params![name, id]),
         };
-        self.row(sql, params![name.bytes(), id.as_bytes()]).map(drop)
+        unclaimed.map(drop)
     }
 
     fn finish(&self, new: &Ending) -> rusqlite::Result<Applied> {
