@@ -1,16 +1,19 @@
 //! Accepting requests: claim the idempotency key, publish, confirm, commit the row, and only then say
 //! so.
 
-use std::{collections::HashSet, time::Duration};
+mod many;
 
-use futures_util::{StreamExt, future::join_all, stream};
+use std::time::Duration;
+
 use pipeline::{
     broker::PublishError,
     contract::{Request, RequestId, TraceParent},
 };
 use serde_json::value::RawValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
+
+pub use self::many::accept_all;
 
 use crate::{
     state::{NAME, State},
@@ -21,9 +24,8 @@ use crate::{
 const KIND: &str = "default";
 /// A call with a key that has had no answer for this long after its time is taken to be dead.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many requests of a batch are published at once: far fewer than the publisher has places for,
-/// so that single requests find theirs beside a batch.
-const AT_ONCE: usize = 256;
+/// How long a caller waits until the key of a request that was not accepted is given up.
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// A request that a client wants accepted.
 #[derive(Debug)]
@@ -106,85 +108,13 @@ impl AcceptError {
 /// [`PublishError::Unknown`] nothing was done.
 pub async fn accept(state: &State, wish: &Wish<'_>) -> Result<Uuid, Refused> {
     let deadline = Instant::now() + state.publish_timeout;
-    let id = match claim(state, wish).await? {
-        Claimed::Mine(id) => id,
-        Claimed::Answered(id) => return Ok(id),
-        Claimed::Busy => return Err(AcceptError::Busy.of(wish.id)),
-        Claimed::OtherBody => return Err(AcceptError::OtherBody.of(wish.id)),
+    let claimed = claim(state, wish).await;
+    let sent = send(state, wish, claimed, deadline).await;
+    let recorded = match &sent {
+        Ok((_, Some(row))) => state.store.accept_by(deadline, row.clone()).await,
+        Ok((_, None)) | Err(_) => Ok(()),
     };
-    let outcome = match publish(state, id, wish, deadline).await {
-        Ok(at) => {
-            let recorded = state.store.accept_by(deadline, row(id, wish, at)).await;
-            recorded.map_err(|error| not_recorded(state, error, || row(id, wish, at)))
-        }
-        Err(error) => Err(error),
-    };
-    match outcome {
-        Ok(()) => Ok(id),
-        Err(error) => {
-            unclaim(state, id, wish, &error).await;
-            Err(error.of(id))
-        }
-    }
-}
-
-/// The same for many: their publishes overlap, and one commit records them all. The outcomes are in
-/// the order of the wishes.
-pub async fn accept_all(state: &State, wishes: &[Wish<'_>]) -> Vec<Result<Uuid, Refused>> {
-    let mut seen = HashSet::new();
-    // Another wish with the same key is answered like the first, so it waits for that.
-    let is_again: Vec<bool> = wishes
-        .iter()
-        .map(|wish| wish.key.as_ref().is_some_and(|key| !seen.insert(key.name)))
-        .collect();
-    let first = wishes.iter().zip(&is_again).filter(|(_, again)| !**again).map(|(wish, _)| wish);
-    let mut first = accept_different(state, &first.collect::<Vec<_>>()).await.into_iter();
-    let mut outcomes = Vec::with_capacity(wishes.len());
-    for (wish, is_again) in wishes.iter().zip(is_again) {
-        outcomes.push(match is_again {
-            true => accept(state, wish).await,
-            false => first.next().expect("one outcome for each of them"),
-        });
-    }
-    outcomes
-}
-
-async fn accept_different(state: &State, wishes: &[&Wish<'_>]) -> Vec<Result<Uuid, Refused>> {
-    let claimed = join_all(wishes.iter().map(|wish| claim(state, wish))).await;
-    let sending = wishes.iter().zip(claimed).map(async |(wish, claimed)| match claimed? {
-        Claimed::Mine(id) => {
-            let deadline = Instant::now() + state.publish_timeout;
-            match publish(state, id, wish, deadline).await {
-                Ok(at) => Ok((id, Some(row(id, wish, at)))),
-                Err(error) => {
-                    unclaim(state, id, wish, &error).await;
-                    Err(error.of(id))
-                }
-            }
-        }
-        Claimed::Answered(id) => Ok((id, None)),
-        Claimed::Busy => Err(AcceptError::Busy.of(wish.id)),
-        Claimed::OtherBody => Err(AcceptError::OtherBody.of(wish.id)),
-    });
-    let sent: Vec<_> = stream::iter(sending).buffered(AT_ONCE).collect().await;
-    let rows = sent.iter().flatten().filter_map(|(_, row)| row.clone()).collect();
-    let mut recorded = record_all(state, rows).await.into_iter();
-    let mut outcomes = Vec::with_capacity(wishes.len());
-    for (wish, sent) in wishes.iter().zip(sent) {
-        outcomes.push(match sent {
-            Err(refused) => Err(refused),
-            Ok((id, None)) => Ok(id),
-            Ok((id, Some(row))) => match recorded.next().expect("one outcome for each of them") {
-                Ok(()) => Ok(id),
-                Err(error) => {
-                    let error = not_recorded(state, error, || row);
-                    unclaim(state, id, wish, &error).await;
-                    Err(error.of(id))
-                }
-            },
-        });
-    }
-    outcomes
+    end(state, wish, sent, recorded).await
 }
 
 /// Says which id to send a wish under, if it is to be sent.
@@ -201,10 +131,52 @@ async fn claim(state: &State, wish: &Wish<'_>) -> Result<Claimed, Refused> {
     claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).of(wish.id))
 }
 
-/// Gives a key up whose request was not accepted. If that fails too, the next call waits a little.
+/// Sends what its claim lets be sent. Gives the row that is to be recorded then.
+async fn send(
+    state: &State,
+    wish: &Wish<'_>,
+    claimed: Result<Claimed, Refused>,
+    deadline: Instant,
+) -> Result<(Uuid, Option<NewRequest>), Refused> {
+    let id = match claimed? {
+        Claimed::Mine(id) => id,
+        Claimed::Answered(id) => return Ok((id, None)),
+        Claimed::Busy => return Err(AcceptError::Busy.of(wish.id)),
+        Claimed::OtherBody => return Err(AcceptError::OtherBody.of(wish.id)),
+    };
+    match publish(state, id, wish, deadline).await {
+        Ok(at) => Ok((id, Some(row(id, wish, at)))),
+        Err(error) => {
+            unclaim(state, id, wish, &error).await;
+            Err(error.of(id))
+        }
+    }
+}
+
+/// What to say of a wish when all is done.
+async fn end(
+    state: &State,
+    wish: &Wish<'_>,
+    sent: Result<(Uuid, Option<NewRequest>), Refused>,
+    recorded: Result<(), StoreError>,
+) -> Result<Uuid, Refused> {
+    match (sent?, recorded) {
+        ((id, Some(row)), Err(error)) => {
+            let error = not_recorded(state, error, row);
+            unclaim(state, id, wish, &error).await;
+            Err(error.of(id))
+        }
+        ((id, _), _) => Ok(id),
+    }
+}
+
+/// Gives a key up whose request was not accepted. The caller's time may be over: it waits for that only a
+/// moment, and if it fails, the next call waits a little.
 async fn unclaim(state: &State, id: Uuid, wish: &Wish<'_>, error: &AcceptError) {
     if let (Some(key), Some(how)) = (&wish.key, error.unclaim(id != wish.id)) {
-        let _given_up_or_too_old_in_a_while = state.store.unclaim(key.name, id, how).await;
+        let (store, name) = (state.store.clone(), key.name);
+        let unclaim = tokio::spawn(async move { store.unclaim(name, id, how).await });
+        let _given_up_or_too_old_in_a_while = timeout(MOMENT, unclaim).await;
     }
 }
 
@@ -237,22 +209,11 @@ fn row(id: Uuid, wish: &Wish<'_>, accepted_at: Millis) -> NewRequest {
     }
 }
 
-async fn record_all(state: &State, rows: Vec<NewRequest>) -> Vec<Result<(), StoreError>> {
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let count = rows.len();
-    match state.store.accept_all(rows).await {
-        Ok(recorded) => recorded,
-        Err(error) => vec![Err(error); count],
-    }
-}
-
 /// What to say of a row that the store did not take, which is tried again behind the caller's back.
-fn not_recorded(state: &State, error: StoreError, row: impl FnOnce() -> NewRequest) -> AcceptError {
+fn not_recorded(state: &State, error: StoreError, row: NewRequest) -> AcceptError {
     match error {
         StoreError::Unavailable(reason) => {
-            state.late.record(row());
+            state.late.record(row);
             AcceptError::NotRecorded(reason)
         }
         StoreError::Refused(reason) => AcceptError::NotRecorded(reason),

@@ -3,7 +3,12 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::stack::{REQUESTS, Stack, Web};
+use testbed::{proxy::Proxy, shared};
+
+use crate::{
+    database::Database,
+    stack::{REQUESTS, Stack, Web},
+};
 
 async fn post(web: &Web, body: String) -> Result<(u16, Vec<Value>)> {
     let url = format!("{}/api/v1/processData/batch", web.base);
@@ -42,6 +47,45 @@ async fn a_bad_line_fails_alone() -> Result<()> {
         let id = outcomes[at]["requestId"].as_str().context("an id")?;
         assert_eq!(web.ended(id).await?["processingResults"], result);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_stands_in_many_lines_is_one_request() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let line = |data: u8| format!("{{\"data\":{data},\"idempotencyKey\":\"k\"}}\n");
+    let (_, outcomes) = post(&web, line(1).repeat(10_000)).await?;
+    assert_eq!(outcomes.len(), 10_000);
+    let first = &outcomes[0]["requestId"];
+    assert!(first.is_string() && outcomes.iter().all(|line| line["requestId"] == *first));
+    assert_eq!(stack.foreign().await?.depth(REQUESTS).await?.messages, 1);
+    let (_, outcomes) = post(&web, [line(2), line(1), line(2), line(1)].concat()).await?;
+    let statuses: Vec<_> = outcomes.iter().map(|line| line["status"].to_string()).collect();
+    assert_eq!(statuses, ["422", "202", "422", "202"]);
+    assert_eq!((&outcomes[1]["requestId"], &outcomes[3]["requestId"]), (first, first));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_refused_once_is_not_tried_for_each_of_its_lines() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    Stack::on(&vhost.url).await?;
+    let database = Database::postgres().await;
+    let web = database.web(&Stack { url: proxy.url(&vhost.url) }).await?;
+    proxy.refuse().await?;
+    proxy.cut();
+    web.not_publishing("").await?;
+    let line = "{\"data\":1,\"idempotencyKey\":\"k\"}\n";
+    let (_, outcomes) = post(&web, line.repeat(3)).await?;
+    let types: Vec<_> = outcomes.iter().map(|line| line["error"]["type"].to_string()).collect();
+    let in_use = "\"idempotency-key-in-use\"";
+    assert_eq!(types, ["\"unavailable\"", in_use, in_use]);
+    proxy.accept().await?;
+    web.ready().await?;
+    let (_, outcomes) = post(&web, line.repeat(3)).await?;
+    assert!(outcomes.iter().all(|line| line["status"] == 202), "{outcomes:?}");
     Ok(())
 }
 
