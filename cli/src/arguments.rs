@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     output: Format,
     /// How long a service that can't be reached, or takes nothing now, is tried again [default:
-    /// 5m for wait, watch and bulk, 30s for submit, 5s for get and list]
+    /// 5m for wait, watch and bulk, 30s for submit, else 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     retry_for: Option<Duration>,
     /// What to do.
@@ -69,7 +69,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Callbacks {
-    /// Send a callback again that was delivered or given up
+    /// Send a callback again that was delivered or given up, or at once if it waits for its next attempt
     Retry {
         /// What submit has printed
         id: String,

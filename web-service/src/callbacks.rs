@@ -20,7 +20,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use self::{in_flight::InFlight, resolve::System, send::Sender, sign::Secrets, target::Reach};
-use crate::store::{Millis, Store, StoreError, Take, Target, now};
+use crate::store::{Millis, Store, StoreError, Take, Target};
 
 /// How many attempts are under way at most,
 const TOTAL: usize = 32;
@@ -81,7 +81,7 @@ impl Callbacks {
     /// Delivers until told to stop; then waits for what is under way.
     pub async fn run(self) {
         let mut in_flight = InFlight::default();
-        let bell = self.store.bell();
+        let (bell, mut health) = (self.store.bell(), self.store.health());
         while !self.drain.is_cancelled() {
             let until = self.start_due(&mut in_flight).await.unwrap_or_else(|error| {
                 debug!("callbacks wait: {error}");
@@ -90,6 +90,8 @@ impl Callbacks {
             tokio::select! {
                 () = sleep(until) => {}
                 () = bell.notified() => {}
+                // What was committed when it went away was not answered.
+                Ok(()) = health.changed() => {}
                 () = in_flight.one_ended() => {}
                 () = self.drain.cancelled() => break,
             }
@@ -107,7 +109,7 @@ impl Callbacks {
                 return Ok(LOOK_AGAIN);
             }
             let wait = match self.store.next_callback(&room).await? {
-                Some(due) => Duration::from_millis((due - now()).max(0).unsigned_abs()),
+                Some(pause) => Duration::from_millis(pause.max(0).unsigned_abs()),
                 None => LOOK_AGAIN,
             };
             if !wait.is_zero() {

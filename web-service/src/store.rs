@@ -77,7 +77,8 @@ pub struct Store {
     writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
     health: Monitor,
-    /// Rung when something was done that may have made a callback due.
+    /// Rung after whatever may have made a callback due; also if that was not answered, or had been done
+    /// already: then an earlier answer was lost.
     bell: Arc<Notify>,
     patience: Duration,
     workers: Workers,
@@ -139,7 +140,11 @@ impl Store {
         text::clean_request(&mut request);
         let call = request.callback.is_some();
         let command = |reply| Write::Accept(request, reply);
-        self.change(&self.accepts, patience, command).await.inspect(|()| self.ring(call))
+        let accepted = self.change(&self.accepts, patience, command).await;
+        if call {
+            self.bell.notify_one();
+        }
+        accepted
     }
 
     /// Records many requests in one transaction, and says of each whether it could be stored.
@@ -154,7 +159,10 @@ impl Store {
         let bytes = requests.iter().map(|request| request.request_data.len()).sum();
         let call = requests.iter().any(|request| request.callback.is_some());
         let accepted = self.change_many(bytes, |reply| Write::AcceptAll(requests, reply)).await;
-        accepted.inspect(|_| self.ring(call))
+        if call {
+            self.bell.notify_one();
+        }
+        accepted
     }
 
     /// Decides which of several calls with the same idempotency key sends its request.
@@ -184,7 +192,8 @@ impl Store {
         results.iter_mut().for_each(text::clean_finished);
         let bytes = results.iter().filter_map(|row| row.end.result()).map(<[u8]>::len).sum();
         let applied = self.change_many(bytes, |reply| Write::Finish(results, reply)).await;
-        applied.inspect(|applied| self.ring(applied.contains(&Applied::First)))
+        self.bell.notify_one();
+        applied
     }
 
     /// Keeps messages that were handed to the failed queue, and ends their requests, all in one
@@ -197,7 +206,8 @@ impl Store {
         messages.iter_mut().for_each(text::clean_parked);
         let bytes = messages.iter().map(|message| message.body.len()).sum();
         let applied = self.change_many(bytes, |reply| Write::Park(messages, reply)).await;
-        applied.inspect(|applied| self.ring(applied.contains(&Applied::First)))
+        self.bell.notify_one();
+        applied
     }
 
     /// Notes attempts that failed and will be repeated. Old news, those of another run, and those of
@@ -217,7 +227,8 @@ impl Store {
     pub async fn cancel(&self, id: Uuid) -> Result<Cancel, StoreError> {
         let cancel =
             self.change(&self.writes, self.patience, |reply| Write::Cancel(id, reply)).await;
-        cancel.inspect(|cancel| self.ring(*cancel == Cancel::Done))
+        self.bell.notify_one();
+        cancel
     }
 
     /// Clears away a small batch of what is over: requests that ended long ago leave a tombstone.
@@ -316,12 +327,6 @@ impl Store {
         drop((accepts, writes, reads));
         let gone = async { while workers.here.changed().await.is_ok() {} };
         let _ = timeout(patience, gone).await;
-    }
-
-    fn ring(&self, may_be_due: bool) {
-        if may_be_due {
-            self.bell.notify_one();
-        }
     }
 
     /// Something that may be large, and may take longer for that.

@@ -11,6 +11,6 @@ use crate::{
 /// Has a callback sent again.
 pub(super) async fn retry(client: &Client, id: Uuid) -> Result<Exit, Failure> {
     client.retry_callback(id).await?;
-    output::note(format!("the callback is sent again; slowlane get {id} shows what comes of it"));
+    output::note(format!("the callback is being sent; slowlane get {id} shows what comes of it"));
     Ok(Exit::Completed)
 }

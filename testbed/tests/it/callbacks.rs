@@ -175,7 +175,7 @@ async fn a_callback_that_was_given_up_can_be_sent_again() -> Result<()> {
         let slowlane = words.into_iter().fold(slowlane, Program::arg).start()?;
         let (status, text) = slowlane.ended().await?;
         assert_eq!(status.code(), Some(code), "{text}");
-        ensure!(text.contains(if code == 0 { "is sent again" } else { "callbackUrl" }), "{text}");
+        ensure!(text.contains(if code == 0 { "is being sent" } else { "callbackUrl" }), "{text}");
     }
     receiver.calls("/gone", 3).await?;
 

@@ -52,7 +52,7 @@ impl CallbackView {
     }
 }
 
-/// Delivers a callback once more that was delivered or given up.
+/// Delivers a callback now: once more if it was delivered or given up, at once if it waits for its next attempt.
 #[utoipa::path(
     post,
     path = PATH,
@@ -61,11 +61,11 @@ impl CallbackView {
     summary = "Send a callback again",
     params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
     responses(
-        (status = 202, description = "It is sent again, with the same `webhook-id`", body = Accepted,
+        (status = 202, description = "It is sent now, with the same `webhook-id`", body = Accepted,
             headers(("Location" = String, description = "Where to see what comes of it"))),
         NoRequest,
         OtherMethod,
-        (status = 409, description = "`no-callback`: the request has none. `callback-pending`: it is under way already",
+        (status = 409, description = "`no-callback`: the request has none. `callback-pending`: the request has not ended, or an attempt is under way",
             body = Problem, content_type = "application/problem+json"),
         StoreAway
     )

@@ -157,21 +157,23 @@ impl Problem {
 
     /// 409: nobody is to be told of the request's end.
     pub fn no_callback() -> Self {
-        let detail = "It was posted without a callbackUrl.";
+        let detail = "The request was posted without a callbackUrl.";
         Self::new(StatusCode::CONFLICT, Kind::NoCallback, "The request has no callback", detail)
     }
 
     /// 409: the callback is not over.
     pub fn callback_pending() -> Self {
         let title = "The callback is under way already";
-        let detail = "It is sent when the request has ended, and again at nextAttemptAt.";
+        let detail =
+            "The callback is sent when the request has ended, or is being sent this very moment.";
         Self::new(StatusCode::CONFLICT, Kind::CallbackPending, title, detail)
     }
 
     /// 422: the key was used with another body.
     pub fn key_reused() -> Self {
         let title = "The idempotency key stands for another body";
-        let detail = "Use a new key for a new request, and the same body for the same one.";
+        let detail = "The idempotency key stands for another body: use a new key for a new request, and the \
+            same body for the same one.";
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(status, Kind::IdempotencyKeyReused, title, detail)
     }
@@ -179,7 +181,8 @@ impl Problem {
     /// 409: another call with the key has no answer yet.
     pub fn key_in_use() -> Self {
         let title = "Another call with this idempotency key is being answered";
-        let detail = "Try again in a moment: the answer will be the same.";
+        let detail = "Another call with this idempotency key is being answered: try again in a moment, the \
+            answer will be the same.";
         let problem = Self::new(StatusCode::CONFLICT, Kind::IdempotencyKeyInUse, title, detail);
         Self { retry_after: Some(1), ..problem }
     }

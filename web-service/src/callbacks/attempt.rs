@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{View, time},
-    store::{Attempted, Fate, Found, Millis, Record, Store, StoreError, Taken, now},
+    store::{Attempted, Fate, Found, Millis, Record, Store, StoreError, Taken},
 };
 
 /// What a receiver gets.
@@ -35,7 +35,7 @@ pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken)
                 Some(sender) => sender.send(letter).await,
                 None => Answer::failed("WEBHOOK_SECRET is not set".to_owned()),
             };
-            let fate = fate(&answer, taken.attempt, now());
+            let fate = fate(&answer, taken.attempt);
             log(&taken, &answer, &fate);
             (fate, error(answer))
         }
@@ -66,12 +66,12 @@ fn body(request: Record, ended_at: Millis) -> String {
 }
 
 /// What becomes of a callback after this answer.
-fn fate(answer: &Answer, attempt: u32, now: Millis) -> Fate {
+fn fate(answer: &Answer, attempt: u32) -> Fate {
     match answer {
         Answer::Delivered(_) => Fate::Delivered,
         Answer::Gone => Fate::GivenUp,
         Answer::Failed { retry_after, .. } => match schedule::pause(attempt, *retry_after) {
-            Some(pause) => Fate::Again(now + Millis::try_from(pause.as_millis()).unwrap_or(0)),
+            Some(pause) => Fate::Again(Millis::try_from(pause.as_millis()).unwrap_or(0)),
             None => Fate::GivenUp,
         },
     }
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_until_it_is_given_up() {
-        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1, 0), Fate::Delivered);
-        assert_eq!(fate(&Answer::Gone, 1, 0), Fate::GivenUp);
+        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1), Fate::Delivered);
+        assert_eq!(fate(&Answer::Gone, 1), Fate::GivenUp);
         let failed = Answer::failed("no".to_owned());
-        assert!(matches!(fate(&failed, 1, 5000), Fate::Again(at) if (6000..=7000).contains(&at)));
-        assert_eq!(fate(&failed, 35, 0), Fate::GivenUp);
+        assert!(matches!(fate(&failed, 1), Fate::Again(pause) if (1000..=2000).contains(&pause)));
+        assert_eq!(fate(&failed, 35), Fate::GivenUp);
         let retry_after = Some(Duration::from_secs(30));
         let busy = Answer::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(fate(&busy, 1, 5000), Fate::Again(35_000));
+        assert_eq!(fate(&busy, 1), Fate::Again(30_000));
     }
 }

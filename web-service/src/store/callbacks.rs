@@ -147,7 +147,7 @@ pub struct Taken {
 pub enum Fate {
     /// The receiver has it.
     Delivered,
-    /// It is tried again at this moment.
+    /// It is tried again after so many milliseconds.
     Again(Millis),
     /// It is given up.
     GivenUp,
@@ -182,7 +182,7 @@ impl Attempted {
     pub(super) fn mark(&self, now: Millis) -> Option<Mark<'_>> {
         let (status, due_at, delivered_at) = match self.fate {
             Fate::Delivered => (CallbackStatus::Delivered, None, Some(now)),
-            Fate::Again(at) => (CallbackStatus::Pending, Some(at), None),
+            Fate::Again(pause) => (CallbackStatus::Pending, Some(now + pause), None),
             Fate::GivenUp => (CallbackStatus::Failed, None, None),
             Fate::Dropped => return None,
         };
@@ -210,7 +210,8 @@ impl Store {
         self.change(&self.writes, self.patience, |reply| Write::Attempted(attempted, reply)).await
     }
 
-    /// Makes a callback that was delivered or given up due again. False if there is none such.
+    /// Makes a callback due now, also if it was delivered or given up. False if there is none, or if an
+    /// attempt is under way.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]; it may be due again all the same.
@@ -221,7 +222,8 @@ impl Store {
         again
     }
 
-    /// When the next callback is due to a host that has room.
+    /// In how many milliseconds the next callback is due to a host that has room; less than none if it is
+    /// already.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

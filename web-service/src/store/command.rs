@@ -42,7 +42,7 @@ pub(super) enum Read {
     RequestData(Uuid, Reply<Option<Vec<u8>>>),
     Clock(Reply<Millis>),
     List(List, Reply<Page>),
-    /// When the next one is due that goes to none of these hosts.
+    /// In how long the next one is due that goes to none of these hosts.
     NextCallback(Vec<String>, Reply<Option<Millis>>),
     Parked {
         below: i64,

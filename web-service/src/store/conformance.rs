@@ -86,7 +86,10 @@ for_both_stores! {
         an_attempt_that_failed_is_repeated_at_its_time,
         a_busy_host_does_not_keep_others_from_their_turn,
         what_is_to_be_told_does_not_expire,
-        what_was_told_or_given_up_can_be_told_again;
+        what_was_told_or_given_up_can_be_told_again,
+        what_waits_for_its_next_attempt_can_be_sent_now,
+        whoever_looks_sees_the_same_due,
+        whatever_may_have_made_a_callback_due_rings;
     crowd:
         ten_thousand_callers_share_commits,
         services_that_write_the_same_rows_in_opposite_orders_do_not_meet,

@@ -130,8 +130,10 @@ pub(super) const ATTEMPTED: &str = "UPDATE callbacks SET state = $1, due_at = CO
     call_error = COALESCE($3, call_error), delivered_at = $4, lease = NULL \
     WHERE request_id = $5 AND lease = $6";
 pub(super) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1 AND lease = $2";
-pub(super) const RETRY_CALLBACK: &str = "UPDATE callbacks SET state = 0, due_at = $1, calls = 0, \
-    lease = NULL, delivered_at = NULL WHERE request_id = $2 AND state <> 0";
+/// One that nobody has in hand; what still waits for its next attempt keeps count of them.
+pub(super) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
+    calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL \
+    WHERE request_id = $2 AND lease IS NULL";
 /// A key goes with its request, and not before its time.
 pub(super) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $1 \

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
@@ -64,7 +65,7 @@ pub(super) async fn a_callback_is_due_from_the_end_of_its_request_on(world: Worl
     let letter = Parked { body: vec![1], headers, reason, error, received_at: 1, ends };
     store.park(vec![letter]).await.unwrap();
     assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done);
-    assert!(store.next_callback(&room(1, 1)).await.unwrap().unwrap() <= now());
+    assert!(store.next_callback(&room(1, 1)).await.unwrap().unwrap() <= 0);
 
     let taken = take_all(store).await;
     let ids: HashSet<Uuid> = taken.iter().map(|one| one.id).collect();
@@ -145,11 +146,14 @@ pub(super) async fn what_nobody_tells_of_is_due_again(world: World) {
 pub(super) async fn an_attempt_that_failed_is_repeated_at_its_time(world: World) {
     let store = &world.store;
     let id = ended(store, "a.example", 1).await[0];
-    let at = now() + LONG;
-    tell(store, &take_all(store).await[0], Fate::Again(at), Some("it\0 is closed")).await;
+    let before = store.clock().await.unwrap();
+    tell(store, &take_all(store).await[0], Fate::Again(LONG), Some("it\0 is closed")).await;
+    let after = store.clock().await.unwrap();
     assert!(take_all(store).await.is_empty());
-    assert_eq!(store.next_callback(&room(1, 1)).await.unwrap(), Some(at));
+    let next = store.next_callback(&room(1, 1)).await.unwrap().unwrap();
     let shown = callback(&world, id).await;
+    let at = shown.next_attempt_at.unwrap();
+    assert!((before + LONG..=after + LONG).contains(&at) && next <= at - after, "{at} {next}");
     let expected = Callback {
         url: format!("https://a.example/{id}"),
         status: CallbackStatus::Pending,
@@ -172,13 +176,13 @@ pub(super) async fn a_busy_host_does_not_keep_others_from_their_turn(world: Worl
     assert_eq!(first.len(), 4, "the first of many that are due have one host");
     let busy = HashMap::from([("slow.example".to_owned(), 4)]);
     let left = Room { total: 28, per_host: 4, busy };
-    assert!(store.next_callback(&left).await.unwrap().unwrap() <= now());
+    assert!(store.next_callback(&left).await.unwrap().unwrap() <= 0);
     let second = take(store, left.clone(), LONG).await;
     let ids: HashSet<Uuid> = second.iter().map(|one| one.id).collect();
     assert_eq!(ids, others.into_iter().collect());
     assert_eq!(take(store, left.clone(), LONG).await, []);
     let next = store.next_callback(&left).await.unwrap().unwrap();
-    assert!(next > now(), "it is the one that was taken");
+    assert!(next > 0, "it is the one that was taken");
 }
 
 pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
@@ -186,7 +190,8 @@ pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
     let ids = ended(store, "a.example", 3).await;
     let silent = Uuid::now_v7();
     store.finish(vec![completed(silent, "1")]).await.unwrap();
-    let expiry = || Expiry { ended_before: now() + LONG, tombstones_before: 0, at_most: 10 };
+    let later = store.clock().await.unwrap() + LONG;
+    let expiry = || Expiry { ended_before: later, tombstones_before: 0, at_most: 10 };
     assert_eq!(store.expire(expiry()).await.unwrap().requests, 1, "the one without a callback");
     let taken = take_all(store).await;
     tell(store, &taken[0], Fate::Delivered, None).await;
@@ -219,4 +224,55 @@ pub(super) async fn what_was_told_or_given_up_can_be_told_again(mut world: World
     assert!(again.len() == 2 && again.iter().all(|one| one.attempt == 1));
     assert_eq!(callback(&world, taken[0].id).await.delivered_at, None);
     assert!(!world.store.retry_callback(Uuid::now_v7()).await.unwrap());
+}
+
+pub(super) async fn what_waits_for_its_next_attempt_can_be_sent_now(world: World) {
+    let store = &world.store;
+    let id = ended(store, "a.example", 1).await[0];
+    tell(store, &take_all(store).await[0], Fate::Again(LONG), Some("it is closed")).await;
+    assert!(store.retry_callback(id).await.unwrap());
+    let taken = take_all(store).await;
+    assert_eq!((taken.len(), taken[0].attempt), (1, 2), "it is not the first attempt");
+    assert!(!store.retry_callback(id).await.unwrap(), "it is under way");
+    tell(store, &taken[0], Fate::Delivered, None).await;
+    assert_eq!(callback(&world, id).await.status, CallbackStatus::Delivered);
+}
+
+/// However wrong the clock of a web service is: on a server, the server's own counts.
+pub(super) async fn whoever_looks_sees_the_same_due(world: World) {
+    let store = &world.store;
+    let [first, second] = ended(store, "a.example", 2).await[..] else { panic!("two") };
+    let taken = take(store, room(1, 1), LONG).await;
+    world.shift_clock().await;
+    let later = world.second();
+    let passed = later.clock().await.unwrap() - now() > LONG;
+    let mut seen: Vec<Uuid> = take_all(&later).await.iter().map(|one| one.id).collect();
+    seen.sort();
+    let mut expected = vec![first, second];
+    expected.retain(|id| passed || taken[0].id != *id);
+    expected.sort();
+    assert_eq!(seen, expected);
+}
+
+pub(super) async fn whatever_may_have_made_a_callback_due_rings(world: World) {
+    let store = &world.store;
+    let bell = store.bell();
+    let rung = || bell.notified().now_or_never().is_some();
+    let id = Uuid::now_v7();
+    store.accept(new(id)).await.unwrap();
+    assert!(!rung(), "nothing is to be told of it");
+    store.accept(calling(id, "a.example")).await.unwrap();
+    assert!(rung());
+    for expected in [Applied::First, Applied::Duplicate] {
+        assert_eq!(store.finish(vec![completed(id, "1")]).await.unwrap(), [expected]);
+        assert!(rung());
+    }
+    let mut world = world.alone().await;
+    world.store.ping().await.unwrap();
+    let bell = world.store.bell();
+    world.hang();
+    let ended = vec![completed(Uuid::now_v7(), "1")];
+    assert!(world.store.finish(ended).await.is_err());
+    assert!(bell.notified().now_or_never().is_some());
+    world.let_go();
 }

@@ -14,9 +14,9 @@ const ACCEPT: &str = concat!(
      $6::text[], $7::text[], $8::bytea[]) AS new (id) \
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     accept_rule!(),
-    " RETURNING id, status, run, accepted_at, settled_at, callback_host) \
+    " RETURNING id, status, run, settled_at, callback_host) \
      INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
-     SELECT id, run, callback_host, settled_at, accepted_at FROM accepted \
+     SELECT id, run, callback_host, settled_at, settled_at FROM accepted \
      WHERE status <> 0 AND callback_host IS NOT NULL ON CONFLICT (request_id) DO NOTHING"
 );
 

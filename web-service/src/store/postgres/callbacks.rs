@@ -3,19 +3,21 @@
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{line::Work, row::number};
-use crate::store::{Attempted, Millis, Take, Taken, callbacks::LOOK_AT, now, sql};
+use super::{
+    clock::{Clock, moment},
+    line::Work,
+    row::number,
+};
+use crate::store::{Attempted, Millis, Take, Taken, callbacks::LOOK_AT, sql};
 
 /// The callbacks of requests that a statement has just ended. It is part of that statement, and makes
-/// rows out of what that returns: what others have committed meanwhile it would not see. They are due
-/// at a moment by the clock of a web service, which looks for them by its own.
+/// rows out of what that returns: what others have committed meanwhile it would not see.
 macro_rules! callbacks_of_ended {
-    ($due:literal) => {
+    () => {
         concat!(
             "called AS (INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
-             SELECT id, run, callback_host, settled_at, ",
-            $due,
-            " FROM ended WHERE callback_host IS NOT NULL",
+             SELECT id, run, callback_host, settled_at, settled_at FROM ended \
+             WHERE callback_host IS NOT NULL",
             $crate::store::sql::callback_rule!(),
             ")"
         )
@@ -28,18 +30,23 @@ const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND du
     AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED";
 const TAKE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at";
-const NEXT: &str = "SELECT min(due_at) FROM callbacks WHERE state = 0 AND host <> ALL($1)";
+const NEXT: &str = concat!(
+    "SELECT min(due_at) - ",
+    moment!(),
+    " FROM callbacks WHERE state = 0 AND host <> ALL($1)"
+);
 
 impl Work for Take {
     type Answer = Vec<Taken>;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Taken>> {
         let mut transaction = connection.begin().await?;
-        let due = sqlx::query(DUE).bind(now()).bind(self.room.full()).bind(LOOK_AT as i64);
+        let now = Clock.run(&mut transaction).await?;
+        let due = sqlx::query(DUE).bind(now).bind(self.room.full()).bind(LOOK_AT as i64);
         let due = due.fetch_all(&mut *transaction).await?;
         let due = due.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let chosen = self.room.choose(due.collect::<sqlx::Result<_>>()?);
-        let take = sqlx::query(TAKE).bind(self.lease).bind(now() + self.patience).bind(chosen);
+        let take = sqlx::query(TAKE).bind(self.lease).bind(now + self.patience).bind(chosen);
         let rows = take.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         rows.iter().map(taken).collect()
@@ -61,7 +68,7 @@ impl Work for Attempted {
     type Answer = ();
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let query = match self.mark(now()) {
+        let query = match self.mark(Clock.run(&mut *connection).await?) {
             Some(mark) => sqlx::query(sql::ATTEMPTED)
                 .bind(mark.state)
                 .bind(mark.due_at)
@@ -80,12 +87,13 @@ impl Work for RetryOne {
     type Answer = bool;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
-        let retry = sqlx::query(sql::RETRY_CALLBACK).bind(now()).bind(self.0);
+        let now = Clock.run(&mut *connection).await?;
+        let retry = sqlx::query(sql::RETRY_CALLBACK).bind(now).bind(self.0);
         Ok(retry.execute(connection).await?.rows_affected() > 0)
     }
 }
 
-/// When the next one is due that goes to none of these hosts.
+/// In how long the next one is due that goes to none of these hosts.
 pub(super) struct NextCallback(pub(super) Vec<String>);
 
 impl Work for NextCallback {

@@ -9,7 +9,6 @@ use super::{batch::Rows, callbacks::callbacks_of_ended, clock::moment, row::numb
 use crate::store::{
     Applied, Ending, Status,
     ending::{Stored, dropped},
-    now,
     sql::is_first,
 };
 
@@ -21,7 +20,7 @@ const FINISH: &str = concat!(
     moment!(),
     ", new.worker, new.error_code, new.error_message, new.result \
      FROM UNNEST($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], \
-     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $12::bytea[]) \
+     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bytea[]) \
      AS new (id, status, run, attempts, deliveries, started_at, finished_at, worker, error_code, \
      error_message, result) \
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id \
@@ -34,7 +33,7 @@ const FINISH: &str = concat!(
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_first!("excluded.status", "excluded.run"),
     " RETURNING id, run, settled_at, callback_host), ",
-    callbacks_of_ended!("$11"),
+    callbacks_of_ended!(),
     " SELECT id FROM ended"
 );
 const STORED: &str =
@@ -74,7 +73,7 @@ async fn apply(connection: &mut PgConnection, rows: &[&Ending]) -> sqlx::Result<
     let results: Vec<Option<&[u8]>> = rows.iter().map(|row| row.end.result()).collect();
     let query = sqlx::query_scalar(FINISH).bind(ids).bind(statuses).bind(runs).bind(attempts);
     let query = query.bind(deliveries).bind(started).bind(finished).bind(workers);
-    let query = query.bind(codes).bind(messages).bind(now()).bind(results);
+    let query = query.bind(codes).bind(messages).bind(results);
     Ok(query.fetch_all(connection).await?.into_iter().collect())
 }
 

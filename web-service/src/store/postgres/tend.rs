@@ -11,7 +11,7 @@ use super::{
     row::status,
 };
 use crate::store::{
-    Cancel, Cleared, Expiry, Retrying, claim, now,
+    Cancel, Cleared, Expiry, Retrying, claim,
     sql::{self, cancel, retrying_rule, retrying_run},
 };
 
@@ -29,7 +29,7 @@ const CANCEL: &str = concat!(
     "WITH ended AS (",
     cancel!(),
     " RETURNING id, run, settled_at, callback_host), ",
-    callbacks_of_ended!("$3"),
+    callbacks_of_ended!(),
     " SELECT id FROM ended"
 );
 const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
@@ -87,7 +87,7 @@ impl Work for CancelOne {
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
         let clock = Clock.run(&mut *connection).await?;
-        let cancel = sqlx::query(CANCEL).bind(clock).bind(self.0).bind(now());
+        let cancel = sqlx::query(CANCEL).bind(clock).bind(self.0);
         if cancel.fetch_optional(&mut *connection).await?.is_some() {
             return Ok(Cancel::Done);
         }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::store::{
     Attempted, Millis, Take, Taken,
     callbacks::LOOK_AT,
+    now,
     sql::{self, callback_rule},
 };
 
@@ -26,8 +27,8 @@ const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND du
     AND host NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at LIMIT $3";
 const TAKE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at";
-const NEXT: &str = "SELECT min(due_at) FROM callbacks WHERE state = 0 \
-    AND host NOT IN (SELECT value FROM json_each($1))";
+const NEXT: &str = "SELECT min(due_at) - $1 FROM callbacks WHERE state = 0 \
+    AND host NOT IN (SELECT value FROM json_each($2))";
 
 pub(super) fn take(
     connection: &Connection,
@@ -78,9 +79,10 @@ pub(super) fn attempted(
     noted.map(drop)
 }
 
-/// When the next one is due that goes to none of these hosts.
+/// In how long the next one is due that goes to none of these hosts.
 pub(super) fn next(connection: &Connection, full: &[String]) -> rusqlite::Result<Option<Millis>> {
-    connection.prepare_cached(NEXT)?.query_row([json(full.to_vec())], |row| row.get(0))
+    let mut next = connection.prepare_cached(NEXT)?;
+    next.query_row(params![now(), json(full.to_vec())], |row| row.get(0))
 }
 
 /// A list as SQLite takes one.
