@@ -22,10 +22,6 @@ use uuid::Uuid;
 use self::{in_flight::InFlight, resolve::System, send::Sender, sign::Secrets, target::Reach};
 use crate::store::{Millis, Store, StoreError, Take, Target};
 
-/// How many attempts are under way at most,
-const TOTAL: usize = 32;
-/// and how many of them to one host.
-const PER_HOST: usize = 4;
 /// How long a callback is this web service's alone: longer than an attempt takes, and not much.
 const LEASE: Millis = 30_000;
 /// How often to look for what nobody told of: another web service may have died.
@@ -104,7 +100,7 @@ impl Callbacks {
     /// Begins all attempts that are due and for which there is room. Says how long nothing is to be done.
     async fn start_due(&self, in_flight: &mut InFlight) -> Result<Duration, StoreError> {
         loop {
-            let room = in_flight.room(TOTAL, PER_HOST);
+            let room = in_flight.room();
             if room.total == 0 {
                 return Ok(LOOK_AGAIN);
             }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -24,17 +24,20 @@ struct Body<'v> {
     data: &'v View,
 }
 
-/// Tries to deliver a callback and notes what came of it. Without a sender, that can't be anything.
-pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken) {
+/// Tries to deliver a callback and notes what came of it. Gives how long the receiver took.
+pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken) -> Duration {
+    let mut took = Duration::ZERO;
     let (fate, error) = match letter(&store, &taken).await {
-        // It is due again after the lease.
-        Err(error) => return debug!(requestId = %taken.id, "a callback waits: {error}"),
+        Err(error) => {
+            // It is due again after the lease.
+            debug!(requestId = %taken.id, "a callback waits: {error}");
+            return took;
+        }
         Ok(None) => (Fate::Dropped, None),
         Ok(Some(letter)) => {
-            let answer = match sender {
-                Some(sender) => sender.send(letter).await,
-                None => Answer::failed("WEBHOOK_SECRET is not set".to_owned()),
-            };
+            let began = Instant::now();
+            let answer = answer(sender, letter).await;
+            took = began.elapsed();
             let fate = fate(&answer, taken.attempt);
             log(&taken, &answer, &fate);
             (fate, error(answer))
@@ -43,6 +46,15 @@ pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken)
     let attempted = Attempted { id: taken.id, lease: taken.lease, fate, error };
     // After the lease it is no longer ours to say.
     let _ = timeout(Duration::from_millis(LEASE.unsigned_abs()), note(&store, attempted)).await;
+    took
+}
+
+/// What the receiver says. Without a sender, nobody asks it.
+async fn answer(sender: Option<Arc<Sender>>, letter: Letter) -> Answer {
+    match sender {
+        Some(sender) => sender.send(letter).await,
+        None => Answer::failed("WEBHOOK_SECRET is not set".to_owned()),
+    }
 }
 
 async fn letter(store: &Store, taken: &Taken) -> Result<Option<Letter>, StoreError> {

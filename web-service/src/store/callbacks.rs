@@ -4,7 +4,10 @@
 //! final. From then on the callback is taken by one web service at a time, on a lease: if nothing is
 //! heard of that one, the callback is due again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -93,22 +96,31 @@ pub struct Room {
     pub per_host: usize,
     /// How many are under way, by host.
     pub busy: HashMap<String, usize>,
+    /// Hosts that take long. They share a part of the room, so that the others find some.
+    pub slow: HashSet<String>,
+    /// How many more may begin to all of those.
+    pub slow_total: usize,
 }
 
 impl Room {
     /// The hosts to which no more may begin.
     pub(super) fn full(&self) -> Vec<String> {
-        let full = self.busy.iter().filter(|(_, count)| **count >= self.per_host);
-        full.map(|(host, _)| host.clone()).collect()
+        let busy = self.busy.iter().filter(|(_, count)| **count >= self.per_host);
+        let slow = self.slow.iter().filter(|_| self.slow_total == 0);
+        let full: HashSet<_> = busy.map(|(host, _)| host).chain(slow).collect();
+        full.into_iter().cloned().collect()
     }
 
     /// Those for which there is room, of callbacks in the order in which they are due.
     pub(super) fn choose(&self, due: Vec<(Uuid, String)>) -> Vec<Uuid> {
-        let mut busy = self.busy.clone();
+        let (mut busy, mut slow) = (self.busy.clone(), 0);
         let fits = |(_, host): &(Uuid, String)| {
             let count = busy.entry(host.clone()).or_default();
-            *count += 1;
-            *count <= self.per_host
+            let is_slow = self.slow.contains(host);
+            let fits = *count < self.per_host && (!is_slow || slow < self.slow_total);
+            *count += usize::from(fits);
+            slow += usize::from(fits && is_slow);
+            fits
         };
         due.into_iter().filter(fits).map(|(id, _)| id).take(self.total).collect()
     }
@@ -245,10 +257,23 @@ mod tests {
     #[test]
     fn a_host_that_is_busy_leaves_the_room_to_the_others() {
         let busy = HashMap::from([("slow".to_owned(), 2), ("full".to_owned(), 3)]);
-        let room = Room { total: 4, per_host: 3, busy };
+        let room = Room { total: 4, per_host: 3, busy, slow: HashSet::new(), slow_total: 0 };
         assert_eq!(room.full(), ["full"]);
         let hosts = ["slow", "slow", "fine", "full", "fine", "fine", "fine", "other"];
         let due = (0..).map(Uuid::from_u128).zip(hosts.map(str::to_owned)).collect();
         assert_eq!(room.choose(due), [0, 2, 4, 5].map(Uuid::from_u128));
+    }
+
+    #[test]
+    fn slow_hosts_share_a_part_of_the_room() {
+        let slow = ["a", "b", "c"].map(str::to_owned).into();
+        let mut room = Room { total: 6, per_host: 2, busy: HashMap::new(), slow, slow_total: 3 };
+        assert!(room.full().is_empty());
+        let hosts = ["a", "a", "a", "b", "b", "c", "fine", "c", "fine", "fine", "other"];
+        let due = || (0..).map(Uuid::from_u128).zip(hosts.map(str::to_owned)).collect();
+        assert_eq!(room.choose(due()), [0, 1, 3, 6, 8, 10].map(Uuid::from_u128));
+        (room.slow_total, room.busy) = (0, HashMap::from([("a".to_owned(), 2)]));
+        assert_eq!(room.full().into_iter().collect::<HashSet<_>>(), room.slow);
+        assert_eq!(room.choose(due()), [6, 8, 10].map(Uuid::from_u128));
     }
 }

@@ -85,6 +85,7 @@ for_both_stores! {
         what_nobody_tells_of_is_due_again,
         an_attempt_that_failed_is_repeated_at_its_time,
         a_busy_host_does_not_keep_others_from_their_turn,
+        slow_hosts_leave_room_to_the_others,
         what_is_to_be_told_does_not_expire,
         what_was_told_or_given_up_can_be_told_again,
         what_waits_for_its_next_attempt_can_be_sent_now,

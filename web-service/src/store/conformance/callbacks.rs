@@ -19,7 +19,7 @@ fn calling(id: Uuid, host: &str) -> NewRequest {
 }
 
 fn room(total: usize, per_host: usize) -> Room {
-    Room { total, per_host, busy: HashMap::new() }
+    Room { total, per_host, busy: HashMap::new(), slow: HashSet::new(), slow_total: 0 }
 }
 
 async fn take(store: &Store, room: Room, patience: i64) -> Vec<Taken> {
@@ -175,7 +175,7 @@ pub(super) async fn a_busy_host_does_not_keep_others_from_their_turn(world: Worl
     let first = take(store, room(32, 4), LONG).await;
     assert_eq!(first.len(), 4, "the first of many that are due have one host");
     let busy = HashMap::from([("slow.example".to_owned(), 4)]);
-    let left = Room { total: 28, per_host: 4, busy };
+    let left = Room { busy, ..room(28, 4) };
     assert!(store.next_callback(&left).await.unwrap().unwrap() <= 0);
     let second = take(store, left.clone(), LONG).await;
     let ids: HashSet<Uuid> = second.iter().map(|one| one.id).collect();
@@ -183,6 +183,23 @@ pub(super) async fn a_busy_host_does_not_keep_others_from_their_turn(world: Worl
     assert_eq!(take(store, left.clone(), LONG).await, []);
     let next = store.next_callback(&left).await.unwrap().unwrap();
     assert!(next > 0, "it is the one that was taken");
+}
+
+pub(super) async fn slow_hosts_leave_room_to_the_others(world: World) {
+    let store = &world.store;
+    let hosts: Vec<String> = (0..10).map(|n| format!("slow-{n}.example")).collect();
+    for host in &hosts {
+        ended(store, host, 40).await;
+    }
+    let fine = ended(store, "fine.example", 2).await;
+    let slow: HashSet<String> = hosts.into_iter().collect();
+    let shared = Room { slow: slow.clone(), slow_total: 16, ..room(32, 4) };
+    assert_eq!(take(store, shared, LONG).await.len(), 16);
+    let rest = Room { slow, ..room(16, 4) };
+    assert!(store.next_callback(&rest).await.unwrap().unwrap() <= 0);
+    let taken: HashSet<Uuid> = take(store, rest.clone(), LONG).await.iter().map(|t| t.id).collect();
+    assert_eq!(taken, fine.into_iter().collect());
+    assert!(store.next_callback(&rest).await.unwrap().unwrap() > 0);
 }
 
 pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
