@@ -8,6 +8,7 @@ use pipeline::{
     shutdown::Shutdown,
     telemetry,
 };
+use tokio::runtime::Runtime;
 use tracing::{error, info};
 use web_service::{
     app::{self, Application},
@@ -33,8 +34,21 @@ fn main() -> ExitCode {
     run(config)
 }
 
-#[tokio::main]
-async fn run(config: Config) -> ExitCode {
+fn run(config: Config) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!("can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(config));
+    // Nobody waits for names any more that a callback has asked for: a name server may hang for long.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Config) -> ExitCode {
     let store = match app::open_store(&config) {
         Ok(store) => store,
         Err(problem) => return ConfigError::from(problem).exit("web-service"),
