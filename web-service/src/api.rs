@@ -3,6 +3,7 @@
 mod batch;
 mod body;
 mod callback;
+mod cancel;
 mod docs;
 mod follow;
 mod health;
@@ -39,7 +40,7 @@ fn places() -> Vec<(&'static str, Resource)> {
         posting(process_data::PATH, process_data::process_data),
         posting(batch::PATH, batch::batch),
         reading(list::PATH, list::list),
-        reading(requests::PATH, requests::get),
+        cancellable(requests::PATH, requests::get, cancel::cancel),
         posting(callback::PATH, callback::retry),
         reading(stream::PATH, stream::stream),
         reading(health::LIVE, health::live),
@@ -58,8 +59,34 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let routes = place(path, "GET, HEAD").route(web::get().to(handler.clone()));
-    (path, routes.route(web::head().to(handler)))
+    (path, looking(place(path, "GET, HEAD"), handler))
+}
+
+/// A place for GET, HEAD and DELETE.
+fn cancellable<F, Args, D, Deleting>(
+    path: &'static str,
+    handler: F,
+    deleting: D,
+) -> (&'static str, Resource)
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    D: Handler<Deleting>,
+    Deleting: FromRequest + 'static,
+    D::Output: Responder + 'static,
+{
+    let place = looking(place(path, "GET, HEAD, DELETE"), handler);
+    (path, place.route(web::delete().to(deleting)))
+}
+
+fn looking<F, Args>(place: Resource, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    place.route(web::get().to(handler.clone())).route(web::head().to(handler))
 }
 
 /// A place for POST.

@@ -23,6 +23,7 @@ use crate::{
     hearing::Hearing,
     inbox,
     jobs::Jobs,
+    needless,
     news::News,
     results::Results,
     retention, retries,
@@ -147,7 +148,9 @@ impl Application {
         receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
         let (retries, notes) = retries::retries();
         receivers.spawn(notes.run(store.clone(), jobs.clone(), drain.clone()));
-        let hearing = Hearing::new(self.waiters.clone(), jobs, retries, broker.announcer());
+        let (begun, watch) = needless::needless();
+        receivers.spawn(watch.run(store.clone(), broker.announcer(), drain.clone()));
+        let hearing = Hearing::new(self.waiters.clone(), jobs, retries, begun, broker.announcer());
         receivers.spawn(hearing.run(broker.clone(), drain.clone()));
         let failed = Failed {
             apart: broker.apart("failed"),

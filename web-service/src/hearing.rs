@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     jobs::{Jobs, Rounds},
+    needless::Begun,
     retries::Retries,
     state::NAME,
     waiters::Waiters,
@@ -30,6 +31,8 @@ pub struct Hearing {
     jobs: Jobs,
     /// Where failed attempts are noted.
     retries: Retries,
+    /// Where work is noted that has begun: it may be on what has ended.
+    begun: Begun,
     /// For the question.
     announcer: Announcer,
     rounds: Rounds,
@@ -37,8 +40,14 @@ pub struct Hearing {
 
 impl Hearing {
     /// Listens to nobody yet.
-    pub fn new(waiters: Waiters, jobs: Jobs, retries: Retries, announcer: Announcer) -> Self {
-        Self { waiters, jobs, retries, announcer, rounds: Rounds::default() }
+    pub fn new(
+        waiters: Waiters,
+        jobs: Jobs,
+        retries: Retries,
+        begun: Begun,
+        announcer: Announcer,
+    ) -> Self {
+        Self { waiters, jobs, retries, begun, announcer, rounds: Rounds::default() }
     }
 
     /// Listens until told to stop.
@@ -83,8 +92,10 @@ impl Hearing {
             self.rounds.rest(now);
         }
         self.jobs.hear(event, now);
-        if event.event == JobEventName::Retrying {
-            self.retries.note(event);
+        match event.event {
+            JobEventName::Started => self.begun.note(event),
+            JobEventName::Retrying => self.retries.note(event),
+            JobEventName::Progress => {}
         }
     }
 

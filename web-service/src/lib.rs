@@ -4,7 +4,8 @@
 //! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request,
 //! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`late`] what the store was too late for, [`store`]
 //! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
-//! programs say: of it [`jobs`] keeps who works on what, and [`retries`] what is tried again.
+//! programs say: of it [`jobs`] keeps who works on what, [`retries`] what is tried
+//! again, and [`needless`] stops what nobody needs.
 //! [`callbacks`] tell of requests that have ended. [`open_files`] is how many connections there may be.
 
 pub mod accept;
@@ -18,6 +19,7 @@ pub mod inbound;
 pub mod inbox;
 pub mod jobs;
 pub mod late;
+pub mod needless;
 pub mod news;
 pub mod open_files;
 mod pauses;

@@ -2,8 +2,9 @@
 
 use pipeline::{
     broker::Announcer,
-    contract::{Event, FinalStatus, FinishedRequest, Moment},
+    contract::{Control, Event, FinalStatus, FinishedRequest, Moment},
 };
+use uuid::Uuid;
 
 use crate::{
     jobs::Jobs,
@@ -42,7 +43,21 @@ impl News {
                 Some(FinishedRequest { request_id: ending.id, status })
             })
             .collect();
-        for event in Event::finished(Moment::now(), &ended) {
+        self.announce(&ended);
+    }
+
+    /// Tells that a request was cancelled in this run: as of any other end, and whoever works on it is
+    /// to stop. A worker that misses this is told when it says what it has in hand.
+    pub fn cancelled(&self, id: Uuid, run: u32) {
+        self.jobs.ended([id]);
+        self.waiters.wake([id]);
+        self.announce(&[FinishedRequest { request_id: id, status: FinalStatus::Cancelled }]);
+        let cancel = Control::Cancel(id.into(), Some(run.into()));
+        self.announcer.announce(&cancel.message(NAME));
+    }
+
+    fn announce(&self, ended: &[FinishedRequest]) {
+        for event in Event::finished(Moment::now(), ended) {
             self.announcer.announce(&event.message(NAME));
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     jobs::Jobs,
     late::Late,
+    news::News,
     store::{Health, Store},
     waiters::Waiters,
 };
@@ -35,6 +36,8 @@ pub struct State {
     pub waiters: Waiters,
     /// Who works on what.
     pub jobs: Jobs,
+    /// For telling what was committed here.
+    pub news: News,
     /// What is asked of callbacks.
     pub callbacks: Rules,
     /// Cancelled when nobody is to wait any longer.
@@ -55,6 +58,8 @@ impl State {
         lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
         let (publisher, late) = (broker.publisher(), Late::new(store.clone(), drain.clone()));
+        let announcer = broker.announcer();
+        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), announcer };
         let (publish_timeout, callbacks) = (config.publish_timeout, config.callback_rules());
         Self {
             publisher,
@@ -63,6 +68,7 @@ impl State {
             late,
             waiters,
             jobs,
+            news,
             callbacks,
             drain,
             broker,

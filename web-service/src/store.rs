@@ -43,7 +43,7 @@ pub use health::Health;
 pub use listing::{BadCursor, Cursor, List, Page};
 pub use parked::{Parked, ParkedMessage};
 pub use request::{
-    Cancel, Cleared, Expiry, Found, Millis, NewRequest, Record, Retrying, Status, Summary,
+    Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Record, Retrying, Status, Summary,
 };
 
 /// How many commands wait in a queue before callers wait to put theirs in.
@@ -263,6 +263,14 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn get_many(&self, ids: Vec<Uuid>) -> Result<Vec<Summary>, StoreError> {
         self.look(|reply| Read::GetMany(ids, reply)).await
+    }
+
+    /// Those of these requests that have ended, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ended(&self, ids: Vec<Uuid>) -> Result<Vec<Ended>, StoreError> {
+        self.look(|reply| Read::Ended(ids, reply)).await
     }
 
     /// What a request is to work on, as it was accepted; none if that is not known.

@@ -59,6 +59,15 @@ impl Database {
         }
     }
 
+    /// Keeps the service from writing until this is dropped; for a file alone.
+    pub(crate) fn lock(&self) -> Result<rusqlite::Connection> {
+        let Self::File(dir) = self else { anyhow::bail!("a server has no such lock") };
+        let file = rusqlite::Connection::open(dir.path().join("slowlane.db"))?;
+        file.busy_timeout(std::time::Duration::from_secs(10))?;
+        file.execute_batch("BEGIN IMMEDIATE")?;
+        Ok(file)
+    }
+
     /// The number that a query answers, asked without the service.
     pub(crate) async fn number(&self, sql: &str) -> Result<i64> {
         match self {

@@ -13,6 +13,7 @@ mod batches;
 mod broker_facts;
 mod by_id;
 mod callbacks;
+mod cancelling;
 mod cli;
 mod configuration;
 mod crowd;

@@ -38,20 +38,20 @@ async fn worker_of(processor: &Running) -> Result<Value> {
 }
 
 /// The stream of a request's events.
-struct Stream {
+pub(crate) struct Stream {
     answer: reqwest::Response,
     text: String,
 }
 
 impl Stream {
-    async fn of(web: &Web, id: &str) -> Result<Self> {
+    pub(crate) async fn of(web: &Web, id: &str) -> Result<Self> {
         let answer = web.get(&format!("/api/v1/requests/{id}/events")).await?;
         ensure!(answer.status() == 200, "{}", answer.text().await?);
         Ok(Self { answer, text: String::new() })
     }
 
     /// The next event with its name; none at the end.
-    async fn next(&mut self) -> Result<Option<(String, Value)>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, Value)>> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
@@ -80,7 +80,7 @@ impl Stream {
         anyhow::bail!("it ended: {seen:?}")
     }
 
-    async fn status(&mut self, status: &str) -> Result<Value> {
+    pub(crate) async fn status(&mut self, status: &str) -> Result<Value> {
         self.until("status", |request| request["status"] == status).await
     }
 }

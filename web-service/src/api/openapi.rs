@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{batch, callback, health, list, process_data, requests, stream};
+use super::{batch, callback, cancel, health, list, process_data, requests, stream};
 
 pub(super) const PATH: &str = "/openapi.json";
 
@@ -26,6 +26,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         process_data::process_data,
         batch::batch,
         requests::get,
+        cancel::cancel,
         list::list,
         stream::stream,
         callback::retry,
@@ -97,13 +98,19 @@ mod tests {
         let app = init_service(app).await;
         let described = described();
         for (path, _) in places() {
-            let post = described.get(path).is_some_and(|path| path.get("post").is_some());
+            let has = |method| described.get(path).is_some_and(|path| path.get(method).is_some());
             let uri = path.replace("{id}", "1").replace("{file}", "swagger-ui.css");
-            let request = TestRequest::with_uri(&uri).method(Method::DELETE).to_request();
+            let request = TestRequest::with_uri(&uri).method(Method::PATCH).to_request();
             let answer = call_service(&app, request).await;
             assert_eq!(answer.status(), 405, "{path}");
             let allow = answer.headers().get(header::ALLOW).unwrap().to_str().unwrap();
-            assert_eq!(allow, if post { "POST" } else { "GET, HEAD" }, "{path}");
+            let expected = match (has("post"), has("get"), has("delete")) {
+                (true, false, false) => "POST",
+                (false, true, true) => "GET, HEAD, DELETE",
+                (false, false, true) => "DELETE",
+                _ => "GET, HEAD",
+            };
+            assert_eq!(allow, expected, "{path}");
         }
     }
 }

@@ -47,6 +47,7 @@ enum Kind {
     CallbackRefused,
     NoCallback,
     CallbackPending,
+    AlreadyEnded,
     IdempotencyKeyReused,
     IdempotencyKeyInUse,
     MethodNotAllowed,
@@ -167,6 +168,13 @@ impl Problem {
         let detail =
             "The callback is sent when the request has ended, or is being sent this very moment.";
         Self::new(StatusCode::CONFLICT, Kind::CallbackPending, title, detail)
+    }
+
+    /// 409: there is nothing to cancel any more.
+    pub fn already_ended(status: &str) -> Self {
+        let detail = format!("It is {status}, and stays so.");
+        let title = "The request has ended already";
+        Self::new(StatusCode::CONFLICT, Kind::AlreadyEnded, title, detail)
     }
 
     /// 422: the key was used with another body.

@@ -11,7 +11,7 @@ use super::{
     error::StoreError,
     listing::{List, Page},
     parked::{Parked, ParkedMessage},
-    request::{Cancel, Cleared, Expiry, Found, Millis, NewRequest, Retrying, Summary},
+    request::{Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Retrying, Summary},
 };
 
 /// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
@@ -39,6 +39,8 @@ pub(super) enum Write {
 pub(super) enum Read {
     Get(Uuid, Reply<Found>),
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
+    /// Those that have ended or expired.
+    Ended(Vec<Uuid>, Reply<Vec<Ended>>),
     RequestData(Uuid, Reply<Option<Vec<u8>>>),
     Clock(Reply<Millis>),
     List(List, Reply<Page>),

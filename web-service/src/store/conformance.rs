@@ -48,6 +48,7 @@ for_both_stores! {
         the_database_decides_as_the_function_does,
         of_two_services_only_one_is_first,
         a_cancelled_request_stays_cancelled,
+        of_many_requests_those_that_have_ended_are_told,
         news_of_retries_are_kept_unless_they_are_old,
         news_with_a_wrong_run_keep_no_request_from_its_end;
     failing:

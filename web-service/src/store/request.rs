@@ -152,14 +152,23 @@ pub struct Retrying {
 /// The answer to a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancel {
-    /// It is cancelled from now on.
-    Done,
+    /// It is cancelled from now on, in this run.
+    Done(u32),
     /// It was final already, in this way.
     TooLate(Status),
     /// It was here, and its time is over.
     Expired,
     /// There is no such request.
     Unknown,
+}
+
+/// A request that has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Which request.
+    pub id: Uuid,
+    /// How it ended, and in which run; none if it has expired since.
+    pub how: Option<(Status, u32)>,
 }
 
 /// What to clear away. Moments are by [`Store::clock`](super::Store::clock).

@@ -87,7 +87,7 @@ macro_rules! retrying_rule {
 macro_rules! cancel {
     () => {
         "UPDATE requests SET status = 3, settled_at = $1, next_attempt_at = NULL \
-         WHERE id = $2 AND status = 0"
+         WHERE id = $2 AND status = 0 RETURNING id, run, settled_at, callback_host"
     };
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn a_callback_is_due_from_the_end_of_its_request_on(world: Worl
     let ends = Some(failed(parked, "permanent"));
     let letter = Parked { body: vec![1], headers, reason, error, received_at: 1, ends };
     store.park(vec![letter]).await.unwrap();
-    assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done);
+    assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done(0));
     assert!(store.next_callback(&room(1, 1)).await.unwrap().unwrap() <= 0);
 
     let taken = take_all(store).await;

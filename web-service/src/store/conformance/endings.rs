@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::store::{
-    Applied, Cancel, End, Ending, Found, Retrying, Status,
+    Applied, Cancel, End, Ended, Ending, Expiry, Found, Retrying, Status,
     ending::{Stored, decide},
+    now,
 };
 
 pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
@@ -118,7 +119,7 @@ async fn in_state(world: &World, id: Uuid, status: Status) -> Stored {
         Status::Queued | Status::Cancelled => None,
     };
     if status == Status::Cancelled {
-        assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done);
+        assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done(0));
     }
     let error_code = (status == Status::Failed).then(|| "permanent".to_owned());
     let (worker, finished_at) =
@@ -163,7 +164,7 @@ pub(super) async fn a_cancelled_request_stays_cancelled(world: World) {
     let id = Uuid::now_v7();
     assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Unknown);
     world.store.accept(new(id)).await.unwrap();
-    assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done);
+    assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done(0));
     assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::TooLate(Status::Cancelled));
     assert_eq!(world.store.finish(vec![completed(id, "1")]).await.unwrap(), [Applied::Cancelled]);
     world.store.accept(new(id)).await.unwrap();
@@ -174,6 +175,30 @@ pub(super) async fn a_cancelled_request_stays_cancelled(world: World) {
     let done = Uuid::now_v7();
     world.store.finish(vec![completed(done, "1")]).await.unwrap();
     assert_eq!(world.store.cancel(done).await.unwrap(), Cancel::TooLate(Status::Completed));
+}
+
+pub(super) async fn of_many_requests_those_that_have_ended_are_told(world: World) {
+    let store = &world.store;
+    let ids: [Uuid; 5] = std::array::from_fn(|_| Uuid::now_v7());
+    let [open, done, bad, gone, expired] = ids;
+    store.finish(vec![completed(expired, "1")]).await.unwrap();
+    let expiry = Expiry { ended_before: now() + 60_000, tombstones_before: 0, at_most: 10 };
+    assert_eq!(store.expire(expiry).await.unwrap().requests, 1);
+    for id in [open, gone] {
+        store.accept(new(id)).await.unwrap();
+    }
+    let failed = Ending { run: 2, ..failed(bad, "permanent") };
+    store.finish(vec![completed(done, "1"), failed]).await.unwrap();
+    store.cancel(gone).await.unwrap();
+    let mut ended = store.ended([&ids[..], &[Uuid::now_v7()]].concat()).await.unwrap();
+    ended.sort_by_key(|ended| ended.id);
+    let expected = [
+        (done, Some((Status::Completed, 0))),
+        (bad, Some((Status::Failed, 2))),
+        (gone, Some((Status::Cancelled, 0))),
+        (expired, None),
+    ];
+    assert_eq!(ended, expected.map(|(id, how)| Ended { id, how }));
 }
 
 pub(super) async fn news_of_retries_are_kept_unless_they_are_old(world: World) {

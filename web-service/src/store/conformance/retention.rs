@@ -62,7 +62,7 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
         store.accept(new(*id)).await.unwrap();
     }
     store.finish(vec![completed(ids[0], "1")]).await.unwrap();
-    assert_eq!(store.cancel(ids[1]).await.unwrap(), Cancel::Done);
+    assert_eq!(store.cancel(ids[1]).await.unwrap(), Cancel::Done(0));
     let minute = 60_000;
     let clock = store.clock().await.unwrap();
     let expiry =

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{line::Work, row};
 use crate::store::{
-    Found, List, Page, ParkedMessage, Record, Summary,
+    Ended, Found, List, Page, ParkedMessage, Record, Status, Summary,
     sql::{self, summary, with_callbacks},
 };
 
@@ -17,6 +17,8 @@ const RESULT: usize = sql::SUMMARY;
 const GET: &str =
     concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = ANY($1)");
 const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = ANY($1)");
+const ENDED: &str = "SELECT id, status, run FROM requests WHERE id = ANY($1) AND status <> 0 \
+    UNION ALL SELECT id, NULL, 0 FROM tombstones WHERE id = ANY($1)";
 const BURIED: &str = "SELECT id FROM tombstones WHERE id = ANY($1)";
 
 /// What is known under several ids, in their order.
@@ -59,6 +61,24 @@ impl Work for GetMany {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Summary>> {
         let rows = sqlx::query(GET_SUMMARIES).bind(&self.0).fetch_all(connection).await?;
         rows.iter().map(row::summary).collect()
+    }
+}
+
+/// Which of several requests have ended.
+pub(super) struct LookForEnded(pub(super) Vec<Uuid>);
+
+impl Work for LookForEnded {
+    type Answer = Vec<Ended>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<Ended>> {
+        let rows = sqlx::query(ENDED).bind(&self.0).fetch_all(connection).await?;
+        let ended = rows.iter().map(|row| {
+            let status = row.try_get::<Option<i16>, _>(1)?;
+            let status = status.map(|status| Status::from_number(status.into()));
+            let run = row::number(row, 2)?;
+            Ok(Ended { id: row.try_get(0)?, how: status.map(|status| (status, run)) })
+        });
+        ended.collect()
     }
 }
 

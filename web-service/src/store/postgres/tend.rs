@@ -8,7 +8,7 @@ use super::{
     callbacks::callbacks_of_ended,
     clock::{Clock, moment},
     line::Work,
-    row::status,
+    row::{number, status},
 };
 use crate::store::{
     Cancel, Cleared, Expiry, Retrying, claim,
@@ -30,7 +30,7 @@ const CANCEL: &str = concat!(
     cancel!(),
     " RETURNING id, run, settled_at, callback_host), ",
     callbacks_of_ended!(),
-    " SELECT id FROM ended"
+    " SELECT run FROM ended"
 );
 const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
 pub(super) const IS_BURIED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
@@ -88,8 +88,8 @@ impl Work for CancelOne {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
         let clock = Clock.run(&mut *connection).await?;
         let cancel = sqlx::query(CANCEL).bind(clock).bind(self.0);
-        if cancel.fetch_optional(&mut *connection).await?.is_some() {
-            return Ok(Cancel::Done);
+        if let Some(row) = cancel.fetch_optional(&mut *connection).await? {
+            return Ok(Cancel::Done(number(&row, 0)?));
         }
         let found = sqlx::query(STATUS).bind(self.0).fetch_optional(&mut *connection).await?;
         if let Some(row) = found {

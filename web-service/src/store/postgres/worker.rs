@@ -11,7 +11,7 @@ use super::{
     claim::UnclaimOne,
     clock::Clock,
     line::{Failure, Line, Work},
-    look::{Get, GetMany, ListParked, RequestData},
+    look::{Get, GetMany, ListParked, LookForEnded, RequestData},
     tend::{CancelOne, Expire, Ping},
 };
 use crate::store::{
@@ -118,6 +118,7 @@ async fn look(line: &mut Line, question: Read) {
     match question {
         Read::Get(id, reply) => get(line, &[id], vec![reply]).await,
         Read::GetMany(ids, reply) => run(line, reply, &GetMany(ids)).await,
+        Read::Ended(ids, reply) => run(line, reply, &LookForEnded(ids)).await,
         Read::RequestData(id, reply) => run(line, reply, &RequestData(id)).await,
         Read::Clock(reply) => run(line, reply, &Clock).await,
         Read::List(list, reply) => run(line, reply, &list).await,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{callbacks, file::File, list, row};
 use crate::store::{
-    Found, Record, StoreError, Summary,
+    Ended, Found, Record, Status, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
     now,
@@ -21,6 +21,7 @@ const BATCH: usize = 16;
 const RESULT: usize = sql::SUMMARY;
 
 const GET: &str = concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = $1");
+const HOW: &str = "SELECT status, run FROM requests WHERE id = $1";
 const GET_SUMMARY: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = $1");
 
 pub(super) struct Reader {
@@ -57,6 +58,7 @@ impl Reader {
         match question {
             Read::Get(id, reply) => self.reply(reply, |connection| get(connection, id)),
             Read::GetMany(ids, reply) => self.reply(reply, |connection| get_many(connection, &ids)),
+            Read::Ended(ids, reply) => self.reply(reply, |connection| ended(connection, &ids)),
             Read::RequestData(id, reply) => {
                 self.reply(reply, |connection| request_data(connection, id));
             }
@@ -114,6 +116,20 @@ fn get_many(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Summa
     let mut statement = connection.prepare_cached(GET_SUMMARY)?;
     let found = ids.iter().map(|id| statement.query_row([id.as_bytes()], row::summary).optional());
     found.filter_map(Result::transpose).collect()
+}
+
+fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Ended>> {
+    let mut statement = connection.prepare_cached(HOW)?;
+    let mut one = |id: Uuid| -> rusqlite::Result<Option<Ended>> {
+        let how = statement
+            .query_row([id.as_bytes()], |row| Ok((Status::from_number(row.get(0)?), row.get(1)?)));
+        Ok(match how.optional()? {
+            Some((Status::Queued, _)) => None,
+            Some(how) => Some(Ended { id, how: Some(how) }),
+            None => row::is_buried(connection, id)?.then_some(Ended { id, how: None }),
+        })
+    };
+    ids.iter().filter_map(|id| one(*id).transpose()).collect()
 }
 
 fn request_data(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Vec<u8>>> {

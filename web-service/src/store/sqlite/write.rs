@@ -243,9 +243,11 @@ impl Work<'_> {
     }
 
     fn cancel(&self, id: Uuid) -> rusqlite::Result<Cancel> {
-        if self.row(sql::CANCEL, params![self.now, id.as_bytes()])? > 0 {
+        let mut cancel = self.transaction.prepare_cached(sql::CANCEL)?;
+        let run = cancel.query_row(params![self.now, id.as_bytes()], |row| row.get(1));
+        if let Some(run) = run.optional()? {
             self.row(callbacks::OF_ENDING, [id.as_bytes()])?;
-            return Ok(Cancel::Done);
+            return Ok(Cancel::Done(run));
         }
         Ok(match self.stored(id)? {
             Some(stored) => Cancel::TooLate(stored.status),

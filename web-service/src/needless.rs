@@ -1,0 +1,120 @@
+//! Work that nobody needs any more: whoever begins it on a request that has ended is told to stop.
+//!
+//! Of the events that tell of work, only this looks at the store, beside those who listen: what comes
+//! too fast, or while the store is away, is passed over. It is heard of again, since workers are asked
+//! again and again what they have in hand.
+
+use std::collections::HashSet;
+
+use pipeline::{
+    broker::Announcer,
+    contract::{Control, JobEvent},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use uuid::Uuid;
+
+use crate::{
+    jobs::Turn,
+    state::NAME,
+    store::{Ended, Status, Store},
+};
+
+/// How many wait to be looked at. What comes beyond is not.
+const QUEUE: usize = 1000;
+/// How many are looked at at once.
+const BATCH: usize = 500;
+
+/// The run of a request that somebody works on.
+type Work = (Uuid, u32);
+
+/// Takes in what work has begun.
+#[derive(Debug)]
+pub struct Begun(mpsc::Sender<Work>);
+
+/// Looks whether it is needed.
+#[derive(Debug)]
+pub struct Watch(mpsc::Receiver<Work>);
+
+/// The two ends of a queue of work that has begun.
+pub fn needless() -> (Begun, Watch) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Begun(sender), Watch(receiver))
+}
+
+impl Begun {
+    /// Has it looked at, or passes it over if too much waits. Returns at once.
+    pub fn note(&self, event: &JobEvent) {
+        let Some(id) = event.request_id.uuid() else { return };
+        if let Err(error) = self.0.try_send((id, Turn::of(event).run)) {
+            debug!(requestId = %id, "not looked whether it has ended: {error}");
+        }
+    }
+}
+
+impl Watch {
+    /// Looks at what comes, until told to stop.
+    pub async fn run(mut self, store: Store, announcer: Announcer, stop: CancellationToken) {
+        loop {
+            let mut begun = Vec::new();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                some = self.0.recv_many(&mut begun, BATCH) => if some == 0 { return },
+            }
+            let begun: HashSet<Work> = begun.into_iter().collect();
+            let ids: HashSet<Uuid> = begun.iter().map(|(id, _)| *id).collect();
+            match store.ended(ids.into_iter().collect()).await {
+                Ok(ended) => ended.iter().for_each(|ended| tell(&announcer, ended, &begun)),
+                Err(error) => debug!(works = begun.len(), "not looked at: {error}"),
+            }
+        }
+    }
+}
+
+/// Tells those who work on a request that has ended to stop, where that is so.
+fn tell(announcer: &Announcer, ended: &Ended, begun: &HashSet<Work>) {
+    let works = begun.iter().filter(|(id, _)| *id == ended.id);
+    if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended, *run)).max() {
+        info!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
+        let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
+        announcer.announce(&cancel.message(NAME));
+    }
+}
+
+/// Up to which run nobody needs the work, if that is so for the run that somebody works on. A failed
+/// request may have been replayed a moment ago, and its next run begun before that was committed;
+/// what ended otherwise is not replayed.
+fn needed_no_more(ended: &Ended, begun: u32) -> Option<u32> {
+    match ended.how {
+        Some((Status::Queued, _)) => None,
+        Some((Status::Failed, run)) => (run >= begun).then_some(run),
+        Some((Status::Completed | Status::Cancelled, run)) => Some(run.max(begun)),
+        None => Some(begun),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stops(how: Option<(Status, u32)>, begun: u32) -> Option<u32> {
+        needed_no_more(&Ended { id: Uuid::nil(), how }, begun)
+    }
+
+    #[test]
+    fn work_on_what_has_ended_is_stopped() {
+        for status in [Status::Completed, Status::Failed, Status::Cancelled] {
+            assert_eq!(stops(Some((status, 1)), 1), Some(1));
+            assert_eq!(stops(Some((status, 2)), 1), Some(2), "{status:?}");
+        }
+        assert_eq!(stops(None, 3), Some(3), "it has expired");
+    }
+
+    #[test]
+    fn a_replay_that_is_under_way_is_left_alone() {
+        assert_eq!(stops(Some((Status::Failed, 0)), 1), None);
+        assert_eq!(stops(Some((Status::Queued, 0)), 0), None);
+        assert_eq!(stops(Some((Status::Cancelled, 0)), 1), Some(1), "it is never replayed");
+    }
+}
