@@ -15,6 +15,7 @@ mod command;
 mod conformance;
 mod ending;
 mod error;
+mod failed;
 mod health;
 mod listing;
 mod parked;
@@ -39,9 +40,10 @@ pub use callbacks::{Attempted, Callback, CallbackStatus, Fate, Room, Take, Taken
 pub use claim::{Claim, Claimed, KeyName, Unclaim};
 pub use ending::{Applied, End, Ending};
 pub use error::{BadUrl, StoreError};
+pub use failed::{Discard, Origin, Replay};
 pub use health::Health;
 pub use listing::{BadCursor, Cursor, List, Page};
-pub use parked::{Parked, ParkedMessage};
+pub use parked::{Letters, Parked, ParkedMessage, Unpark, Whose};
 pub use request::{
     Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Record, Retrying, Status, Summary,
 };
@@ -273,14 +275,6 @@ impl Store {
         self.look(|reply| Read::Ended(ids, reply)).await
     }
 
-    /// What a request is to work on, as it was accepted; none if that is not known.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn request_data(&self, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
-        self.look(|reply| Read::RequestData(id, reply)).await
-    }
-
     /// The moment it is now, by the clock that tells when requests ended and expire. It is the same
     /// for all web services on this store.
     ///
@@ -297,19 +291,6 @@ impl Store {
     pub async fn list(&self, mut list: List) -> Result<Page, StoreError> {
         text::clean_list(&mut list);
         self.look(|reply| Read::List(list, reply)).await
-    }
-
-    /// Parked messages with numbers below `below`, the latest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn parked(
-        &self,
-        below: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<ParkedMessage>, StoreError> {
-        let below = below.unwrap_or(i64::MAX);
-        self.look(|reply| Read::Parked { below, limit, reply }).await
     }
 
     /// How the store is, now and whenever that changes.

@@ -9,8 +9,9 @@ use super::{
     claim::{Claim, Claimed, KeyName, Unclaim},
     ending::{Applied, Ending},
     error::StoreError,
+    failed::{Discard, Origin, Replay},
     listing::{List, Page},
-    parked::{Parked, ParkedMessage},
+    parked::{Letters, Parked, ParkedMessage, Unpark},
     request::{Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Retrying, Summary},
 };
 
@@ -27,6 +28,10 @@ pub(super) enum Write {
     Park(Vec<Parked>, Reply<Vec<Applied>>),
     Retrying(Vec<Retrying>, Reply<()>),
     Cancel(Uuid, Reply<Cancel>),
+    /// The next run of a request that has failed in this one.
+    Replay(Uuid, u32, Reply<Replay>),
+    Discard(Uuid, Reply<Discard>),
+    Unpark(i64, Reply<Unpark>),
     Expire(Expiry, Reply<Cleared>),
     TakeCallbacks(Take, Reply<Vec<Taken>>),
     Attempted(Attempted, Reply<()>),
@@ -41,14 +46,11 @@ pub(super) enum Read {
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
     /// Those that have ended or expired.
     Ended(Vec<Uuid>, Reply<Vec<Ended>>),
-    RequestData(Uuid, Reply<Option<Vec<u8>>>),
+    Origin(Uuid, Reply<Origin>),
     Clock(Reply<Millis>),
     List(List, Reply<Page>),
     /// In how long the next one is due that goes to none of these hosts.
     NextCallback(Vec<String>, Reply<Option<Millis>>),
-    Parked {
-        below: i64,
-        limit: u32,
-        reply: Reply<Vec<ParkedMessage>>,
-    },
+    Parked(Letters, Reply<Vec<ParkedMessage>>),
+    ParkedMessage(i64, Reply<Option<ParkedMessage>>),
 }

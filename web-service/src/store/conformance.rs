@@ -11,6 +11,7 @@ mod failing;
 mod lists;
 mod outages;
 mod payloads;
+mod people;
 mod retention;
 mod url;
 mod world;
@@ -56,6 +57,15 @@ for_both_stores! {
         a_bad_request_fails_alone_among_many_callers,
         a_parked_message_is_kept_once_and_ends_its_request,
         a_parked_message_without_an_id_is_kept_once;
+    people:
+        a_replay_begins_the_next_run,
+        only_what_has_failed_in_this_run_is_replayed,
+        an_end_of_the_next_run_that_comes_before_its_replay_stays,
+        of_two_services_one_replays,
+        a_replay_has_a_callback_of_its_own,
+        what_is_discarded_expires_at_once_with_its_messages,
+        what_is_still_to_be_told_is_not_discarded,
+        a_message_of_nobody_can_be_looked_at_and_cleared_away;
     payloads:
         payloads_survive_byte_by_byte,
         a_nul_in_a_text_does_not_lose_the_result,

@@ -3,7 +3,12 @@
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{ending::Ending, request::Millis};
+use super::{
+    Store, StoreError,
+    command::{Read, Write},
+    ending::Ending,
+    request::Millis,
+};
 
 /// A message to be kept, with what it does to its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +48,10 @@ pub struct ParkedMessage {
     pub number: i64,
     /// Whose it is, if it has an id that is a UUID.
     pub request: Option<Uuid>,
-    /// The whole body.
+    /// The body: whole, or in a list its beginning.
     pub body: Vec<u8>,
+    /// How many bytes the whole body has.
+    pub size: u64,
     /// Our own headers, as a JSON object.
     pub headers: String,
     /// Why it was handed over.
@@ -53,6 +60,69 @@ pub struct ParkedMessage {
     pub error: String,
     /// When it came.
     pub received_at: Millis,
+}
+
+/// Which parked messages to list, the latest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Letters {
+    /// Whose.
+    pub whose: Whose,
+    /// Only those with numbers below this one.
+    pub below: Option<i64>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// Whose messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those that belong to no request.
+    Nobody,
+    /// Those of this request.
+    Request(Uuid),
+}
+
+/// The answer to a wish to clear a message away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpark {
+    /// It is gone.
+    Done,
+    /// It stays as long as this request.
+    Belongs(Uuid),
+    /// There is no such message.
+    Unknown,
+}
+
+impl Letters {
+    pub(super) fn before(&self) -> i64 {
+        self.below.unwrap_or(i64::MAX)
+    }
+}
+
+impl Store {
+    /// Parked messages, each with the beginning of its body: 1000 bytes at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn parked(&self, letters: Letters) -> Result<Vec<ParkedMessage>, StoreError> {
+        self.look(|reply| Read::Parked(letters, reply)).await
+    }
+
+    /// A parked message with its whole body.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn parked_message(&self, number: i64) -> Result<Option<ParkedMessage>, StoreError> {
+        self.look(|reply| Read::ParkedMessage(number, reply)).await
+    }
+
+    /// Clears a message away that belongs to no request.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; it may be gone all the same.
+    pub async fn unpark(&self, number: i64) -> Result<Unpark, StoreError> {
+        self.change(&self.writes, self.patience, |reply| Write::Unpark(number, reply)).await
+    }
 }
 
 #[cfg(test)]

@@ -13,11 +13,13 @@ pub(super) const SQLITE: &[Step] = &[
     step!("sqlite", 1, "0001_requests"),
     step!("sqlite", 2, "0002_claims"),
     step!("sqlite", 3, "0003_callbacks"),
+    step!("sqlite", 4, "0004_letters"),
 ];
 pub(super) const POSTGRES: &[Step] = &[
     step!("postgres", 1, "0001_requests"),
     step!("postgres", 2, "0002_claims"),
     step!("postgres", 3, "0003_callbacks"),
+    step!("postgres", 4, "0004_letters"),
 ];
 
 /// The steps that are missing after `done`. A store that a newer release has taken further is left

@@ -1,7 +1,10 @@
 //! The SQL that both stores share. Parameters are numbered in the order in which they first appear,
 //! since SQLite takes `$1` for a name.
 
-use super::listing::List;
+use super::{
+    listing::List,
+    parked::{Letters, Whose},
+};
 
 macro_rules! summary {
     () => {
@@ -91,6 +94,48 @@ macro_rules! cancel {
     };
 }
 
+/// Begins the next run of a request that has failed in one.
+macro_rules! replay {
+    () => {
+        "UPDATE requests SET status = 0, run = run + 1, attempts = 0, deliveries = 0, \
+         started_at = NULL, finished_at = NULL, settled_at = NULL, next_attempt_at = NULL, \
+         worker = NULL, last_error = COALESCE(NULLIF(error_message, ''), error_code), \
+         error_code = NULL, error_message = NULL \
+         WHERE id = $1 AND status = 2 AND run = $2 RETURNING id"
+    };
+}
+
+/// Takes a failed request away of whose end nothing is to be told.
+macro_rules! discard {
+    () => {
+        "DELETE FROM requests WHERE id = $1 AND status = 2 AND NOT EXISTS \
+         (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) RETURNING id"
+    };
+}
+
+macro_rules! letter {
+    ($body:literal) => {
+        concat!(
+            "SELECT number, request_id, ",
+            $body,
+            ", CAST(length(body) AS bigint), headers, reason, error, received_at FROM parked WHERE "
+        )
+    };
+}
+
+/// A list of messages, each with its beginning.
+macro_rules! letters {
+    ($condition:literal, $limit:literal) => {
+        concat!(
+            letter!("substr(body, 1, 1000)"),
+            "number < $1 AND ",
+            $condition,
+            " ORDER BY number DESC LIMIT ",
+            $limit
+        )
+    };
+}
+
 macro_rules! list {
     ($condition:literal, $limit:literal) => {
         concat!(
@@ -117,8 +162,8 @@ macro_rules! of_type {
 }
 
 pub(super) use {
-    accept_rule, callback_rule, cancel, is_first, retrying_rule, retrying_run, summary,
-    with_callbacks,
+    accept_rule, callback_rule, cancel, discard, is_first, replay, retrying_rule, retrying_run,
+    summary, with_callbacks,
 };
 
 /// How many columns a summary has.
@@ -148,9 +193,13 @@ pub(super) const PROLONG_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE
 pub(super) const FORGET: &str =
     "DELETE FROM claims WHERE name = $1 AND id = $2 AND claimed_at = keep_until - $3";
 pub(super) const LEAVE: &str = "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
-pub(super) const REQUEST_DATA: &str = "SELECT request_data FROM requests WHERE id = $1";
-pub(super) const PARKED: &str = "SELECT number, request_id, body, headers, reason, error, \
-    received_at FROM parked WHERE number < $1 ORDER BY number DESC LIMIT $2";
+pub(super) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
+pub(super) const ORIGIN: &str = "SELECT trace, request_data FROM requests WHERE id = $1";
+pub(super) const PARKED_MESSAGE: &str = concat!(letter!("body"), "number = $1");
+pub(super) const UNPARK: &str = "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
+pub(super) const WHOSE: &str = "SELECT request_id FROM parked WHERE number = $1";
+const LETTERS: &str = letters!("request_id IS NULL", "$2");
+const LETTERS_OF: &str = letters!("request_id = $2", "$3");
 
 const LIST: &str = list!("id < $1", "$2");
 const LIST_STATUS: &str = list!("id < $1 AND status = $2", "$3");
@@ -170,6 +219,15 @@ const LIST_TYPE: &str = concat!(
     of_type!("3"),
     ") ORDER BY id DESC LIMIT $3"
 );
+
+/// The statement for a list of messages. Its parameters: the number all are below, the request if they
+/// are one's, how many rows.
+pub(super) fn letters(letters: &Letters) -> &'static str {
+    match letters.whose {
+        Whose::Nobody => LETTERS,
+        Whose::Request(_) => LETTERS_OF,
+    }
+}
 
 /// The statement for a list. Its parameters: the id all are below, the type if it is wanted, the
 /// status if it is wanted, how many rows.

@@ -24,7 +24,7 @@ pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
     assert_eq!(request.result.as_deref(), Some(b"42".as_slice()));
     assert_eq!(request.summary.worker.as_deref(), Some("host:1/1"));
     assert_eq!(request.summary.finished_at, Some(1_700_000_002_000));
-    assert_eq!(world.store.request_data(id).await.unwrap(), Some(new(id).request_data));
+    assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
     assert_eq!(world.store.get_many(vec![Uuid::now_v7(), id]).await.unwrap(), [request.summary]);
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn a_result_that_comes_first_makes_its_own_row_and_stays(world:
 
     for id in [good, bad] {
         world.store.accept(new(id)).await.unwrap();
-        assert_eq!(world.store.request_data(id).await.unwrap(), Some(new(id).request_data));
+        assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
     }
     let (good, bad) = (world.request(good).await, world.request(bad).await);
     assert_eq!(good.summary.status, Status::Completed);

@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::store::{Applied, Ending, Found, NewRequest, Parked, Status, StoreError};
+use crate::store::{
+    Applied, Ending, Found, Letters, NewRequest, Parked, Status, StoreError, Whose,
+};
 
 fn poison(finished: Ending) -> Ending {
     Ending { worker: Some("poison".to_owned()), ..finished }
@@ -49,6 +51,10 @@ pub(super) async fn a_bad_request_fails_alone_among_many_callers(world: World) {
     }
 }
 
+fn letters(whose: Whose, below: Option<i64>) -> Letters {
+    Letters { whose, below, limit: 10 }
+}
+
 fn message(body: &[u8], ends: Option<Ending>) -> Parked {
     Parked {
         body: body.to_vec(),
@@ -70,7 +76,7 @@ pub(super) async fn a_parked_message_is_kept_once_and_ends_its_request(world: Wo
     let again = [Applied::Duplicate, Applied::Duplicate];
     assert_eq!(world.store.park(twice).await.unwrap(), again);
 
-    let kept = world.store.parked(None, 10).await.unwrap();
+    let kept = world.store.parked(letters(Whose::Request(id), None)).await.unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!((kept[0].request, kept[0].body.as_slice()), (Some(id), &b"{\"requestId\":1}"[..]));
     assert_eq!(kept[0].headers, r#"{"slowlane-reason":"permanent"}"#);
@@ -89,9 +95,9 @@ pub(super) async fn a_parked_message_without_an_id_is_kept_once(world: World) {
         assert_eq!(world.store.park(vec![new]).await.unwrap(), [Applied::First]);
     }
     assert_eq!(world.store.park(vec![garbage]).await.unwrap(), [Applied::Duplicate]);
-    let kept = world.store.parked(None, 10).await.unwrap();
+    let kept = world.store.parked(letters(Whose::Nobody, None)).await.unwrap();
     assert_eq!(kept.len(), 2);
     assert_eq!(kept[1].body, b"\xff\x00not even text");
-    let before = world.store.parked(Some(kept[0].number), 10).await.unwrap();
+    let before = world.store.parked(letters(Whose::Nobody, Some(kept[0].number))).await.unwrap();
     assert_eq!(before, kept[1..]);
 }

@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 use super::world::{PATIENCE, World, completed, in_the_end, new, request};
-use crate::store::{Health, Status, Store, StoreError};
+use crate::store::{Health, Letters, Status, Store, StoreError, Whose};
 
 /// How long a call may take at most; generous, since tests run beside each other.
 const BOUND: Duration = Duration::from_secs(5 * PATIENCE.as_secs());
@@ -127,7 +127,8 @@ pub(super) async fn a_question_that_fails_does_not_make_the_store_away(world: Wo
     world.store.accept(new(Uuid::now_v7())).await.unwrap();
     let health = world.store.health();
     world.sql("ALTER TABLE parked RENAME TO others").await;
-    let failed = world.store.parked(None, 1).await;
+    let letters = Letters { whose: Whose::Nobody, below: None, limit: 1 };
+    let failed = world.store.parked(letters).await;
     assert!(matches!(&failed, Err(StoreError::Unavailable(why)) if why.contains("parked")));
     let id = Uuid::now_v7();
     world.store.accept(new(id)).await.unwrap();

@@ -18,7 +18,7 @@ pub(super) async fn payloads_survive_byte_by_byte(world: World) {
         let request_data = payload.as_bytes().to_vec();
         world.store.accept(NewRequest { request_data, ..new(id) }).await.unwrap();
         world.store.finish(vec![completed(id, payload)]).await.unwrap();
-        let data = world.store.request_data(id).await.unwrap();
+        let data = world.store.origin(id).await.unwrap().data;
         assert_eq!(data.as_deref(), Some(payload.as_bytes()));
         assert_eq!(world.request(id).await.result.as_deref(), Some(payload.as_bytes()));
     }

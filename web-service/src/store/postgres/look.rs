@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{line::Work, row};
 use crate::store::{
-    Ended, Found, List, Page, ParkedMessage, Record, Status, Summary,
+    Ended, Found, Letters, List, Origin, Page, ParkedMessage, Record, Status, Summary, Whose,
     sql::{self, summary, with_callbacks},
 };
 
@@ -82,15 +82,17 @@ impl Work for LookForEnded {
     }
 }
 
-/// What a request is to work on.
-pub(super) struct RequestData(pub(super) Uuid);
+/// What a request was made of.
+pub(super) struct LookForOrigin(pub(super) Uuid);
 
-impl Work for RequestData {
-    type Answer = Option<Vec<u8>>;
+impl Work for LookForOrigin {
+    type Answer = Origin;
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Vec<u8>>> {
-        let data = sqlx::query_scalar::<_, Option<Vec<u8>>>(sql::REQUEST_DATA).bind(self.0);
-        Ok(data.fetch_optional(connection).await?.flatten())
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Origin> {
+        let row = sqlx::query(sql::ORIGIN).bind(self.0).fetch_optional(connection).await?;
+        row.map_or(Ok(Origin::default()), |row| {
+            Ok(Origin { trace: row.try_get(0)?, data: row.try_get(1)? })
+        })
     }
 }
 
@@ -110,17 +112,27 @@ impl Work for List {
     }
 }
 
-/// Parked messages with numbers below one.
-pub(super) struct ListParked {
-    pub(super) below: i64,
-    pub(super) limit: u32,
-}
-
-impl Work for ListParked {
+impl Work for Letters {
     type Answer = Vec<ParkedMessage>;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<ParkedMessage>> {
-        let query = sqlx::query(sql::PARKED).bind(self.below).bind(i64::from(self.limit));
+        let mut query = sqlx::query(sql::letters(self)).bind(self.before());
+        if let Whose::Request(id) = self.whose {
+            query = query.bind(id);
+        }
+        query = query.bind(i64::from(self.limit));
         query.fetch_all(connection).await?.iter().map(row::parked).collect()
+    }
+}
+
+/// A message with its whole body.
+pub(super) struct GetParked(pub(super) i64);
+
+impl Work for GetParked {
+    type Answer = Option<ParkedMessage>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<ParkedMessage>> {
+        let row = sqlx::query(sql::PARKED_MESSAGE).bind(self.0).fetch_optional(connection).await?;
+        row.as_ref().map(row::parked).transpose()
     }
 }

@@ -50,10 +50,11 @@ pub(super) fn parked(row: &PgRow) -> sqlx::Result<ParkedMessage> {
         number: row.try_get(0)?,
         request: row.try_get(1)?,
         body: row.try_get(2)?,
-        headers: row.try_get(3)?,
-        reason: row.try_get(4)?,
-        error: row.try_get(5)?,
-        received_at: row.try_get(6)?,
+        size: row.try_get::<i64, _>(3)?.unsigned_abs(),
+        headers: row.try_get(4)?,
+        reason: row.try_get(5)?,
+        error: row.try_get(6)?,
+        received_at: row.try_get(7)?,
     })
 }
 

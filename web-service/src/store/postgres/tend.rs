@@ -11,8 +11,8 @@ use super::{
     row::{number, status},
 };
 use crate::store::{
-    Cancel, Cleared, Expiry, Retrying, claim,
-    sql::{self, cancel, retrying_rule, retrying_run},
+    Cancel, Cleared, Discard, Expiry, Replay, Retrying, Status, Unpark, claim,
+    sql::{self, cancel, discard, replay, retrying_rule, retrying_run},
 };
 
 const RETRYING: &str = concat!(
@@ -28,11 +28,25 @@ const RETRYING: &str = concat!(
 const CANCEL: &str = concat!(
     "WITH ended AS (",
     cancel!(),
-    " RETURNING id, run, settled_at, callback_host), ",
+    "), ",
     callbacks_of_ended!(),
     " SELECT run FROM ended"
 );
-const STATUS: &str = "SELECT status FROM requests WHERE id = $1";
+const REPLAY: &str = concat!(
+    "WITH again AS (",
+    replay!(),
+    "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM again)) \
+     SELECT id FROM again"
+);
+const DISCARD: &str = concat!(
+    "WITH gone AS (",
+    discard!(),
+    "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     unparked AS (DELETE FROM parked WHERE request_id IN (SELECT id FROM gone)), \
+     buried AS (INSERT INTO tombstones SELECT id, ",
+    moment!(),
+    " FROM gone ON CONFLICT (id) DO NOTHING) SELECT id FROM gone"
+);
 pub(super) const IS_BURIED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
 /// Rows that another web service is clearing away are left to it.
 const EXPIRE: &str = concat!(
@@ -91,12 +105,74 @@ impl Work for CancelOne {
         if let Some(row) = cancel.fetch_optional(&mut *connection).await? {
             return Ok(Cancel::Done(number(&row, 0)?));
         }
-        let found = sqlx::query(STATUS).bind(self.0).fetch_optional(&mut *connection).await?;
-        if let Some(row) = found {
-            return Ok(Cancel::TooLate(status(&row, 0)?));
+        Ok(match state(connection, self.0).await? {
+            (Some((status, _)), _) => Cancel::TooLate(status),
+            (None, true) => Cancel::Expired,
+            (None, false) => Cancel::Unknown,
+        })
+    }
+}
+
+/// How far a request has come, and in which run; else whether it has expired.
+async fn state(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> sqlx::Result<(Option<(Status, u32)>, bool)> {
+    let found = sqlx::query(sql::STATE).bind(id).fetch_optional(&mut *connection).await?;
+    if let Some(row) = found {
+        return Ok((Some((status(&row, 0)?, number(&row, 1)?)), false));
+    }
+    let is_buried = sqlx::query_scalar(IS_BURIED).bind(id).fetch_one(connection).await?;
+    Ok((None, is_buried))
+}
+
+/// Begins the next run of a request that has failed in this one.
+pub(super) struct ReplayOne(pub(super) Uuid, pub(super) u32);
+
+impl Work for ReplayOne {
+    type Answer = Replay;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Replay> {
+        let Self(id, run) = *self;
+        let replay = sqlx::query(REPLAY).bind(id).bind(i64::from(run));
+        if replay.fetch_optional(&mut *connection).await?.is_some() {
+            return Ok(Replay::Done);
         }
-        let is_buried = sqlx::query_scalar(IS_BURIED).bind(self.0).fetch_one(connection).await?;
-        Ok(if is_buried { Cancel::Expired } else { Cancel::Unknown })
+        let (stored, expired) = state(connection, id).await?;
+        Ok(Replay::dropped(stored, run, expired))
+    }
+}
+
+/// Lets a failed request expire.
+pub(super) struct DiscardOne(pub(super) Uuid);
+
+impl Work for DiscardOne {
+    type Answer = Discard;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Discard> {
+        let discard = sqlx::query(DISCARD).bind(self.0);
+        if discard.fetch_optional(&mut *connection).await?.is_some() {
+            return Ok(Discard::Done);
+        }
+        let (stored, expired) = state(connection, self.0).await?;
+        Ok(Discard::dropped(stored.map(|(status, _)| status), expired))
+    }
+}
+
+/// Clears a message away that belongs to no request.
+pub(super) struct UnparkOne(pub(super) i64);
+
+impl Work for UnparkOne {
+    type Answer = Unpark;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Unpark> {
+        let unpark = sqlx::query(sql::UNPARK).bind(self.0).execute(&mut *connection).await?;
+        if unpark.rows_affected() > 0 {
+            return Ok(Unpark::Done);
+        }
+        let whose = sqlx::query_scalar::<_, Option<Uuid>>(sql::WHOSE).bind(self.0);
+        let whose = whose.fetch_optional(connection).await?.flatten();
+        Ok(whose.map_or(Unpark::Unknown, Unpark::Belongs))
     }
 }
 

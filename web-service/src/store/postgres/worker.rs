@@ -11,8 +11,8 @@ use super::{
     claim::UnclaimOne,
     clock::Clock,
     line::{Failure, Line, Work},
-    look::{Get, GetMany, ListParked, LookForEnded, RequestData},
-    tend::{CancelOne, Expire, Ping},
+    look::{Get, GetMany, GetParked, LookForEnded, LookForOrigin},
+    tend::{CancelOne, DiscardOne, Expire, Ping, ReplayOne, UnparkOne},
 };
 use crate::store::{
     Found, StoreError,
@@ -71,6 +71,9 @@ async fn change(line: &mut Line, command: Write) {
         Write::Park(messages, reply) => answer(reply, batch::write(line, messages).await),
         Write::Retrying(news, reply) => answer(reply, batch::write(line, news).await.map(drop)),
         Write::Cancel(id, reply) => run(line, reply, &CancelOne(id)).await,
+        Write::Replay(id, of, reply) => run(line, reply, &ReplayOne(id, of)).await,
+        Write::Discard(id, reply) => run(line, reply, &DiscardOne(id)).await,
+        Write::Unpark(number, reply) => run(line, reply, &UnparkOne(number)).await,
         Write::Expire(expiry, reply) => run(line, reply, &Expire(expiry)).await,
         Write::TakeCallbacks(take, reply) => run(line, reply, &take).await,
         Write::Attempted(attempted, reply) => run(line, reply, &attempted).await,
@@ -119,13 +122,12 @@ async fn look(line: &mut Line, question: Read) {
         Read::Get(id, reply) => get(line, &[id], vec![reply]).await,
         Read::GetMany(ids, reply) => run(line, reply, &GetMany(ids)).await,
         Read::Ended(ids, reply) => run(line, reply, &LookForEnded(ids)).await,
-        Read::RequestData(id, reply) => run(line, reply, &RequestData(id)).await,
+        Read::Origin(id, reply) => run(line, reply, &LookForOrigin(id)).await,
         Read::Clock(reply) => run(line, reply, &Clock).await,
         Read::List(list, reply) => run(line, reply, &list).await,
         Read::NextCallback(full, reply) => run(line, reply, &NextCallback(full)).await,
-        Read::Parked { below, limit, reply } => {
-            run(line, reply, &ListParked { below, limit }).await;
-        }
+        Read::Parked(letters, reply) => run(line, reply, &letters).await,
+        Read::ParkedMessage(number, reply) => run(line, reply, &GetParked(number)).await,
     }
 }
 

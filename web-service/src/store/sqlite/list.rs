@@ -1,9 +1,9 @@
 //! Lists.
 
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, ToSql, params};
 
 use super::row;
-use crate::store::{List, Page, sql};
+use crate::store::{Letters, List, Page, ParkedMessage, Whose, sql};
 
 pub(super) fn page(connection: &Connection, list: &List) -> rusqlite::Result<Page> {
     let below = list.below().into_bytes();
@@ -16,6 +16,21 @@ pub(super) fn page(connection: &Connection, list: &List) -> rusqlite::Result<Pag
     let mut statement = connection.prepare_cached(sql::list(list))?;
     let items = statement.query_map(&*values, row::summary)?.collect::<Result<_, _>>()?;
     Ok(list.page(items))
+}
+
+pub(super) fn letters(
+    connection: &Connection,
+    letters: &Letters,
+) -> rusqlite::Result<Vec<ParkedMessage>> {
+    let (before, limit) = (letters.before(), letters.limit);
+    let mut statement = connection.prepare_cached(sql::letters(letters))?;
+    let rows = match letters.whose {
+        Whose::Nobody => statement.query_map(params![before, limit], row::parked)?,
+        Whose::Request(id) => {
+            statement.query_map(params![before, id.as_bytes(), limit], row::parked)?
+        }
+    };
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -38,6 +53,19 @@ mod tests {
                 let sorts = plan.contains("TEMP B-TREE FOR ORDER BY");
                 assert!(!sorts, "{plan}");
             }
+        }
+    }
+
+    #[test]
+    fn no_list_of_messages_sorts_or_scans() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (_, step) in schema::SQLITE {
+            connection.execute_batch(step).unwrap();
+        }
+        for whose in [Whose::Nobody, Whose::Request(uuid::Uuid::nil())] {
+            let plan = plan(&connection, sql::letters(&Letters { whose, below: None, limit: 1 }));
+            assert!(plan.starts_with("SEARCH parked USING INDEX parked_"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 
 use super::{callbacks, file::File, list, row};
 use crate::store::{
-    Ended, Found, Record, Status, StoreError, Summary,
+    Ended, Found, Origin, Record, Status, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
     now,
@@ -21,7 +21,6 @@ const BATCH: usize = 16;
 const RESULT: usize = sql::SUMMARY;
 
 const GET: &str = concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = $1");
-const HOW: &str = "SELECT status, run FROM requests WHERE id = $1";
 const GET_SUMMARY: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = $1");
 
 pub(super) struct Reader {
@@ -59,9 +58,7 @@ impl Reader {
             Read::Get(id, reply) => self.reply(reply, |connection| get(connection, id)),
             Read::GetMany(ids, reply) => self.reply(reply, |connection| get_many(connection, &ids)),
             Read::Ended(ids, reply) => self.reply(reply, |connection| ended(connection, &ids)),
-            Read::RequestData(id, reply) => {
-                self.reply(reply, |connection| request_data(connection, id));
-            }
+            Read::Origin(id, reply) => self.reply(reply, |connection| origin(connection, id)),
             Read::Clock(reply) => drop(reply.send(Ok(now()))),
             Read::List(wanted, reply) => {
                 self.reply(reply, |connection| list::page(connection, &wanted));
@@ -69,9 +66,12 @@ impl Reader {
             Read::NextCallback(full, reply) => {
                 self.reply(reply, |connection| callbacks::next(connection, &full));
             }
-            Read::Parked { below, limit, reply } => self.reply(reply, |connection| {
-                let mut statement = connection.prepare_cached(sql::PARKED)?;
-                statement.query_map(params![below, limit], row::parked)?.collect()
+            Read::Parked(letters, reply) => {
+                self.reply(reply, |connection| list::letters(connection, &letters));
+            }
+            Read::ParkedMessage(number, reply) => self.reply(reply, |connection| {
+                let mut statement = connection.prepare_cached(sql::PARKED_MESSAGE)?;
+                statement.query_row([number], row::parked).optional()
             }),
         }
     }
@@ -119,7 +119,7 @@ fn get_many(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Summa
 }
 
 fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Ended>> {
-    let mut statement = connection.prepare_cached(HOW)?;
+    let mut statement = connection.prepare_cached(sql::STATE)?;
     let mut one = |id: Uuid| -> rusqlite::Result<Option<Ended>> {
         let how = statement
             .query_row([id.as_bytes()], |row| Ok((Status::from_number(row.get(0)?), row.get(1)?)));
@@ -132,7 +132,9 @@ fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Ended>> 
     ids.iter().filter_map(|id| one(*id).transpose()).collect()
 }
 
-fn request_data(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = connection.prepare_cached(sql::REQUEST_DATA)?;
-    Ok(statement.query_row([id.as_bytes()], |row| row.get(0)).optional()?.flatten())
+fn origin(connection: &Connection, id: Uuid) -> rusqlite::Result<Origin> {
+    let mut statement = connection.prepare_cached(sql::ORIGIN)?;
+    let origin = statement
+        .query_row([id.as_bytes()], |row| Ok(Origin { trace: row.get(0)?, data: row.get(1)? }));
+    Ok(origin.optional()?.unwrap_or_default())
 }

@@ -49,10 +49,11 @@ pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
         number: row.get(0)?,
         request: row.get::<_, Option<[u8; 16]>>(1)?.map(Uuid::from_bytes),
         body: row.get(2)?,
-        headers: row.get(3)?,
-        reason: row.get(4)?,
-        error: row.get(5)?,
-        received_at: row.get(6)?,
+        size: row.get::<_, i64>(3)?.unsigned_abs(),
+        headers: row.get(4)?,
+        reason: row.get(5)?,
+        error: row.get(6)?,
+        received_at: row.get(7)?,
     })
 }
 

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::{callbacks, row};
 use crate::store::{
-    Applied, Cancel, Claim, Claimed, Cleared, Ending, Expiry, KeyName, Millis, NewRequest, Parked,
-    Retrying, Status, StoreError, Unclaim,
+    Applied, Cancel, Claim, Claimed, Cleared, Discard, Ending, Expiry, KeyName, Millis, NewRequest,
+    Parked, Replay, Retrying, Status, StoreError, Unclaim, Unpark,
     claim::{self, Holder},
     command::{Reply, Write},
     ending::{Stored, dropped},
     now,
-    sql::{self, accept_rule, is_first, retrying_rule, retrying_run},
+    sql::{self, accept_rule, discard, is_first, replay, retrying_rule, retrying_run},
 };
 
 /// Tells a caller what came of its command, if the commit was well, and else what was wrong with
@@ -111,6 +111,9 @@ impl Work<'_> {
                 later(answers, reply, noted.map(Ok))
             }
             Write::Cancel(id, reply) => later(answers, reply, self.cancel(id).map(Ok)),
+            Write::Replay(id, run, reply) => later(answers, reply, self.replay(id, run).map(Ok)),
+            Write::Discard(id, reply) => later(answers, reply, self.discard(id).map(Ok)),
+            Write::Unpark(number, reply) => later(answers, reply, self.unpark(number).map(Ok)),
             Write::Expire(expiry, reply) => later(answers, reply, self.expire(expiry).map(Ok)),
             Write::TakeCallbacks(take, reply) => {
                 later(answers, reply, callbacks::take(self.transaction, &take, self.now).map(Ok))
@@ -254,6 +257,37 @@ impl Work<'_> {
             None if row::is_buried(self.transaction, id)? => Cancel::Expired,
             None => Cancel::Unknown,
         })
+    }
+
+    fn replay(&self, id: Uuid, run: u32) -> rusqlite::Result<Replay> {
+        let mut replay = self.transaction.prepare_cached(replay!())?;
+        if replay.exists(params![id.as_bytes(), run])? {
+            self.row(EXPIRE_CALLBACK, [id.as_bytes()])?;
+            return Ok(Replay::Done);
+        }
+        let stored = self.stored(id)?.map(|stored| (stored.status, stored.run));
+        Ok(Replay::dropped(stored, run, row::is_buried(self.transaction, id)?))
+    }
+
+    fn discard(&self, id: Uuid) -> rusqlite::Result<Discard> {
+        let mut discard = self.transaction.prepare_cached(discard!())?;
+        if discard.exists([id.as_bytes()])? {
+            self.row(EXPIRE_CALLBACK, [id.as_bytes()])?;
+            self.row("DELETE FROM parked WHERE request_id = $1", [id.as_bytes()])?;
+            self.row(BURY, params![id.as_bytes(), self.now])?;
+            return Ok(Discard::Done);
+        }
+        let stored = self.stored(id)?.map(|stored| stored.status);
+        Ok(Discard::dropped(stored, row::is_buried(self.transaction, id)?))
+    }
+
+    fn unpark(&self, number: i64) -> rusqlite::Result<Unpark> {
+        if self.row(sql::UNPARK, [number])? > 0 {
+            return Ok(Unpark::Done);
+        }
+        let mut whose = self.transaction.prepare_cached(sql::WHOSE)?;
+        let whose = whose.query_row([number], |row| row.get(0)).optional()?;
+        Ok(whose.map_or(Unpark::Unknown, |id| Unpark::Belongs(Uuid::from_bytes(id))))
     }
 
     fn expire(&self, expiry: Expiry) -> rusqlite::Result<Cleared> {
