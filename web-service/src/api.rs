@@ -10,10 +10,12 @@ mod health;
 mod key;
 mod list;
 mod openapi;
+mod parked;
 mod posted;
 mod prefer;
 mod problem;
 mod process_data;
+mod replay;
 mod requests;
 mod schema;
 mod stream;
@@ -40,8 +42,12 @@ fn places() -> Vec<(&'static str, Resource)> {
         posting(process_data::PATH, process_data::process_data),
         posting(batch::PATH, batch::batch),
         reading(list::PATH, list::list),
-        cancellable(requests::PATH, requests::get, cancel::cancel),
+        reading_and_deleting(requests::PATH, requests::get, cancel::cancel),
         posting(callback::PATH, callback::retry),
+        posting(replay::REPLAY, replay::replay),
+        posting(replay::DISCARD, replay::discard),
+        reading(parked::PATH, parked::list),
+        reading_and_deleting(parked::ONE, parked::get, parked::discard),
         reading(stream::PATH, stream::stream),
         reading(health::LIVE, health::live),
         reading(health::READY, health::ready),
@@ -63,7 +69,7 @@ where
 }
 
 /// A place for GET, HEAD and DELETE.
-fn cancellable<F, Args, D, Deleting>(
+fn reading_and_deleting<F, Args, D, Deleting>(
     path: &'static str,
     handler: F,
     deleting: D,

@@ -1,7 +1,8 @@
 //! The HTTP side of Slowlane: accepts requests, hands them to the broker, receives their results,
 //! and gives them out by id.
 //!
-//! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request,
+//! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request, [`replay`] what
+//! happens to one that has failed,
 //! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`late`] what the store was too late for, [`store`]
 //! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
 //! programs say: of it [`jobs`] keeps who works on what, [`retries`] what is tried
@@ -23,6 +24,7 @@ pub mod needless;
 pub mod news;
 pub mod open_files;
 mod pauses;
+pub mod replay;
 pub mod results;
 pub mod retention;
 pub mod retries;

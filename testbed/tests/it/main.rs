@@ -29,6 +29,7 @@ mod malformed;
 mod outages;
 mod processing;
 mod retrying;
+mod replaying;
 mod setup;
 mod stopping;
 mod store_away;

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{batch, callback, cancel, health, list, process_data, requests, stream};
+use super::{
+    batch, callback, cancel, health, list, parked, process_data, replay, requests, stream,
+};
 
 pub(super) const PATH: &str = "/openapi.json";
 
@@ -30,11 +32,17 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         list::list,
         stream::stream,
         callback::retry,
+        replay::replay,
+        replay::discard,
+        parked::list,
+        parked::get,
+        parked::discard,
         health::live,
         health::ready
     ),
     tags(
         (name = "requests", description = "Handing in work, and looking at it"),
+        (name = "failed requests", description = "What has failed is for people: looked at, done again, or let go of"),
         (name = "health", description = "For those who run the service")
     )
 )]
@@ -99,7 +107,10 @@ mod tests {
         let described = described();
         for (path, _) in places() {
             let has = |method| described.get(path).is_some_and(|path| path.get(method).is_some());
-            let uri = path.replace("{id}", "1").replace("{file}", "swagger-ui.css");
+            let uri = path
+                .replace("{id}", "1")
+                .replace("{file}", "swagger-ui.css")
+                .replace("{number}", "1");
             let request = TestRequest::with_uri(&uri).method(Method::PATCH).to_request();
             let answer = call_service(&app, request).await;
             assert_eq!(answer.status(), 405, "{path}");

@@ -48,6 +48,9 @@ enum Kind {
     NoCallback,
     CallbackPending,
     AlreadyEnded,
+    NotFailed,
+    NoData,
+    BelongsToRequest,
     IdempotencyKeyReused,
     IdempotencyKeyInUse,
     MethodNotAllowed,
@@ -96,7 +99,9 @@ impl Problem {
 
     /// 410: the request was here, but its time is over.
     pub fn expired(id: Uuid) -> Self {
-        let detail = format!("The request {id} was kept for RESULT_RETENTION after its end.");
+        let detail = format!(
+            "The request {id} was kept for RESULT_RETENTION after its end, or was discarded."
+        );
         Self::new(StatusCode::GONE, Kind::Expired, "The request has expired", detail)
     }
 
@@ -175,6 +180,46 @@ impl Problem {
         let detail = format!("It is {status}, and stays so.");
         let title = "The request has ended already";
         Self::new(StatusCode::CONFLICT, Kind::AlreadyEnded, title, detail)
+    }
+
+    /// 409: only what has failed can be replayed or discarded.
+    pub fn not_failed(status: &str) -> Self {
+        let detail =
+            format!("It is {status}: only a request that has failed can be replayed or discarded.");
+        let title = "The request has not failed";
+        Self::new(StatusCode::CONFLICT, Kind::NotFailed, title, detail)
+    }
+
+    /// 409: there is nothing to send.
+    pub fn no_data() -> Self {
+        let detail = "It was published by another program, and neither it nor a parked message of it is here: \
+            have that program publish it again.";
+        Self::new(
+            StatusCode::CONFLICT,
+            Kind::NoData,
+            "The data of the request are not known",
+            detail,
+        )
+    }
+
+    /// 409: somebody is still to be told that it has failed.
+    pub fn callback_untold() -> Self {
+        let title = "The end of the request is still to be told";
+        let detail = "Its callback is pending: discard it when that was delivered or given up.";
+        Self::new(StatusCode::CONFLICT, Kind::CallbackPending, title, detail)
+    }
+
+    /// 404: there is no such parked message.
+    pub fn unknown_message() -> Self {
+        let detail = "There is no parked message with this number, or it is gone.";
+        Self::new(StatusCode::NOT_FOUND, Kind::NotFound, "Not found", detail)
+    }
+
+    /// 409: the message is kept for its request.
+    pub fn belongs_to_request(id: Uuid) -> Self {
+        let title = "The message belongs to a request";
+        let detail = format!("It is kept as long as {id}, and goes when that is discarded.");
+        Self::new(StatusCode::CONFLICT, Kind::BelongsToRequest, title, detail)
     }
 
     /// 422: the key was used with another body.

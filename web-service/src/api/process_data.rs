@@ -136,6 +136,11 @@ pub(super) fn refusal(Refused { id, error }: &Refused) -> Problem {
         AcceptError::OtherBody => return Problem::key_reused(),
         AcceptError::Publish(error) => error,
     };
+    not_published(*id, error)
+}
+
+/// What to say of a request that the broker has not confirmed.
+pub(super) fn not_published(id: Uuid, error: &PublishError) -> Problem {
     match error {
         PublishError::NotSent(_) => Problem::unavailable(
             "Nothing was sent: the broker is away or takes nothing now. Try again.",
@@ -150,7 +155,7 @@ pub(super) fn refusal(Refused { id, error }: &Refused) -> Problem {
             "The broker has no place for the request: {missing}."
         )),
         PublishError::Unknown(_) => Problem::outcome_unknown(
-            *id,
+            id,
             "The request was sent, but the broker has not confirmed it; it may still be done. \
              Trying again may do the work twice, unless with the same Idempotency-Key.",
         ),

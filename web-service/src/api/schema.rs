@@ -93,9 +93,17 @@ pub(super) enum NoRequest {
     /// `not-found`: there was never such a request, or it is forgotten, or this is no id
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(Problem),
-    /// `expired`: it was here, and `RESULT_RETENTION` is over
+    /// `expired`: it was here, and `RESULT_RETENTION` is over; or it was discarded
     #[response(status = 410, content_type = "application/problem+json")]
     Expired(Problem),
+}
+
+/// What calls for one message answer when there is none.
+#[derive(IntoResponses)]
+pub(super) enum NoMessage {
+    /// `not-found`: there is no such message, or it is gone
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(Problem),
 }
 
 /// What calls that need the store answer without it.

@@ -61,7 +61,7 @@ async fn letter(store: &Store, taken: &Taken) -> Result<Option<Letter>, StoreErr
     let Found::Record(request) = store.get(taken.id).await? else { return Ok(None) };
     let Some(callback) = request.summary.callback.clone() else { return Ok(None) };
     // It was replayed: its next end is told anew.
-    if !request.summary.status.is_final() {
+    if !request.summary.status.is_final() || request.summary.run != taken.run {
         return Ok(None);
     }
     let status = request.summary.status.as_str();
