@@ -7,6 +7,9 @@ use uuid::Uuid;
 
 use crate::store::{End, Ending, Millis, Parked};
 
+/// What the names of the queues begin with where requests wait for their next attempt.
+const WAITING_QUEUES: &str = "processing.retry.";
+
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
 pub enum Dead {
@@ -69,7 +72,13 @@ fn why(headers: &Headers) -> (String, String) {
         let error = headers.text(headers::ERROR).unwrap_or_default();
         return (reason.to_owned(), error.to_owned());
     }
-    let (code, error) = match headers.text(headers::LAST_DEATH_REASON) {
+    let (last, first) = (headers::LAST_DEATH_REASON, headers::FIRST_DEATH_REASON);
+    let reason = headers.text(last).or_else(|| headers.text(first));
+    let (code, error) = match reason {
+        Some("expired") if has_waited(headers) => (
+            codes::PERMANENT,
+            "the broker gave the message up after it had waited for its next attempt, and does not say why",
+        ),
         Some("delivery_limit") => (
             codes::DELIVERY_LIMIT,
             "the broker gave the message up: whoever it was delivered to lost the connection or handed it back, too often",
@@ -82,6 +91,14 @@ fn why(headers: &Headers) -> (String, String) {
         None => (codes::PERMANENT, "the message was handed over without a reason"),
     };
     (code.to_owned(), error.to_owned())
+}
+
+/// Whether the queue that the message was last taken out of is one where requests wait for their next
+/// attempt: their time there is meant to be over.
+fn has_waited(headers: &Headers) -> bool {
+    let (last, first) = (headers::LAST_DEATH_QUEUE, headers::FIRST_DEATH_QUEUE);
+    let queue = headers.text(last).or_else(|| headers.text(first));
+    queue.is_some_and(|queue| queue.starts_with(WAITING_QUEUES))
 }
 
 /// Our own headers as a JSON object, to be kept with a message.
@@ -142,7 +159,7 @@ mod tests {
     #[test]
     fn a_result_that_the_broker_gave_up_is_still_a_result() {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
-        let given_up = properties(&[("x-last-death-reason", "delivery_limit")]);
+        let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
         let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
         assert_eq!(ending.end, End::Completed(b"1".as_slice().into()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
@@ -154,9 +171,9 @@ mod tests {
         let request = format!(r#"{{"requestId":"{ID}","requestData":1}}"#);
         for (name, value, code) in [
             ("slowlane-reason", "teapot", "teapot"),
-            ("x-last-death-reason", "delivery_limit", "delivery_limit"),
-            ("x-last-death-reason", "expired", "expired"),
-            ("x-last-death-reason", "rejected", "permanent"),
+            ("x-first-death-reason", "delivery_limit", "delivery_limit"),
+            ("x-first-death-reason", "expired", "expired"),
+            ("x-first-death-reason", "rejected", "permanent"),
             ("x-other", "", "permanent"),
         ] {
             let parked = letter(&[(name, value), ("slowlane-run", "2")], &request);
@@ -164,6 +181,18 @@ mod tests {
             assert_eq!((parked.reason.as_str(), ends.run), (code, 2));
             assert_eq!(ends.end.error().unwrap().code, code);
         }
+    }
+
+    #[test]
+    fn what_has_waited_for_its_next_attempt_has_not_expired() {
+        let first =
+            [("x-first-death-reason", "expired"), ("x-first-death-queue", "processing.retry.1000")];
+        let reason = |last: &[(&str, &str)]| letter(&[&first, last].concat(), "").reason;
+        let queue = ("x-last-death-queue", "processing.requests");
+        assert_eq!(reason(&[("x-last-death-reason", "delivery_limit"), queue]), "delivery_limit");
+        assert_eq!(reason(&[("x-last-death-reason", "rejected"), queue]), "permanent");
+        assert_eq!(reason(&[("x-last-death-reason", "expired"), queue]), "expired");
+        assert_eq!(reason(&[]), "permanent", "an old broker says no more");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
-use crate::contract::{HeaderValue, Headers, Message, Properties, headers::LAST_DEATH_REASON};
+use crate::contract::{HeaderValue, Headers, Message, Properties, headers};
 use crate::topology::Argument;
 
 /// The longest text in AMQP's short string fields.
@@ -105,31 +105,26 @@ pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
 }
 
 fn headers_from_wire(table: &FieldTable) -> Headers {
-    let mut headers: Headers = table
-        .as_ref()
-        .iter()
-        .map(|(name, value)| (name.as_ref().clone(), value_from_wire(value)))
-        .collect();
-    if headers.text(LAST_DEATH_REASON).is_none()
-        && let Some(reason) = last_death(table)
+    let all = table.as_ref().iter();
+    let mut kept: Headers =
+        all.map(|(name, value)| (name.as_ref().clone(), value_from_wire(value))).collect();
+    if let Some(FieldValue::A(deaths)) = get(table, headers::DEATHS)
+        && kept.text(headers::LAST_DEATH_REASON).is_none()
+        && let Some(FieldValue::F(last)) = Vec::from(deaths.clone()).first()
     {
-        headers.set(LAST_DEATH_REASON, reason);
+        for (name, of) in
+            [(headers::LAST_DEATH_REASON, "reason"), (headers::LAST_DEATH_QUEUE, "queue")]
+        {
+            if let Some(value) = get(last, of) {
+                kept.set(name, value_from_wire(value));
+            }
+        }
     }
-    headers
+    kept
 }
 
-/// Why the message was taken out of a queue the last time. Releases that have no header for that tell
-/// it in the first row of a table.
-fn last_death(table: &FieldTable) -> Option<String> {
-    let deaths: Vec<FieldValue> = match table.get(&"x-death".try_into().ok()?)? {
-        FieldValue::A(deaths) => deaths.clone().into(),
-        _ => return None,
-    };
-    let FieldValue::F(last) = deaths.first()? else { return None };
-    match last.get(&"reason".try_into().ok()?)? {
-        FieldValue::S(reason) => Some(reason.as_ref().clone()),
-        _ => None,
-    }
+fn get<'t>(table: &'t FieldTable, wanted: &str) -> Option<&'t FieldValue> {
+    table.as_ref().iter().find(|(name, _)| name.as_ref() == wanted).map(|(_, value)| value)
 }
 
 fn value_from_wire(value: &FieldValue) -> HeaderValue {
@@ -183,6 +178,37 @@ mod tests {
         properties.headers.set("slowlane-attempt", 3);
         properties.headers.set("traceparent", "00");
         assert_eq!(from_wire(&to_wire(&properties)), properties);
+    }
+
+    fn death(reason: &str, queue: &str) -> FieldValue {
+        let mut table = FieldTable::new();
+        for (name, value) in [("reason", reason), ("queue", queue)] {
+            table.insert(name.try_into().unwrap(), value.into());
+        }
+        table.into()
+    }
+
+    #[test]
+    fn of_all_deaths_the_last_can_be_read() {
+        let deaths = vec![death("delivery_limit", "requests"), death("expired", "retry")];
+        let mut table = FieldTable::new();
+        let name = |name: &str| name.try_into().unwrap();
+        table.insert(name("x-death"), FieldValue::A(deaths.try_into().unwrap()));
+        let last = |table: &FieldTable| {
+            let headers = headers_from_wire(table);
+            [headers::LAST_DEATH_REASON, headers::LAST_DEATH_QUEUE]
+                .map(|name| headers.text(name).unwrap().to_owned())
+        };
+        assert_eq!(last(&table), ["delivery_limit", "requests"]);
+        // A broker that says it itself is believed.
+        table.insert(name("x-last-death-reason"), "rejected".into());
+        table.insert(name("x-last-death-queue"), "results".into());
+        assert_eq!(last(&table), ["rejected", "results"]);
+        for strange in [FieldValue::A(vec![].try_into().unwrap()), FieldValue::V, "x".into()] {
+            let mut table = FieldTable::new();
+            table.insert(name("x-death"), strange);
+            assert_eq!(headers_from_wire(&table).text(headers::LAST_DEATH_REASON), None);
+        }
     }
 
     #[test]

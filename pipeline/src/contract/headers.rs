@@ -12,9 +12,17 @@ pub const DELIVERY_COUNT: &str = "x-delivery-count";
 /// How often the broker has given the message to a consumer; its own, on quorum queues of those releases (from 4.3)
 /// that count as a delivery only what was not handed back.
 pub const ACQUIRED_COUNT: &str = "x-acquired-count";
-/// Why the broker itself took the message out of a queue the last time: `delivery_limit`, `expired`, `rejected`. Releases
-/// before 4.0 tell it in `x-death` alone; the link reads it from there.
+/// Why the broker itself took the message out of a queue for the first time: `delivery_limit`, `expired`,
+/// `rejected`. One that has waited for a retry was taken out of the waiting queue first.
+pub const FIRST_DEATH_REASON: &str = "x-first-death-reason";
+/// Out of which queue.
+pub const FIRST_DEATH_QUEUE: &str = "x-first-death-queue";
+/// The same for the last time. Brokers before 3.13 have it only in [`DEATHS`]; there it is read from.
 pub const LAST_DEATH_REASON: &str = "x-last-death-reason";
+/// Out of which queue.
+pub const LAST_DEATH_QUEUE: &str = "x-last-death-queue";
+/// All times that the broker took the message out of a queue, the latest first.
+pub const DEATHS: &str = "x-death";
 /// Who did the work: `host:pid/slot`.
 pub const WORKER: &str = "slowlane-worker";
 /// When the work began, RFC 3339 UTC with milliseconds.

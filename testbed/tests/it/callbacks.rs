@@ -19,6 +19,7 @@ use testbed::{
 use self::receiver::Receiver;
 use crate::{
     https,
+    replaying::fail,
     stack::{Stack, Web},
 };
 
@@ -107,6 +108,29 @@ async fn the_end_of_a_request_is_told_and_signed() -> Result<()> {
     assert_eq!(listed["items"][0]["callback"]["status"], "delivered");
     let log = web.program.lines().join("\n");
     ensure!(!log.contains("hunter2") && !log.contains("whsec_"), "{log}");
+    Ok(())
+}
+
+/// A receiver that knows the end of the first run must not take that of the next for the same.
+#[tokio::test]
+async fn each_run_and_a_cancel_are_told_under_ids_of_their_own() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let web = Web::start(calling(&stack)).await?;
+    let foreign = stack.foreign().await?;
+    let id = accepted(&web, &receiver.url("/flaky")).await?;
+    fail(&foreign, &id, 0).await?;
+    callback(&web, &id, "delivered").await?;
+    assert_eq!(web.replay(&id).await?.0, 202);
+    let waits = get(&web, &id).await?;
+    assert_eq!(waits["callback"], json!({"status": "pending", "attempts": 0}));
+    assert_eq!(web.delete(&id).await?.0, 200);
+    let calls = receiver.calls("/flaky", 3).await?;
+    let ids: Vec<_> = calls.iter().map(receiver::Call::id).collect();
+    let failed = format!("{id}-0-failed");
+    assert_eq!(ids, [failed.as_str(), &failed, &format!("{id}-1-cancelled")]);
+    let told = calls[2].json()?;
+    assert_eq!((&told["type"], &told["data"]["run"]), (&json!("request.cancelled"), &json!(1)));
+    callback(&web, &id, "delivered").await?;
     Ok(())
 }
 

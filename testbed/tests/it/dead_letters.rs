@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Proxy,
-    foreign::{Foreign, Properties},
+    foreign::{AMQPValue, Foreign, Properties, arguments},
     process::json_message,
     shared,
 };
@@ -62,6 +62,47 @@ async fn a_request_that_is_delivered_too_often_has_failed() -> Result<()> {
     let failed = web.ended(&id).await?;
     let code = &failed["error"]["code"];
     assert_eq!((&failed["status"], code), (&json!("failed"), &json!("delivery_limit")));
+    Ok(())
+}
+
+/// The broker notes each time that it takes a message out of a queue: also out of one where it waits.
+#[tokio::test]
+async fn a_request_that_has_waited_for_its_next_attempt_did_not_expire() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let foreign = stack.foreign().await?;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let waiting = arguments([
+        ("x-message-ttl", AMQPValue::LongInt(1)),
+        ("x-dead-letter-exchange", text("processing")),
+        ("x-dead-letter-routing-key", text("request")),
+    ]);
+    foreign.declare_queue("processing.retry.1", waiting).await?;
+    for deliveries in [1, DELIVERY_LIMIT + 1] {
+        let id = web.accepted("a".into()).await?;
+        let request = foreign.next(REQUESTS).await?;
+        let properties = request.properties.clone();
+        foreign.publish("", "processing.retry.1", properties, &request.body).await?;
+        let code = match deliveries {
+            1 => {
+                reject(&foreign, REQUESTS).await?;
+                "permanent"
+            }
+            _ => {
+                for _ in 0..deliveries {
+                    let worker = stack.foreign().await?;
+                    worker.consume(REQUESTS, 1).await?.next_unacked().await?;
+                }
+                "delivery_limit"
+            }
+        };
+        assert_eq!(web.ended(&id).await?["error"]["code"], code);
+    }
+    let id = web.accepted("a".into()).await?;
+    let request = foreign.next(REQUESTS).await?;
+    let properties = request.properties.clone().with_expiration("1".into());
+    foreign.publish("processing", "request", properties, &request.body).await?;
+    assert_eq!(web.ended(&id).await?["error"]["code"], "expired");
     Ok(())
 }
 
