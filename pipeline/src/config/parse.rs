@@ -17,7 +17,8 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn because(detail: impl Into<String>) -> Self {
+    /// A value that can't be used for this reason.
+    pub fn because(detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()) }
     }
 }
@@ -247,8 +248,8 @@ mod tests {
         let good = |variable: &variables::Variable| {
             let default = variable.default?;
             Some(match variable.name {
-                // What may stand there is the store's to know.
-                "DATABASE_URL" => return None,
+                // What may stand there is the store's to know, and the processor's.
+                "DATABASE_URL" | "PROCESSOR" => return None,
                 "AMQP_URL" => addresses(default).is_ok(),
                 "QUEUE_TYPE" => queue_type(default).is_ok(),
                 "HTTP_ADDR" => address(default).is_ok(),

@@ -68,7 +68,7 @@ pub static ACK_TIMEOUT: Variable = variable(
     "30m",
     "a duration of at least 1m, like 30m or 2h",
     "How long a worker may hold a request before the broker takes it back. setup declares it for \
-     quorum queues; RabbitMQ heeds it from 3.12 on.",
+     quorum queues; RabbitMQ heeds it from 3.12 on. A processor only checks that JOB_TIMEOUT fits.",
 );
 
 /// Where the web service listens.
@@ -156,9 +156,35 @@ pub static WORKERS: Variable = variable(
     "How many requests one processor works on at a time, each on a channel with prefetch 1.",
 );
 
+/// The kind of work.
+pub static PROCESSOR: Variable = variable(
+    "PROCESSOR",
+    "simulate",
+    "simulate or command",
+    "The slow work: simulate waits and appends -processed, command starts PROCESSOR_COMMAND for each request.",
+);
+
 /// The simulated work's length.
 pub static PROCESSING_DELAY: Variable =
     variable("PROCESSING_DELAY", "5s", DURATION, "How long the simulated work takes.");
+
+/// The program that does the work.
+pub static PROCESSOR_COMMAND: Variable = Variable {
+    name: "PROCESSOR_COMMAND",
+    default: None,
+    takes: "a program and its arguments, quoted as for a shell, like python3 work.py --fast",
+    about: "The program that PROCESSOR=command starts for each request, with its arguments, split as a shell would and run \
+            without one. It gets the data on standard input and writes the result to standard output.",
+    secret: false,
+};
+
+/// The longest a job may take.
+pub static JOB_TIMEOUT: Variable = variable(
+    "JOB_TIMEOUT",
+    "25m",
+    "a duration like 200ms, 5s or 25m, at most 30d",
+    "How long one attempt at a request may take; then it is ended. With DRAIN_TIMEOUT and 2m it must fit into ACK_TIMEOUT.",
+);
 
 /// How often work is tried.
 pub static MAX_ATTEMPTS: Variable = variable(
@@ -235,7 +261,10 @@ pub static ALL: &[&Variable] = &[
     &WEBHOOK_SECRET,
     &CALLBACK_ALLOW_PRIVATE,
     &WORKERS,
+    &PROCESSOR,
     &PROCESSING_DELAY,
+    &PROCESSOR_COMMAND,
+    &JOB_TIMEOUT,
     &MAX_ATTEMPTS,
     &RETRY_DELAYS,
     &MAX_DELIVERIES,
