@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail, ensure};
 use pipeline::{
     broker::{Broker, BrokerOptions, Consume},
     shutdown::Shutdown,
@@ -27,8 +27,6 @@ use crate::{
 const LAST_WORDS: Duration = Duration::from_secs(2).saturating_add(HAND_BACK);
 /// How long a request waits at least to be alone.
 const LEAST_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a job takes at most.
-const JOB_TIMEOUT: Duration = Duration::from_secs(25 * 60);
 /// How long the results that were handed over last may wait for their confirm.
 const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 
@@ -36,7 +34,8 @@ const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 /// gives the rest back, and closes. Needs a Tokio runtime; the broker need not be there.
 ///
 /// # Errors
-/// If a worker ends without having been told to: what is left would look alive and do less.
+/// If a worker ends without having been told to: what is left would look alive and do less. If a job had to be
+/// given up that blocks its thread: the others were finished first, as at any stop.
 pub async fn run<P: Processor>(
     config: Config,
     processor: P,
@@ -52,11 +51,13 @@ pub async fn run<P: Processor>(
     let obeyed = CancellationToken::new();
     let obeying =
         tokio::spawn(control::obey(broker.listen(false), in_hand.clone(), obeyed.clone()));
-    let mut workers = start_workers(config, processor, &broker, &in_hand, &shutdown, &give_up);
+    let jobs = Jobs::new(processor, &config).context("no threads to work with")?;
+    let mut workers = start_workers(config, &jobs, &broker, &in_hand, &shutdown, &give_up);
     tokio::select! {
         // First, or a worker that ends because it was told to would look like one that broke.
         biased;
         () = shutdown.drain.cancelled() => {}
+        () = jobs.stuck().cancelled_owned() => shutdown.drain.cancel(),
         Some(ended) = workers.join_next() => bail!("a worker ended by itself: {ended:?}"),
     }
     let winding_down = async {
@@ -76,18 +77,18 @@ pub async fn run<P: Processor>(
         () = winding_down => {}
         () = async { shutdown.now.cancelled().await; sleep(LAST_WORDS).await } => {}
     }
+    ensure!(!jobs.stuck().is_cancelled(), "a job that blocks its thread was given up");
     Ok(())
 }
 
 fn start_workers<P: Processor>(
     config: Config,
-    processor: P,
+    jobs: &Jobs<P>,
     broker: &Broker,
     in_hand: &InHand,
     shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let jobs = Jobs::new(processor);
     let room = Room::new(config.workers);
     let policy = Policy::from(&config);
     let mut workers = JoinSet::new();
@@ -103,7 +104,7 @@ fn start_workers<P: Processor>(
             publisher: broker.publisher(),
             in_hand: in_hand.clone(),
             policy: policy.clone(),
-            patience: patience(config.drain_timeout),
+            patience: patience(&config),
             drain: shutdown.drain.clone(),
             give_up: give_up.clone(),
         };
@@ -114,9 +115,9 @@ fn start_workers<P: Processor>(
 
 /// How long a request may wait to be alone: then it can still be worked on and end before the broker
 /// takes it back.
-fn patience(drain_timeout: Duration) -> Duration {
-    let needed = JOB_TIMEOUT.saturating_add(drain_timeout).saturating_add(LEAST_PATIENCE);
-    topology::DEFAULT_ACK_TIMEOUT.saturating_sub(needed).max(LEAST_PATIENCE)
+fn patience(config: &Config) -> Duration {
+    let used = config.job_timeout.saturating_add(config.drain_timeout);
+    config.ack_timeout.saturating_sub(used.saturating_add(LEAST_PATIENCE)).max(LEAST_PATIENCE)
 }
 
 /// A token that is cancelled when the time to finish is over, or by a second signal.

@@ -1,6 +1,9 @@
 //! What anybody implements who has slow work to be done: one trait, its input and its error.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use pipeline::contract::{RequestId, codes};
 use serde_json::value::RawValue;
@@ -10,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 ///
 /// It must bear to be repeated: after a crash or a lost connection a request is delivered again,
 /// and its id is the idempotency key. Work that is to end early is asked first, by [`Job::stop`], and
-/// dropped a moment later.
+/// dropped a second later. It runs on a runtime of its own, and may block its thread; but what blocks its
+/// thread can't be dropped, and if it should have ended, the program has to end to be rid of it.
 pub trait Processor: Send + Sync + 'static {
     /// Works on one request and gives its result as JSON.
     fn process(&self, job: Job)
@@ -26,6 +30,8 @@ pub struct Job {
     pub data: Box<RawValue>,
     /// Which attempt this is, from 1.
     pub attempt: i64,
+    /// When its time is over (`JOB_TIMEOUT`).
+    pub deadline: SystemTime,
     /// Cancelled when the work should end soon: its time is over, nobody wants it any more, or the
     /// program stops. What it still says then doesn't count.
     pub stop: CancellationToken,

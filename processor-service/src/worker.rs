@@ -158,7 +158,8 @@ impl<P: Processor> Worker<P> {
         let started = SystemTime::now();
         held.begin(started);
         let at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
-        let job = Job { id: id.clone(), data, attempt, stop: CancellationToken::new() };
+        let deadline = self.jobs.deadline(started);
+        let job = Job { id: id.clone(), data, attempt, deadline, stop: CancellationToken::new() };
         let span = info_span!("job", requestId = %id, worker);
         let ended = tokio::select! {
             // First, or work that is done at once would not be announced at once.

@@ -25,13 +25,8 @@ const RETRYING: &str = concat!(
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     retrying_rule!()
 );
-const CANCEL: &str = concat!(
-    "WITH ended AS (",
-    cancel!(),
-    "), ",
-    callbacks_of_ended!(),
-    " SELECT run FROM ended"
-);
+const CANCEL: &str =
+    concat!("WITH ended AS (", cancel!(), "), ", callbacks_of_ended!(), " SELECT run FROM ended");
 const REPLAY: &str = concat!(
     "WITH again AS (",
     replay!(),
