@@ -11,6 +11,8 @@ use pipeline::{
     topology::RetryDelays,
 };
 
+use crate::processors::{CommandLine, Kind};
+
 /// What `ACK_TIMEOUT` leaves for publishing and for clocks that differ.
 const RESERVE: Duration = Duration::from_secs(120);
 /// The longest `JOB_TIMEOUT`.
@@ -23,6 +25,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// `WORKERS`: how many requests are worked on at a time.
     pub workers: usize,
+    /// `PROCESSOR`, and `PROCESSOR_COMMAND` with it: which work is done.
+    pub processor: Kind,
     /// `PROCESSING_DELAY`: how long the simulated work takes.
     pub processing_delay: Duration,
     /// `RESULT_LIMIT`: the longest result, in bytes.
@@ -50,7 +54,9 @@ impl Config {
             &variables::ACK_TIMEOUT,
             &variables::RESULT_LIMIT,
             &variables::WORKERS,
+            &variables::PROCESSOR,
             &variables::PROCESSING_DELAY,
+            &variables::PROCESSOR_COMMAND,
             &variables::JOB_TIMEOUT,
             &variables::MAX_ATTEMPTS,
             &variables::RETRY_DELAYS,
@@ -69,6 +75,7 @@ impl Config {
         let config = Self {
             broker: BrokerConfig::read(&mut reader),
             workers: reader.read(&variables::WORKERS, config::count),
+            processor: kind(&mut reader),
             processing_delay: reader.read(&variables::PROCESSING_DELAY, config::duration),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
             job_timeout: reader.read(&variables::JOB_TIMEOUT, job_timeout),
@@ -107,6 +114,32 @@ impl Config {
     }
 }
 
+/// Which work is done. A command is looked at only if it is to be started.
+fn kind(reader: &mut Reader<'_>) -> Kind {
+    if !reader.read(&variables::PROCESSOR, is_command) {
+        return Kind::Simulate;
+    }
+    let missing = reader.source().get(&variables::PROCESSOR_COMMAND).is_none();
+    let line = reader.read_optional(&variables::PROCESSOR_COMMAND, |text| {
+        CommandLine::parse(text).map_err(ParseError::because)
+    });
+    if missing {
+        let takes = variables::PROCESSOR_COMMAND.takes;
+        reader
+            .problem(format!("PROCESSOR_COMMAND= is needed with PROCESSOR=command: takes {takes}"));
+    }
+    line.map_or(Kind::Simulate, Kind::Command)
+}
+
+/// Whether the work is a command's.
+fn is_command(value: &str) -> Result<bool, ParseError> {
+    match value {
+        "simulate" => Ok(false),
+        "command" => Ok(true),
+        _ => Err(ParseError::default()),
+    }
+}
+
 /// A time limit for jobs. It goes into dates, which have an end.
 fn job_timeout(value: &str) -> Result<Duration, ParseError> {
     let limit = config::duration(value)?;
@@ -132,7 +165,7 @@ mod tests {
         assert!(
             Config::read(&Source::of(&[("JOB_TIMEOUT", "28m"), ("ACK_TIMEOUT", "1h")])).is_ok()
         );
-        let text = refused(&[("DRAIN_TIMEOUT", "1000000000000y"), ("JOB_TIMEOUT", "1s")]);
+        let text = refused(&[("DRAIN_TIMEOUT", "1000000y"), ("JOB_TIMEOUT", "1s")]);
         assert!(text.contains("; an ACK_TIMEOUT of at least"), "{text}");
     }
 
@@ -142,5 +175,22 @@ mod tests {
         assert!(Config::read(&Source::of(&long)).is_ok());
         let text = refused(&[("ACK_TIMEOUT", "60d"), ("JOB_TIMEOUT", "31d")]);
         assert!(text.contains("JOB_TIMEOUT=31d: takes"), "{text}");
+    }
+
+    #[test]
+    fn a_command_is_needed_where_it_is_the_work() {
+        let processor =
+            |values: &[(&str, &str)]| Config::read(&Source::of(values)).unwrap().processor;
+        assert!(matches!(processor(&[]), Kind::Simulate));
+        assert!(matches!(processor(&[("PROCESSOR_COMMAND", "no-such-program")]), Kind::Simulate));
+        let command = [("PROCESSOR", "command"), ("PROCESSOR_COMMAND", "sh -c true")];
+        assert!(matches!(processor(&command), Kind::Command(_)));
+        let text = refused(&[("PROCESSOR", "command")]);
+        assert!(text.contains("PROCESSOR_COMMAND= is needed with PROCESSOR=command"), "{text}");
+        let text =
+            refused(&[("PROCESSOR", "command"), ("PROCESSOR_COMMAND", "no-such-program -x")]);
+        assert!(text.contains("no program \"no-such-program\""), "{text}");
+        let text = refused(&[("PROCESSOR", "http")]);
+        assert!(text.contains("PROCESSOR=http: takes simulate or command"), "{text}");
     }
 }

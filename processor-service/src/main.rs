@@ -1,14 +1,22 @@
 //! The program `processor-service`.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
-use clap::Command;
-use pipeline::{config::command_line, shutdown::Shutdown, telemetry};
-use processor_service::{Config, processors::Simulate};
-use tracing::{error, info};
+use anyhow::Context;
+use pipeline::{
+    config::{Source, command_line, variables},
+    shutdown::Shutdown,
+    telemetry,
+};
+use processor_service::{
+    Config,
+    processors::{Command, Guard, Kind, Simulate},
+};
+use tracing::{error, info, warn};
 
 fn main() -> ExitCode {
-    let command = Command::new("processor-service").about(
+    let guard = Guard::first_in_main();
+    let command = clap::Command::new("processor-service").about(
         "Takes requests from the queue one at a time, does the slow work, and sends the results.",
     );
     let arguments = match command_line(command, &Config::variables()) {
@@ -21,7 +29,8 @@ fn main() -> ExitCode {
     };
     telemetry::start(&config.logging.filter, config.logging.format);
     config.broker.log();
-    match run(config) {
+    doubt(&config, &arguments.source);
+    match run(config, guard) {
         Ok(()) => {
             info!("stopped");
             ExitCode::SUCCESS
@@ -34,8 +43,31 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config, guard: io::Result<Guard>) -> anyhow::Result<()> {
     let shutdown = Shutdown::on_signals()?;
-    let work = Simulate::new(config.processing_delay);
-    processor_service::run(config, work, shutdown).await
+    match config.processor.clone() {
+        Kind::Simulate => {
+            let work = Simulate::new(config.processing_delay);
+            processor_service::run(config, work, shutdown).await
+        }
+        Kind::Command(line) => {
+            info!(command = %line, "each request is worked on by this command");
+            let guard = guard.context("the program does not find itself")?;
+            let work = Command::new(guard, line, config.result_limit);
+            processor_service::run(config, work, shutdown).await
+        }
+    }
+}
+
+/// Says what can hardly be meant, though it can be done.
+fn doubt(config: &Config, source: &Source) {
+    if !matches!(config.processor, Kind::Simulate) {
+        return;
+    }
+    if config.processing_delay >= config.job_timeout {
+        warn!("no work will be done in time: PROCESSING_DELAY is not shorter than JOB_TIMEOUT");
+    }
+    if source.get(&variables::PROCESSOR_COMMAND).is_some() {
+        warn!("PROCESSOR_COMMAND is not used: PROCESSOR is simulate");
+    }
 }

@@ -66,17 +66,18 @@ impl Processor for Obedient {
 }
 
 fn config(values: &[(&str, &str)]) -> Config {
-    Config::read(&Source::of(values)).unwrap()
+    Config::read(&Source::of(values)).expect("the settings are good")
 }
 
 fn jobs(limit: &str) -> Jobs<Obedient> {
-    Jobs::new(Obedient::default(), &config(&[("WORKERS", "4"), ("JOB_TIMEOUT", limit)])).unwrap()
+    Jobs::new(Obedient::default(), &config(&[("WORKERS", "4"), ("JOB_TIMEOUT", limit)]))
+        .expect("there are threads")
 }
 
 fn job(order: &str) -> Job {
-    let json = |text: &str| RawValue::from_string(format!("\"{text}\"")).unwrap();
+    let json = |text: &str| RawValue::from_string(format!("\"{text}\"")).expect("it is JSON");
     Job {
-        id: RequestId::parse(&json("me")).unwrap(),
+        id: RequestId::parse(&json("me")).expect("it is an id"),
         data: json(order),
         attempt: 1,
         deadline: SystemTime::now(),

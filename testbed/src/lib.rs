@@ -16,8 +16,10 @@ pub mod proxy;
 pub mod rabbitmq;
 pub mod shared;
 pub mod tls;
+mod witness;
 pub mod workspace;
 
 pub use process::{Process, Signal};
 pub use program::Program;
 pub use proxy::Proxy;
+pub use witness::Witness;

@@ -168,14 +168,15 @@ pub static PROCESSOR: Variable = variable(
 pub static PROCESSING_DELAY: Variable =
     variable("PROCESSING_DELAY", "5s", DURATION, "How long the simulated work takes.");
 
-/// The program that does the work.
+/// The program that does the work. Its arguments may hold what is nobody's business.
 pub static PROCESSOR_COMMAND: Variable = Variable {
     name: "PROCESSOR_COMMAND",
     default: None,
     takes: "a program and its arguments, quoted as for a shell, like python3 work.py --fast",
     about: "The program that PROCESSOR=command starts for each request, with its arguments, split as a shell would and run \
-            without one. It gets the data on standard input and writes the result to standard output.",
-    secret: false,
+            without one. It gets the data on standard input and writes the result to standard output. In .env, put it in \
+            single quotes.",
+    secret: true,
 };
 
 /// The longest a job may take.

@@ -22,7 +22,18 @@ async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
                 "LOG_FORMAT",
             ],
         ),
-        ("processor-service", vec!["WORKERS", "PROCESSING_DELAY", "RUST_LOG", "RESULT_LIMIT"]),
+        (
+            "processor-service",
+            vec![
+                "ACK_TIMEOUT",
+                "JOB_TIMEOUT",
+                "PROCESSING_DELAY",
+                "PROCESSOR",
+                "RESULT_LIMIT",
+                "RUST_LOG",
+                "WORKERS",
+            ],
+        ),
         ("setup", vec!["QUEUE_TYPE", "ACK_TIMEOUT", "AMQP_URL"]),
     ];
     for (name, variables) in programs {
@@ -73,6 +84,25 @@ fn flag(variable: &str) -> String {
         "SLOWLANE_URL" => "--url".to_owned(),
         _ => format!("--{}", variable.to_lowercase().replace('_', "-")),
     }
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_done_in_time_or_at_all_is_not_begun() -> Result<()> {
+    for (values, said) in [
+        (vec![("PROCESSOR", "command")], "PROCESSOR_COMMAND= is needed with PROCESSOR=command"),
+        (
+            vec![("PROCESSOR", "command"), ("PROCESSOR_COMMAND", "no-such-program --key s3cret")],
+            "there is no program \"no-such-program\" that can be run",
+        ),
+        (vec![("JOB_TIMEOUT", "30m")], "a JOB_TIMEOUT of at most 27m 35s, or an ACK_TIMEOUT"),
+    ] {
+        let start = |program: Program, (name, value)| program.env(name, value);
+        let program = values.iter().copied().fold(Program::new("processor-service"), start);
+        let (status, text) = program.start()?.ended().await?;
+        assert_eq!(status.code(), Some(2), "{text}");
+        assert!(text.contains(said) && !text.contains("s3cret"), "{text}");
+    }
+    Ok(())
 }
 
 /// The variables that a help text names: `[env: HTTP_ADDR, default: 127.0.0.1:3000]`.

@@ -15,6 +15,7 @@ mod by_id;
 mod callbacks;
 mod cancelling;
 mod cli;
+mod commands;
 mod configuration;
 mod crowd;
 mod data;

@@ -1,0 +1,91 @@
+//! What a command writes to standard output, which is its result.
+
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::ProcessError;
+
+/// The output so far, which is never much longer than it may be.
+#[derive(Debug)]
+pub(super) struct Stdout {
+    written: Vec<u8>,
+    /// The longest output in bytes, the last line's end included.
+    limit: usize,
+}
+
+impl Stdout {
+    /// Nothing so far, and at most this many bytes of result.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { written: Vec::new(), limit: limit.saturating_add(1) }
+    }
+
+    /// Reads until the end, or until it is too long. Nothing is lost if this is dropped.
+    pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) {
+        while !self.is_too_long() && matches!(from.read_buf(&mut self.written).await, Ok(1..)) {}
+    }
+
+    /// Whether more was written than may be.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.written.len() > self.limit
+    }
+
+    /// The result that it is: JSON as it stands there, else a string; `null`, if it is empty.
+    pub(super) fn into_result(self) -> Result<Box<RawValue>, ProcessError> {
+        let text = match String::from_utf8(self.written) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        if let Ok(json) = serde_json::from_str::<Box<RawValue>>(&text) {
+            return Ok(json);
+        }
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let result = if text.is_empty() { to_raw_value(&()) } else { to_raw_value(text) };
+        result.map_err(|error| ProcessError::permanent(format!("the result is not JSON: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn output(bytes: &[u8], limit: usize) -> Stdout {
+        let mut stdout = Stdout::new(limit);
+        stdout.read(&mut &*bytes).await;
+        stdout
+    }
+
+    async fn result(bytes: &[u8]) -> String {
+        output(bytes, 1000).await.into_result().unwrap().get().to_owned()
+    }
+
+    #[tokio::test]
+    async fn json_stays_as_it_stands_there() {
+        let json = r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#;
+        assert_eq!(result(format!("\n {json} \n\n").as_bytes()).await, json);
+        assert_eq!(result(b"true").await, "true");
+        let deep = "[".repeat(400) + &"]".repeat(400);
+        assert_eq!(result(deep.as_bytes()).await, deep);
+    }
+
+    #[tokio::test]
+    async fn other_output_is_a_string_without_its_last_line_end() {
+        assert_eq!(result(b"hello\nworld\n\n").await, r#""hello\nworld\n""#);
+        assert_eq!(result(b"{\"a\":1}{\"b\":2}\n").await, r#""{\"a\":1}{\"b\":2}""#);
+        assert_eq!(result(b"NaN").await, r#""NaN""#);
+        assert_eq!(result(b"a\xffb\0").await, "\"a\u{fffd}b\\u0000\"");
+    }
+
+    #[tokio::test]
+    async fn no_output_is_null() {
+        assert_eq!(result(b"").await, "null");
+        assert_eq!(result(b"\n").await, "null");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_last_line_does_not_count() {
+        assert!(!output(b"12345\n", 5).await.is_too_long());
+        assert!(output(b"123456\n", 5).await.is_too_long());
+        let much = vec![b'x'; 10_000_000];
+        assert!(output(&much, 5).await.written.len() < 10_000, "the rest is not even read");
+    }
+}

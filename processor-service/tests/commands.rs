@@ -1,0 +1,237 @@
+//! Commands as work, without a broker: what becomes of what they do, and that nothing is left of them.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use pipeline::{
+    config::Source,
+    contract::{Moment, RequestId},
+};
+use processor_service::{
+    Again, Config, Job, ProcessError, Processor,
+    jobs::{Jobs, Stop},
+    outcome::Outcome,
+    processors::{Command, CommandLine, Guard},
+};
+use serde_json::value::RawValue;
+use testbed::{Witness, process::DEADLINE};
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: usize = 1_000_000;
+
+fn job(data: &str) -> Job {
+    let json = |text: &str| RawValue::from_string(text.to_owned()).expect("it is JSON");
+    Job {
+        id: RequestId::parse(&json("\"me\"")).expect("it is an id"),
+        data: json(data),
+        attempt: 3,
+        deadline: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        stop: CancellationToken::new(),
+    }
+}
+
+fn command(line: &str) -> Command {
+    let guard = Guard::program(env!("CARGO_BIN_EXE_processor-service"));
+    Command::new(guard, CommandLine::parse(line).expect("it is a command"), LIMIT)
+}
+
+/// A command that this shell script is.
+fn script(text: &str) -> Command {
+    command(&format!("sh -c '{}'", text.replace('\'', r"'\''")))
+}
+
+async fn run(work: Command, data: &str) -> Result<Box<RawValue>, ProcessError> {
+    let ended = tokio::time::timeout(DEADLINE, work.process(job(data)));
+    ended.await.expect("it ends in time")
+}
+
+async fn done(work: Command, data: &str) -> String {
+    run(work, data).await.expect("it is done").get().to_owned()
+}
+
+async fn failed(text: &str) -> (String, String, Again) {
+    let error = run(script(text), "1").await.expect_err("it fails");
+    (error.code, error.message, error.again)
+}
+
+#[tokio::test]
+async fn the_data_goes_in_and_the_result_comes_out() {
+    let json = r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#;
+    assert_eq!(done(command("cat"), json).await, json);
+    assert_eq!(done(command("echo 'hello,  world'"), "1").await, r#""hello,  world""#);
+    assert_eq!(done(command("echo 42"), "1").await, "42");
+    assert_eq!(done(command("true"), "1").await, "null");
+    assert_eq!(done(script("echo careful >&2; echo done"), "1").await, r#""done""#);
+}
+
+#[tokio::test]
+async fn it_is_told_whose_work_it_is_and_until_when() {
+    let told = script("echo \"$SLOWLANE_REQUEST_ID $SLOWLANE_ATTEMPT $SLOWLANE_DEADLINE\"");
+    let deadline = Moment(job("1").deadline);
+    assert_eq!(done(told, "1").await, format!("\"me 3 {deadline}\""));
+}
+
+#[tokio::test]
+async fn exit_codes_and_signals_tell_why_it_failed() {
+    let never = ("permanent".to_owned(), Again::Never);
+    let later = |again| ("attempts_exhausted".to_owned(), again);
+    let after = Again::After(Duration::from_secs(90));
+    for (text, expected, message) in [
+        ("echo no such customer >&2; exit 65", never, "with exit code 65: no such customer"),
+        ("echo out; exit 1", later(Again::Later), "with exit code 1"),
+        (
+            "echo busy >&2; echo retry-after: 90s >&2; exit 75",
+            later(after),
+            "busy\nretry-after: 90s",
+        ),
+        ("echo half >&2; kill -9 $$", later(Again::Later), "was killed by SIGKILL (9): half"),
+        ("kill $$", later(Again::Later), "was killed by SIGTERM (15)"),
+        ("kill -9 0", later(Again::Later), "was killed with its guard"),
+        ("kill -9 $PPID; sleep 1000", later(Again::Later), "was killed with its guard"),
+    ] {
+        let (code, said, again) = failed(text).await;
+        assert_eq!((code, again), expected, "{text}");
+        assert!(said.ends_with(message), "{text}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_is_gone_or_none_can_be_tried_later() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("work");
+    std::fs::copy("/bin/sh", &path)?;
+    let work = command(path.to_str().context("a path")?);
+    std::fs::remove_file(&path)?;
+    let error = run(work, "1").await.expect_err("it is gone");
+    assert!(error.message.contains("can't be started: No such file"), "{error}");
+    assert_eq!(error.again, Again::Later);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_need_not_read_its_data() {
+    let data = format!("\"{}\"", "x".repeat(900_000));
+    assert_eq!(done(command("echo ok"), &data).await, "\"ok\"");
+    assert_eq!(done(script("exec <&-; sleep 0.1; echo ok"), &data).await, "\"ok\"");
+    assert_eq!(done(script("head -c 10"), &data).await, "\"\\\"xxxxxxxxx\"");
+    assert_eq!(done(command("wc -c"), &data).await, "900002");
+    assert_eq!(done(command("cat"), &data).await, data);
+}
+
+#[tokio::test]
+async fn a_command_may_write_as_it_likes() {
+    for (text, code) in [
+        ("yes", "result_too_large"),
+        ("head -c 1G /dev/zero", "result_too_large"),
+        ("trap '' TERM; while :; do yes; done", "result_too_large"),
+        ("exec >&- 2>&-; cat; exit 65", "permanent"),
+    ] {
+        assert_eq!(failed(text).await.0, code, "{text}");
+    }
+    let loud = script("head -c 20M /dev/zero >&2; yes | head -c 2M >&2; echo the end >&2; exit 1");
+    let error = run(loud, "1").await.expect_err("it fails");
+    assert!(error.message.ends_with("y\nthe end") && error.message.len() < 2200, "{error}");
+    let most = LIMIT - 2;
+    let result = done(script(&format!("head -c {most} /dev/zero | tr '\\0' x")), "1").await;
+    assert_eq!(result.len(), LIMIT);
+}
+
+#[tokio::test]
+async fn what_a_command_sends_to_its_own_group_does_not_hit_its_guard() {
+    let all = "trap '' TERM INT HUP QUIT USR1 USR2; for s in TERM INT HUP QUIT USR1 USR2; do kill -$s 0; done; echo ok";
+    assert_eq!(done(script(all), "1").await, "\"ok\"");
+}
+
+#[tokio::test]
+async fn many_commands_run_at_a_time() {
+    let work = command("cat");
+    let echoed =
+        async |n: usize| assert_eq!(done(work.clone(), &n.to_string()).await, n.to_string());
+    futures_util::future::join_all((0..100).map(echoed)).await;
+}
+
+/// A command with a child and a grandchild that none of them waits for; all of them ignore SIGTERM.
+fn family(witness: &Witness) -> Command {
+    let pipe = witness.path().display();
+    script(&format!(
+        "trap '' TERM; exec 3>{pipe}; (sh -c 'echo grandchild >&3; sleep 1000' & echo child >&3; sleep 1000) & \
+         echo ready; echo command >&3; sleep 1000"
+    ))
+}
+
+fn jobs(work: Command, limit: &str) -> Jobs<Command> {
+    let config = Config::read(&Source::of(&[("JOB_TIMEOUT", limit)])).expect("it is good");
+    Jobs::new(work, &config).expect("there are threads")
+}
+
+#[tokio::test]
+async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<()> {
+    let mut witness = Witness::of_lines(3)?;
+    let jobs = jobs(family(&witness), "3s");
+    let ended = jobs.run(job("1"), std::future::pending()).await;
+    let Outcome::Retry(error, None) = ended else { panic!("{ended:?}") };
+    assert_eq!(error.code, "timeout");
+    assert_eq!(witness.lines().await?.len(), 3);
+    witness.nobody().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_is_to_stop_is_killed_with_all_it_started() -> Result<()> {
+    for stop in [Stop::Cancelled, Stop::Interrupted] {
+        let mut witness = Witness::of_lines(3)?;
+        let jobs = jobs(family(&witness), "25m");
+        let stopped = async {
+            witness.lines().await.expect("all three are there");
+            stop
+        };
+        jobs.run(job("1"), stopped).await;
+        assert!(!jobs.stuck().is_cancelled());
+        witness.nobody().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_nobody_waits_for_is_killed_with_all_it_started() -> Result<()> {
+    let mut witness = Witness::of_lines(3)?;
+    let work = family(&witness);
+    tokio::select! {
+        ended = work.process(job("1")) => panic!("{ended:?}"),
+        lines = witness.lines() => assert_eq!(lines?.len(), 3),
+    }
+    witness.nobody().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_goes_with_it() -> Result<()> {
+    // One that has the command's standard output open, and one that has not.
+    for output in ["", ">/dev/null 2>&1"] {
+        let mut witness = Witness::of_lines(1)?;
+        let pipe = witness.path().display();
+        let work = script(&format!("exec 3>{pipe}; echo here >&3; sleep 1000 {output} & echo ok"));
+        assert_eq!(done(work, "1").await, "\"ok\"");
+        witness.lines().await?;
+        witness.nobody().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_is_asked_before_it_is_killed() -> Result<()> {
+    let mut witness = Witness::of_lines(1)?;
+    let pipe = witness.path().display();
+    let polite = script(&format!(
+        "exec 3>{pipe}; trap 'echo bye >&3; exit 0' TERM; echo here >&3; while :; do sleep 0.05; done"
+    ));
+    let jobs = jobs(polite, "25m");
+    let stopped = async {
+        witness.lines().await.expect("it is there");
+        Stop::Cancelled
+    };
+    let ended = jobs.run(job("1"), stopped).await;
+    assert!(matches!(ended, Outcome::Cancelled));
+    assert_eq!(witness.nobody().await?, "bye\n");
+    Ok(())
+}
