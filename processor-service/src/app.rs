@@ -96,6 +96,7 @@ fn start_workers<P: Processor>(
         let name = worker_name(slot);
         let consume = Consume::queue(topology::REQUESTS, 1, &name).pausing(room.paused(slot));
         let consumer = broker.consume(consume);
+        room.watch(slot, consumer.idle());
         let worker = Worker {
             slot,
             name,

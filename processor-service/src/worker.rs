@@ -47,7 +47,7 @@ pub struct Worker<P> {
     pub give_up: CancellationToken,
 }
 
-/// How the wait to be alone ended.
+/// How the wait for its turn ended.
 enum Turn {
     Begin,
     Cancelled,
@@ -119,11 +119,15 @@ impl<P: Processor> Worker<P> {
     async fn take(&self, request: Request, seat: &Seat, alone: bool, delivery: Delivery) {
         // Others see it here until it is settled.
         let held = self.in_hand.take(self.started(&request.id, Received::from(&delivery)));
-        let turn = match alone {
-            false => Turn::Begin,
-            true => self.turn(&request.id, seat, &held, &delivery).await,
-        };
-        match turn {
+        if alone {
+            let (id, worker) = (request.id.text(), &self.name);
+            let deliveries = Received::from(&delivery).deliveries();
+            info!(
+                requestId = id,
+                worker, deliveries, "it may have ended its workers, to run alone"
+            );
+        }
+        match self.turn(&request.id, seat, &held, &delivery).await {
             Turn::Begin => self.work(request, &held, delivery).await,
             Turn::Cancelled => delivery.ack(),
             Turn::HandBack => self.hand_back(delivery).await,
@@ -131,19 +135,16 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Waits until nothing else runs in this process, or until there is no time left for that.
+    /// Waits until the work may begin, or until there is no time left for that.
     async fn turn(&self, id: &RequestId, seat: &Seat, held: &Held, delivery: &Delivery) -> Turn {
-        let (id, worker) = (id.text(), &self.name);
-        let deliveries = Received::from(delivery).deliveries();
-        info!(requestId = id, worker, deliveries, "it may have ended its workers, to run alone");
         tokio::select! {
             biased;
             () = delivery.lapsed() => Turn::Lapsed,
             () = held.cancelled() => Turn::Cancelled,
             () = self.drain.cancelled() => Turn::HandBack,
-            () = seat.alone() => Turn::Begin,
+            () = seat.turn() => Turn::Begin,
             () = sleep(self.patience) => {
-                warn!(requestId = id, worker, "the others take too long, it runs beside them");
+                warn!(requestId = id.text(), worker = self.name, "the others take too long, it runs beside them");
                 Turn::Begin
             }
         }

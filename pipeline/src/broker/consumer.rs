@@ -74,6 +74,7 @@ impl From<Consume> for ConsumerOptions {
 /// subscription were let go: a worker that is still busy with one is not handed another.
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
+    idle: watch::Receiver<bool>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -92,6 +93,12 @@ pub(super) struct ConsumerOptions {
 }
 
 impl ConsumerOptions {
+    /// Whether consuming is allowed at the moment.
+    fn is_allowed(&self) -> bool {
+        self.lock.as_ref().is_none_or(|lock| lock.borrow().is_free_to_go())
+            && self.paused.as_ref().is_none_or(|paused| !*paused.borrow())
+    }
+
     /// Waits until consuming is allowed.
     async fn allowed(&mut self) {
         if let Some(lock) = &mut self.lock {
@@ -163,9 +170,16 @@ impl Consumer {
         // that were not let go.
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
-        let keeper = Keeper { link, options, deliveries: sender, subscribed, stop: stop.clone() };
+        let (idle, is_idle) = watch::channel(true);
+        let stopped = stop.clone();
+        let keeper = Keeper { link, options, deliveries: sender, subscribed, idle, stop: stopped };
         let task = tokio::spawn(keeper.run());
-        (Self { deliveries, stop, task }, watched)
+        (Self { deliveries, idle: is_idle, stop, task }, watched)
+    }
+
+    /// Whether nothing was delivered that was not let go, and nothing can come: it is not subscribed.
+    pub fn idle(&self) -> watch::Receiver<bool> {
+        self.idle.clone()
     }
 
     /// The next message. `None` once the consumer was stopped and what it had received is out.

@@ -6,7 +6,7 @@ use pipeline::{
     broker::{Delivery, PublishError},
     contract::{ErrorBody, Message, RequestId, headers},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::Worker;
@@ -58,9 +58,11 @@ impl<P> Worker<P> {
 
     /// Publishes a request in place of the delivered one.
     pub(super) async fn pass_on(&self, id: &RequestId, message: &Message, delivery: Delivery) {
+        let leaving = self.room.leaving();
         if let Some(delivery) = self.published(id, message, delivery).await {
-            delivery.ack();
+            let _heard_or_late = timeout(HAND_BACK, delivery.ack_and_wait()).await;
         }
+        drop(leaving);
     }
 
     /// Publishes a request that goes on in another message; then that of the delivery can be let go of.
@@ -139,8 +141,9 @@ impl<P> Worker<P> {
         let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
             return delivery.requeue();
         };
+        let _leaving = self.room.leaving();
         match self.publisher.publish(&copy, Instant::now() + HAND_BACK).await {
-            Ok(()) => delivery.ack(),
+            Ok(()) => drop(timeout(HAND_BACK, delivery.ack_and_wait()).await),
             Err(error) => {
                 let (id, worker) = (copy.properties.message_id, &self.name);
                 warn!(requestId = id, worker, "handed back, which is counted: {error}");

@@ -28,6 +28,7 @@ mod flow;
 mod idempotency;
 mod malformed;
 mod outages;
+mod poison;
 mod processing;
 mod replaying;
 mod retrying;

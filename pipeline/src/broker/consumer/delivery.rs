@@ -1,7 +1,7 @@
 //! One message in hand: settled once, on the channel it came by, or given back.
 
 use amqprs::Deliver;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -43,10 +43,12 @@ pub(super) struct Ties {
 }
 
 /// What is to become of the message with a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Settle {
     Ack(u64),
     Requeue(u64),
+    /// Not a message: tell when the broker has heard of all before this.
+    Tell(oneshot::Sender<()>),
 }
 
 impl Delivery {
@@ -75,6 +77,16 @@ impl Delivery {
     /// Tells the broker that the message is done with.
     pub fn ack(mut self) {
         self.settle(Settle::Ack(self.tag));
+    }
+
+    /// Like [`Self::ack`], and waits until the broker has heard of it, or the channel is gone.
+    pub async fn ack_and_wait(self) {
+        let (tell, told) = oneshot::channel();
+        let settles = self.settles.clone();
+        self.ack();
+        if settles.send(Settle::Tell(tell)).is_ok() {
+            let _told_or_gone = told.await;
+        }
     }
 
     /// Gives the message back to the queue, for somebody else or for later (nack with requeue).

@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     super::{AskError, link::Link, session::Session},
@@ -21,6 +21,7 @@ pub(super) struct Keeper {
     pub(super) options: ConsumerOptions,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
+    pub(super) idle: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
 }
 
@@ -31,6 +32,12 @@ impl Keeper {
         let mut reopening = self.options.source.reopening();
         let mut pace = Pace::Full;
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
+            // In this order: whoever forbids it and then sees us idle can rely on that.
+            self.idle.send_replace(false);
+            if !self.options.is_allowed() {
+                self.idle.send_replace(true);
+                continue;
+            }
             let began = Instant::now();
             let begin = Subscription::begin(&session, &self.options, pace);
             match stop.run_until_cancelled(begin).await {
@@ -49,11 +56,14 @@ impl Keeper {
                     if stop.run_until_cancelled(held.wait()).await.is_none() {
                         return;
                     }
-                    if matches!(ended, Ended::Recovered) {
+                    // Both were our own wish.
+                    if matches!(ended, Ended::Recovered | Ended::Stopped) {
+                        self.idle.send_replace(true);
                         continue;
                     }
                 }
             }
+            self.idle.send_replace(true);
             let pause = reopening.pause(&self.link, &session, began.elapsed());
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
@@ -93,8 +103,8 @@ impl Keeper {
     }
 
     fn log_end(&self, ended: &Ended) {
-        if matches!(ended, Ended::Recovered) {
-            return;
+        if matches!(ended, Ended::Recovered | Ended::Stopped) {
+            return debug!(queue = %self.options.source, "consuming ended by itself: {ended}");
         }
         let ConsumerOptions { source, worker, .. } = &self.options;
         warn!(queue = %source, worker, reason = ended.to_string(), "stopped consuming");

@@ -30,6 +30,7 @@ pub(super) struct Subscription {
     events: mpsc::UnboundedReceiver<ChannelEvent>,
     messages: mpsc::UnboundedReceiver<ConsumerMessage>,
     consumer_tag: String,
+    qos: BasicQosArguments,
     /// The queue, if it is our own.
     own: Option<InstanceQueue>,
     /// What was delivered and not settled.
@@ -60,8 +61,8 @@ impl Subscription {
                     return Err(open.last_words().await);
                 };
                 let OpenChannel { channel, events } = open;
-                let outstanding = BTreeSet::new();
-                Ok(Self { channel, events, messages, consumer_tag, own, outstanding, caution })
+                let (outstanding, qos) = (BTreeSet::new(), qos(&options));
+                Ok(Self { channel, events, messages, consumer_tag, qos, own, outstanding, caution })
             })
             .await?
     }
@@ -186,7 +187,15 @@ impl Subscription {
     }
 
     async fn settle(&mut self, batch: &mut Vec<Settle>) {
-        for frame in frames(&mut self.outstanding, batch.drain(..)) {
+        let mut waiting = Vec::new();
+        let messages = batch.drain(..).filter_map(|settle| match settle {
+            Settle::Tell(tell) => {
+                waiting.push(tell);
+                None
+            }
+            settle => Some(settle),
+        });
+        for frame in frames(&mut self.outstanding, messages) {
             // The messages of a lost channel go back by themselves.
             let _written_or_lost = match frame {
                 Frame::Ack { tag, multiple } => {
@@ -196,6 +205,13 @@ impl Subscription {
                     self.channel.basic_nack(BasicNackArguments::new(tag, false, true)).await
                 }
             };
+        }
+        if !waiting.is_empty() {
+            // An answer to anything means that all before it was read; this one changes nothing.
+            let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
+            for tell in waiting {
+                let _waited_for_or_not = tell.send(());
+            }
         }
     }
 }
@@ -208,6 +224,10 @@ fn end_by(event: Option<ChannelEvent>) -> Option<Ended> {
         Some(ChannelEvent::Cancelled) => Some(Ended::Cancelled),
         Some(_) => None,
     }
+}
+
+fn qos(options: &ConsumerOptions) -> BasicQosArguments {
+    BasicQosArguments::new(0, options.prefetch, false)
 }
 
 /// What the client gives for a consumer: its tag and its messages.
@@ -225,7 +245,7 @@ async fn subscribe(
             (Some(own), queue)
         }
     };
-    channel.basic_qos(BasicQosArguments::new(0, options.prefetch, false)).await?;
+    channel.basic_qos(qos(options)).await?;
     let mut consume = BasicConsumeArguments::new(&queue, "");
     Ok((own, channel.basic_consume_rx(consume.manual_ack(true).finish()).await?))
 }
@@ -247,6 +267,7 @@ fn frames(outstanding: &mut BTreeSet<u64>, batch: impl Iterator<Item = Settle>) 
                 outstanding.remove(&tag);
                 frames.push(Frame::Requeue { tag });
             }
+            Settle::Tell(_) => {}
         }
     }
     let mut last = None;
