@@ -18,7 +18,7 @@ fn calling(id: Uuid, host: &str) -> NewRequest {
     NewRequest { callback: Some(Target { url, host }), ..new(id) }
 }
 
-fn room(total: usize, per_host: usize) -> Room {
+pub(super) fn room(total: usize, per_host: usize) -> Room {
     Room { total, per_host, busy: HashMap::new(), slow: HashSet::new(), slow_total: 0 }
 }
 

@@ -1,13 +1,14 @@
 //! What people decide of failed requests and of parked messages.
 
-use std::collections::HashMap;
-
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new};
+use super::{
+    callbacks::room,
+    world::{World, all_first, completed, failed, new},
+};
 use crate::store::{
     Applied, Attempted, Cancel, Discard, Ending, Expiry, Fate, Found, Letters, NewRequest, Origin,
-    Parked, Replay, Retrying, Room, Status, Store, Take, Taken, Target, Unpark, Whose, now,
+    Parked, Replay, Retrying, Status, Store, Take, Taken, Target, Unpark, Whose, now,
 };
 
 async fn failed_one(store: &Store) -> Uuid {
@@ -27,7 +28,7 @@ async fn failed_calling(store: &Store) -> Uuid {
 }
 
 async fn take_all(store: &Store) -> Vec<Taken> {
-    let room = Room { total: 100, per_host: 100, busy: HashMap::new() };
+    let room = room(100, 100);
     let take = Take { room, lease: Uuid::now_v7(), patience: 60_000 };
     store.take_callbacks(take).await.unwrap()
 }
