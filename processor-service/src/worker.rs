@@ -129,7 +129,10 @@ impl<P: Processor> Worker<P> {
         }
         match self.turn(&request.id, seat, &held, &delivery).await {
             Turn::Begin => self.work(request, &held, delivery).await,
-            Turn::Cancelled => delivery.ack(),
+            Turn::Cancelled => {
+                info!(requestId = %request.id, worker = self.name, "cancelled before it began");
+                delivery.ack();
+            }
             Turn::HandBack => self.hand_back(delivery).await,
             Turn::Lapsed => {}
         }
@@ -169,7 +172,7 @@ impl<P: Processor> Worker<P> {
             ended = self.jobs.run(job, self.stopped(held)).instrument(span) => ended,
         };
         let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
-        self.log(&id, &ended, &work);
+        self.log(&id, attempt, &ended, &work);
         self.settle(&id, ended, &work, held, delivery).await;
     }
 
@@ -191,14 +194,14 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    fn log(&self, id: &RequestId, ended: &Outcome, work: &Work) {
+    fn log(&self, id: &RequestId, attempt: i64, ended: &Outcome, work: &Work) {
         let worker = work.worker.as_str();
         let took = work.finished.duration_since(work.started).unwrap_or_default();
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         match ended {
             Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
             Outcome::Failed(error) | Outcome::Retry(error, _) => {
-                warn!(requestId = %id, worker, ms, code = error.code, error = error.message, "failed");
+                warn!(requestId = %id, worker, attempt, ms, code = error.code, error = error.message, "failed");
             }
             Outcome::Cancelled => info!(requestId = %id, worker, ms, "cancelled"),
             Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
