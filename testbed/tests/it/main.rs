@@ -29,6 +29,7 @@ mod events;
 mod flow;
 mod idempotency;
 mod malformed;
+mod many_retries;
 mod outages;
 mod poison;
 mod processing;
