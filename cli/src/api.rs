@@ -2,13 +2,16 @@
 
 mod answer;
 mod client;
+mod decisions;
 mod events;
+mod letter;
 mod request;
 
 use std::time::Duration;
 
 pub(crate) use client::Client;
 pub(crate) use events::Event;
+pub(crate) use letter::{Letter, LetterPage};
 pub(crate) use request::{Callback, Page, Request, Status};
 
 /// Why a call did not give what was asked.

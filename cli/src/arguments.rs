@@ -1,6 +1,10 @@
 //! What can be typed.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipeline::config::{self, ConfigError, Reader, Source, variables::SLOWLANE_URL};
@@ -16,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     output: Format,
     /// How long a service that can't be reached, or takes nothing now, is tried again [default:
-    /// 5m for wait, watch and bulk, 30s for submit, else 5s]
+    /// 5m for wait, watch, bulk and failed, 30s for submit, else 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     retry_for: Option<Duration>,
     /// What to do.
@@ -60,6 +64,25 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Callbacks,
     },
+    /// Cancel a request that has not ended
+    Cancel {
+        /// What submit has printed
+        id: String,
+    },
+    /// Do a failed request again, under the same id
+    Replay {
+        /// What submit has printed
+        id: Option<String>,
+        /// Wait for the end and print the result; give up after TIMEOUT, if given, as in 90s or 5m
+        #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
+        wait: Option<Option<String>>,
+    },
+    /// Look at what has failed, do it again, or let go of it
+    Failed {
+        /// What to do.
+        #[command(subcommand)]
+        command: Failed,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -74,6 +97,74 @@ pub(crate) enum Callbacks {
         /// What submit has printed
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Failed {
+    /// List failed requests, and messages that belong to no request
+    List(FailedList),
+    /// Show a failed request with its history and its data, or a message
+    Show {
+        /// What submit has printed, or the number of a message
+        which: String,
+    },
+    /// Do failed requests again
+    Replay(Choice),
+    /// Let go of failed requests and their messages, at once and for ever
+    Discard {
+        #[command(flatten)]
+        choice: Choice,
+        /// All messages that belong to no request
+        #[arg(long, conflicts_with_all = ["ids", "all"])]
+        messages: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FailedList {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// How many to list
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+    /// List all there are
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+}
+
+/// Which of all that have failed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Filters {
+    /// Only requests of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// Only what has failed with this code
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Only what has failed since then: 2h (ago), or 2026-11-21T09:00:00Z
+    #[arg(long, alias = "after", value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<SystemTime>,
+    /// Only what has failed before then
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) before: Option<SystemTime>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// What submit has printed; for discard also the number of a message
+    #[arg(conflicts_with_all = ["kind", "code", "since", "before", "all"])]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// All failed requests there are
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How many are under way at a time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +240,7 @@ pub(crate) enum Format {
 }
 
 /// What holds for every command.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// `SLOWLANE_URL`. It may hold a password.
     pub(crate) url: Url,
@@ -178,6 +269,16 @@ fn about_url() -> String {
 /// The text of a duration, which the service is to read.
 fn checked_duration(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
+}
+
+/// A moment, or how long ago it was.
+fn moment(text: &str) -> Result<SystemTime, String> {
+    if let Ok(moment) = humantime::parse_rfc3339_weak(text) {
+        return Ok(moment);
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "a duration like 2h, or a time in UTC like 2026-11-21T09:00:00Z")?;
+    SystemTime::now().checked_sub(ago).ok_or_else(|| "before all times".to_owned())
 }
 
 fn idempotency_key(text: &str) -> Result<String, &'static str> {
@@ -221,6 +322,10 @@ mod tests {
             "slowlane list --status lost",
             "slowlane bulk in.ndjson",
             "slowlane bulk in --out out --concurrency 0",
+            "slowlane failed replay x --all",
+            "slowlane failed replay x --code y",
+            "slowlane failed list --since yesterday",
+            "slowlane failed discard --messages --all",
             "slowlane",
         ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");

@@ -4,8 +4,11 @@ pub(crate) mod completions;
 
 mod bulk;
 mod callbacks;
+mod cancel;
+mod failed;
 mod get;
 mod list;
+mod replay;
 mod submit;
 mod wait;
 mod watch;
@@ -43,6 +46,11 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Callbacks { command: Callbacks::Retry { id } } => {
             callbacks::retry(&client(settings, LOOKS)?, parse(&id)?).await
         }
+        Command::Cancel { id } => cancel::run(&client(settings, SENDS)?, parse(&id)?, format).await,
+        Command::Replay { id, wait } => {
+            replay::run(&client(settings, SENDS)?, id, wait, format).await
+        }
+        Command::Failed { command } => failed::run(command, settings).await,
         Command::Completions { shell } => completions::run(shell),
     }
 }

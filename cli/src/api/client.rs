@@ -13,7 +13,7 @@ use super::{CallError, Page, Request, answer::Answer, events::Events};
 use crate::patience::{Notes, patiently};
 
 /// How long an answer may take that nobody asked to be late.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
 /// How long it may take to send data and get its answer: the service reads for 30 s at most, then
 /// the broker's confirm and the store have some seconds each.
 const ACCEPT: Duration = Duration::from_secs(60);
@@ -26,14 +26,14 @@ const EARLY: Duration = Duration::from_millis(500);
 /// What the service answers to what it will do.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub(super) struct Accepted {
     request_id: Uuid,
 }
 
 /// A client of one web service.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     base: Url,
     /// The base without user and password.
     place: String,
@@ -136,17 +136,28 @@ impl Client {
         self.json(get, wait + ANSWER).await
     }
 
-    async fn json<T: DeserializeOwned>(
+    pub(super) async fn json<T: DeserializeOwned>(
         &self,
         call: RequestBuilder,
         limit: Duration,
     ) -> Result<T, CallError> {
-        let answer = call.timeout(limit).send().await.map_err(|error| self.unreachable(&error))?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(answer).await);
-        }
+        let answer = self.success(call, limit).await?;
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.foreign(&error.to_string()))
+    }
+
+    /// A call whose answer says no more than that it is done.
+    pub(super) async fn done(
+        &self,
+        call: RequestBuilder,
+        limit: Duration,
+    ) -> Result<(), CallError> {
+        self.success(call, limit).await.map(drop)
+    }
+
+    async fn success(&self, call: RequestBuilder, limit: Duration) -> Result<Response, CallError> {
+        let answer = call.timeout(limit).send().await.map_err(|error| self.unreachable(&error))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refusal(answer).await) }
     }
 
     fn foreign(&self, why: &str) -> CallError {
@@ -185,7 +196,7 @@ impl Client {
         CallError::Unreachable(format!("{} can't be reached: {why}", self.place))
     }
 
-    async fn patiently<T>(
+    pub(super) async fn patiently<T>(
         &self,
         until: Instant,
         call: impl AsyncFnMut() -> Result<T, CallError>,
@@ -193,12 +204,12 @@ impl Client {
         patiently(&self.notes, until, call).await
     }
 
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         let now = Instant::now();
         now.checked_add(self.retry_for).unwrap_or(now + Duration::from_secs(365 * 24 * 3600))
     }
 
-    fn url(&self, path: &[&str]) -> Url {
+    pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["api", "v1"]).extend(path);

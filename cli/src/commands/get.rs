@@ -19,7 +19,7 @@ pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exi
     Ok(Exit::of(request.status))
 }
 
-fn text(request: &Request) -> String {
+pub(super) fn text(request: &Request) -> String {
     let details = &request.details;
     let some = |name, text: &Option<String>| text.clone().map(|text| (name, text));
     let counted = |name, count: u64, usual| (count > usual).then(|| (name, count.to_string()));

@@ -29,9 +29,9 @@ fn slowlane(base: &str, words: &[&str]) -> Program {
 }
 
 /// What a command has said, and its exit code.
-struct Said {
-    code: Option<i32>,
-    text: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
 }
 
 impl Said {
@@ -41,17 +41,17 @@ impl Said {
         Ok(Self { code: status.code(), text })
     }
 
-    fn json(&self) -> Result<Value> {
+    pub(crate) fn json(&self) -> Result<Value> {
         let line = self.text.lines().find(|line| line.starts_with('{'));
         Ok(serde_json::from_str(line.with_context(|| self.text.clone())?)?)
     }
 
-    fn has_line(&self, wanted: &str) -> bool {
+    pub(crate) fn has_line(&self, wanted: &str) -> bool {
         self.text.lines().any(|line| line == wanted)
     }
 }
 
-async fn say(base: &str, words: &[&str]) -> Result<Said> {
+pub(crate) async fn say(base: &str, words: &[&str]) -> Result<Said> {
     Said::by(&slowlane(base, words).start()?).await
 }
 

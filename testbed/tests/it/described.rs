@@ -33,6 +33,8 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
     let result = json!({"requestId": failed, "error": {"code": "teapot", "message": "no"}});
     let (foreign, properties) = (stack.foreign().await?, Properties::default());
     foreign.publish("processing", "result", properties, result.to_string().as_bytes()).await?;
+    foreign.publish("processing", "failed", Properties::default(), b"no JSON").await?;
+    web.program.wait_for_message("parked").await?;
     web.result(&failed).await?;
     let _processor = stack.processor(1, "1ms").await?;
     let id = web.accepted("b".into()).await?;
@@ -45,6 +47,11 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
         (format!("{requests}/%ff"), "/api/v1/requests/{id}", 404),
         (format!("{requests}?limit=1"), requests, 200),
         (format!("{requests}?limit=0"), requests, 400),
+        ("/api/v1/parked".to_owned(), "/api/v1/parked", 200),
+        (format!("/api/v1/parked?request={failed}"), "/api/v1/parked", 200),
+        ("/api/v1/parked?limit=0".to_owned(), "/api/v1/parked", 400),
+        ("/api/v1/parked/1".to_owned(), "/api/v1/parked/{number}", 200),
+        ("/api/v1/parked/0".to_owned(), "/api/v1/parked/{number}", 404),
         ("/health/live".to_owned(), "/health/live", 200),
         ("/health/ready".to_owned(), "/health/ready", 200),
     ];

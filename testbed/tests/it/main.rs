@@ -26,6 +26,7 @@ mod docs;
 mod draining;
 mod durability;
 mod events;
+mod failed;
 mod flow;
 mod idempotency;
 mod malformed;
