@@ -25,6 +25,7 @@ mod described;
 mod docs;
 mod draining;
 mod durability;
+mod ending_well;
 mod events;
 mod failed;
 mod flow;
