@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     output: Format,
     /// How long a service that can't be reached, or takes nothing now, is tried again [default:
-    /// 5m for wait, watch, bulk and failed, 30s for submit, else 5s]
+    /// 5m for wait, watch, bulk and failed, 30s for submit, cancel and replay, else 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
     retry_for: Option<Duration>,
     /// What to do.

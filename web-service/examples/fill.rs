@@ -71,7 +71,7 @@ fn ending(id: Uuid) -> Ending {
     Ending {
         id,
         end: End::Completed(data().into()),
-        run: 0,
+        run: Some(0),
         attempt: 1,
         deliveries: 1,
         worker: Some("host:12345/1".to_owned()),

@@ -5,7 +5,7 @@ use pipeline::contract::{
 };
 use uuid::Uuid;
 
-use crate::store::{End, Ending, Millis, Parked};
+use crate::store::{End, Ending, Millis, Parked, Status};
 
 /// What the names of the queues begin with where requests wait for their next attempt.
 const WAITING_QUEUES: &str = "processing.retry.";
@@ -21,7 +21,12 @@ pub enum Dead {
 
 /// A result in the store's terms; none if its id is not a UUID, so that no row can be its own.
 pub fn ending(result: &ResultMessage, headers: &Headers) -> Option<Ending> {
-    Some(with_headers(result.id.uuid()?, end(&result.outcome), headers))
+    let ending = with_headers(result.id.uuid()?, end(&result.outcome), headers);
+    // A success counts whatever its run; a failure whose worker does not say is of the present one, or
+    // the request would never end after a replay.
+    let said = run(headers);
+    let is_success = ending.end.status() == Status::Completed;
+    Some(if is_success { ending } else { Ending { run: said, ..ending } })
 }
 
 /// An outcome in the store's terms.
@@ -115,17 +120,26 @@ fn own_headers(headers: &Headers) -> String {
 }
 
 fn with_headers(id: Uuid, end: End, headers: &Headers) -> Ending {
-    let number = |name| headers.number(name).and_then(|number| u32::try_from(number).ok());
+    let number = |name| number(headers, name);
     Ending {
         id,
         end,
-        run: number(headers::RUN).unwrap_or(0),
+        run: Some(run(headers).unwrap_or(0)),
         attempt: number(headers::ATTEMPT).unwrap_or(1).max(1),
         deliveries: number(headers::DELIVERIES).unwrap_or(1).max(1),
         worker: headers.text(headers::WORKER).map(str::to_owned),
         started_at: moment(headers, headers::STARTED_AT),
         finished_at: moment(headers, headers::FINISHED_AT),
     }
+}
+
+/// The run that a message says it is of.
+fn run(headers: &Headers) -> Option<u32> {
+    number(headers, headers::RUN)
+}
+
+fn number(headers: &Headers, name: &str) -> Option<u32> {
+    headers.number(name).and_then(|number| u32::try_from(number).ok())
 }
 
 fn moment(headers: &Headers, name: &str) -> Option<Millis> {
@@ -167,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn only_a_failure_may_be_of_a_run_that_is_not_known() {
+        let run = |rest: &str, of: &[(&str, &str)]| {
+            let body = format!(r#"{{"requestId":"{ID}",{rest}}}"#);
+            let result = ResultMessage::parse(body.as_bytes()).unwrap();
+            ending(&result, &headers(of)).unwrap().run
+        };
+        let failure = r#""error":{"code":"x","message":""}"#;
+        let said = [("slowlane-run", "3")];
+        assert_eq!((run(failure, &[]), run(failure, &said)), (None, Some(3)));
+        let success = r#""processingResults":1"#;
+        assert_eq!((run(success, &[]), run(success, &said)), (Some(0), Some(3)));
+        assert_eq!(letter(&[], "").ends, None);
+    }
+
+    #[test]
     fn the_reason_is_ours_or_else_the_brokers() {
         let request = format!(r#"{{"requestId":"{ID}","requestData":1}}"#);
         for (name, value, code) in [
@@ -178,7 +207,7 @@ mod tests {
         ] {
             let parked = letter(&[(name, value), ("slowlane-run", "2")], &request);
             let ends = parked.ends.unwrap();
-            assert_eq!((parked.reason.as_str(), ends.run), (code, 2));
+            assert_eq!((parked.reason.as_str(), ends.run), (code, Some(2)));
             assert_eq!(ends.end.error().unwrap().code, code);
         }
     }

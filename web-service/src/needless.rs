@@ -12,7 +12,7 @@ use pipeline::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
@@ -76,7 +76,7 @@ impl Watch {
 fn tell(announcer: &Announcer, ended: &Ended, begun: &HashSet<Work>) {
     let works = begun.iter().filter(|(id, _)| *id == ended.id);
     if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended, *run)).max() {
-        info!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
+        debug!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
         announcer.announce(&cancel.message(NAME));
     }

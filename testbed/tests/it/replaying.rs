@@ -126,6 +126,28 @@ async fn an_old_failure_that_comes_again_changes_nothing() -> Result<()> {
     Ok(())
 }
 
+/// As the README tells how to write a worker: it knows nothing of headers.
+#[tokio::test]
+async fn a_worker_that_says_nothing_of_runs_ends_a_replay_too() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        let id = web.accepted("a".into()).await?;
+        for run in 0..3 {
+            ensure!(message(&foreign).await?.json()?["requestId"] == *id);
+            let error = json!({"code": "teapot", "message": format!("no coffee in run {run}")});
+            let result = json!({"requestId": id, "error": error}).to_string();
+            let properties = Properties::default();
+            foreign.publish("processing", "result", properties, result.as_bytes()).await?;
+            let failed = web.ended(&id).await?;
+            assert_eq!((&failed["run"], &failed["error"]), (&json!(run), &error));
+            assert_eq!(web.replay(&id).await?.0, 202);
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn of_two_replays_at_once_on_two_services_one_counts() -> Result<()> {
     let stack = Stack::fresh().await?;

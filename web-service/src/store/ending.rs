@@ -48,8 +48,8 @@ pub struct Ending {
     pub id: Uuid,
     /// How the work ended.
     pub end: End,
-    /// In which run.
-    pub run: u32,
+    /// In which run; none if that was not said: then it is the run that the request has come to.
+    pub run: Option<u32>,
     /// At which attempt, counted from 1.
     pub attempt: u32,
     /// At which delivery, counted from 1.
@@ -95,14 +95,13 @@ pub(super) struct Stored {
 /// [`Applied::First`].
 pub(super) fn decide(stored: &Stored, new: &Ending) -> Applied {
     let is_success = new.end.status() == Status::Completed;
+    let run = new.run.unwrap_or(stored.run);
     match stored.status {
         Status::Cancelled => Applied::Cancelled,
         Status::Queued if is_success => Applied::First,
-        _ if !is_success && new.run < stored.run => Applied::OlderRun,
+        _ if !is_success && run < stored.run => Applied::OlderRun,
         Status::Queued => Applied::First,
-        Status::Failed if new.run > stored.run || (is_success && new.run < stored.run) => {
-            Applied::First
-        }
+        Status::Failed if run > stored.run || (is_success && run < stored.run) => Applied::First,
         _ if stored.is_same(new) => Applied::Duplicate,
         _ => Applied::LateTwin,
     }
@@ -129,7 +128,8 @@ impl Stored {
                 known && self.worker == new.worker && self.finished_at == new.finished_at
             }
             (Status::Failed, End::Failed(error)) => {
-                self.run == new.run && self.error_code.as_deref() == Some(&error.code)
+                new.run.is_none_or(|run| run == self.run)
+                    && self.error_code.as_deref() == Some(&error.code)
             }
             _ => false,
         }
@@ -156,7 +156,7 @@ mod tests {
         };
         let (started_at, finished_at) = (Some(1500), Some(2000));
         let worker = Some("b:1/1".into());
-        let id = Uuid::nil();
+        let (id, run) = (Uuid::nil(), Some(run));
         Ending { id, end, run, attempt: 1, deliveries: 1, worker, started_at, finished_at }
     }
 
@@ -175,6 +175,14 @@ mod tests {
         for status in [QUEUED, COMPLETED, FAILED] {
             assert_eq!(decide(&stored(status, 1), &result(FAILED, 0)), Applied::OlderRun);
         }
+    }
+
+    #[test]
+    fn a_failure_of_which_nobody_says_the_run_is_of_the_present_one() {
+        let nameless = |status| Ending { run: None, ..result(status, 0) };
+        assert_eq!(decide(&stored(QUEUED, 3), &nameless(FAILED)), Applied::First);
+        assert_eq!(decide(&stored(FAILED, 3), &nameless(FAILED)), Applied::LateTwin);
+        assert_eq!(decide(&stored(COMPLETED, 3), &nameless(FAILED)), Applied::LateTwin);
     }
 
     #[test]

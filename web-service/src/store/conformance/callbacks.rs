@@ -103,7 +103,7 @@ pub(super) async fn a_later_end_is_told_anew(world: World) {
     store.finish(vec![failed(id, "permanent")]).await.unwrap();
     let first = take_all(store).await;
     assert_eq!((first.len(), first[0].run), (1, 0));
-    store.finish(vec![Ending { run: 1, ..completed(id, "1") }]).await.unwrap();
+    store.finish(vec![Ending { run: Some(1), ..completed(id, "1") }]).await.unwrap();
     let second = take_all(store).await;
     assert_eq!((second.len(), second[0].run, second[0].attempt), (1, 1, 1));
     // Whoever told the first end has no say about the second.

@@ -74,7 +74,7 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
     };
     store.retrying(vec![news(0), news(1)]).await.unwrap();
     assert_eq!(world.request(id).await.summary.last_error.as_deref(), Some("in run 1"));
-    let end = Ending { run: 1, attempt: 3, ..completed(id, "1") };
+    let end = Ending { run: Some(1), attempt: 3, ..completed(id, "1") };
     assert_eq!(store.finish(vec![end]).await.unwrap(), [Applied::First]);
     let summary = world.request(id).await.summary;
     assert_eq!((summary.status, summary.run, summary.attempts), (Status::Completed, 1, 3));
@@ -102,7 +102,8 @@ pub(super) async fn only_what_has_failed_in_this_run_is_replayed(world: World) {
 pub(super) async fn an_end_of_the_next_run_that_comes_before_its_replay_stays(world: World) {
     let store = &world.store;
     let (good, bad) = (failed_one(store).await, failed_one(store).await);
-    let ends = [completed(good, "1"), failed(bad, "timeout")].map(|end| Ending { run: 1, ..end });
+    let ends =
+        [completed(good, "1"), failed(bad, "timeout")].map(|end| Ending { run: Some(1), ..end });
     assert!(all_first(&store.finish(ends.to_vec()).await.unwrap()));
     for (id, status) in [(good, Status::Completed), (bad, Status::Failed)] {
         assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Overtaken);
@@ -140,7 +141,7 @@ pub(super) async fn a_replay_has_a_callback_of_its_own(world: World) {
     assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Done);
     assert_eq!(take_all(store).await, [], "the first end is not told any more");
     assert!(!store.retry_callback(id).await.unwrap(), "it has no end to tell of");
-    let end = Ending { run: 1, ..failed(id, "permanent") };
+    let end = Ending { run: Some(1), ..failed(id, "permanent") };
     assert_eq!(store.finish(vec![end]).await.unwrap(), [Applied::First]);
     // Who was about to tell of the first end has no say about the second.
     tell(store, &first[0], Fate::Delivered).await;
@@ -161,7 +162,7 @@ pub(super) async fn what_is_discarded_expires_at_once_with_its_messages(world: W
     assert_eq!(store.get(id).await.unwrap(), Found::Expired);
     assert_eq!(letters(store, Whose::Request(id)).await, [0; 0]);
     assert_eq!(letters(store, Whose::Request(other)).await.len(), 1);
-    let late = Ending { run: 1, ..completed(id, "1") };
+    let late = Ending { run: Some(1), ..completed(id, "1") };
     assert_eq!(store.finish(vec![late]).await.unwrap(), [Applied::Expired]);
     store.accept(new(id)).await.unwrap();
     assert_eq!(store.get(id).await.unwrap(), Found::Expired);

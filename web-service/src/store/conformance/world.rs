@@ -235,7 +235,7 @@ pub(super) fn completed(id: Uuid, result: &str) -> Ending {
     Ending {
         id,
         end,
-        run: 0,
+        run: Some(0),
         attempt: 1,
         deliveries: 1,
         worker: Some("host:1/1".to_owned()),

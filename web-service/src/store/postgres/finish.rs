@@ -15,7 +15,8 @@ use crate::store::{
 const FINISH: &str = concat!(
     "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
-     SELECT new.id, new.status, new.run, new.attempts, new.deliveries, new.started_at, \
+     SELECT new.id, new.status, \
+     COALESCE(new.run, (SELECT known.run FROM requests AS known WHERE known.id = new.id), 0), new.attempts, new.deliveries, new.started_at, \
      new.finished_at, ",
     moment!(),
     ", new.worker, new.error_code, new.error_message, new.result \
@@ -61,7 +62,7 @@ pub(super) async fn write(
 async fn apply(connection: &mut PgConnection, rows: &[&Ending]) -> sqlx::Result<HashSet<Uuid>> {
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let statuses: Vec<i16> = rows.iter().map(|row| row.end.status().number()).collect();
-    let runs: Vec<i64> = rows.iter().map(|row| row.run.into()).collect();
+    let runs: Vec<Option<i64>> = rows.iter().map(|row| row.run.map(i64::from)).collect();
     let attempts: Vec<i64> = rows.iter().map(|row| row.attempt.into()).collect();
     let deliveries: Vec<i64> = rows.iter().map(|row| row.deliveries.into()).collect();
     let started: Vec<Option<i64>> = rows.iter().map(|row| row.started_at).collect();

@@ -28,15 +28,15 @@ const ACCEPT: &str = concat!(
 );
 /// An upsert would do the same in one statement, and take more than twice as long.
 const FINISH: &str = concat!(
-    "UPDATE requests SET status = ?2, run = max(?3, run), attempts = ?4, deliveries = ?5, \
+    "UPDATE requests SET status = ?2, run = max(COALESCE(?3, run), run), attempts = ?4, deliveries = ?5, \
      started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
-    is_first!("?2", "?3")
+    is_first!("?2", "COALESCE(?3, requests.run)")
 );
 const FINISH_NEW: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+    SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
 const STORED: &str =
     "SELECT status, run, worker, finished_at, error_code FROM requests WHERE id = $1";
