@@ -18,6 +18,7 @@ use testbed::{
 
 use self::receiver::Receiver;
 use crate::{
+    database::Database,
     https,
     replaying::fail,
     stack::{Stack, Web},
@@ -221,6 +222,24 @@ async fn a_callback_that_was_given_up_can_be_sent_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_callback_that_waits_for_long_can_be_sent_now() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let web = Web::start(calling(&stack)).await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    let id = accepted(&web, &receiver.url("/later")).await?;
+    failure(&web, &id).await?;
+    let limit = Instant::now() + DEADLINE;
+    while get(&web, &id).await?["callback"]["nextAttemptAt"].is_null() {
+        ensure!(Instant::now() < limit, "the attempt is not noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let url = format!("{}/api/v1/requests/{id}/callback/retry", web.base);
+    assert_eq!(web.client.post(url).send().await?.status(), 202);
+    assert_eq!(callback(&web, &id, "delivered").await?["attempts"], 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_receiver_that_hangs_holds_up_nobody_else() -> Result<()> {
     let (stack, receiver) = (stack().await?, Receiver::start().await?);
     let web = Web::start(calling(&stack)).await?;
@@ -272,6 +291,67 @@ async fn a_callback_outlives_the_web_service() -> Result<()> {
     let calls = receiver.calls("/hang", 2).await?;
     assert_eq!((calls[0].id(), &calls[0].body), (calls[1].id(), &calls[1].body));
     assert_eq!(callback(&web, &tried, "delivered").await?["attempts"], 2);
+    Ok(())
+}
+
+/// Keeps whoever would take a callback waiting for as long as the database stands.
+const NOBODY_TAKES: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql \
+    AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$; \
+    CREATE TRIGGER wait BEFORE UPDATE ON callbacks FOR EACH ROW EXECUTE FUNCTION wait()";
+/// Ends those who wait, since their server does not notice that they are dead.
+const ALL_TAKE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    WHERE datname = current_database() AND wait_event = 'PgSleep'; DROP TRIGGER wait ON callbacks";
+
+#[tokio::test]
+async fn killed_between_the_commit_and_the_first_attempt_it_comes_all_the_same() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::start().await?);
+    let database = Database::postgres().await;
+    let start = || Web::start(calling(&stack).env("DATABASE_URL", database.url()));
+    let web = start().await?;
+    database.change(NOBODY_TAKES).await?;
+    let id = accepted(&web, &receiver.url("/ok")).await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    let committed = "SELECT count(*) FROM callbacks JOIN requests ON id = request_id \
+        WHERE status = 1 AND calls = 0";
+    let limit = Instant::now() + DEADLINE;
+    while database.number(committed).await? == 0 {
+        ensure!(Instant::now() < limit, "the request does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    web.program.kill();
+    web.program.wait().await?;
+    assert_eq!(receiver.count("/ok"), 0, "it was killed before");
+    database.change(ALL_TAKE).await?;
+
+    let web = start().await?;
+    let calls = receiver.calls("/ok", 1).await?;
+    assert_eq!(calls[0].id(), format!("{id}-0-completed"));
+    assert_eq!(callback(&web, &id, "delivered").await?["attempts"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_receivers_that_hang_hold_up_nobody_else() -> Result<()> {
+    let (stack, receiver) = (stack().await?, Receiver::on_hosts(9).await?);
+    let web = Web::start(calling(&stack)).await?;
+    let _processor = stack.processor(4, "1ms").await?;
+    for host in 2..=9 {
+        for n in 0..10 {
+            accepted(&web, &receiver.at(host, &format!("/hang/{n}"))).await?;
+        }
+    }
+    receiver.count_to("/hang", 32).await?;
+    // Now it is known who hangs. Of those, 16 are tried at a time, and the rest of the room stays free.
+    receiver.count_to("/hang", 48).await?;
+    for n in 0..8 {
+        accepted(&web, &receiver.url(&format!("/ok/{n}"))).await?;
+    }
+    receiver.count_to("/ok", 8).await?;
+    let timed_out = |line: &&String| line.contains("no answer within 15 s");
+    let timed_out = web.program.lines().iter().filter(timed_out).count();
+    ensure!(timed_out <= 32, "{timed_out}: some of the 16 had to make room");
+    assert_eq!(receiver.count("/hang"), 48);
+    receiver.let_go();
     Ok(())
 }
 

@@ -59,25 +59,41 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
+        Self::on_hosts(1).await
+    }
+
+    /// Listens on the same port of many addresses of this machine, from 127.0.0.1 on.
+    pub(super) async fn on_hosts(hosts: u8) -> Result<Self> {
+        let mut listeners = vec![TcpListener::bind("127.0.0.1:0").await?];
+        let port = listeners[0].local_addr()?.port();
+        for host in 2..=hosts {
+            listeners
+                .push(TcpListener::bind((std::net::Ipv4Addr::new(127, 0, 0, host), port)).await?);
+        }
         let (seen, calls) = watch::channel(Vec::new());
         let (seen, hanging) = (Arc::new(seen), Arc::new(watch::Sender::new(true)));
         let times = Arc::new(Mutex::new(HashMap::new()));
         let mut listening = tokio::task::JoinSet::new();
-        let hang = hanging.clone();
-        listening.spawn(async move {
-            let mut open = tokio::task::JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                open.spawn(serve(stream, seen.clone(), times.clone(), hang.subscribe()));
-            }
-        });
+        for listener in listeners {
+            let (seen, times, hang) = (seen.clone(), times.clone(), hanging.clone());
+            listening.spawn(async move {
+                let mut open = tokio::task::JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    open.spawn(serve(stream, seen.clone(), times.clone(), hang.subscribe()));
+                }
+            });
+        }
         Ok(Self { port, calls, hanging, _listening: listening })
     }
 
     /// An address of this receiver.
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// An address of this receiver, on one of its hosts.
+    pub(super) fn at(&self, host: u8, path: &str) -> String {
+        format!("http://127.0.0.{host}:{}{path}", self.port)
     }
 
     /// The same receiver, under the name of another host.
@@ -93,6 +109,17 @@ impl Receiver {
         let come = timeout(DEADLINE, come).await;
         let all = come.with_context(|| format!("{path} was not called {count} times"))??.clone();
         Ok(all.into_iter().filter(|call| call.path == path).collect())
+    }
+
+    /// Waits until it was called as often as this by paths that begin like this.
+    pub(super) async fn count_to(&self, path: &str, count: usize) -> Result<()> {
+        let mut calls = self.calls.clone();
+        let come = calls.wait_for(|calls| {
+            calls.iter().filter(|call| call.path.starts_with(path)).count() >= count
+        });
+        let come = timeout(DEADLINE, come).await;
+        come.with_context(|| format!("{path} was not called {count} times"))??;
+        Ok(())
     }
 
     /// How often it was called by paths that begin like this.
@@ -127,6 +154,7 @@ async fn serve(
         let answer = match behaviour {
             "flaky" if time == 1 => empty("500 Oh"),
             "busy" if time == 1 => empty("503 Busy\r\nRetry-After: 4"),
+            "later" if time == 1 => empty("503 Busy\r\nRetry-After: 3600"),
             "gone" if time == 1 => empty("410 Gone"),
             "redirect" => empty("302 Found\r\nLocation: /target"),
             "close" if time == 1 => return,
