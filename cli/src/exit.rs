@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Completed = 0,
     /// Anything that has no code of its own.
     Other = 1,
-    /// The command makes no sense as it was typed.
+    /// The command makes no sense as it was typed, or its data don't.
     Usage = 2,
     /// The request failed.
     Failed = 3,
@@ -78,6 +78,8 @@ impl Failure {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::NobodyReads => Exit::Completed,
+            // What was sent can't be used, and was typed like that.
+            Self::Call(CallError::Refused { status: 400 | 413 | 422, .. }) => Exit::Usage,
             Self::Other(_) | Self::Call(CallError::Refused { .. } | CallError::Foreign(_)) => {
                 Exit::Other
             }
@@ -116,14 +118,15 @@ mod tests {
         let status = [Status::Completed, Status::Failed, Status::Cancelled, Status::Queued];
         assert_eq!(status.map(|status| Exit::of(status) as u8), [0, 3, 4, 5]);
         let text = String::new;
-        let refused = CallError::Refused { status: 422, kind: text(), said: text() };
+        let refused = |status| CallError::Refused { status, kind: text(), said: text() };
         let busy = CallError::Busy { said: text(), after: None };
         for (failure, code) in [
             (Failure::Usage(text()), 2),
             (CallError::Missing(text()).into(), 6),
             (CallError::Unreachable(text()).into(), 7),
             (busy.into(), 7),
-            (refused.into(), 1),
+            (refused(422).into(), 2),
+            (refused(409).into(), 1),
             (anyhow::anyhow!("disk full").into(), 1),
             (Failure::of_output(io::ErrorKind::BrokenPipe.into()), 0),
         ] {

@@ -51,13 +51,9 @@ impl Origin {
         let bytes = match self {
             Self::Argument(text) => text.into_bytes(),
             Self::Stdin => read(io::stdin().lock()).context("standard input can't be read")?,
-            Self::File(path) => {
-                let shown = path.display();
-                let file = File::open(&path).map_err(|error| {
-                    Failure::Usage(format!("the file {shown} can't be read: {error}"))
-                })?;
-                read(file).with_context(|| format!("the file {shown} can't be read"))?
-            }
+            Self::File(path) => File::open(&path).and_then(read).map_err(|error| {
+                Failure::Usage(format!("the file {} can't be read: {error}", path.display()))
+            })?,
         };
         match bytes.len() {
             0..LONGEST => Ok(bytes),

@@ -3,6 +3,7 @@
 mod bulk;
 mod fake;
 mod https;
+mod terminal;
 
 use std::fs;
 
@@ -81,6 +82,15 @@ async fn data_comes_back_as_its_result() -> Result<()> {
     ensure!(lines.iter().any(|line| line == "{\"b\":1e400}-processed"), "{lines:?}");
     let lines = in_shell(&web.base, "echo hello | slowlane submit --text --file - --wait").await?;
     ensure!(lines.iter().any(|line| line == "hello-processed"), "{lines:?}");
+
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), "[1,\n \"two\"]\n")?;
+    let path = file.path().to_str().context("a path")?;
+    let said = say(&web.base, &["submit", "--wait", "--output", "json", "--file", path]).await?;
+    assert_eq!(said.json()?["processingResults"], "[1,\"two\"]-processed");
+    let lines =
+        in_shell(&web.base, "printf 'a\\0\\377b' | slowlane submit --text 2>&1 || echo $?").await?;
+    ensure!(lines.len() == 2 && lines[0].contains("not UTF-8") && lines[1] == "2", "{lines:?}");
     Ok(())
 }
 
@@ -131,6 +141,12 @@ async fn every_way_to_end_has_its_exit_code() -> Result<()> {
         (&["list", "--url", &gone, "--retry-for", "1s"], 7, "refused"),
         (&["submit", "hello"], 2, "--text"),
         (&["submit", "--file", "missing.json"], 2, "missing.json"),
+        (&["submit", "--file", "/"], 2, "the file / can't be read"),
+        (&["submit", "1", "--expires-in", "29d"], 2, "28d at most"),
+        (&["submit", "1", "--callback-url", "https://a/"], 2, "set WEBHOOK_SECRET"),
+        (&["submit", "1", "--idempotency-key", "used"], 0, ""),
+        (&["submit", "2", "--idempotency-key", "used"], 2, "stands for another body"),
+        (&["callbacks", "retry", &failing], 1, "without a callbackUrl"),
         (&["submit", "1", "--wait", "300ms"], 5, "has not ended yet"),
         (&["submit", "1", "--url", "localhost:3000"], 2, "SLOWLANE_URL"),
         (&["frobnicate"], 2, "Usage"),

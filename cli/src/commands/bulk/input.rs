@@ -120,10 +120,17 @@ fn parse(bytes: &[u8]) -> Parsed {
     if bytes.trim_ascii().is_empty() {
         return Parsed::Empty;
     }
-    match serde_json::from_slice(bytes) {
+    match serde_json::from_slice(bytes.trim_ascii_end()) {
         Ok(data) => Parsed::Data(data),
-        Err(error) => Parsed::Bad(error.to_string()),
+        Err(error) => Parsed::Bad(problem(&error)),
     }
+}
+
+/// What is wrong with a line. The number that it has in itself, 1, would be taken for the one in the file.
+fn problem(error: &serde_json::Error) -> String {
+    let (text, column) = (error.to_string(), error.column());
+    let what = text.strip_suffix(&format!(" at line {} column {column}", error.line()));
+    format!("{} at column {column}", what.unwrap_or(&text))
 }
 
 /// Lines as they stand in the file; of one that is too long, its parts.
@@ -193,6 +200,7 @@ mod tests {
         let Err(Failure::Usage(text)) = survey.check() else { panic!("it was taken") };
         assert!(text.contains("line 2:") && text.contains("line 4:"), "{text}");
         assert!(text.contains("line 5:") && !text.contains("line 6:"), "{text}");
+        assert!(text.contains("line 4: EOF while parsing an object at column 1\n"), "{text}");
     }
 
     #[test]

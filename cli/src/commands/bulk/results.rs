@@ -1,6 +1,7 @@
 //! The output file: where it ends, and what is added to it.
 
 use std::{
+    fmt::Display,
     fs::{File, OpenOptions, TryLockError},
     io::{BufRead, BufReader, Seek, Write},
     path::{Path, PathBuf},
@@ -55,10 +56,15 @@ impl Results {
     /// Opens the output, made if it is missing, and finds where it ends. Nothing in it is changed.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
+        let refused = |why: &dyn Display| {
+            Failure::Usage(format!("the output {shown} can't be written: {why}"))
+        };
+        // Nobody can go on with a run whose results went through a pipe, or nowhere.
+        if path.exists() && !path.is_file() {
+            return Err(refused(&"it is no plain file"));
+        }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let file = file.map_err(|error| {
-            Failure::Usage(format!("the output {shown} can't be written: {error}"))
-        })?;
+        let file = file.map_err(|error| refused(&error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -69,7 +75,8 @@ impl Results {
                 return Err(anyhow::Error::new(error).context("the output can't be locked").into());
             }
         }
-        let end = end(BufReader::new(&file)).with_context(|| format!("the output {shown}"))?;
+        let end = end(BufReader::new(&file))
+            .map_err(|why| Failure::Usage(format!("the output {shown} {why:#}")))?;
         let length = file.metadata().with_context(|| format!("the output {shown}"))?.len();
         Ok(Self { path: path.to_owned(), file, length, end })
     }
