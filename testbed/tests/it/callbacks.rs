@@ -389,7 +389,10 @@ async fn addresses_that_nobody_is_to_call_are_refused() -> Result<()> {
     for url in [
         "https://127.0.0.1/",
         "https://2130706433/",
+        "https://0177.0.0.1/",
+        "https://192.168.1.1/",
         "https://[::ffff:10.0.0.1]/",
+        "https://[fd00::1]/",
         "https://169.254.169.254/",
         "https://localhost:8080/",
         "https://user:password@example.com/",

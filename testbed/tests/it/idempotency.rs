@@ -260,7 +260,7 @@ async fn calls_repeated_over_two_services_that_are_killed_make_one_request_each(
     let ports = [testbed::ports::free()?, testbed::ports::free()?];
     let start =
         async |at: usize| Web::start_at(program(), &format!("127.0.0.1:{}", ports[at])).await;
-    let mut services = vec![start(0).await?, start(1).await?];
+    let mut services = [start(0).await?, start(1).await?];
     let _processor = stack.processor(4, "1ms").await?;
     let callers = Arc::new(Callers {
         client: services[0].client.clone(),
