@@ -9,7 +9,7 @@ mod retry;
 use std::time::Duration;
 
 pub use own::{InstanceQueue, lock_arguments};
-pub use retry::{RetryDelays, retry};
+pub use retry::{RETRY, RetryDelays, retry};
 
 /// The exchange all requests and results go through.
 pub const EXCHANGE: &str = "processing";

@@ -1,14 +1,15 @@
 //! What messages say, in the store's terms.
 
-use pipeline::contract::{
-    ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, codes, headers,
+use pipeline::{
+    contract::{
+        ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, codes,
+        headers,
+    },
+    topology,
 };
 use uuid::Uuid;
 
 use crate::store::{End, Ending, Millis, Parked, Status};
-
-/// What the names of the queues begin with where requests wait for their next attempt.
-const WAITING_QUEUES: &str = "processing.retry.";
 
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
@@ -103,7 +104,7 @@ fn why(headers: &Headers) -> (String, String) {
 fn has_waited(headers: &Headers) -> bool {
     let (last, first) = (headers::LAST_DEATH_QUEUE, headers::FIRST_DEATH_QUEUE);
     let queue = headers.text(last).or_else(|| headers.text(first));
-    queue.is_some_and(|queue| queue.starts_with(WAITING_QUEUES))
+    queue.is_some_and(|queue| queue.starts_with(topology::RETRY))
 }
 
 /// Our own headers as a JSON object, to be kept with a message.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Argument, EXCHANGE, Exchange, Queue, QueueType};
 
 /// What the names of the waiting queues, and of their exchanges, begin with.
-const RETRY: &str = "processing.retry.";
+pub const RETRY: &str = "processing.retry.";
 
 /// The pauses before a request is tried again, in the order of its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
