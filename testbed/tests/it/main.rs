@@ -3,6 +3,7 @@
 mod asking;
 mod database;
 mod faulty;
+mod guarantees;
 mod https;
 mod load;
 mod posting;
