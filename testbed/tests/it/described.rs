@@ -70,6 +70,52 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn callbacks_and_batches_are_as_described() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.program("web-service").env("CALLBACK_ALLOW_PRIVATE", "true");
+    let web = Web::start(program.env("WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+    let (web, _processor) = tokio::try_join!(web, stack.processor(1, "1ms"))?;
+    let document: Value = web.get("/openapi.json").await?.json().await?;
+    let post = async |path: &str, media: &str, body: &str| {
+        let post = web.client.post(format!("{}{path}", web.base)).header("content-type", media);
+        post.body(body.to_owned()).send().await
+    };
+    let one = "/api/v1/processData";
+    let mut id = String::new();
+    for (url, status) in [("nonsense", 422), ("http://127.0.0.1:1/", 202)] {
+        let body = json!({"data": 1, "callbackUrl": url}).to_string();
+        let answer = post(one, "application/json", &body).await?;
+        assert_eq!(answer.status(), status, "{url}");
+        id = answer.headers().get("location").map_or(Ok(""), |path| path.to_str())?.to_owned();
+        is_as_described(&document, &document["paths"][one]["post"], answer).await.context(url)?;
+    }
+    web.program.wait_for_text("callback failed").await?;
+    let answer = web.get(&id).await?;
+    is_as_described(&document, &document["paths"]["/api/v1/requests/{id}"]["get"], answer).await?;
+    let operation = &document["paths"]["/api/v1/requests/{id}/callback/retry"]["post"];
+    let silent = format!("/api/v1/requests/{}", web.accepted(2.into()).await?);
+    for (of, statuses) in
+        [(id.as_str(), &[202, 409][..]), (&silent, &[409]), ("/api/v1/requests/x", &[404])]
+    {
+        let answer = post(&format!("{of}/callback/retry"), "application/json", "").await?;
+        ensure!(statuses.contains(&answer.status().as_u16()), "{of}: {}", answer.status());
+        is_as_described(&document, operation, answer).await.context(of.to_owned())?;
+    }
+    let batch = "/api/v1/processData/batch";
+    for (media, body) in [
+        ("application/x-ndjson", "{\"data\":1,\"idempotencyKey\":\"k\"}\n"),
+        ("application/x-ndjson", "{\"data\":2,\"idempotencyKey\":\"k\"}\n"),
+        ("text/plain", ""),
+    ] {
+        let answer = post(batch, media, body).await?;
+        is_as_described(&document, &document["paths"][batch]["post"], answer)
+            .await
+            .context(body)?;
+    }
+    Ok(())
+}
+
 async fn is_as_described(
     document: &Value,
     operation: &Value,
