@@ -223,6 +223,11 @@ async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_no
         let posted: Vec<_> = ids.into_iter().map(|id| (id, "x".to_owned())).collect();
         web.ready().await?;
         holds(&foreign, RESULTS, |waiting| waiting == 0).await?;
+        // What does not wait may be in hand, and not stored yet.
+        for (id, _) in &posted {
+            settles("the result is there", async || Ok(web.ask(id, 0).await?.status() == 200))
+                .await?;
+        }
         web.has_completed(&posted).await?;
         assert_eq!(foreign.depth(FAILED).await?.messages, 0);
     }
