@@ -65,13 +65,15 @@ impl Received<'_> {
         at.duration_since(now).ok().filter(|left| !left.is_zero())
     }
 
-    /// The message for somebody who is to have the same attempt, as the same delivery of it; none if
-    /// the broker can be told to keep it without counting that, or has not counted yet.
-    pub fn handed_back(&self, now: SystemTime) -> Option<Message> {
+    /// The message for somebody who is to have the same attempt, as the same delivery of it; none if it
+    /// can simply be given back to the broker: that is not counted, or it was the first of several
+    /// deliveries, and there are `most`.
+    pub fn handed_back(&self, most: i64, now: SystemTime) -> Option<Message> {
         // A nack counts, except for the brokers that have this header.
-        let counted =
-            self.deliveries() > 1 && !self.properties.headers.has(headers::ACQUIRED_COUNT);
-        counted.then(|| self.with_deliveries(self.deliveries() - 1, now))
+        let counts = !self.properties.headers.has(headers::ACQUIRED_COUNT);
+        let first_of_several = self.deliveries() == 1 && most > 1;
+        let copy = || self.with_deliveries(self.deliveries() - 1, now);
+        (counts && !first_of_several).then(copy)
     }
 
     /// The message with the delivery that the broker didn't count.
@@ -216,16 +218,18 @@ mod tests {
     #[test]
     fn a_hand_back_keeps_the_count_down() {
         let first = Properties::default();
-        assert!(received(&first).handed_back(AT).is_none());
+        assert!(received(&first).handed_back(2, AT).is_none());
+        let only = received(&first).handed_back(1, AT).unwrap();
+        assert_eq!(received(&only.properties).deliveries(), 1);
         // As the broker counts the first nack, and then for ever.
         let mut again = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
         for _ in 0..50 {
             assert_eq!(received(&again).deliveries(), 2);
-            again = received(&again).handed_back(AT).unwrap().properties;
+            again = received(&again).handed_back(5, AT).unwrap().properties;
         }
         let not_counted =
             properties(&[(headers::DELIVERY_COUNT, 1.into()), (headers::ACQUIRED_COUNT, 2.into())]);
-        assert!(received(&not_counted).handed_back(AT).is_none());
+        assert!(received(&not_counted).handed_back(5, AT).is_none());
     }
 
     #[test]
@@ -265,7 +269,7 @@ mod tests {
             (headers::EXPIRES_AT, headers::moment(AT + 5 * SECOND).into()),
         ]);
         let off = received(&counted).put_off(SECOND, AT);
-        let back = received(&counted).handed_back(AT).unwrap();
+        let back = received(&counted).handed_back(5, AT).unwrap();
         assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
         let expirations = (off.properties.expiration, back.properties.expiration);
         assert_eq!(expirations, (None, Some(5 * SECOND)));

@@ -147,7 +147,7 @@ impl<P: Processor> Worker<P> {
             () = self.drain.cancelled() => Turn::HandBack,
             () = seat.turn() => Turn::Begin,
             () = sleep(self.patience) => {
-                warn!(requestId = id.text(), worker = self.name, "the others take too long, it runs beside them");
+                warn!(requestId = id.text(), worker = self.name, "the wait was too long, it runs beside others");
                 Turn::Begin
             }
         }

@@ -137,7 +137,7 @@ impl<P> Worker<P> {
 
     /// Gives a request back as if it had not been delivered.
     pub(super) async fn hand_back(&self, delivery: Delivery) {
-        let copy = Received::from(&delivery).handed_back(SystemTime::now());
+        let copy = Received::from(&delivery).handed_back(self.policy.deliveries, SystemTime::now());
         let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
             return delivery.requeue();
         };

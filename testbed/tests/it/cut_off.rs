@@ -30,8 +30,12 @@ impl Scene {
         let web = stack.web().await?;
         let behind = Stack { url: proxy.url(&vhost.url) };
         let worker = behind.start_faulty(1, DELAYS).await?;
+        // One that comes through shows that the way back is open too.
+        web.result(&web.accepted(json!("first")).await?).await?;
         let id = web.accepted(order).await?;
-        worker.wait_for_message("started").await?;
+        let started =
+            |line: &str| json_message(line, "started").filter(|job| job["requestId"] == id);
+        worker.wait_for("its start", started).await?;
         Ok(Self { stack, web, proxy, worker, id })
     }
 

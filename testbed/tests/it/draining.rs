@@ -110,7 +110,7 @@ async fn who_waits_to_be_alone_goes_back_without_a_further_delivery() -> Result<
 
 #[tokio::test]
 async fn work_that_nobody_wants_is_stopped_and_says_nothing() -> Result<()> {
-    let (_stack, foreign, program) = one_waits("1h").await?;
+    let (_stack, foreign, program) = one_waits("1m").await?;
     // Neither is about the long job: it belongs to a later run, or to another request.
     cancel(&foreign, r#""requestId":1,"run":0"#).await?;
     cancel(&foreign, r#""requestId":"1""#).await?;
@@ -125,8 +125,9 @@ async fn work_that_nobody_wants_is_stopped_and_says_nothing() -> Result<()> {
     // It is free for others.
     publish(&foreign, 3, json!("next"), 0, 0).await?;
     publish(&foreign, 4, json!("next"), 2, 0).await?;
+    let mut results = foreign.consume(RESULTS, 1).await?;
     for _ in 0..2 {
-        let result = foreign.next(RESULTS).await?;
+        let result = results.next().await?;
         assert_eq!(result.json()?["processingResults"], "next");
     }
     program.terminate();
