@@ -1,6 +1,6 @@
 //! The promises name the tests that show them: each of these exists.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use testbed::workspace;
@@ -22,9 +22,19 @@ fn every_test_that_a_promise_names_exists() -> Result<()> {
 /// `file::test`, or `file` alone for all of its tests.
 fn is_a_test(name: &str) -> Result<()> {
     let (file, test) = name.split_once("::").unwrap_or((name, ""));
-    let path: PathBuf = workspace::root().join(format!("testbed/tests/it/{file}.rs"));
-    let code = fs::read_to_string(&path).with_context(|| format!("no tests are named {file}"))?;
-    ensure!(code.contains("::test]\n"), "{file} has no tests");
+    let code = code(file)?;
+    ensure!(code.contains("::test"), "{file} has no tests");
     ensure!(test.is_empty() || code.contains(&format!("fn {test}(")), "there is no test {name}");
     Ok(())
+}
+
+/// What stands in a file of tests, and in those below it.
+fn code(file: &str) -> Result<String> {
+    let tests = workspace::root().join("testbed/tests/it");
+    let mut code = fs::read_to_string(tests.join(format!("{file}.rs")))
+        .with_context(|| format!("no tests are named {file}"))?;
+    for below in fs::read_dir(tests.join(file)).into_iter().flatten() {
+        code += &fs::read_to_string(below?.path())?;
+    }
+    Ok(code)
 }
