@@ -12,6 +12,8 @@ const SHORT: usize = 255;
 /// The most that headers may take, well below the smallest frame brokers agree on (128 KiB): the
 /// client doesn't split header frames.
 const HEADERS: usize = 100 * 1024;
+/// The longest `expiration` that RabbitMQ takes: 49.7 days.
+const LONGEST_EXPIRATION: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// Checks what the client would panic on or the broker would close the connection for.
 pub(super) fn check(message: &Message) -> Result<(), String> {
@@ -68,7 +70,9 @@ pub(super) fn to_wire(properties: &Properties) -> BasicProperties {
     if let Some(text) = &properties.kind {
         wire.with_message_type(text);
     }
-    if let Some(time) = properties.expiration {
+    // For a longer time the broker would close the channel. No time stands there as well: such a
+    // message has a header that says until when it is of use.
+    if let Some(time) = properties.expiration.filter(|time| *time <= LONGEST_EXPIRATION) {
         wire.with_expiration(&time.as_millis().to_string());
     }
     wire.with_headers(headers_to_wire(&properties.headers));
@@ -178,6 +182,17 @@ mod tests {
         properties.headers.set("slowlane-attempt", 3);
         properties.headers.set("traceparent", "00");
         assert_eq!(from_wire(&to_wire(&properties)), properties);
+    }
+
+    #[test]
+    fn an_expiration_that_the_broker_would_refuse_is_left_out() {
+        let expiring = |millis| {
+            let expiration = Some(Duration::from_millis(millis));
+            let properties = Properties { expiration, ..Properties::default() };
+            from_wire(&to_wire(&properties)).expiration
+        };
+        assert_eq!(expiring(4_294_967_295), Some(LONGEST_EXPIRATION));
+        assert_eq!(expiring(4_294_967_296), None);
     }
 
     fn death(reason: &str, queue: &str) -> FieldValue {
