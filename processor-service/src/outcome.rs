@@ -17,6 +17,12 @@ pub const NAME: &str = "processor-service";
 /// The longest pause that work may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// The longest code of an error, in bytes.
+const LONGEST_CODE: usize = 200;
+/// The longest message of an error, in bytes. It is for people; and one that the broker refuses for its
+/// length would never be delivered.
+const LONGEST_MESSAGE: usize = 64 * 1024;
+
 /// How a job ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -34,8 +40,10 @@ pub enum Outcome {
 
 impl From<ProcessError> for Outcome {
     fn from(error: ProcessError) -> Self {
-        let again = error.again;
-        let error = ErrorBody::new(error.code, error.message);
+        let ProcessError { mut code, mut message, again } = error;
+        code.truncate(code.floor_char_boundary(LONGEST_CODE));
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        let error = ErrorBody::new(code, message);
         match again {
             Again::Never => Self::Failed(error),
             Again::Later => Self::Retry(error, None),
@@ -252,6 +260,18 @@ mod tests {
     #[test]
     fn work_that_fails_becomes_an_error_and_the_request_is_kept() {
         fails_with(Outcome::Failed(ErrorBody::new("teapot", "no coffee")), "teapot");
+    }
+
+    #[test]
+    fn of_a_very_long_error_the_beginning_is_told() {
+        let long = "ü".repeat(100_000);
+        for again in [Again::Never, Again::Later] {
+            let error = ProcessError { code: long.clone(), message: long.clone(), again };
+            let (Outcome::Failed(error) | Outcome::Retry(error, _)) = error.into() else {
+                panic!()
+            };
+            assert_eq!((error.code.len(), error.message.len()), (LONGEST_CODE, LONGEST_MESSAGE));
+        }
     }
 
     #[test]
