@@ -7,7 +7,7 @@ use std::{
 
 use pipeline::{
     broker::{Announcer, Broker, Heard},
-    contract::{Control, Event, JobEvent, JobEventName},
+    contract::{Control, Event, FinalStatus, JobEvent, JobEventName},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -77,9 +77,11 @@ impl Hearing {
                 self.tick(now);
             }
             Heard::Event(Event::Finished(finished)) => {
-                let ended = || finished.requests.iter().map(|request| request.request_id);
-                self.jobs.ended(ended());
-                self.waiters.wake(ended());
+                let ended = finished.requests.iter();
+                self.waiters.wake(ended.clone().map(|request| request.request_id));
+                // Who works on what was cancelled may not have heard of that, and is asked again.
+                let over = ended.filter(|request| request.status != FinalStatus::Cancelled);
+                self.jobs.ended(over.map(|request| request.request_id));
             }
             Heard::Event(Event::Job(event)) => self.job(&event, now),
             Heard::Control(Control::Who) => self.rounds.heard(now),
@@ -109,5 +111,49 @@ impl Hearing {
         {
             self.rounds.asked(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{
+        broker::{Address, BrokerOptions},
+        contract::{FinishedRequest, Moment},
+        topology::Topology,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{needless::needless, news::News, retries::retries};
+
+    /// A broker that is away.
+    fn broker() -> Broker {
+        let address = Address::parse("amqp://127.0.0.1:1").unwrap();
+        let (program, topology) = (NAME, Topology::default());
+        Broker::connect(&BrokerOptions { program, addresses: vec![address], topology })
+    }
+
+    #[tokio::test]
+    async fn work_on_what_was_cancelled_is_asked_for_until_nobody_claims_it() {
+        let (broker, jobs, waiters) = (broker(), Jobs::default(), Waiters::default());
+        let ((retries, _notes), (begun, _watch)) = (retries(), needless());
+        let announcer = broker.announcer();
+        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), announcer };
+        let mut hearing = Hearing::new(waiters, jobs.clone(), retries, begun, broker.announcer());
+        let (id, now) = (Uuid::now_v7(), Instant::now());
+        let started = JobEvent::new(JobEventName::Started, id.into(), "a:1/1");
+        let end = |status| {
+            let ended = [FinishedRequest { request_id: id, status }];
+            Event::finished(Moment::now(), &ended).next().map(Heard::Event).unwrap()
+        };
+        hearing.take(Heard::Event(Event::Job(started.clone())), now);
+        news.cancelled(id, 0);
+        hearing.take(end(FinalStatus::Cancelled), now);
+        assert!(!jobs.is_empty());
+        jobs.forget_unclaimed(now + TICK);
+        assert!(jobs.is_empty());
+        hearing.take(Heard::Event(Event::Job(started)), now);
+        hearing.take(end(FinalStatus::Completed), now);
+        assert!(jobs.is_empty());
     }
 }

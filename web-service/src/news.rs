@@ -47,11 +47,11 @@ impl News {
     }
 
     /// Tells that a request was cancelled in this run: as of any other end, and whoever works on it is
-    /// to stop. A worker that misses this is told when it says what it has in hand.
+    /// to stop. A worker that misses this is told when it says what it has in hand; it is asked for that
+    /// as long as it claims the work, which therefore stays noted.
     pub fn cancelled(&self, id: Uuid, run: u32) {
         // Work of a later run, which only another program can have begun, is not wanted either.
         let run = self.jobs.get(id).map_or(run, |job| job.turn.run.max(run));
-        self.jobs.ended([id]);
         self.waiters.wake([id]);
         self.announce(&[FinishedRequest { request_id: id, status: FinalStatus::Cancelled }]);
         let cancel = Control::Cancel(id.into(), Some(run.into()));
