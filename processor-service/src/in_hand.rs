@@ -56,10 +56,12 @@ impl InHand {
         Held { all: self.clone(), worker, cancelled }
     }
 
-    /// Announces everything that is worked on, however short it may take.
-    pub fn announce_all(&self) {
+    /// Announces everything that is worked on, however short it may take. False if some of it could not
+    /// be sent.
+    pub fn announce_all(&self) -> bool {
         let jobs = self.jobs();
-        jobs.values().filter(|job| job.begun).for_each(|job| self.announce(&job.started));
+        let begun = jobs.values().filter(|job| job.begun);
+        begun.filter(|job| !self.announce(&job.started)).count() == 0
     }
 
     /// Asks the work on a request to end, if it belongs to this run or an earlier one.
@@ -70,8 +72,8 @@ impl InHand {
         self.jobs().values().filter(meant).for_each(|job| job.cancelled.cancel());
     }
 
-    fn announce(&self, event: &JobEvent) {
-        self.announcer.announce(&Event::Job(event.clone()).message(NAME));
+    fn announce(&self, event: &JobEvent) -> bool {
+        self.announcer.announce(&Event::Job(event.clone()).message(NAME))
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<String, Entry>> {

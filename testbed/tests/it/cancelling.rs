@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
-    Program,
+    Program, Proxy,
     foreign::{Foreign, Messages, Properties},
+    shared,
 };
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::{
     asking::{TELL_WHO_WAITS, holds},
     database::Database,
     processing::Stream,
-    stack::{RESULTS, Stack, Web},
+    stack::{REQUESTS, RESULTS, Stack, Web},
 };
 
 impl Web {
@@ -126,6 +127,28 @@ async fn work_on_what_was_cancelled_is_stopped_also_after_all_have_restarted() -
         assert_eq!(web.list("status=processing").await?["items"][0]["requestId"], *wanted);
     }
     Ok(())
+}
+
+/// The worker has lost the broker and works on. Its request waits in the queue, so nobody else says that
+/// he works on it; nothing but the worker itself can tell of the work.
+#[tokio::test]
+async fn a_worker_that_was_away_when_its_request_was_cancelled_stops_when_it_is_back() -> Result<()>
+{
+    let vhost = shared::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = stack.web().await?;
+    let worker = Stack { url: proxy.url(&vhost.url) }.start_faulty(1, "1s").await?;
+    let id = web.accepted(json!({"hang": true})).await?;
+    worker.wait_for_message("started").await?;
+    proxy.refuse().await?;
+    proxy.cut();
+    worker.wait_for_message("disconnected").await?;
+    holds(&stack.foreign().await?, REQUESTS, |requests| requests == 1).await?;
+    assert_eq!(web.delete(&id).await?.0, 200);
+    proxy.accept().await?;
+    worker.wait_for_message("cancelled").await?;
+    holds(&stack.foreign().await?, REQUESTS, |requests| requests == 0).await
 }
 
 /// A replay is published before it is recorded: its work must not be taken for needless.
