@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use pipeline::{
-    broker::{Address, Broker, BrokerOptions, Heard, Listener, Lock, LockState},
+    broker::{Address, Broker, BrokerOptions, Heard, Listener, Lock, LockState, PublishError},
     contract::{Control, Event, FinalStatus, FinishedRequest, Moment, Request, TraceParent},
     topology::{self, Topology},
 };
@@ -15,6 +15,7 @@ use testbed::{
     shared,
 };
 use tokio::time::{Duration, Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 fn connect(url: &str) -> Result<Broker> {
@@ -126,9 +127,27 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
     let [publish, ..] = broker.health();
     ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
     node.clear_memory_alarm().await?;
-    let (id, data) = (Uuid::now_v7(), RawValue::from_string("1".to_owned())?);
-    let request = Request::message("test", &id.into(), &data, &TraceParent::for_request(id));
+    let request = request("1".to_owned())?;
     broker.publisher().publish(&request, Instant::now() + DEADLINE).await?;
+    Ok(())
+}
+
+fn request(data: String) -> Result<pipeline::contract::Message> {
+    let (id, data) = (Uuid::now_v7(), RawValue::from_string(data)?);
+    Ok(Request::message("test", &id.into(), &data, &TraceParent::for_request(id)))
+}
+
+#[tokio::test]
+async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<()> {
+    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    node.set_max_message_size(1000).await?;
+    let broker = connect(&node.url())?;
+    let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
+    publisher.hand_over(&request("1".to_owned())?, &going_on).await?;
+    let long = request("1".repeat(1000))?;
+    let refused = timeout(DEADLINE, publisher.hand_over(&long, &going_on)).await?;
+    ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
+    publisher.hand_over(&request("1".to_owned())?, &going_on).await?;
     Ok(())
 }
 

@@ -120,6 +120,15 @@ impl Access {
         self.ctl(&args).await.map(drop)
     }
 
+    /// Sets how long a message may be, for channels that are opened from now on.
+    pub async fn set_max_message_size(&self, bytes: usize) -> Result<()> {
+        // Releases have it in one place or the other.
+        let code = format!(
+            "application:set_env(rabbit,max_message_size,{bytes}), persistent_term:put(max_message_size,{bytes})."
+        );
+        self.ctl(&["eval", &code]).await.map(drop)
+    }
+
     /// Sets `consumer_timeout` and how often it is looked at, for channels that are opened from now on.
     pub async fn set_consumer_timeout(&self, timeout: Duration) -> Result<()> {
         let millis = timeout.as_millis();

@@ -24,6 +24,8 @@ pub(super) struct Sent {
     pub(super) exchange: String,
     pub(super) routing_key: String,
     pub(super) message_id: Option<String>,
+    /// How many bytes its body has.
+    pub(super) size: usize,
     /// Why the broker sent it back, if it did; it is confirmed all the same afterwards.
     pub(super) returned: Option<String>,
 }
@@ -82,6 +84,17 @@ impl Book {
         }
     }
 
+    /// Ends all messages that have so many bytes or more: the broker has closed the channel for one of
+    /// that length, and would do so again.
+    pub(super) fn too_long(&mut self, size: usize, reason: &str) {
+        for place in &mut self.places {
+            if let Some(sent) = place.take_if(|sent| sent.size >= size) {
+                self.unconfirmed -= 1;
+                sent.ticket.end(Err(PublishError::Invalid(reason.to_owned())));
+            }
+        }
+    }
+
     /// Notes that the broker sent a message back. It names no tag, only id and route: where several
     /// in flight have the same, all are taken for returned. One of them published again is a twin
     /// that everybody can bear; one taken for confirmed by mistake would be lost.
@@ -132,6 +145,7 @@ mod tests {
             exchange: "x".into(),
             routing_key: "k".into(),
             message_id: Some(id.into()),
+            size: id.len(),
             returned: None,
         });
         stub
@@ -180,6 +194,19 @@ mod tests {
         let stub = sent(&mut book, "a");
         drop(book);
         assert!(matches!(end(stub).await, Err(PublishError::Unknown(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_told_from_what_is_lost_with_it() {
+        let mut book = Book::new();
+        let stubs = ["ab", "abc", "abcd"].map(|id| sent(&mut book, id));
+        book.too_long(3, "too long");
+        assert!(!book.is_empty());
+        drop(book);
+        let [short, long, longer] = stubs;
+        assert!(matches!(end(short).await, Err(PublishError::Unknown(_))));
+        let invalid = Err(PublishError::Invalid("too long".into()));
+        assert_eq!((end(long).await, end(longer).await), (invalid.clone(), invalid));
     }
 
     #[tokio::test]

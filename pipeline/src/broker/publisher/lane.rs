@@ -28,6 +28,8 @@ use super::{
 const WINDOW: usize = 1000;
 /// How many messages may wait for a place in the window.
 const WAITING: usize = 1024;
+/// The broker's code for what it refuses as it is.
+const PRECONDITION_FAILED: u16 = 406;
 /// How long a confirm may be missing over TLS before we write something to flush the client.
 const NUDGE_AFTER: Duration = Duration::from_millis(50);
 
@@ -145,6 +147,9 @@ impl Work {
             }
             ChannelEvent::Closed { code, text } => {
                 tracing::warn!(code, text, "the broker closed the publishing channel");
+                if let Some(size) = too_long(code, &text) {
+                    self.book.too_long(size, &text);
+                }
             }
             ChannelEvent::Cancelled => {}
         }
@@ -166,6 +171,7 @@ impl Work {
             exchange: arguments.exchange.clone(),
             routing_key: arguments.routing_key.clone(),
             message_id: properties.message_id().cloned(),
+            size: body.len(),
             returned: None,
         });
         let sent = self.channel.basic_publish(properties, body, arguments).await;
@@ -187,5 +193,26 @@ impl Work {
             let _written_or_lost =
                 self.channel.confirm_select(ConfirmSelectArguments::new(true)).await;
         }
+    }
+}
+
+/// How long the message was for which the broker closed the channel, if it did so for its length. That is
+/// said in words alone.
+fn too_long(code: u16, text: &str) -> Option<usize> {
+    let (_, size) = text.split_once("message size ").filter(|_| code == PRECONDITION_FAILED)?;
+    size.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_length_of_a_message_is_read_from_the_brokers_words() {
+        let text =
+            "PRECONDITION_FAILED - message size 5000 is larger than configured max size 1000";
+        assert_eq!(too_long(406, text), Some(5000));
+        assert_eq!(too_long(404, text), None);
+        assert_eq!(too_long(406, "PRECONDITION_FAILED - invalid expiration"), None);
     }
 }
