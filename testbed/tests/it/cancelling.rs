@@ -129,26 +129,28 @@ async fn work_on_what_was_cancelled_is_stopped_also_after_all_have_restarted() -
     Ok(())
 }
 
-/// The worker has lost the broker and works on. Its request waits in the queue, so nobody else says that
-/// he works on it; nothing but the worker itself can tell of the work.
+/// The worker has lost the broker and works on. A cancel that it misses reaches it when it tells of its work,
+/// and nobody else can: its request waits in the queue.
 #[tokio::test]
-async fn a_worker_that_was_away_when_its_request_was_cancelled_stops_when_it_is_back() -> Result<()>
-{
+async fn a_worker_that_was_away_tells_what_it_has_in_hand_without_being_asked() -> Result<()> {
     let vhost = shared::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let proxy = Proxy::start(vhost.address()).await?;
-    let web = stack.web().await?;
     let worker = Stack { url: proxy.url(&vhost.url) }.start_faulty(1, "1s").await?;
-    let id = web.accepted(json!({"hang": true})).await?;
-    worker.wait_for_message("started").await?;
+    let foreign = stack.foreign().await?;
+    let mut events = foreign.listen("processing.events", "request.started").await?;
+    let request = json!({"requestId": "me", "requestData": {"hang": true}}).to_string();
+    foreign.publish("processing", "request", Properties::default(), request.as_bytes()).await?;
+    let told = events.next().await?.json()?;
     proxy.refuse().await?;
     proxy.cut();
     worker.wait_for_message("disconnected").await?;
-    holds(&stack.foreign().await?, REQUESTS, |requests| requests == 1).await?;
-    assert_eq!(web.delete(&id).await?.0, 200);
+    holds(&foreign, REQUESTS, |requests| requests == 1).await?;
     proxy.accept().await?;
-    worker.wait_for_message("cancelled").await?;
-    holds(&stack.foreign().await?, REQUESTS, |requests| requests == 0).await
+    assert_eq!(events.next().await?.json()?, told);
+    let cancel = json!({"type": "cancel", "requestId": "me"}).to_string();
+    foreign.publish("processing.control", "", Properties::default(), cancel.as_bytes()).await?;
+    worker.wait_for_message("cancelled").await.map(drop)
 }
 
 /// A replay is published before it is recorded: its work must not be taken for needless.
