@@ -8,6 +8,7 @@
 //! The store may go away for as long as it likes, also at the start. Meanwhile every call fails at
 //! once; when it is back, calls succeed again. What was answered is on disk.
 
+mod asking;
 mod callbacks;
 mod claim;
 mod command;
@@ -28,10 +29,10 @@ mod text;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use command::{Read, Reply, Write};
+use command::{Read, Write};
 use health::Monitor;
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, timeout},
 };
 use uuid::Uuid;
@@ -50,13 +51,6 @@ pub use request::{
 
 /// How many commands wait in a queue before callers wait to put theirs in.
 const QUEUE: usize = 2048;
-/// A batch may take this many times as long as a single command,
-const BATCH_PATIENCE: u32 = 6;
-/// and once more for each of these many bytes.
-const PIECE: usize = 8 << 20;
-
-/// A store is not judged by silence within less than this part of the usual patience.
-const FAIR: u32 = 2;
 
 /// How to treat a store.
 #[derive(Debug, Clone)]
@@ -317,68 +311,7 @@ impl Store {
         let gone = async { while workers.here.changed().await.is_ok() {} };
         let _ = timeout(patience, gone).await;
     }
-
-    /// Something that may be large, and may take longer for that.
-    async fn change_many<T>(
-        &self,
-        bytes: usize,
-        command: impl FnOnce(Reply<T>) -> Write,
-    ) -> Result<T, StoreError> {
-        let pieces = u32::try_from(bytes / PIECE).unwrap_or(u32::MAX);
-        let patience = self.patience.saturating_mul(BATCH_PATIENCE.saturating_add(pieces));
-        self.change(&self.writes, patience, command).await
-    }
-
-    async fn change<T>(
-        &self,
-        queue: &mpsc::Sender<Write>,
-        patience: Duration,
-        command: impl FnOnce(Reply<T>) -> Write,
-    ) -> Result<T, StoreError> {
-        let answer = self.ask(queue, patience, command).await;
-        answer.unwrap_or_else(|Silence(reason)| {
-            if patience >= self.patience / FAIR {
-                // From now on nobody else has to wait for it.
-                self.health.away(&reason);
-            }
-            // If it only was slow, it answers this.
-            let _ = queue.try_send(Write::Ping(oneshot::channel().0));
-            Err(StoreError::Unavailable(reason))
-        })
-    }
-
-    async fn look<T>(&self, command: impl FnOnce(Reply<T>) -> Read) -> Result<T, StoreError> {
-        let answer = self.ask(&self.reads, self.patience, command).await;
-        answer.unwrap_or_else(|Silence(reason)| Err(StoreError::Unavailable(reason)))
-    }
-
-    async fn ask<C, T>(
-        &self,
-        queue: &mpsc::Sender<C>,
-        patience: Duration,
-        command: impl FnOnce(Reply<T>) -> C,
-    ) -> Result<Result<T, StoreError>, Silence> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            self.health.check().await?;
-            let sent = queue.send(command(reply)).await;
-            match (sent, answer.await) {
-                (Ok(()), Ok(answer)) => answer,
-                _ => Err(self.health.reason().unwrap_or_else(lost)),
-            }
-        };
-        let answer = timeout(patience, asked).await;
-        answer.map_err(|_| Silence(format!("no answer within {patience:?}")))
-    }
 }
-
-/// The one who worked on it is gone, and the store is back already.
-fn lost() -> StoreError {
-    StoreError::Unavailable("it was lost while this was under way".to_owned())
-}
-
-/// Nobody answered in time, as a sentence.
-struct Silence(String);
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

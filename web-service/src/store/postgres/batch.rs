@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::line::{Failure, Line, Work};
-use crate::store::PIECE;
+use crate::store::asking::PIECE;
 
 /// How much goes into one statement: the protocol has a limit, and so has a server's memory.
 const BYTES: usize = PIECE;
