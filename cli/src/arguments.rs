@@ -14,14 +14,14 @@ use url::Url;
 #[derive(Debug, Parser)]
 #[command(name = "slowlane", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    #[arg(long, global = true, value_name = "URL", alias = "slowlane-url", help = about_url())]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL", alias = "slowlane-url", help = about_url())]
     url: Option<String>,
     /// Print for people, or JSON for programs
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT", default_value = "text")]
     output: Format,
     /// How long a service that can't be reached, or takes nothing now, is tried again [default:
     /// 5m for wait, watch, bulk and failed, 30s for submit, cancel and replay, else 5s]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DURATION", value_parser = humantime::parse_duration)]
     retry_for: Option<Duration>,
     /// What to do.
     #[command(subcommand)]
@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
 
 const EXIT_CODES: &str = "Exit codes: 0 completed; 1 another error; 2 wrong usage; 3 failed; 4 cancelled; \
 5 not ended (in time); 6 not found or expired; 7 the service can't be reached or takes nothing now.";
+
+/// What the flags are listed under that hold for every command, apart from its own.
+const EVERYWHERE: &str = "Options of all commands";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -70,6 +73,7 @@ pub(crate) enum Command {
         id: String,
     },
     /// Do a failed request again, under the same id
+    #[command(override_usage = "slowlane replay [OPTIONS] <ID>")]
     Replay {
         /// What submit has printed
         id: Option<String>,

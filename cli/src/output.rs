@@ -13,6 +13,15 @@ use crate::{
     exit::Failure,
 };
 
+const NO_REASON: &str = "nobody said why";
+
+/// How many characters of a long text are shown in a table, at its beginning,
+const BEGINNING: usize = 60;
+/// and at its end,
+const END: usize = 80;
+/// and what stands for the others.
+const BETWEEN: &str = " ... ";
+
 /// Prints a line on standard output.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     // Written in one go, so that other writers to the same file can't come in between.
@@ -53,11 +62,34 @@ pub(crate) fn ended(request: &Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Why a request failed.
+/// Why a request failed, in as many lines as its worker needed to say so.
 pub(crate) fn why(request: &Request) -> String {
-    let Some(error) = &request.error else { return "nobody said why".to_owned() };
+    let Some(error) = &request.error else { return NO_REASON.to_owned() };
     let text = format!("{} ({})", error.message, error.code);
-    plain(&text, &[]).into_owned()
+    plain(&text, &['\n', '\t']).into_owned()
+}
+
+/// The same for a table.
+pub(crate) fn why_in_short(request: &Request) -> String {
+    let Some(error) = &request.error else { return NO_REASON.to_owned() };
+    format!("{} ({})", in_short(&error.message), plain(&error.code, &[]))
+}
+
+/// A text on one line: if it is long, its beginning and its end, where programs say what went wrong.
+pub(crate) fn in_short(text: &str) -> String {
+    let cut = |at: usize| text.char_indices().nth(at).map(|(at, _)| at);
+    let from_end = text.char_indices().rev().nth(END - 1).map(|(at, _)| at);
+    match (cut(BEGINNING), from_end, cut(BEGINNING + END + BETWEEN.len())) {
+        (Some(beginning), Some(end), Some(_)) => {
+            format!("{}{BETWEEN}{}", plain(&text[..beginning], &[]), plain(&text[end..], &[]))
+        }
+        _ => plain(text, &[]).into_owned(),
+    }
+}
+
+/// One of the lines that show a thing: a name and a text, whose further lines stand under its first.
+pub(crate) fn field(name: &str, text: &str) -> String {
+    format!("{name:<10}  {}", text.trim_end().replace('\n', "\n            "))
 }
 
 /// A status in its colour, where the output takes colours, and padded to a width.
@@ -102,6 +134,24 @@ mod tests {
     fn a_text_can_do_nothing_to_a_terminal() {
         assert_eq!(plain("grün 🦀", &[]), "grün 🦀");
         assert_eq!(plain("a\x1b[2Jb\n", &['\n']), "a\\u{1b}[2Jb\n");
+    }
+
+    #[test]
+    fn a_long_text_is_shown_by_its_beginning_and_its_end() {
+        assert_eq!(in_short("two\nlines"), "two\\nlines");
+        let short = in_short(&format!("it ended with 1:\n{}\nno luck", "ü".repeat(500)));
+        assert!(
+            short.starts_with("it ended with 1:\\nüüü") && short.ends_with("ü\\nno luck"),
+            "{short}"
+        );
+        assert_eq!(short.matches('ü').count(), BEGINNING + END - 17 - 8);
+        let longest = "ü".repeat(BEGINNING + END + BETWEEN.len());
+        assert_eq!(in_short(&longest), longest);
+    }
+
+    #[test]
+    fn the_lines_of_a_text_stand_under_its_first() {
+        assert_eq!(field("error", "no\n  luck\n"), "error       no\n              luck");
     }
 
     #[test]

@@ -39,11 +39,12 @@ pub(super) fn text(request: &Request) -> String {
         some("next try", &details.next_attempt_at),
         details.callback.as_ref().map(|callback| ("callback", told(callback))),
         request.error.as_ref().map(|_| ("error", output::why(request))),
-        request.result().map(|json| ("result", json.to_owned())),
+        request.result().map(|json| ("result", output::plain(json, &['\n', '\t']).into_owned())),
     ];
     let line = |(name, text): (&str, String)| match name {
         "status" => format!("{name:<10}  {text}"),
-        _ => format!("{name:<10}  {}", output::plain(&text, &['\n', '\t'])),
+        "result" => format!("{name:<10}  {text}"),
+        _ => output::field(name, &output::plain(&text, &['\n', '\t'])),
     };
     lines.into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -98,7 +98,7 @@ fn row(request: &Request) -> String {
     let status = output::status(request.status, 10);
     let (kind, accepted) = (&request.details.kind, request.details.accepted_at.as_deref());
     let accepted = accepted.unwrap_or_default();
-    let why = request.error.as_ref().map(|_| output::why(request)).unwrap_or_default();
+    let why = request.error.as_ref().map(|_| output::why_in_short(request)).unwrap_or_default();
     let kind = output::plain(kind, &[]);
     let row = format!("{}  {status}  {kind:<10}  {accepted:<24}  {why}", request.id);
     row.trim_end().to_owned()

@@ -67,7 +67,8 @@ fn state(request: &Request) -> String {
         parts.extend(some("by", &details.worker));
         parts.extend(details.progress.as_ref().map(|progress| progress.get().to_owned()));
         parts.extend((details.attempts > 1).then(|| format!("attempt {}", details.attempts)));
-        parts.extend(some("after", &details.last_error));
+        let after = details.last_error.as_ref();
+        parts.extend(after.map(|error| format!("after {}", output::in_short(error))));
         parts.extend(some("again at", &details.next_attempt_at));
     }
     parts.join("  ").trim_end().to_owned()

@@ -39,7 +39,8 @@ pub(super) async fn run(
     let messages = printer.end()?;
     printer.begin("}")?;
     if format == Format::Text && requests + messages == 0 {
-        output::note("nothing has failed that would be kept");
+        let what = if list.filters.any() { "nothing like this" } else { "nothing" };
+        output::note(format!("{what} has failed, or all of it was let go of"));
     }
     Ok(Exit::Completed)
 }

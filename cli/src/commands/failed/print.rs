@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     api::{Letter, Request},
-    output::plain,
+    output::{self, plain},
 };
 
 pub(super) const REQUESTS: &str =
@@ -16,7 +16,7 @@ pub(super) const MESSAGES: &str =
 pub(super) fn request(request: &Request) -> String {
     let details = &request.details;
     let (attempts, at) = (details.attempts, details.finished_at.as_deref().unwrap_or_default());
-    let (kind, why) = (plain(&details.kind, &[]), crate::output::why(request));
+    let (kind, why) = (plain(&details.kind, &[]), output::why_in_short(request));
     format!("{}  {attempts:>8}  {at:<24}  {kind:<10}  {why}", request.id)
 }
 
@@ -24,7 +24,8 @@ pub(super) fn request(request: &Request) -> String {
 pub(super) fn message(letter: &Letter) -> String {
     let details = &letter.details;
     let (number, size, at) = (details.number, details.size, &details.received_at);
-    format!("{number:>7}  {size:>8}  {at:<24}  {}", why(letter))
+    let (error, reason) = (output::in_short(&details.error), plain(&details.reason, &[]));
+    format!("{number:>7}  {size:>8}  {at:<24}  {error} ({reason})")
 }
 
 /// A message with all that is known of it.
@@ -48,18 +49,15 @@ pub(super) fn whole(letter: &Letter) -> String {
         header("slowlane-attempt").map(|attempt| ("attempt", attempt)),
         header("slowlane-worker").map(|worker| ("worker", worker)),
         Some(("came", details.received_at.clone())),
-        Some(("error", why(letter))),
+        Some(("error", format!("{} ({})", details.error, details.reason))),
         Some(("bytes", details.size.to_string())),
         Some(("body", body)),
     ];
-    let line =
-        |(name, text): (&str, String)| format!("{name:<10}  {}", plain(&text, &['\n', '\t']));
+    let line = |(name, text): (&str, String)| match (name, plain(&text, &['\n', '\t'])) {
+        ("body", text) => format!("{name:<10}  {text}"),
+        (_, text) => output::field(name, &text),
+    };
     lines.into_iter().flatten().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn why(letter: &Letter) -> String {
-    let details = &letter.details;
-    plain(&format!("{} ({})", details.error, details.reason), &[]).into_owned()
 }
 
 #[cfg(test)]
