@@ -100,7 +100,7 @@ impl Problem {
     /// 410: the request was here, but its time is over.
     pub fn expired(id: Uuid) -> Self {
         let detail = format!(
-            "The request {id} was kept for RESULT_RETENTION after its end, or was discarded."
+            "The request {id} is gone: RESULT_RETENTION is over since its end, or it was discarded."
         );
         Self::new(StatusCode::GONE, Kind::Expired, "The request has expired", detail)
     }

@@ -1,6 +1,9 @@
 //! The command that is started: a program that was found, and its arguments.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// A command that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +23,19 @@ impl CommandLine {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut words = shlex::split(text).ok_or("its quotes don't match")?.into_iter();
         let name = words.next().ok_or("it names no program")?;
-        let program = which::which(&name)
-            .map_err(|_| format!("there is no program {name:?} that can be run"))?;
+        let program = which::which(&name).map_err(|_| missing(&name))?;
         Ok(Self { program, arguments: words.collect() })
+    }
+}
+
+/// Why a program can't be started.
+fn missing(name: &str) -> String {
+    if name.contains('/') && Path::new(name).is_file() {
+        format!(
+            "the file {name:?} can't be run: make it executable, or begin with what runs it, like python3"
+        )
+    } else {
+        format!("there is no program {name:?} that can be run")
     }
 }
 
@@ -50,7 +63,8 @@ mod tests {
             ("sh -c 'oops", "quotes"),
             (" # only a comment", "no program"),
             ("no-such-program --fast", "\"no-such-program\""),
-            ("/etc/passwd", "that can be run"),
+            ("/etc", "no program \"/etc\""),
+            ("/etc/passwd", "make it executable"),
             ("./no/such/program", "./no/such/program"),
             ("''", "no program \"\""),
         ] {
