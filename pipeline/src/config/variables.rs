@@ -68,7 +68,7 @@ pub static ACK_TIMEOUT: Variable = variable(
     "30m",
     "a duration of at least 1m, like 30m or 2h",
     "How long a worker may hold a request before the broker takes it back. setup declares it for \
-     quorum queues; RabbitMQ heeds it from 3.12 on. A processor only checks that JOB_TIMEOUT fits.",
+     quorum queues; RabbitMQ heeds it from 3.11.15 on. A processor only checks that JOB_TIMEOUT fits.",
 );
 
 /// Where the web service listens.
