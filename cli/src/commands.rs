@@ -10,6 +10,7 @@ mod get;
 mod list;
 mod replay;
 mod submit;
+mod table;
 mod wait;
 mod watch;
 

@@ -43,17 +43,17 @@ pub(super) async fn run(command: Failed, settings: Settings) -> Result<Exit, Fai
                 return Err(Failure::Usage(text.to_owned()));
             }
             check(&choice)?;
-            let targets = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
-            many::run(settings, Deed::Replay, targets, &choice).await
+            let all = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
+            many::run(settings, Deed::Replay, all, &choice).await
         }
         Failed::Discard { choice, messages: true } => {
-            let targets = messages(&client(settings.clone(), LASTS)?, &choice.filters).await?;
-            many::run(settings, Deed::Discard, targets, &choice).await
+            let all = messages(&client(settings.clone(), LASTS)?, &choice.filters).await?;
+            many::run(settings, Deed::Discard, all, &choice).await
         }
         Failed::Discard { choice, messages: false } => {
             check(&choice)?;
-            let targets = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
-            many::run(settings, Deed::Discard, targets, &choice).await
+            let all = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
+            many::run(settings, Deed::Discard, all, &choice).await
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `slowlane list`.
 
+use super::table::Table;
 use crate::{
     api::{Client, Request},
     arguments::{Filter, Format, List},
@@ -13,21 +14,23 @@ const PAGE: u64 = 500;
 /// Prints requests, page by page, as they come: however many there are, only a page is in memory.
 pub(super) async fn run(client: &Client, list: List, format: Format) -> Result<Exit, Failure> {
     let mut left = if list.all { u64::MAX } else { list.limit };
-    let mut printer = Printer::new(format);
+    let mut table = Table::new(format);
     let mut cursor = None;
     while left > 0 {
         let mut page = client.list(&query(&list, left, cursor)).await?;
         page.items.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= page.items.len() as u64;
         for request in &page.items {
-            printer.print(request)?;
+            table.print(HEADER, || row(request), request.json())?;
         }
         cursor = page.next_cursor;
         if cursor.is_none() {
             break;
         }
     }
-    printer.end()?;
+    if table.end()? == 0 && format == Format::Text {
+        output::note("there are no such requests");
+    }
     Ok(Exit::Completed)
 }
 
@@ -46,47 +49,6 @@ fn word(filter: Filter) -> &'static str {
         Filter::Completed => "completed",
         Filter::Failed => "failed",
         Filter::Cancelled => "cancelled",
-    }
-}
-
-/// Prints a table, or one JSON array with an item on each line.
-struct Printer {
-    format: Format,
-    printed: u64,
-}
-
-impl Printer {
-    fn new(format: Format) -> Self {
-        Self { format, printed: 0 }
-    }
-
-    fn print(&mut self, request: &Request) -> Result<(), Failure> {
-        let first = self.printed == 0;
-        self.printed += 1;
-        match self.format {
-            Format::Text => {
-                if first {
-                    output::line(HEADER)?;
-                }
-                output::line(row(request))
-            }
-            Format::Json => {
-                let before = if first { '[' } else { ',' };
-                output::line(format!("{before}{}", output::one_line(request.json())))
-            }
-        }
-    }
-
-    fn end(&self) -> Result<(), Failure> {
-        match (self.format, self.printed) {
-            (Format::Text, 0) => {
-                output::note("there are no such requests");
-                Ok(())
-            }
-            (Format::Text, _) => Ok(()),
-            (Format::Json, 0) => output::line("[]"),
-            (Format::Json, _) => output::line("]"),
-        }
     }
 }
 

@@ -52,6 +52,11 @@ impl Said {
         let json: Vec<_> = from.filter(|line| !line.starts_with("slowlane:")).collect();
         serde_json::from_str(&json.join("\n")).with_context(|| self.text.clone())
     }
+
+    /// One of the arrays in it.
+    fn listed(&self, of: &str) -> Result<Vec<Value>> {
+        Ok(self.document()?[of].as_array().context("a list")?.clone())
+    }
 }
 
 /// Has a request rejected by a worker, which leaves its message behind.
@@ -61,6 +66,26 @@ async fn rejected(web: &Web, foreign: &Foreign, data: &str) -> Result<String> {
     delivery.reject(RejectOptions { requeue: false }).await?;
     ensure!(web.ended(&id).await?["status"] == "failed");
     Ok(id)
+}
+
+/// Of a request that was rejected, one that a worker gave up, and two messages of nobody.
+async fn filters_leave_out_the_rest(base: &str) -> Result<()> {
+    for (filter, requests, messages) in [
+        (["--code", "teapot"], 1, 0),
+        (["--code", "permanent"], 1, 2),
+        (["--type", "default"], 2, 0),
+        (["--type", "video"], 0, 0),
+        (["--since", "1h"], 2, 2),
+        (["--after", "2099-01-01T00:00:00Z"], 0, 0),
+        (["--before", "1h"], 0, 0),
+        (["--limit", "1"], 1, 1),
+    ] {
+        let words = ["failed", "list", "--output", "json", filter[0], filter[1]];
+        let said = say(base, &words).await?;
+        let found = (said.listed("requests")?.len(), said.listed("messages")?.len());
+        assert_eq!(found, (requests, messages), "{filter:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -84,33 +109,16 @@ async fn what_has_failed_is_listed_and_shown_with_all_that_is_known() -> Result<
         }
         ensure!(!said.text.contains(&waits), "{}", said.text);
 
-        let listed = |said: &Said, of: &str| -> Result<Vec<Value>> {
-            Ok(said.document()?[of].as_array().context("a list")?.clone())
-        };
         let said = say(base, &["failed", "list", "--output", "json"]).await?;
         let ids: Vec<_> =
-            listed(&said, "requests")?.iter().map(|one| one["requestId"].clone()).collect();
+            said.listed("requests")?.iter().map(|one| one["requestId"].clone()).collect();
         assert_eq!(ids, [json!(teapot), json!(kept)]);
-        let messages = listed(&said, "messages")?;
+        let messages = said.listed("messages")?;
         assert_eq!(
             (&messages[0]["base64"], &messages[1]["text"]),
             (&json!("//4="), &json!("no JSON"))
         );
-        for (filter, requests, messages) in [
-            (["--code", "teapot"], 1, 0),
-            (["--code", "permanent"], 1, 2),
-            (["--type", "default"], 2, 0),
-            (["--type", "video"], 0, 0),
-            (["--since", "1h"], 2, 2),
-            (["--after", "2099-01-01T00:00:00Z"], 0, 0),
-            (["--before", "1h"], 0, 0),
-            (["--limit", "1"], 1, 1),
-        ] {
-            let words = ["failed", "list", "--output", "json", filter[0], filter[1]];
-            let said = say(base, &words).await?;
-            let found = (listed(&said, "requests")?.len(), listed(&said, "messages")?.len());
-            assert_eq!(found, (requests, messages), "{filter:?}");
-        }
+        filters_leave_out_the_rest(base).await?;
 
         let said = say(base, &["failed", "show", &kept]).await?;
         let body = format!("body        {{\"requestId\":\"{kept}\",\"requestData\":\"precious\"}}");
@@ -138,20 +146,21 @@ async fn one_is_done_again_another_let_go_of_and_each_end_has_its_code() -> Resu
     let foreign = stack.foreign().await?;
     let mended = rejected(&web, &foreign, "mended").await?;
     let useless = rejected(&web, &foreign, "useless").await?;
+    let other = rejected(&web, &foreign, "other").await?;
     foreign.publish("processing", "failed", Properties::default(), b"no JSON").await?;
-    web.parked(3).await?;
+    web.parked(4).await?;
     let message = web.messages("").await?[0].to_string();
     let unknown = Uuid::now_v7().to_string();
     let base = web.base.as_str();
     for (words, text) in [
         (vec!["failed", "replay", &mended, "--dry-run"], "1 would be replayed"),
-        (vec!["failed", "discard", "--all", "--dry-run"], "2 would be discarded"),
+        (vec!["failed", "discard", "--all", "--dry-run"], "3 would be discarded"),
         (vec!["failed", "discard", "--messages", "--dry-run"], "1 would be discarded"),
     ] {
         let said = say(base, &words).await?;
         ensure!(said.code == Some(0) && said.text.contains(text), "{}", said.text);
     }
-    assert_eq!(web.list("status=failed").await?["items"].as_array().map(Vec::len), Some(2));
+    assert_eq!(web.list("status=failed").await?["items"].as_array().map(Vec::len), Some(3));
     for (words, code, text) in [
         (vec!["failed", "replay"], 2, "--all"),
         (vec!["failed", "discard"], 2, "--all"),
@@ -165,6 +174,7 @@ async fn one_is_done_again_another_let_go_of_and_each_end_has_its_code() -> Resu
         (vec!["cancel", &useless], 1, "It is failed"),
         (vec!["failed", "discard", &useless], 0, "1 discarded"),
         (vec!["failed", "discard", &useless], 6, "discarded"),
+        (vec!["failed", "discard", &useless, &other], 1, "1 discarded, 1 not"),
         (vec!["failed", "discard", &message], 0, "1 discarded"),
         (vec!["replay", &mended], 0, "is done again"),
         (vec!["failed", "replay", &mended], 1, "is not replayed: It is queued"),

@@ -96,21 +96,38 @@ pub(super) async fn each_message(
     }
 }
 
+/// What is meant.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// Those that are there.
+    pub(super) targets: Vec<Target>,
+    /// How many others were named.
+    pub(super) missing: u64,
+}
+
 /// Those that were named, or else all that the filters take.
-pub(super) async fn chosen(client: &Client, choice: &Choice) -> Result<Vec<Target>, Failure> {
-    let mut targets = Vec::new();
+pub(super) async fn chosen(client: &Client, choice: &Choice) -> Result<Chosen, Failure> {
+    let mut chosen = Chosen::default();
     if choice.ids.is_empty() {
         let add = |request: &Request| {
-            targets.push(Target::Request(request.id, request.details.run));
+            chosen.targets.push(Target::Request(request.id, request.details.run));
             Ok(true)
         };
         each_request(client, &choice.filters, add).await?;
-        return Ok(targets);
+        return Ok(chosen);
     }
     for id in &choice.ids {
-        targets.extend(named(client, id, choice.dry_run).await?);
+        match named(client, id, choice.dry_run).await {
+            Ok(target) => chosen.targets.extend(target),
+            // The same command may have discarded it, before it was stopped and given again.
+            Err(CallError::Missing(said)) if choice.ids.len() > 1 => {
+                output::note(said);
+                chosen.missing += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(targets)
+    Ok(chosen)
 }
 
 /// What is meant by a name, which is there. The service refuses what has not failed; if nothing is to be
@@ -133,14 +150,14 @@ async fn named(client: &Client, name: &str, dry_run: bool) -> Result<Option<Targ
 }
 
 /// All messages that belong to no request and that the filters take.
-pub(super) async fn messages(client: &Client, filters: &Filters) -> Result<Vec<Target>, Failure> {
-    let mut targets = Vec::new();
+pub(super) async fn messages(client: &Client, filters: &Filters) -> Result<Chosen, Failure> {
+    let mut chosen = Chosen::default();
     let add = |letter: &Letter| {
-        targets.push(Target::Message(letter.details.number));
+        chosen.targets.push(Target::Message(letter.details.number));
         Ok(true)
     };
     each_message(client, filters, add).await?;
-    Ok(targets)
+    Ok(chosen)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pipeline::shutdown::Shutdown;
 use serde_json::json;
 
-use super::{super::LASTS, Target};
+use super::{super::LASTS, Target, choose::Chosen};
 use crate::{
     api::{CallError, Client},
     arguments::{Choice, Format, Settings},
@@ -28,7 +28,7 @@ pub(super) enum Deed {
 }
 
 /// What has become of them so far.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 struct Sum {
     done: u64,
     refused: u64,
@@ -66,17 +66,17 @@ impl Target {
 pub(super) async fn run(
     settings: Settings,
     deed: Deed,
-    targets: Vec<Target>,
+    Chosen { targets, missing }: Chosen,
     choice: &Choice,
 ) -> Result<Exit, Failure> {
-    let (format, total) = (settings.format, targets.len() as u64);
     if choice.dry_run {
-        return only_say(deed, &targets, format);
+        return only_say(deed, &targets, settings.format);
     }
-    let bar = bar(total);
+    let (format, total) = (settings.format, targets.len() as u64 + missing);
+    let bar = bar(total - missing);
     let retry_for = settings.retry_for.unwrap_or(LASTS);
     let client = Client::new(settings.url, retry_for, Notes::above(bar.clone()))?;
-    let mut sum = Sum::default();
+    let mut sum = Sum { done: 0, refused: missing };
     let work = work(&client, deed, targets, usize::from(choice.concurrency), &bar, &mut sum);
     let stop = Shutdown::on_signals().map_err(anyhow::Error::new)?.drain;
     let ended = tokio::select! {
