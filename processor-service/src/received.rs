@@ -67,13 +67,25 @@ impl Received<'_> {
 
     /// The message for somebody who is to have the same attempt, as the same delivery of it; none if it
     /// can simply be given back to the broker: that is not counted, or it was the first of several
-    /// deliveries, and there are `most`.
-    pub fn handed_back(&self, most: i64, now: SystemTime) -> Option<Message> {
+    /// deliveries, and there are `most`. One that was begun can't be too late to begin any more.
+    pub fn handed_back(&self, most: i64, begun: bool, now: SystemTime) -> Option<Message> {
         // A nack counts, except for the brokers that have this header.
         let counts = !self.properties.headers.has(headers::ACQUIRED_COUNT);
         let first_of_several = self.deliveries() == 1 && most > 1;
-        let copy = || self.with_deliveries(self.deliveries() - 1, now);
-        (counts && !first_of_several).then(copy)
+        let copy = || {
+            let mut copy = self.with_deliveries(self.deliveries() - 1, now);
+            if begun {
+                copy.properties.headers.remove(headers::EXPIRES_AT);
+                copy.properties.expiration = None;
+            }
+            copy
+        };
+        let must_forget_its_time = begun && self.can_expire();
+        (must_forget_its_time || (counts && !first_of_several)).then(copy)
+    }
+
+    fn can_expire(&self) -> bool {
+        self.properties.headers.has(headers::EXPIRES_AT) || self.properties.expiration.is_some()
     }
 
     /// The message with the delivery that the broker didn't count.
@@ -216,20 +228,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_begun_in_time_is_handed_back_without_its_time() {
+        let at = headers::moment(AT + SECOND);
+        let in_time = properties(&[(headers::EXPIRES_AT, at.into())]);
+        assert!(received(&in_time).handed_back(5, false, AT).is_none());
+        let copy = received(&in_time).handed_back(5, true, AT).unwrap();
+        assert_eq!(received(&copy.properties).expired(AT + SECOND), None);
+        assert_eq!(
+            (copy.properties.expiration, number(&copy, headers::DELIVERIES)),
+            (None, Some(0))
+        );
+    }
+
+    #[test]
     fn a_hand_back_keeps_the_count_down() {
         let first = Properties::default();
-        assert!(received(&first).handed_back(2, AT).is_none());
-        let only = received(&first).handed_back(1, AT).unwrap();
+        assert!(received(&first).handed_back(2, false, AT).is_none());
+        let only = received(&first).handed_back(1, false, AT).unwrap();
         assert_eq!(received(&only.properties).deliveries(), 1);
         // As the broker counts the first nack, and then for ever.
         let mut again = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
         for _ in 0..50 {
             assert_eq!(received(&again).deliveries(), 2);
-            again = received(&again).handed_back(5, AT).unwrap().properties;
+            again = received(&again).handed_back(5, false, AT).unwrap().properties;
         }
         let not_counted =
             properties(&[(headers::DELIVERY_COUNT, 1.into()), (headers::ACQUIRED_COUNT, 2.into())]);
-        assert!(received(&not_counted).handed_back(5, AT).is_none());
+        assert!(received(&not_counted).handed_back(5, false, AT).is_none());
     }
 
     #[test]
@@ -269,7 +294,7 @@ mod tests {
             (headers::EXPIRES_AT, headers::moment(AT + 5 * SECOND).into()),
         ]);
         let off = received(&counted).put_off(SECOND, AT);
-        let back = received(&counted).handed_back(5, AT).unwrap();
+        let back = received(&counted).handed_back(5, false, AT).unwrap();
         assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
         let expirations = (off.properties.expiration, back.properties.expiration);
         assert_eq!(expirations, (None, Some(5 * SECOND)));

@@ -86,7 +86,7 @@ impl<P: Processor> Worker<P> {
         consumer.stop();
         let rest = async {
             while let Some(delivery) = consumer.next().await {
-                self.hand_back(delivery).await;
+                self.hand_back(delivery, false).await;
             }
         };
         let _all_or_late = timeout(HAND_BACK, rest).await;
@@ -109,7 +109,7 @@ impl<P: Processor> Worker<P> {
                 None => {
                     let (id, worker) = (request.id.text(), &self.name);
                     debug!(requestId = id, worker, "handed back, another request runs alone here");
-                    self.hand_back(delivery).await;
+                    self.hand_back(delivery, false).await;
                 }
             },
         }
@@ -133,7 +133,7 @@ impl<P: Processor> Worker<P> {
                 info!(requestId = %request.id, worker = self.name, "cancelled before it began");
                 delivery.ack();
             }
-            Turn::HandBack => self.hand_back(delivery).await,
+            Turn::HandBack => self.hand_back(delivery, false).await,
             Turn::Lapsed => {}
         }
     }

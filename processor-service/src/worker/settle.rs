@@ -38,9 +38,9 @@ impl<P> Worker<P> {
         }
         match outcome::decide(id, Received::from(&delivery), ended, work, &self.policy) {
             Decision::Forget => delivery.ack(),
-            Decision::HandBack => self.hand_back(delivery).await,
+            Decision::HandBack => self.hand_back(delivery, true).await,
             Decision::Publish(messages) => {
-                self.publish_and_settle(id.text(), &messages, delivery).await;
+                self.publish_and_settle(id.text(), &messages, delivery, true).await;
             }
             Decision::TryAgain(again) => self.try_again(id, *again, held, delivery).await,
         }
@@ -48,7 +48,7 @@ impl<P> Worker<P> {
 
     async fn try_again(&self, id: &RequestId, again: TryAgain, held: &Held, delivery: Delivery) {
         let TryAgain { message, error, at } = again;
-        if let Some(delivery) = self.published(id, &message, delivery).await {
+        if let Some(delivery) = self.published(id, &message, delivery, true).await {
             let (worker, at_text) = (&self.name, headers::moment(at));
             info!(requestId = id.text(), worker, nextAttemptAt = at_text, "will be tried again");
             held.announce_retrying(error, at);
@@ -59,7 +59,7 @@ impl<P> Worker<P> {
     /// Publishes a request in place of the delivered one.
     pub(super) async fn pass_on(&self, id: &RequestId, message: &Message, delivery: Delivery) {
         let leaving = self.room.leaving();
-        if let Some(delivery) = self.published(id, message, delivery).await {
+        if let Some(delivery) = self.published(id, message, delivery, false).await {
             let _heard_or_late = timeout(HAND_BACK, delivery.ack_and_wait()).await;
         }
         drop(leaving);
@@ -72,6 +72,7 @@ impl<P> Worker<P> {
         id: &RequestId,
         message: &Message,
         delivery: Delivery,
+        begun: bool,
     ) -> Option<Delivery> {
         let sent = tokio::select! {
             biased;
@@ -84,7 +85,7 @@ impl<P> Worker<P> {
         match sent {
             Ok(()) => Some(delivery),
             Err(error) => {
-                self.go_back(id.text(), &error, delivery).await;
+                self.go_back(id.text(), &error, delivery, begun).await;
                 None
             }
         }
@@ -103,15 +104,21 @@ impl<P> Worker<P> {
         let now = SystemTime::now();
         let work = Work { worker: self.name.clone(), started: now, finished: now };
         let messages = outcome::failure(id, Received::from(&delivery), error, &work);
-        self.publish_and_settle(&label, &messages, delivery).await;
+        self.publish_and_settle(&label, &messages, delivery, false).await;
     }
 
     /// Publishes everything, confirmed, before the request is let go of. If the program is told to
     /// stop before that is done, somebody else does the work again.
-    async fn publish_and_settle(&self, id: &str, messages: &[Message], delivery: Delivery) {
+    async fn publish_and_settle(
+        &self,
+        id: &str,
+        messages: &[Message],
+        delivery: Delivery,
+        begun: bool,
+    ) {
         for message in messages {
             if let Err(error) = self.publisher.hand_over(message, &self.give_up).await {
-                return self.go_back(id, &error, delivery).await;
+                return self.go_back(id, &error, delivery, begun).await;
             }
         }
         delivery.ack();
@@ -119,14 +126,14 @@ impl<P> Worker<P> {
 
     /// Gives a request back whose messages did not get through. One whose messages can't be sent at all
     /// would come back at once, again and again: it waits a while here, and what counts is counted.
-    async fn go_back(&self, id: &str, error: &PublishError, delivery: Delivery) {
+    async fn go_back(&self, id: &str, error: &PublishError, delivery: Delivery, begun: bool) {
         error!(
             requestId = id,
             worker = self.name,
             "not delivered, will be worked on again: {error}"
         );
         if !matches!(error, PublishError::Invalid(_)) {
-            return self.hand_back(delivery).await;
+            return self.hand_back(delivery, begun).await;
         }
         tokio::select! {
             () = sleep(UNSENDABLE) => {}
@@ -135,9 +142,10 @@ impl<P> Worker<P> {
         delivery.requeue();
     }
 
-    /// Gives a request back as if it had not been delivered.
-    pub(super) async fn hand_back(&self, delivery: Delivery) {
-        let copy = Received::from(&delivery).handed_back(self.policy.deliveries, SystemTime::now());
+    /// Gives a request back as if it had not been delivered; `begun` says whether it was worked on.
+    pub(super) async fn hand_back(&self, delivery: Delivery, begun: bool) {
+        let most = self.policy.deliveries;
+        let copy = Received::from(&delivery).handed_back(most, begun, SystemTime::now());
         let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
             return delivery.requeue();
         };

@@ -1,5 +1,7 @@
 //! Requests that go back because their worker stops: at once, whole, and without having cost anything.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
@@ -7,6 +9,7 @@ use testbed::{
     program::Running,
     shared,
 };
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     asking::holds,
@@ -135,5 +138,26 @@ async fn work_that_nobody_wants_is_stopped_and_says_nothing() -> Result<()> {
     for queue in [REQUESTS, RESULTS, FAILED] {
         assert_eq!(foreign.depth(queue).await?.messages, 0, "{queue}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_begun_in_time_does_not_expire_by_being_handed_back() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let worker = stack.program("processor-service").env("DRAIN_TIMEOUT", "1ms");
+    let worker = stack.start_processor(worker, 1, "1h").await?;
+    let posted = Instant::now();
+    let body = json!({"data": "a", "expiresIn": "2s"}).to_string();
+    let id: Value = web.post_body(body).await?.json().await?;
+    let id = id["requestId"].as_str().context("a requestId")?;
+    worker.wait_for_message("started").await?;
+    // Its time has to be over when it goes back.
+    sleep_until(posted + Duration::from_secs(2)).await;
+    worker.terminate();
+    stopped(&worker).await?;
+    let _heir = stack.processor(1, "1ms").await?;
+    let ended = web.ended(id).await?;
+    assert_eq!((&ended["status"], &ended["deliveries"]), (&json!("completed"), &json!(1)));
     Ok(())
 }
