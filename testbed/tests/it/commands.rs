@@ -1,15 +1,15 @@
 //! Commands as work, with everything around them: their results arrive, their failures say why, and none outlives its worker.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Program, Witness, process::DEADLINE, program::Running};
 
-use crate::stack::{Stack, Web};
+use crate::{
+    asking::settles,
+    stack::{Stack, Web},
+};
 
 /// A processor that starts this command for each request.
 fn processor(stack: &Stack, command: &str) -> Program {
@@ -127,12 +127,7 @@ async fn short_commands_follow_each_other_and_leave_no_process() -> Result<()> {
 
 /// Looks again and again until a program has no children, and no zombies.
 async fn childless(program: &Running) -> Result<()> {
-    let limit = Instant::now() + DEADLINE;
-    while !children(program)?.is_empty() {
-        ensure!(Instant::now() < limit, "after a minute there still are {}", children(program)?);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
+    settles("no children", async || Ok(children(program)?.is_empty())).await
 }
 
 /// The children of a program, zombies among them.

@@ -102,8 +102,10 @@ pub(super) fn not_started(why: &str) -> ProcessError {
 fn retry_after(said: &str) -> Option<Duration> {
     let last = said.lines().next_back()?.trim();
     let (name, delay) = last.split_at_checked(RETRY_AFTER.len())?;
-    let delay = name.eq_ignore_ascii_case(RETRY_AFTER).then_some(delay)?;
-    config::duration(delay.trim()).ok()
+    let delay = name.eq_ignore_ascii_case(RETRY_AFTER).then_some(delay)?.trim();
+    // Seconds without a unit are what HTTP has in its header of this name.
+    let seconds = || delay.parse().ok().map(Duration::from_secs);
+    config::duration(delay).ok().or_else(seconds)
 }
 
 #[cfg(test)]
@@ -144,8 +146,15 @@ mod tests {
         let after = |seconds| Again::After(Duration::from_secs(seconds));
         assert_eq!(again(75, "busy\nretry-after: 30s\n"), after(30));
         assert_eq!(again(75, "Retry-After:1m30s"), after(90));
-        for said in ["retry-after: 30s\nbusy", "retry-after: soon", "retry-after", "ünter: 30s", ""]
-        {
+        assert_eq!(again(75, "Retry-After: 120"), after(120));
+        for said in [
+            "retry-after: 30s\nbusy",
+            "retry-after: soon",
+            "retry-after: -3",
+            "retry-after",
+            "ünter: 30s",
+            "",
+        ] {
             assert_eq!(again(75, said), Again::Later, "{said}");
         }
         assert_eq!(again(1, "retry-after: 30s"), Again::Later);
