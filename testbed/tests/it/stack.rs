@@ -41,8 +41,10 @@ impl Stack {
         Ok(stack)
     }
 
+    /// A program for this virtual host. One waiting queue is enough for most: the shared broker carries those of all tests.
     pub(crate) fn program(&self, name: &str) -> Program {
-        Program::new(name).env("AMQP_URL", &self.url).env("LOG_FORMAT", "json")
+        let program = Program::new(name).env("AMQP_URL", &self.url).env("LOG_FORMAT", "json");
+        program.env("RETRY_DELAYS", "1s")
     }
 
     pub(crate) fn setup(&self) -> Program {
