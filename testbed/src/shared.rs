@@ -3,7 +3,7 @@
 //! `xtask` starts the node before the tests and names it in `SLOWLANE_TEST_NODE`. A test that runs without it, as
 //! under a plain `cargo test`, starts the node when the first test of its process asks for it.
 
-use std::{ops::Deref, sync::OnceLock};
+use std::{cell::RefCell, ops::Deref, sync::OnceLock};
 
 use anyhow::{Context, Result};
 
@@ -32,7 +32,7 @@ impl Deref for Vhost {
     }
 }
 
-/// A new, empty vhost on the shared node. Panics when there can be no node: no test could go on without one.
+/// A new, empty vhost on the shared node, there until the thread that asked for it ends: the test's own. Panics when there can be no node: no test could go on without one.
 pub async fn vhost() -> Vhost {
     new_vhost().await.expect("a test needs the shared RabbitMQ node")
 }
@@ -75,10 +75,44 @@ async fn new_vhost() -> Result<Vhost> {
     let node = node().await?;
     let name = format!("test-{}", uuid::Uuid::now_v7());
     let management = node.management_url().context("the shared node has no management API")?;
-    put(&format!("{management}/api/vhosts/{name}"), &serde_json::json!({})).await?;
+    let path = format!("{management}/api/vhosts/{name}");
+    put(&path, &serde_json::json!({})).await?;
+    LEFT_BEHIND.with_borrow_mut(|left| left.0.push(path));
     let everything = serde_json::json!({"configure": ".*", "write": ".*", "read": ".*"});
     put(&format!("{management}/api/permissions/{name}/guest"), &everything).await?;
     Ok(Vhost { url: node.url_for(&name), name, node })
+}
+
+/// The vhosts of a thread. They go when it ends: hundreds of idle quorum queues are work for a node.
+#[derive(Default)]
+struct LeftBehind(Vec<String>);
+
+thread_local!(static LEFT_BEHIND: RefCell<LeftBehind> = RefCell::default());
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        let paths = std::mem::take(&mut self.0);
+        // The runtime of the test has ended, and this thread is ending too.
+        let deleting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                for path in &paths {
+                    delete(path).await?;
+                }
+                anyhow::Ok(())
+            })
+        });
+        // Who runs without the node of a run may have lost it by now, and what is left behind harms no test.
+        if let Ok(Err(error)) = deleting.join() {
+            eprintln!("testbed: a virtual host stays behind: {error:#}");
+        }
+    }
+}
+
+async fn delete(url: &str) -> Result<()> {
+    let answer = crate::http::builder().build()?.delete(url);
+    answer.basic_auth("guest", Some("guest")).send().await?.error_for_status()?;
+    Ok(())
 }
 
 async fn put(url: &str, body: &serde_json::Value) -> Result<()> {

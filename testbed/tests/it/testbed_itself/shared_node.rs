@@ -16,6 +16,21 @@ async fn every_test_has_a_vhost_of_its_own_on_one_node() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_vhost_goes_with_the_thread_that_asked_for_it() -> Result<()> {
+    let another_test = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let vhost = shared::vhost().await;
+            Foreign::connect(&vhost.url).await?;
+            anyhow::Ok(vhost.url)
+        })
+    });
+    let url = another_test.join().expect("the other test did not panic")?;
+    assert!(Foreign::connect(&url).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_foreign_client_sees_properties_headers_and_counts() -> Result<()> {
     let vhost = shared::vhost().await;
     let client = Foreign::connect(&vhost.url).await?;
