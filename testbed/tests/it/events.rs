@@ -99,7 +99,13 @@ async fn a_fast_job_is_announced_only_if_it_was_tried_before() -> Result<()> {
     assert_eq!(foreign.next(RESULTS).await?.json()?["requestId"], "fast");
     let headers = arguments([("slowlane-attempt", AMQPValue::LongInt(2))]);
     request(&foreign, "again", Properties::default().with_headers(headers)).await?;
-    let told = events.next().await?.json()?;
+    let mut told = events.next().await?.json()?;
+    if told["requestId"] == "fast" {
+        // Even this work is slow where the machine is.
+        let finished = processor.wait_for_message("finished").await?;
+        ensure!(finished["ms"].as_u64() >= Some(100), "it was announced, and not slow: {finished}");
+        told = events.next().await?.json()?;
+    }
     assert_eq!((&told["requestId"], &told["attempt"]), (&json!("again"), &json!(2)));
     ensure!(!disconnected(&processor));
     Ok(())
