@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::{Delivery, PublishError},
-    contract::{ErrorBody, Message, RequestId, headers},
+    contract::{ErrorBody, Message, RequestId, codes, headers},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
@@ -36,11 +36,18 @@ impl<P> Worker<P> {
         if again && delivery.has_lapsed() {
             return self.leave(id);
         }
+        let done = matches!(ended, Outcome::Done(_));
         match outcome::decide(id, Received::from(&delivery), ended, work, &self.policy) {
             Decision::Forget => delivery.ack(),
             Decision::HandBack => self.hand_back(delivery, true).await,
             Decision::Publish(messages) => {
-                self.publish_and_settle(id.text(), &messages, delivery, true).await;
+                let mut sent = self.send(&messages).await;
+                if let (true, Err(PublishError::Invalid(reason))) = (done, &sent) {
+                    // The broker may take less than `RESULT_LIMIT`.
+                    let error = ErrorBody::new(codes::RESULT_TOO_LARGE, reason);
+                    sent = self.send_failure(Some(id), error, work, &delivery).await;
+                }
+                self.settled(id.text(), sent, delivery, true).await;
             }
             Decision::TryAgain(again) => self.try_again(id, *again, held, delivery).await,
         }
@@ -103,25 +110,41 @@ impl<P> Worker<P> {
         warn!(requestId = label, worker, code, reason, "not worked on");
         let now = SystemTime::now();
         let work = Work { worker: self.name.clone(), started: now, finished: now };
-        let messages = outcome::failure(id, Received::from(&delivery), error, &work);
-        self.publish_and_settle(&label, &messages, delivery, false).await;
+        let sent = self.send_failure(id, error, &work, &delivery).await;
+        self.settled(&label, sent, delivery, false).await;
     }
 
-    /// Publishes everything, confirmed, before the request is let go of. If the program is told to
-    /// stop before that is done, somebody else does the work again.
-    async fn publish_and_settle(
+    async fn send_failure(
+        &self,
+        id: Option<&RequestId>,
+        error: ErrorBody,
+        work: &Work,
+        delivery: &Delivery,
+    ) -> Result<(), PublishError> {
+        self.send(&outcome::failure(id, Received::from(delivery), error, work)).await
+    }
+
+    /// Publishes everything, confirmed, in this order.
+    async fn send(&self, messages: &[Message]) -> Result<(), PublishError> {
+        for message in messages {
+            self.publisher.hand_over(message, &self.give_up).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a request whose messages were sent. If the program is told to stop before that is
+    /// done, somebody else does the work again.
+    async fn settled(
         &self,
         id: &str,
-        messages: &[Message],
+        sent: Result<(), PublishError>,
         delivery: Delivery,
         begun: bool,
     ) {
-        for message in messages {
-            if let Err(error) = self.publisher.hand_over(message, &self.give_up).await {
-                return self.go_back(id, &error, delivery, begun).await;
-            }
+        match sent {
+            Ok(()) => delivery.ack(),
+            Err(error) => self.go_back(id, &error, delivery, begun).await,
         }
-        delivery.ack();
     }
 
     /// Gives a request back whose messages did not get through. One whose messages can't be sent at all

@@ -6,6 +6,8 @@ use serde_json::json;
 use testbed::{
     foreign::{AMQPValue, Properties, arguments},
     process::json_message,
+    rabbitmq::{Node, NodeOptions},
+    shared,
 };
 
 use crate::stack::{FAILED, RESULTS, Stack};
@@ -80,6 +82,26 @@ async fn a_result_that_is_too_long_fails_its_request() -> Result<()> {
         (&parked["reason"], &parked["requestId"]),
         (&json!("result_too_large"), &json!(long))
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_the_broker_refuses_for_its_length_fails_its_request() -> Result<()> {
+    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    node.set_max_message_size(3000).await?;
+    let stack = Stack::on(&node.url()).await?;
+    // The result is the data and a bit more, which is too much for the longest that comes in.
+    let work = r#"sh -c 'cat; head -c 200 /dev/zero | tr "\0" x'"#;
+    let program = stack.program("processor-service").env("PROCESSOR", "command");
+    let program = program.env("PROCESSOR_COMMAND", work);
+    let (web, _processor) =
+        tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1ms"))?;
+    let long = web.accepted("x".repeat(2850).into()).await?;
+    let ended = web.ended(&long).await?;
+    assert_eq!(ended["error"]["code"], "result_too_large", "{ended}");
+    assert_eq!(ended["attempts"], 1, "{ended}");
+    let good = web.accepted("short".into()).await?;
+    assert_eq!(web.ended(&good).await?["status"], "completed");
     Ok(())
 }
 

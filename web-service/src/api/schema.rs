@@ -31,8 +31,8 @@ pub(super) enum CallbackStatus {
 /// Why a request failed.
 #[derive(ToSchema)]
 pub(super) struct Failure {
-    /// For programs: `permanent`, `malformed`, `result_too_large`, `delivery_limit`, `expired`, or
-    /// a worker's own word.
+    /// For programs: `permanent`, `attempts_exhausted`, `timeout`, `poison`, `malformed`,
+    /// `result_too_large`, `delivery_limit`, `expired`, or a worker's own word.
     code: String,
     /// For people.
     message: String,
