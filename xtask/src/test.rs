@@ -19,6 +19,9 @@ use crate::{
     stop::{self, Stop},
 };
 
+/// How many tests run side by side, for whom that matters.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// What to test.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -159,10 +162,17 @@ async fn tests(options: &Options, version: &str, node: &Node, name: String) -> R
         (shared::VERSION_VARIABLE, version.into()),
         // An error says by itself where it comes from; fifty lines of the test harness would hide that.
         ("RUST_LIB_BACKTRACE", "0".into()),
+        (THREADS, std::env::var_os(THREADS).unwrap_or_else(|| threads().to_string().into())),
     ];
     let status = cargo::run(&args, &env).await?;
     let outcome = if status.success() { Outcome::Passed } else { Outcome::Failed };
     Ok(Part { name, outcome, time: began.elapsed() })
+}
+
+/// More than there are cores, since most tests mostly wait for a broker.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores + cores.div_ceil(2)
 }
 
 /// Writes down how tests reach the node.
