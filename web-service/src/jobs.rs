@@ -9,6 +9,7 @@ mod job;
 mod rounds;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -47,9 +48,10 @@ impl Jobs {
         }
     }
 
-    /// Takes requests down that have ended. Whoever tells this also wakes those who wait for the end.
-    pub fn ended(&self, ids: impl IntoIterator<Item = Uuid>) {
-        self.board().end(ids);
+    /// Takes requests down that have ended, and gives the work on them that was known of. Whoever tells
+    /// this also wakes those who wait for the end.
+    pub fn ended(&self, ids: impl IntoIterator<Item = Uuid>) -> HashMap<Uuid, Job> {
+        self.board().end(ids)
     }
 
     /// Takes down what nobody has claimed since then, and wakes who follows that.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Program, Proxy,
-    foreign::{Foreign, Messages, Properties},
+    foreign::{AMQPValue, Foreign, Messages, Properties, arguments},
     shared,
 };
 use uuid::Uuid;
@@ -173,6 +173,28 @@ async fn work_on_what_has_failed_is_stopped_unless_it_is_of_a_later_run() -> Res
     started(&foreign, &id, 0).await?;
     assert_eq!(told_to_stop(&mut control).await?, (id.clone(), 0));
     assert_eq!(web.request(&id).await?["status"], "failed", "an event is not believed");
+    Ok(())
+}
+
+/// One worker lost the broker at work and another began; the first one's result comes all the same.
+#[tokio::test]
+async fn work_on_what_another_worker_completed_meanwhile_is_stopped() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    web.program.wait_for_message("hearing control messages").await?;
+    let (done, other) = (web.accepted("a".into()).await?, web.accepted("b".into()).await?);
+    let foreign = stack.foreign().await?;
+    let mut control = foreign.listen("processing.control", "").await?;
+    for (id, worker) in [(&done, "elsewhere:1/1"), (&other, "another:1/1")] {
+        started(&foreign, id, 0).await?;
+        Stream::of(&web, id).await?.status("processing").await?;
+        let result = json!({"requestId": id, "processingResults": 1}).to_string();
+        let headers = arguments([("slowlane-worker", AMQPValue::LongString(worker.into()))]);
+        let properties = Properties::default().with_headers(headers);
+        foreign.publish("processing", "result", properties, result.as_bytes()).await?;
+    }
+    assert_eq!(told_to_stop(&mut control).await?, (other, 0), "the first was the same worker");
+    assert_eq!(web.ended(&done).await?["status"], "completed");
     Ok(())
 }
 

@@ -1,6 +1,9 @@
 //! Which job is on the board: pure decisions, with the time passed in.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
 
 use uuid::Uuid;
 
@@ -80,11 +83,9 @@ impl Board {
         Change::Something
     }
 
-    /// Requests have come to their end.
-    pub(super) fn end(&mut self, ids: impl IntoIterator<Item = Uuid>) {
-        for id in ids {
-            self.jobs.remove(&id);
-        }
+    /// Requests have come to their end. Gives the work on them, as far as it was known.
+    pub(super) fn end(&mut self, ids: impl IntoIterator<Item = Uuid>) -> HashMap<Uuid, Job> {
+        ids.into_iter().filter_map(|id| Some((id, self.jobs.remove(&id)?.job))).collect()
     }
 
     /// Takes down what nobody has claimed since then.
@@ -210,8 +211,9 @@ mod tests {
         assert_eq!(board.forget_unclaimed(later), [ID]);
         board.progress(other, progress(1, "b", 0.5), later + Duration::from_secs(2));
         assert!(board.forget_unclaimed(later + Duration::from_secs(1)).is_empty());
-        board.end([other, ID]);
-        assert!(board.is_empty());
+        let ended = board.end([other, ID]);
+        assert_eq!(ended[&other].worker.as_deref(), Some("b"));
+        assert!(ended.len() == 1 && board.is_empty());
     }
 
     #[test]
