@@ -34,11 +34,14 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         let database = bench.stage.database(Kind::Sqlite).await?;
         let web = bench.stage.web(&database).await?;
         idle.add_alone(memory(&web).await?);
-        waiting.add_alone(per_waiter(&web, bench.scale.waiting).await?);
         for (figure, (connections, _)) in loaded.iter_mut().zip(LOADS) {
             load::posts(web.address, connections, bench.scale).await?;
             figure.add_alone(memory(&web).await?);
         }
+        web.stop().await?;
+        // What others have left could be given to those who wait, and what they leave to others.
+        let web = bench.stage.web(&database).await?;
+        waiting.add_alone(per_waiter(&web, bench.scale.waiting).await?);
         web.stop().await?;
         bench.stage.purge().await?;
     }

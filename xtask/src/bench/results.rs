@@ -38,7 +38,9 @@ async fn with(bench: &Bench, kind: Kind) -> Result<f64> {
     let (stage, count) = (&bench.stage, bench.scale.results);
     let database = stage.database(kind).await?;
     let web = stage.web(&database).await?;
-    let ids = load::accepted(web.address, CONNECTIONS, count).await?;
+    let mut ids = load::accepted(web.address, CONNECTIONS, count).await?;
+    // Work ends about in the order in which it came.
+    ids.sort_unstable();
     web.stop().await?;
     stage.purge().await?;
     load::publish_results(stage.url(), ids).await?;
