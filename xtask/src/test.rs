@@ -34,6 +34,10 @@ pub(crate) struct Options {
     #[arg(long)]
     all: bool,
 
+    /// Test only the API against its description
+    #[arg(long, conflicts_with_all = ["all", "rabbitmq", "filter"])]
+    described: bool,
+
     /// Run only tests whose name contains one of these
     filter: Vec<String>,
 }
@@ -53,7 +57,11 @@ struct Part {
 
 /// Runs the wanted tests and says at the end how each part went.
 pub(crate) async fn run(options: &Options, stop: &mut Stop) -> Result<ExitCode> {
-    let versions = if options.all { vec!["any", "4.0"] } else { vec![options.rabbitmq.as_str()] };
+    let versions = match options {
+        Options { described: true, .. } => vec![],
+        Options { all: true, .. } => vec!["any", "4.0"],
+        Options { rabbitmq, .. } => vec![rabbitmq.as_str()],
+    };
     // A version that does not exist is found out before anything is built.
     for version in &versions {
         version.parse::<Version>()?;
@@ -77,7 +85,7 @@ async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
     for version in versions {
         parts.extend(on_version(options, version).await?);
     }
-    if options.all {
+    if options.all || options.described {
         parts.push(fuzz().await?);
     }
     Ok(parts)
