@@ -1,4 +1,5 @@
-//! Work that nobody needs any more: whoever begins it on a request that has ended is told to stop.
+//! Work that nobody needs any more: whoever begins it on a request that has ended is told to stop, and
+//! so is who still does it when another one's result ends the request.
 //!
 //! Of the events that tell of work, only this looks at the store, beside those who listen: what comes
 //! too fast, or while the store is away, is passed over. It is heard of again, since workers are asked
@@ -16,9 +17,9 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
-    jobs::Turn,
+    jobs::{Job, Turn},
     state::NAME,
-    store::{Ended, Status, Store},
+    store::{Ended, Ending, Status, Store},
 };
 
 /// How many wait to be looked at. What comes beyond is not.
@@ -75,18 +76,27 @@ impl Watch {
 /// Tells those who work on a request that has ended to stop, where that is so.
 fn tell(announcer: &Announcer, ended: &Ended, begun: &HashSet<Work>) {
     let works = begun.iter().filter(|(id, _)| *id == ended.id);
-    if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended, *run)).max() {
+    if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended.how, *run)).max() {
         debug!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
         announcer.announce(&cancel.message(NAME));
     }
 }
 
+/// Up to which run nobody needs the work that somebody was at when a result ended the request, unless
+/// that is his own.
+pub fn of_another(ending: &Ending, work: &Job) -> Option<u32> {
+    // A failure that does not say its run is that of the present one.
+    let how = (ending.end.status(), ending.run.unwrap_or(0));
+    let is_another = work.worker != ending.worker;
+    is_another.then(|| needed_no_more(Some(how), work.turn.run))?
+}
+
 /// Up to which run nobody needs the work, if that is so for the run that somebody works on. A failed
 /// request may have been replayed a moment ago, and its next run begun before that was committed;
-/// what ended otherwise is not replayed.
-fn needed_no_more(ended: &Ended, begun: u32) -> Option<u32> {
-    match ended.how {
+/// what ended otherwise is not replayed. What is not stored at all has expired.
+fn needed_no_more(how: Option<(Status, u32)>, begun: u32) -> Option<u32> {
+    match how {
         Some((Status::Queued, _)) => None,
         Some((Status::Failed, run)) => (run >= begun).then_some(run),
         Some((Status::Completed | Status::Cancelled, run)) => Some(run.max(begun)),
@@ -96,25 +106,57 @@ fn needed_no_more(ended: &Ended, begun: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use pipeline::contract::ErrorBody;
 
-    fn stops(how: Option<(Status, u32)>, begun: u32) -> Option<u32> {
-        needed_no_more(&Ended { id: Uuid::nil(), how }, begun)
-    }
+    use super::*;
+    use crate::store::End;
 
     #[test]
     fn work_on_what_has_ended_is_stopped() {
         for status in [Status::Completed, Status::Failed, Status::Cancelled] {
-            assert_eq!(stops(Some((status, 1)), 1), Some(1));
-            assert_eq!(stops(Some((status, 2)), 1), Some(2), "{status:?}");
+            assert_eq!(needed_no_more(Some((status, 1)), 1), Some(1));
+            assert_eq!(needed_no_more(Some((status, 2)), 1), Some(2), "{status:?}");
         }
-        assert_eq!(stops(None, 3), Some(3), "it has expired");
+        assert_eq!(needed_no_more(None, 3), Some(3), "it has expired");
     }
 
     #[test]
     fn a_replay_that_is_under_way_is_left_alone() {
-        assert_eq!(stops(Some((Status::Failed, 0)), 1), None);
-        assert_eq!(stops(Some((Status::Queued, 0)), 0), None);
-        assert_eq!(stops(Some((Status::Cancelled, 0)), 1), Some(1), "it is never replayed");
+        assert_eq!(needed_no_more(Some((Status::Failed, 0)), 1), None);
+        assert_eq!(needed_no_more(Some((Status::Queued, 0)), 0), None);
+        assert_eq!(
+            needed_no_more(Some((Status::Cancelled, 0)), 1),
+            Some(1),
+            "it is never replayed"
+        );
+    }
+
+    /// Up to which run work of `b` in run 1 is stopped.
+    fn stopped(end: End, run: Option<u32>, worker: &str) -> Option<u32> {
+        let ending = Ending {
+            id: Uuid::nil(),
+            end,
+            run,
+            attempt: 1,
+            deliveries: 1,
+            worker: Some(worker.to_owned()),
+            started_at: None,
+            finished_at: None,
+        };
+        let turn = Turn { run: 1, attempt: 1, delivery: 2 };
+        let worker = Some("b".to_owned());
+        of_another(&ending, &Job { turn, worker, started_at: Some(1), progress: None })
+    }
+
+    #[test]
+    fn whoever_works_on_what_another_has_ended_is_stopped() {
+        let completed = || End::Completed(b"1"[..].into());
+        let failed = || End::Failed(ErrorBody::new("permanent", "no"));
+        assert_eq!(stopped(completed(), Some(1), "b"), None, "it was the same worker");
+        assert_eq!(stopped(completed(), Some(0), "a"), Some(1));
+        assert_eq!(stopped(completed(), None, "a"), Some(1));
+        assert_eq!(stopped(failed(), Some(1), "a"), Some(1));
+        assert_eq!(stopped(failed(), Some(0), "a"), None, "it is being replayed");
+        assert_eq!(stopped(failed(), None, "a"), None);
     }
 }

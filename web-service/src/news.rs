@@ -7,7 +7,8 @@ use pipeline::{
 use uuid::Uuid;
 
 use crate::{
-    jobs::{Job, Jobs},
+    jobs::Jobs,
+    needless,
     state::NAME,
     store::{Applied, Ending, Status},
     waiters::Waiters,
@@ -46,7 +47,9 @@ impl News {
             .collect();
         self.announce(&ended);
         for (ending, _) in known {
-            if let Some(run) = works.get(&ending.id).and_then(|work| needless(ending, work)) {
+            if let Some(run) =
+                works.get(&ending.id).and_then(|work| needless::of_another(ending, work))
+            {
                 self.stop(ending.id, run);
             }
         }
@@ -76,61 +79,11 @@ impl News {
     }
 }
 
-/// Up to which run work is of no use any more, if somebody else than he who ended the request was at it.
-/// A failed request may have been replayed since.
-fn needless(ending: &Ending, work: &Job) -> Option<u32> {
-    if work.worker == ending.worker {
-        return None;
-    }
-    match ending.end.status() {
-        Status::Completed | Status::Cancelled => Some(work.turn.run),
-        Status::Failed => ending.run.filter(|run| work.turn.run <= *run),
-        Status::Queued => None,
-    }
-}
-
 fn final_status(status: Status) -> Option<FinalStatus> {
     match status {
         Status::Completed => Some(FinalStatus::Completed),
         Status::Failed => Some(FinalStatus::Failed),
         Status::Cancelled => Some(FinalStatus::Cancelled),
         Status::Queued => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pipeline::contract::ErrorBody;
-
-    use super::*;
-    use crate::{jobs::Turn, store::End};
-
-    /// Up to which run work of `b` in run 1 is stopped.
-    fn stopped(end: End, run: Option<u32>, worker: &str) -> Option<u32> {
-        let ending = Ending {
-            id: Uuid::nil(),
-            end,
-            run,
-            attempt: 1,
-            deliveries: 1,
-            worker: Some(worker.to_owned()),
-            started_at: None,
-            finished_at: None,
-        };
-        let turn = Turn { run: 1, attempt: 1, delivery: 2 };
-        let worker = Some("b".to_owned());
-        needless(&ending, &Job { turn, worker, started_at: Some(1), progress: None })
-    }
-
-    #[test]
-    fn whoever_works_on_what_another_has_ended_is_stopped() {
-        let completed = || End::Completed(b"1"[..].into());
-        let failed = || End::Failed(ErrorBody::new("permanent", "no"));
-        assert_eq!(stopped(completed(), Some(1), "b"), None, "it was the same worker");
-        assert_eq!(stopped(completed(), Some(0), "a"), Some(1));
-        assert_eq!(stopped(completed(), None, "a"), Some(1));
-        assert_eq!(stopped(failed(), Some(1), "a"), Some(1));
-        assert_eq!(stopped(failed(), Some(0), "a"), None, "it is being replayed");
-        assert_eq!(stopped(failed(), None, "a"), None);
     }
 }
