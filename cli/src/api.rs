@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub(crate) use client::Client;
 pub(crate) use events::Event;
-pub(crate) use letter::{Letter, LetterPage};
+pub(crate) use letter::Letter;
 pub(crate) use request::{Callback, Page, Request, Status};
 
 /// Why a call did not give what was asked.

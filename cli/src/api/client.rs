@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// Some of all requests.
-    pub(crate) async fn list(&self, query: &[(&str, String)]) -> Result<Page, CallError> {
+    pub(crate) async fn list(&self, query: &[(&str, String)]) -> Result<Page<Request>, CallError> {
         let mut url = self.url(&["requests"]);
         url.query_pairs_mut().extend_pairs(query);
         self.patiently(self.until(), async || self.json(self.http.get(url.clone()), ANSWER).await)

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    CallError, Client, Letter, LetterPage, Request,
+    CallError, Client, Letter, Page, Request,
     client::{ANSWER, Accepted},
 };
 
@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Some of the messages that belong to no request, or to one.
-    pub(crate) async fn parked(&self, query: &[(&str, String)]) -> Result<LetterPage, CallError> {
+    pub(crate) async fn parked(&self, query: &[(&str, String)]) -> Result<Page<Letter>, CallError> {
         let mut url = self.url(&["parked"]);
         url.query_pairs_mut().extend_pairs(query);
         let list = async || self.json(self.http.get(url.clone()), ANSWER).await;

@@ -34,14 +34,6 @@ pub(crate) struct Details {
     pub(crate) base64: Option<String>,
 }
 
-/// Some of many messages.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LetterPage {
-    pub(crate) items: Vec<Letter>,
-    pub(crate) next_cursor: Option<String>,
-}
-
 impl Letter {
     /// The message as it came.
     pub(crate) fn json(&self) -> &str {

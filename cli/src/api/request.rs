@@ -67,11 +67,11 @@ pub(crate) struct Callback {
     pub(crate) next_attempt_at: Option<String>,
 }
 
-/// Some of many requests.
+/// Some of many requests or messages.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Page {
-    pub(crate) items: Vec<Request>,
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
     pub(crate) next_cursor: Option<String>,
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{Target, target};
 use crate::{
-    api::{CallError, Client, Letter, Request, Status},
+    api::{CallError, Client, Letter, Page, Request, Status},
     arguments::{Choice, Filters},
     exit::Failure,
     output,
@@ -55,22 +55,13 @@ pub(super) async fn each_request(
     filters: &Filters,
     mut take: impl FnMut(&Request) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    let mut cursor = None;
-    loop {
+    let page = async |cursor: Option<String>| {
         let mut query = vec![("status", "failed".to_owned()), ("limit", PAGE.to_owned())];
         query.extend(filters.kind.clone().map(|kind| ("type", kind)));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let page = client.list(&query).await?;
-        for request in page.items.iter().filter(|request| filters.take(request)) {
-            if !take(request)? {
-                return Ok(());
-            }
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(());
-        }
-    }
+        client.list(&query).await
+    };
+    each(page, |request| Ok(!filters.take(request) || take(request)?)).await
 }
 
 /// The same for messages that belong to no request.
@@ -79,20 +70,31 @@ pub(super) async fn each_message(
     filters: &Filters,
     mut take: impl FnMut(&Letter) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    let mut cursor = None;
-    loop {
+    let page = async |cursor: Option<String>| {
         let mut query = vec![("limit", PAGE.to_owned())];
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let page = client.parked(&query).await?;
-        for letter in page.items.iter().filter(|letter| filters.take_message(letter)) {
-            if !take(letter)? {
+        client.parked(&query).await
+    };
+    each(page, |letter| Ok(!filters.take_message(letter) || take(letter)?)).await
+}
+
+/// Hands over what is on each page, until that is enough or was the last one.
+async fn each<T>(
+    page: impl AsyncFn(Option<String>) -> Result<Page<T>, CallError>,
+    mut take: impl FnMut(&T) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let mut cursor = None;
+    loop {
+        let Page { items, next_cursor } = page(cursor).await?;
+        for item in &items {
+            if !take(item)? {
                 return Ok(());
             }
         }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
+        if next_cursor.is_none() {
             return Ok(());
         }
+        cursor = next_cursor;
     }
 }
 
