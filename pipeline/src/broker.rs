@@ -1,7 +1,7 @@
 //! The link to the broker: connections that come back by themselves (one to publish on, one to
 //! consume on, and one for each consumer that is to be apart), a publisher whose every message ends
 //! in a typed outcome, and consumers that are never alive but deaf. Beside these, for what programs
-//! may also miss: an announcer and a listener.
+//! may also miss: an event_publisher and a listener.
 //!
 //! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
 //! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks
@@ -9,24 +9,23 @@
 //! sequence of them, `publisher` and `consumer` for what runs on top.
 
 mod address;
-mod backoff;
+mod broadcast;
+mod channel_backoff;
 mod connection;
 mod consumer;
 mod declare;
 mod error;
 mod link;
-mod listener;
 mod lock;
 mod publisher;
-mod reopen;
 mod session;
 mod wire;
 
 pub use address::Address;
-pub use connection::{Apart, Broker, BrokerOptions};
+pub use broadcast::{Broadcast, BroadcastConsumer};
+pub use connection::{Broker, BrokerOptions, DedicatedConnection};
 pub use consumer::{Consume, Consumer, Delivery};
 pub use declare::Declarer;
 pub use error::{AskError, OpenError, PublishError};
-pub use listener::{Heard, Listener};
 pub use lock::{Lock, LockState};
-pub use publisher::{Announcer, Publisher};
+pub use publisher::{EventPublisher, Publisher};

@@ -13,18 +13,18 @@ mod events;
 pub mod headers;
 mod id;
 mod message;
-mod moment;
 mod request;
 mod result;
+mod timestamp;
 mod trace;
 
 pub use control::Control;
 pub use events::{Event, FinalStatus, Finished, FinishedRequest, JobEvent, JobEventName};
 pub use id::{MAX_ID_BYTES, RequestId};
 pub use message::{HeaderValue, Headers, Message, Properties};
-pub use moment::Moment;
 pub use request::Request;
 pub use result::{ErrorBody, Outcome, ResultMessage};
+pub use timestamp::Timestamp;
 pub use trace::TraceParent;
 
 /// Reads a field that is there as raw text, also when it is `null`: a plain `Option` would take

@@ -5,6 +5,7 @@
 //! [`topology`] where they travel, [`broker`] how they get there reliably. [`config`],
 //! [`telemetry`], [`shutdown`] and [`health`] are what every program needs around that.
 
+pub mod backoff;
 pub mod contract;
 pub mod topology;
 

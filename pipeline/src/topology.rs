@@ -3,12 +3,12 @@
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
-mod own;
+mod instance_queue;
 mod retry;
 
 use std::time::Duration;
 
-pub use own::{InstanceQueue, lock_arguments};
+pub use instance_queue::{InstanceQueue, lock_arguments};
 pub use retry::{RETRY, RetryDelays, retry};
 
 /// The exchange all requests and results go through.

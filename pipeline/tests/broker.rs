@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use pipeline::{
-    broker::{Address, Broker, BrokerOptions, Heard, Listener, Lock, LockState, PublishError},
-    contract::{Control, Event, FinalStatus, FinishedRequest, Moment, Request, TraceParent},
+    broker::{
+        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Lock, LockState, PublishError,
+    },
+    contract::{Control, Event, FinalStatus, FinishedRequest, Request, Timestamp, TraceParent},
     topology::{self, Topology},
 };
 use serde_json::value::RawValue;
@@ -24,7 +26,7 @@ fn connect(url: &str) -> Result<Broker> {
     Ok(Broker::connect(&BrokerOptions { program, addresses, topology }))
 }
 
-async fn next(listener: &mut Listener) -> Result<Heard> {
+async fn next(listener: &mut BroadcastConsumer) -> Result<Broadcast> {
     timeout(DEADLINE, listener.next()).await?.context("the listener has ended")
 }
 
@@ -42,14 +44,14 @@ async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
 
 fn finished() -> Event {
     let request = FinishedRequest { request_id: Uuid::now_v7(), status: FinalStatus::Completed };
-    Event::finished(Moment::now(), &[request]).next().expect("one request makes one event")
+    Event::finished(Timestamp::now(), &[request]).next().expect("one request makes one event")
 }
 
 /// Announces as soon as that is possible.
 async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
-    let announcer = broker.announcer();
+    let event_publisher = broker.event_publisher();
     loop {
-        if announcer.announce(message) {
+        if event_publisher.try_publish(message) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -60,19 +62,19 @@ async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
 async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<()> {
     let vhost = shared::vhost().await;
     let broker = connect(&vhost.url)?;
-    let (mut web, mut worker) = (broker.listen(true), broker.listen(false));
-    assert_eq!(next(&mut web).await?, Heard::Listening);
-    assert_eq!(next(&mut worker).await?, Heard::Listening);
+    let (mut web, mut worker) = (broker.broadcasts(true), broker.broadcasts(false));
+    assert_eq!(next(&mut web).await?, Broadcast::Subscribed);
+    assert_eq!(next(&mut worker).await?, Broadcast::Subscribed);
     let (event, who) = (finished(), Control::Who);
-    announced(&broker, &event.message("test")).await;
-    announced(&broker, &who.message("test")).await;
-    let Heard::Event(Event::Finished(heard)) = next(&mut web).await? else {
+    announced(&broker, &event.message()).await;
+    announced(&broker, &who.message()).await;
+    let Broadcast::Event(Event::Finished(heard)) = next(&mut web).await? else {
         anyhow::bail!("not the event");
     };
     let Event::Finished(said) = event else { anyhow::bail!("not the event") };
     assert_eq!(heard.requests, said.requests);
-    assert_eq!(next(&mut web).await?, Heard::Control(Control::Who));
-    assert_eq!(next(&mut worker).await?, Heard::Control(Control::Who));
+    assert_eq!(next(&mut web).await?, Broadcast::Control(Control::Who));
+    assert_eq!(next(&mut worker).await?, Broadcast::Control(Control::Who));
     ensure!(broker.health().iter().all(|(_, part)| part.ok), "{:?}", broker.health());
     web.close().await;
     worker.close().await;
@@ -85,13 +87,13 @@ async fn a_listener_says_that_it_was_away_and_hears_again() -> Result<()> {
     let vhost = shared::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let broker = connect(&proxy.url(&vhost.url))?;
-    let mut listener = broker.listen(true);
+    let mut listener = broker.broadcasts(true);
     for _ in 0..3 {
-        assert_eq!(next(&mut listener).await?, Heard::Listening);
+        assert_eq!(next(&mut listener).await?, Broadcast::Subscribed);
         let foreign = Foreign::connect(&vhost.url).await?;
         let who = br#"{"type":"who"}"#;
         foreign.publish(topology::CONTROL, "", Properties::default(), who).await?;
-        assert_eq!(next(&mut listener).await?, Heard::Control(Control::Who));
+        assert_eq!(next(&mut listener).await?, Broadcast::Control(Control::Who));
         proxy.cut();
     }
     Ok(())
@@ -101,9 +103,9 @@ async fn a_listener_says_that_it_was_away_and_hears_again() -> Result<()> {
 async fn an_announcement_is_dropped_where_it_could_only_wait() -> Result<()> {
     let nobody = format!("amqp://127.0.0.1:{}", testbed::ports::free()?);
     let broker = connect(&nobody)?;
-    let announcer = broker.announcer();
-    (0..10).for_each(|_| assert!(!announcer.announce(&finished().message("test"))));
-    assert_eq!(announcer.dropped(), 10);
+    let event_publisher = broker.event_publisher();
+    (0..10).for_each(|_| assert!(!event_publisher.try_publish(&finished().message())));
+    assert_eq!(event_publisher.dropped(), 10);
     Ok(())
 }
 
@@ -112,17 +114,17 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
 -> Result<()> {
     let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
     let broker = connect(&node.url())?;
-    let message = finished().message("test");
+    let message = finished().message();
     announced(&broker, &message).await;
     node.raise_memory_alarm().await?;
-    let announcer = broker.announcer();
-    let before = announcer.dropped();
+    let event_publisher = broker.event_publisher();
+    let before = event_publisher.dropped();
     for _ in 0..5_000 {
-        announcer.announce(&message);
+        event_publisher.try_publish(&message);
         // Its channel's task is given the time to take what it wants.
         tokio::task::yield_now().await;
     }
-    let dropped = announcer.dropped() - before;
+    let dropped = event_publisher.dropped() - before;
     ensure!(dropped > 2_500, "only {dropped} of 5000 were dropped");
     let [publish, ..] = broker.health();
     ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
@@ -134,7 +136,7 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
 
 fn request(data: String) -> Result<pipeline::contract::Message> {
     let (id, data) = (Uuid::now_v7(), RawValue::from_string(data)?);
-    Ok(Request::message("test", &id.into(), &data, &TraceParent::for_request(id)))
+    Ok(Request::message(&id.into(), &data, &TraceParent::for_request(id)))
 }
 
 #[tokio::test]
@@ -143,11 +145,11 @@ async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<(
     node.set_max_message_size(1000).await?;
     let broker = connect(&node.url())?;
     let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
-    publisher.hand_over(&request("1".to_owned())?, &going_on).await?;
+    publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
     let long = request("1".repeat(1000))?;
-    let refused = timeout(DEADLINE, publisher.hand_over(&long, &going_on)).await?;
+    let refused = timeout(DEADLINE, publisher.publish_until_confirmed(&long, &going_on)).await?;
     ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
-    publisher.hand_over(&request("1".to_owned())?, &going_on).await?;
+    publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
     Ok(())
 }
 

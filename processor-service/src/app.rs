@@ -16,7 +16,7 @@ use crate::{
     Config, Processor, control,
     in_hand::InHand,
     jobs::Jobs,
-    outcome::NAME,
+    outcome::PROGRAM,
     receipt::Policy,
     room::Room,
     worker::{HAND_BACK, Worker},
@@ -42,15 +42,15 @@ pub async fn run<P: Processor>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let broker = Broker::connect(&BrokerOptions {
-        program: NAME,
+        program: PROGRAM,
         addresses: config.broker.addresses.clone(),
         topology: Topology::of_processor(&config.retry_delays),
     });
     let give_up = give_up_after(config.drain_timeout, &shutdown);
-    let in_hand = InHand::new(broker.announcer());
+    let in_hand = InHand::new(broker.event_publisher());
     let obeyed = CancellationToken::new();
     let obeying =
-        tokio::spawn(control::obey(broker.listen(false), in_hand.clone(), obeyed.clone()));
+        tokio::spawn(control::obey(broker.broadcasts(false), in_hand.clone(), obeyed.clone()));
     let jobs = Jobs::new(processor, &config).context("no threads to work with")?;
     let mut workers = start_workers(config, &jobs, &broker, &in_hand, &shutdown, &give_up);
     tokio::select! {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipeline::{
-    broker::{Heard, Listener},
+    broker::{Broadcast, BroadcastConsumer},
     contract::Control,
 };
 use tokio::time::sleep;
@@ -15,7 +15,7 @@ use crate::in_hand::InHand;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Does what is asked, until stopped.
-pub async fn obey(mut listener: Listener, in_hand: InHand, stop: CancellationToken) {
+pub async fn obey(mut listener: BroadcastConsumer, in_hand: InHand, stop: CancellationToken) {
     let mut told = true;
     loop {
         let heard = tokio::select! {
@@ -28,9 +28,11 @@ pub async fn obey(mut listener: Listener, in_hand: InHand, stop: CancellationTok
         };
         match heard {
             // A cancel may have been missed. Who hears of work on a request that has ended says so again.
-            Some(Heard::Listening | Heard::Control(Control::Who)) => told = in_hand.announce_all(),
-            Some(Heard::Control(Control::Cancel(id, run))) => in_hand.cancel(&id, run),
-            Some(Heard::Event(_)) => {}
+            Some(Broadcast::Subscribed | Broadcast::Control(Control::Who)) => {
+                told = in_hand.announce_all()
+            }
+            Some(Broadcast::Control(Control::Cancel(id, run))) => in_hand.cancel(&id, run),
+            Some(Broadcast::Event(_)) => {}
             None => break,
         }
     }

@@ -9,13 +9,11 @@ use std::{
 };
 
 use pipeline::{
-    broker::Announcer,
+    broker::EventPublisher,
     contract::{ErrorBody, Event, JobEvent, JobEventName, RequestId},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-use crate::outcome::NAME;
 
 /// Work that is done sooner is not announced: nobody could do anything with the news.
 const SLOW: Duration = Duration::from_millis(100);
@@ -24,7 +22,7 @@ const SLOW: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct InHand {
     jobs: Arc<Mutex<HashMap<String, Entry>>>,
-    announcer: Announcer,
+    event_publisher: EventPublisher,
 }
 
 /// A request in the list.
@@ -44,8 +42,8 @@ pub struct Held {
 
 impl InHand {
     /// Nothing in hand yet; what will be is announced here.
-    pub fn new(announcer: Announcer) -> Self {
-        Self { jobs: Arc::default(), announcer }
+    pub fn new(event_publisher: EventPublisher) -> Self {
+        Self { jobs: Arc::default(), event_publisher }
     }
 
     /// Takes a request in hand; `started` is what is told of it once it is worked on.
@@ -61,7 +59,7 @@ impl InHand {
     pub fn announce_all(&self) -> bool {
         let jobs = self.jobs();
         let begun = jobs.values().filter(|job| job.begun);
-        begun.filter(|job| !self.announce(&job.started)).count() == 0
+        begun.filter(|job| !self.try_publish(&job.started)).count() == 0
     }
 
     /// Asks the work on a request to end, if it belongs to this run or an earlier one.
@@ -72,8 +70,8 @@ impl InHand {
         self.jobs().values().filter(meant).for_each(|job| job.cancelled.cancel());
     }
 
-    fn announce(&self, event: &JobEvent) -> bool {
-        self.announcer.announce(&Event::Job(event.clone()).message(NAME))
+    fn try_publish(&self, event: &JobEvent) -> bool {
+        self.event_publisher.try_publish(&Event::Job(event.clone()).message())
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -118,7 +116,7 @@ impl Held {
         let event = self.all.jobs().get(&self.worker).map(|job| job.started.clone());
         if let Some(mut event) = event {
             change(&mut event);
-            self.all.announce(&event);
+            self.all.try_publish(&event);
         }
     }
 }

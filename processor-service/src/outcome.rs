@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::{Again, ProcessError, receipt::Policy, received::Received};
 
 /// What the messages name as their maker.
-pub const NAME: &str = "processor-service";
+pub const PROGRAM: &str = "processor-service";
 
 /// The longest pause that work may ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -108,7 +108,7 @@ pub fn decide(
         }
         Outcome::Done(results) => {
             let result = ResultMessage { id: id.clone(), outcome: Ended::Completed(results) };
-            Decision::Publish(vec![result.message(NAME, result_headers(received, work))])
+            Decision::Publish(vec![result.message(result_headers(received, work))])
         }
         Outcome::Retry(error, asked) if received.attempt() < policy.attempts => {
             let next = next_attempt(received, error, asked, work.finished, policy);
@@ -148,11 +148,11 @@ pub fn failure(
     work: &Work,
 ) -> Vec<Message> {
     let Received { properties, body, .. } = received;
-    let mut kept = Request::failed(NAME, properties, body.to_vec(), &error.code, &error.message);
+    let mut kept = Request::failed(properties, body.to_vec(), &error.code, &error.message);
     sign(&mut kept.properties.headers, received, work);
     let result = id.map(|id| {
         let result = ResultMessage { id: id.clone(), outcome: Ended::Failed(error) };
-        result.message(NAME, result_headers(received, work))
+        result.message(result_headers(received, work))
     });
     [Some(kept), result].into_iter().flatten().collect()
 }
@@ -190,7 +190,7 @@ mod tests {
     /// The same, where so many attempts are made.
     fn decided_of(attempts: i64, outcome: Outcome) -> Decision {
         let id = Request::parse(BODY).unwrap().id;
-        let mut properties = Properties::json("request", "somebody", &id);
+        let mut properties = Properties::json("request", &id);
         properties.headers.set(headers::TRACEPARENT, TRACE);
         properties.headers.set(headers::ATTEMPT, 2);
         let started = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);

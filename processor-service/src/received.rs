@@ -8,8 +8,6 @@ use pipeline::{
     topology,
 };
 
-use crate::outcome::NAME;
-
 /// A delivered message, as decisions see it.
 #[derive(Debug, Clone, Copy)]
 pub struct Received<'a> {
@@ -144,7 +142,7 @@ impl Received<'_> {
             message_id: id(&original.message_id),
             correlation_id: id(&original.correlation_id),
             timestamp: original.timestamp,
-            app_id: Some(NAME.to_owned()),
+            app_id: None,
             kind: Some("request".to_owned()),
             persistent: true,
             expiration: None,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use pipeline::{
     config::Source,
-    contract::{Moment, RequestId},
+    contract::{RequestId, Timestamp},
 };
 use processor_service::{
     Again, Config, Job, ProcessError, Processor,
@@ -67,7 +67,7 @@ async fn the_data_goes_in_and_the_result_comes_out() {
 #[tokio::test]
 async fn it_is_told_whose_work_it_is_and_until_when() {
     let told = script("echo \"$SLOWLANE_REQUEST_ID $SLOWLANE_ATTEMPT $SLOWLANE_DEADLINE\"");
-    let deadline = Moment(job("1").deadline);
+    let deadline = Timestamp(job("1").deadline);
     assert_eq!(done(told, "1").await, format!("\"me 3 {deadline}\""));
 }
 

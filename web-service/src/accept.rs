@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 pub use self::many::accept_all;
 
-use crate::{
-    state::{NAME, State},
-    store::{Claim, Claimed, KeyName, Millis, NewRequest, StoreError, Target, Unclaim, now},
+use crate::state::State;
+use store::{
+    Claim, Claimed, IdempotencyKeyHash, Millis, NewRequest, ReleaseClaim, StoreError, Target, now,
 };
 
 /// The type of work that requests have.
@@ -48,7 +48,7 @@ pub struct Wish<'a> {
 #[derive(Debug, Clone)]
 pub struct Key {
     /// The key.
-    pub name: KeyName,
+    pub name: IdempotencyKeyHash,
     /// The digest.
     pub digest: [u8; 32],
 }
@@ -90,12 +90,14 @@ impl AcceptError {
 
     /// What is to become of the key. What may have been sent keeps its id, be it by this call or by the
     /// one before, from which the id was taken over.
-    fn unclaim(&self, is_taken_over: bool) -> Option<Unclaim> {
+    fn unclaim(&self, is_taken_over: bool) -> Option<ReleaseClaim> {
         match self {
             Self::Busy | Self::OtherBody => None,
-            Self::NotRecorded(_) | Self::Publish(PublishError::Unknown(_)) => Some(Unclaim::Leave),
-            Self::StoreAway(_) | Self::Publish(_) if is_taken_over => Some(Unclaim::Leave),
-            Self::StoreAway(_) | Self::Publish(_) => Some(Unclaim::Forget),
+            Self::NotRecorded(_) | Self::Publish(PublishError::Unknown(_)) => {
+                Some(ReleaseClaim::Leave)
+            }
+            Self::StoreAway(_) | Self::Publish(_) if is_taken_over => Some(ReleaseClaim::Leave),
+            Self::StoreAway(_) | Self::Publish(_) => Some(ReleaseClaim::Forget),
         }
     }
 }
@@ -123,7 +125,7 @@ async fn claim(state: &State, wish: &Wish<'_>) -> Result<Claimed, Refused> {
     if !store.ok {
         return Err(AcceptError::StoreAway(store.detail).of(wish.id));
     }
-    let Some(Key { name, digest }) = wish.key.clone() else { return Ok(Claimed::Mine(wish.id)) };
+    let Some(Key { name, digest }) = wish.key.clone() else { return Ok(Claimed::Proceed(wish.id)) };
     let patience = state.publish_timeout + GRACE;
     let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
     let claim = Claim { name, digest, id: wish.id, patience };
@@ -139,7 +141,7 @@ async fn send(
     deadline: Instant,
 ) -> Result<(Uuid, Option<NewRequest>), Refused> {
     let id = match claimed? {
-        Claimed::Mine(id) => id,
+        Claimed::Proceed(id) => id,
         Claimed::Answered(id) => return Ok((id, None)),
         Claimed::Busy => return Err(AcceptError::Busy.of(wish.id)),
         Claimed::OtherBody => return Err(AcceptError::OtherBody.of(wish.id)),
@@ -188,7 +190,7 @@ async fn publish(
     deadline: Instant,
 ) -> Result<Millis, AcceptError> {
     let accepted_at = now();
-    let message = Request::message(NAME, &RequestId::from(id), wish.data, &wish.trace);
+    let message = Request::message(&RequestId::from(id), wish.data, &wish.trace);
     let message = match wish.expires_in {
         Some(after) => message.expiring(after),
         None => message,

@@ -27,10 +27,10 @@ use crate::{
     news::News,
     results::Results,
     retention, retries,
-    state::{NAME, State},
-    store::{Store, StoreOptions},
+    state::{PROGRAM, State},
     waiters::Waiters,
 };
+use store::{Store, StoreOptions};
 
 /// How long an idle connection is kept. Longer than clients and load balancers keep theirs, usually
 /// a minute: the one who closes while the other sends makes a request fail that was never read.
@@ -59,7 +59,7 @@ impl Application {
     /// If the address can't be bound, or callbacks can't be sent from here.
     pub fn build(config: Config, store: Store, shutdown: Shutdown) -> anyhow::Result<Self> {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
-            program: NAME,
+            program: PROGRAM,
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
@@ -140,20 +140,21 @@ impl Application {
         let (broker, store) = (self.broker.clone(), self.store.clone());
         let shutdown = self.shutdown.clone();
         let drain = shutdown.drain.clone();
-        let (waiters, jobs, announcer) =
-            (self.waiters.clone(), self.jobs.clone(), broker.announcer());
-        let news = News { waiters, jobs: jobs.clone(), announcer };
+        let (waiters, jobs, event_publisher) =
+            (self.waiters.clone(), self.jobs.clone(), broker.event_publisher());
+        let news = News { waiters, jobs: jobs.clone(), event_publisher };
         let lock = self.lock.as_ref().map(Lock::state);
         let mut receivers = JoinSet::new();
         receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
         let (retries, notes) = retries::retries();
         receivers.spawn(notes.run(store.clone(), jobs.clone(), drain.clone()));
         let (begun, watch) = needless::needless();
-        receivers.spawn(watch.run(store.clone(), broker.announcer(), drain.clone()));
-        let hearing = Hearing::new(self.waiters.clone(), jobs, retries, begun, broker.announcer());
+        receivers.spawn(watch.run(store.clone(), broker.event_publisher(), drain.clone()));
+        let hearing =
+            Hearing::new(self.waiters.clone(), jobs, retries, begun, broker.event_publisher());
         receivers.spawn(hearing.run(broker.clone(), drain.clone()));
         let failed = Failed {
-            apart: broker.apart("failed"),
+            apart: broker.dedicated_connection("failed"),
             store: store.clone(),
             news: news.clone(),
             lock: lock.clone(),

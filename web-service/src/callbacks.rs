@@ -20,7 +20,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use self::{in_flight::InFlight, resolve::System, send::Sender, sign::Secrets, target::Reach};
-use crate::store::{Millis, Store, StoreError, Take, Target};
+use store::{LeaseCallbacks, Millis, Store, StoreError, Target};
 
 /// How long a callback is this web service's alone: longer than an attempt takes, and not much.
 const LEASE: Millis = 30_000;
@@ -111,7 +111,7 @@ impl Callbacks {
             if !wait.is_zero() {
                 return Ok(wait.min(LOOK_AGAIN));
             }
-            let take = Take { room, lease: Uuid::now_v7(), patience: LEASE };
+            let take = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: LEASE };
             let taken = self.store.take_callbacks(take).await?;
             // Another web service was faster.
             if taken.is_empty() {

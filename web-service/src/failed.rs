@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipeline::{
-    broker::{Apart, Consume, Consumer, Delivery, LockState},
+    broker::{Consume, Consumer, DedicatedConnection, Delivery, LockState},
     topology,
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -15,8 +15,8 @@ use crate::{
     inbox::{Batch, Desk, Received},
     news::News,
     results::log,
-    store::{Applied, Ending, Parked, Store, now},
 };
+use store::{Applied, Parked, Store, WorkerResult, now};
 
 /// How many messages the broker may have on their way to us. They are rare, and may be long.
 const PREFETCH: u16 = 25;
@@ -26,7 +26,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Stores dead letters.
 pub struct Failed {
     /// Whence they come: apart, since here ends what went wrong everywhere else.
-    pub apart: Apart,
+    pub apart: DedicatedConnection,
     /// Where they go.
     pub store: Store,
     /// Who is told.
@@ -53,7 +53,7 @@ impl Desk for Failed {
                 Dead::Letter(parked) => letters.push(delivery, parked),
             }
         }
-        let settle = |delivery, ending: &Ending, applied| {
+        let settle = |delivery, ending: &WorkerResult, applied| {
             self.settle(delivery, Some(ending), applied, aside);
         };
         let stored = results.finish(&self.store, &self.news, settle).await;
@@ -85,7 +85,7 @@ impl Failed {
     fn settle(
         &self,
         delivery: Delivery,
-        ending: Option<&Ending>,
+        ending: Option<&WorkerResult>,
         applied: Applied,
         aside: &mut JoinSet<()>,
     ) {
@@ -95,7 +95,7 @@ impl Failed {
                 aside.spawn(later(delivery, self.drain.clone()));
                 return;
             }
-            (Applied::First, Some(ending)) => {
+            (Applied::Stored, Some(ending)) => {
                 log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
             }
             (dropped, ending) => {

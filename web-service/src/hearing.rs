@@ -6,7 +6,7 @@ use std::{
 };
 
 use pipeline::{
-    broker::{Announcer, Broker, Heard},
+    broker::{Broadcast, Broker, EventPublisher},
     contract::{Control, Event, FinalStatus, JobEvent, JobEventName},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,7 +16,6 @@ use crate::{
     jobs::{Jobs, Rounds},
     needless::Begun,
     retries::Retries,
-    state::NAME,
     waiters::Waiters,
 };
 
@@ -34,7 +33,7 @@ pub struct Hearing {
     /// Where work is noted that has begun: it may be on what has ended.
     begun: Begun,
     /// For the question.
-    announcer: Announcer,
+    event_publisher: EventPublisher,
     rounds: Rounds,
 }
 
@@ -45,14 +44,14 @@ impl Hearing {
         jobs: Jobs,
         retries: Retries,
         begun: Begun,
-        announcer: Announcer,
+        event_publisher: EventPublisher,
     ) -> Self {
-        Self { waiters, jobs, retries, begun, announcer, rounds: Rounds::default() }
+        Self { waiters, jobs, retries, begun, event_publisher, rounds: Rounds::default() }
     }
 
     /// Listens until told to stop.
     pub async fn run(mut self, broker: Arc<Broker>, stop: CancellationToken) {
-        let mut listener = broker.listen(true);
+        let mut listener = broker.broadcasts(true);
         let mut clock = interval(TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -68,24 +67,24 @@ impl Hearing {
         listener.close().await;
     }
 
-    fn take(&mut self, heard: Heard, now: Instant) {
+    fn take(&mut self, heard: Broadcast, now: Instant) {
         match heard {
             // Something may have been said while nobody listened.
-            Heard::Listening => {
+            Broadcast::Subscribed => {
                 self.rounds.begin(now);
                 self.waiters.wake_all();
                 self.tick(now);
             }
-            Heard::Event(Event::Finished(finished)) => {
+            Broadcast::Event(Event::Finished(finished)) => {
                 let ended = finished.requests.iter();
                 self.waiters.wake(ended.clone().map(|request| request.request_id));
                 // Who works on what was cancelled may not have heard of that, and is asked again.
                 let over = ended.filter(|request| request.status != FinalStatus::Cancelled);
                 self.jobs.ended(over.map(|request| request.request_id));
             }
-            Heard::Event(Event::Job(event)) => self.job(&event, now),
-            Heard::Control(Control::Who) => self.rounds.heard(now),
-            Heard::Control(Control::Cancel(..)) => {}
+            Broadcast::Event(Event::Job(event)) => self.job(&event, now),
+            Broadcast::Control(Control::Who) => self.rounds.heard(now),
+            Broadcast::Control(Control::Cancel(..)) => {}
         }
     }
 
@@ -107,7 +106,7 @@ impl Hearing {
         }
         // What can't be sent now is tried again at the next tick.
         if self.rounds.is_due(now, !self.jobs.is_empty())
-            && self.announcer.announce(&Control::Who.message(NAME))
+            && self.event_publisher.try_publish(&Control::Who.message())
         {
             self.rounds.asked(now);
         }
@@ -118,7 +117,7 @@ impl Hearing {
 mod tests {
     use pipeline::{
         broker::{Address, BrokerOptions},
-        contract::{FinishedRequest, Moment},
+        contract::{FinishedRequest, Timestamp},
         topology::Topology,
     };
     use uuid::Uuid;
@@ -129,7 +128,7 @@ mod tests {
     /// A broker that is away.
     fn broker() -> Broker {
         let address = Address::parse("amqp://127.0.0.1:1").unwrap();
-        let (program, topology) = (NAME, Topology::default());
+        let (program, topology) = ("web-service", Topology::default());
         Broker::connect(&BrokerOptions { program, addresses: vec![address], topology })
     }
 
@@ -137,22 +136,23 @@ mod tests {
     async fn work_on_what_was_cancelled_is_asked_for_until_nobody_claims_it() {
         let (broker, jobs, waiters) = (broker(), Jobs::default(), Waiters::default());
         let ((retries, _notes), (begun, _watch)) = (retries(), needless());
-        let announcer = broker.announcer();
-        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), announcer };
-        let mut hearing = Hearing::new(waiters, jobs.clone(), retries, begun, broker.announcer());
+        let event_publisher = broker.event_publisher();
+        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), event_publisher };
+        let mut hearing =
+            Hearing::new(waiters, jobs.clone(), retries, begun, broker.event_publisher());
         let (id, now) = (Uuid::now_v7(), Instant::now());
         let started = JobEvent::new(JobEventName::Started, id.into(), "a:1/1");
         let end = |status| {
             let ended = [FinishedRequest { request_id: id, status }];
-            Event::finished(Moment::now(), &ended).next().map(Heard::Event).unwrap()
+            Event::finished(Timestamp::now(), &ended).next().map(Broadcast::Event).unwrap()
         };
-        hearing.take(Heard::Event(Event::Job(started.clone())), now);
+        hearing.take(Broadcast::Event(Event::Job(started.clone())), now);
         news.cancelled(id, 0);
         hearing.take(end(FinalStatus::Cancelled), now);
         assert!(!jobs.is_empty());
         jobs.forget_unclaimed(now + TICK);
         assert!(jobs.is_empty());
-        hearing.take(Heard::Event(Event::Job(started)), now);
+        hearing.take(Broadcast::Event(Event::Job(started)), now);
         hearing.take(end(FinalStatus::Completed), now);
         assert!(jobs.is_empty());
     }

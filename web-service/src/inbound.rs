@@ -9,32 +9,32 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::store::{End, Ending, Millis, Parked, Status};
+use store::{Millis, Parked, ResultOutcome, Status, WorkerResult};
 
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
 pub enum Dead {
     /// A result that the broker gave up delivering: still a result.
-    Result(Ending),
+    Result(WorkerResult),
     /// Something to keep.
     Letter(Parked),
 }
 
 /// A result in the store's terms; none if its id is not a UUID, so that no row can be its own.
-pub fn ending(result: &ResultMessage, headers: &Headers) -> Option<Ending> {
+pub fn ending(result: &ResultMessage, headers: &Headers) -> Option<WorkerResult> {
     let ending = with_headers(result.id.uuid()?, end(&result.outcome), headers);
     // A success counts whatever its run; a failure whose worker does not say is of the present one, or
     // the request would never end after a replay.
     let said = run(headers);
     let is_success = ending.end.status() == Status::Completed;
-    Some(if is_success { ending } else { Ending { run: said, ..ending } })
+    Some(if is_success { ending } else { WorkerResult { run: said, ..ending } })
 }
 
 /// An outcome in the store's terms.
-pub fn end(outcome: &Outcome) -> End {
+pub fn end(outcome: &Outcome) -> ResultOutcome {
     match outcome {
-        Outcome::Completed(results) => End::Completed(results.get().as_bytes().into()),
-        Outcome::Failed(error) => End::Failed(error.clone()),
+        Outcome::Completed(results) => ResultOutcome::Completed(results.get().as_bytes().into()),
+        Outcome::Failed(error) => ResultOutcome::Failed(error.clone()),
     }
 }
 
@@ -49,7 +49,7 @@ pub fn dead(properties: &Properties, body: &[u8], at: Millis) -> Dead {
         return Dead::Result(ending);
     }
     let (reason, error) = why(headers);
-    let failed = || End::Failed(ErrorBody::new(&reason, &error));
+    let failed = || ResultOutcome::Failed(ErrorBody::new(&reason, &error));
     let ends = whose(properties, body).map(|id| with_headers(id, failed(), headers));
     Dead::Letter(Parked {
         body: body.to_vec(),
@@ -61,7 +61,7 @@ pub fn dead(properties: &Properties, body: &[u8], at: Millis) -> Dead {
     })
 }
 
-/// Whose message it is: as the body says, or else, if nothing can be read there, the properties; none
+/// ParkedFilter message it is: as the body says, or else, if nothing can be read there, the properties; none
 /// if that is not a UUID.
 fn whose(properties: &Properties, body: &[u8]) -> Option<Uuid> {
     let id = Request::parse(body).map_or_else(|malformed| malformed.id, |request| Some(request.id));
@@ -120,9 +120,9 @@ fn own_headers(headers: &Headers) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-fn with_headers(id: Uuid, end: End, headers: &Headers) -> Ending {
+fn with_headers(id: Uuid, end: ResultOutcome, headers: &Headers) -> WorkerResult {
     let number = |name| number(headers, name);
-    Ending {
+    WorkerResult {
         id,
         end,
         run: Some(run(headers).unwrap_or(0)),
@@ -176,9 +176,12 @@ mod tests {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
         let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
         let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
-        assert_eq!(ending.end, End::Completed(b"1".as_slice().into()));
+        assert_eq!(ending.end, ResultOutcome::Completed(b"1".as_slice().into()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
-        assert_eq!(parked.ends.unwrap().end, End::Failed(ErrorBody::new("malformed", "")));
+        assert_eq!(
+            parked.ends.unwrap().end,
+            ResultOutcome::Failed(ErrorBody::new("malformed", ""))
+        );
     }
 
     #[test]

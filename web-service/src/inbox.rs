@@ -8,11 +8,9 @@ use pipeline::{
 use tokio::{task::JoinSet, time::sleep};
 use tracing::warn;
 
-use crate::{
-    news::News,
-    pauses::Pauses,
-    store::{Applied, Ending, Store, StoreError},
-};
+use crate::news::News;
+use pipeline::backoff::Backoff;
+use store::{Applied, Store, StoreError, WorkerResult};
 
 /// A batch ends with the message that makes it this long, in bytes: it is one transaction.
 const BYTES: usize = 16 << 20;
@@ -114,19 +112,19 @@ impl<T> Batch<T> {
     }
 }
 
-impl Batch<Ending> {
+impl Batch<WorkerResult> {
     /// Stores how requests have ended, wakes those who wait for them, and hands each message to
     /// `settle`.
     pub async fn finish(
         self,
         store: &Store,
         news: &News,
-        settle: impl FnMut(Delivery, &Ending, Applied),
+        settle: impl FnMut(Delivery, &WorkerResult, Applied),
     ) -> Received {
         if self.rows.is_empty() {
             return Received::Passed;
         }
-        let applied = match store.finish(self.rows.clone()).await {
+        let applied = match store.apply_results(self.rows.clone()).await {
             Ok(applied) => applied,
             Err(error) => return self.go_back(&error),
         };
@@ -146,7 +144,7 @@ enum Over {
 
 /// Receives until told to stop. What had come until then is still dealt with.
 pub async fn run(desk: impl Desk, store: Store, shutdown: Shutdown) {
-    let (mut pace, mut pauses) = (Pace::Full, Pauses::default());
+    let (mut pace, mut backoff) = (Pace::Full, Backoff::storing());
     let mut aside = JoinSet::new();
     loop {
         tokio::select! {
@@ -158,14 +156,14 @@ pub async fn run(desk: impl Desk, store: Store, shutdown: Shutdown) {
             Over::Stopped => break,
             Over::Pace(next) => {
                 pace = next;
-                pauses.reset();
+                backoff.reset();
             }
             Over::StoreAway => {
                 warn!("messages stay with the broker until the store is back");
                 pace = Pace::OneByOne;
                 tokio::select! {
                     () = shutdown.drain.cancelled() => break,
-                    () = sleep(pauses.next()) => {}
+                    () = sleep(backoff.next_pause()) => {}
                 }
             }
         }

@@ -10,10 +10,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{
-    pauses::Pauses,
-    store::{NewRequest, Store, StoreError},
-};
+use pipeline::backoff::Backoff;
+use store::{NewRequest, Store, StoreError};
 
 /// For how long it is tried.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -62,7 +60,7 @@ impl Late {
 
 /// Tries until the store has taken the row, or never will.
 async fn recorded(store: &Store, row: NewRequest) {
-    let mut pauses = Pauses::default();
+    let mut backoff = Backoff::storing();
     loop {
         store.until_up().await;
         match store.accept(row.clone()).await {
@@ -70,7 +68,7 @@ async fn recorded(store: &Store, row: NewRequest) {
             Err(StoreError::Refused(reason)) => {
                 return warn!(requestId = %row.id, reason, "can't be recorded");
             }
-            Err(StoreError::Unavailable(_)) => sleep(pauses.next()).await,
+            Err(StoreError::Unavailable(_)) => sleep(backoff.next_pause()).await,
         }
     }
 }

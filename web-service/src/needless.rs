@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use pipeline::{
-    broker::Announcer,
+    broker::EventPublisher,
     contract::{Control, JobEvent},
 };
 use tokio::sync::mpsc;
@@ -16,11 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
 
-use crate::{
-    jobs::{Job, Turn},
-    state::NAME,
-    store::{Ended, Ending, Status, Store},
-};
+use crate::jobs::{Job, Turn};
+use store::{Ended, Status, Store, WorkerResult};
 
 /// How many wait to be looked at. What comes beyond is not.
 const QUEUE: usize = 1000;
@@ -56,7 +53,12 @@ impl Begun {
 
 impl Watch {
     /// Looks at what comes, until told to stop.
-    pub async fn run(mut self, store: Store, announcer: Announcer, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        store: Store,
+        event_publisher: EventPublisher,
+        stop: CancellationToken,
+    ) {
         loop {
             let mut begun = Vec::new();
             tokio::select! {
@@ -66,7 +68,7 @@ impl Watch {
             let begun: HashSet<Work> = begun.into_iter().collect();
             let ids: HashSet<Uuid> = begun.iter().map(|(id, _)| *id).collect();
             match store.ended(ids.into_iter().collect()).await {
-                Ok(ended) => ended.iter().for_each(|ended| tell(&announcer, ended, &begun)),
+                Ok(ended) => ended.iter().for_each(|ended| tell(&event_publisher, ended, &begun)),
                 Err(error) => debug!(works = begun.len(), "not looked at: {error}"),
             }
         }
@@ -74,18 +76,18 @@ impl Watch {
 }
 
 /// Tells those who work on a request that has ended to stop, where that is so.
-fn tell(announcer: &Announcer, ended: &Ended, begun: &HashSet<Work>) {
+fn tell(event_publisher: &EventPublisher, ended: &Ended, begun: &HashSet<Work>) {
     let works = begun.iter().filter(|(id, _)| *id == ended.id);
     if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended.how, *run)).max() {
         debug!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
-        announcer.announce(&cancel.message(NAME));
+        event_publisher.try_publish(&cancel.message());
     }
 }
 
 /// Up to which run nobody needs the work that somebody was at when a result ended the request, unless
 /// that is his own.
-pub fn of_another(ending: &Ending, work: &Job) -> Option<u32> {
+pub fn of_another(ending: &WorkerResult, work: &Job) -> Option<u32> {
     // A failure that does not say its run is that of the present one.
     let how = (ending.end.status(), ending.run.unwrap_or(0));
     let is_another = work.worker != ending.worker;
@@ -109,7 +111,7 @@ mod tests {
     use pipeline::contract::ErrorBody;
 
     use super::*;
-    use crate::store::End;
+    use store::ResultOutcome;
 
     #[test]
     fn work_on_what_has_ended_is_stopped() {
@@ -132,8 +134,8 @@ mod tests {
     }
 
     /// Up to which run work of `b` in run 1 is stopped.
-    fn stopped(end: End, run: Option<u32>, worker: &str) -> Option<u32> {
-        let ending = Ending {
+    fn stopped(end: ResultOutcome, run: Option<u32>, worker: &str) -> Option<u32> {
+        let ending = WorkerResult {
             id: Uuid::nil(),
             end,
             run,
@@ -150,8 +152,8 @@ mod tests {
 
     #[test]
     fn whoever_works_on_what_another_has_ended_is_stopped() {
-        let completed = || End::Completed(b"1"[..].into());
-        let failed = || End::Failed(ErrorBody::new("permanent", "no"));
+        let completed = || ResultOutcome::Completed(b"1"[..].into());
+        let failed = || ResultOutcome::Failed(ErrorBody::new("permanent", "no"));
         assert_eq!(stopped(completed(), Some(1), "b"), None, "it was the same worker");
         assert_eq!(stopped(completed(), Some(0), "a"), Some(1));
         assert_eq!(stopped(completed(), None, "a"), Some(1));

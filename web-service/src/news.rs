@@ -1,18 +1,13 @@
 //! News of requests that have ended: told to those who wait here, and to the other web services.
 
 use pipeline::{
-    broker::Announcer,
-    contract::{Control, Event, FinalStatus, FinishedRequest, Moment},
+    broker::EventPublisher,
+    contract::{Control, Event, FinalStatus, FinishedRequest, Timestamp},
 };
 use uuid::Uuid;
 
-use crate::{
-    jobs::Jobs,
-    needless,
-    state::NAME,
-    store::{Applied, Ending, Status},
-    waiters::Waiters,
-};
+use crate::{jobs::Jobs, needless, waiters::Waiters};
+use store::{Applied, Status, WorkerResult};
 
 /// Tells what was committed.
 #[derive(Clone)]
@@ -22,22 +17,22 @@ pub struct News {
     /// Who works on what, as far as it is known here.
     pub jobs: Jobs,
     /// For those elsewhere. They may miss it, and look by themselves.
-    pub announcer: Announcer,
+    pub event_publisher: EventPublisher,
 }
 
 impl News {
     /// Tells what became of results: who waits for a request is woken if it is final now, or gone;
     /// the other web services hear of what is new. A result that is stored already may never have been
     /// told of: the answer to its commit, or the whole service, may have been lost.
-    pub fn tell<'a>(&self, results: impl Iterator<Item = (&'a Ending, &'a Applied)> + Clone) {
-        let over = |(ending, applied): (&Ending, &Applied)| {
+    pub fn tell<'a>(&self, results: impl Iterator<Item = (&'a WorkerResult, &'a Applied)> + Clone) {
+        let over = |(ending, applied): (&WorkerResult, &Applied)| {
             let goes_on = matches!(applied, Applied::OlderRun | Applied::BadRow(_));
             (!goes_on).then_some(ending.id)
         };
         let works = self.jobs.ended(results.clone().filter_map(over));
         self.waiters.wake(results.clone().filter_map(over));
         let known =
-            results.filter(|(_, applied)| matches!(applied, Applied::First | Applied::Duplicate));
+            results.filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate));
         let ended: Vec<_> = known
             .clone()
             .filter_map(|(ending, _)| {
@@ -45,7 +40,7 @@ impl News {
                 Some(FinishedRequest { request_id: ending.id, status })
             })
             .collect();
-        self.announce(&ended);
+        self.try_publish(&ended);
         for (ending, _) in known {
             if let Some(run) =
                 works.get(&ending.id).and_then(|work| needless::of_another(ending, work))
@@ -62,19 +57,19 @@ impl News {
         // Work of a later run, which only another program can have begun, is not wanted either.
         let run = self.jobs.get(id).map_or(run, |job| job.turn.run.max(run));
         self.waiters.wake([id]);
-        self.announce(&[FinishedRequest { request_id: id, status: FinalStatus::Cancelled }]);
+        self.try_publish(&[FinishedRequest { request_id: id, status: FinalStatus::Cancelled }]);
         self.stop(id, run);
     }
 
     /// Tells whoever works on a request, in this run or an earlier one, to stop.
     fn stop(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));
-        self.announcer.announce(&cancel.message(NAME));
+        self.event_publisher.try_publish(&cancel.message());
     }
 
-    fn announce(&self, ended: &[FinishedRequest]) {
-        for event in Event::finished(Moment::now(), ended) {
-            self.announcer.announce(&event.message(NAME));
+    fn try_publish(&self, ended: &[FinishedRequest]) {
+        for event in Event::finished(Timestamp::now(), ended) {
+            self.event_publisher.try_publish(&event.message());
         }
     }
 }

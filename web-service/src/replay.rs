@@ -12,10 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{
-    state::{NAME, State},
-    store::{Found, Letters, Origin, Replay, Status, StoreError, Whose},
-};
+use crate::state::State;
+use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, StoreError};
 
 /// How many parked messages of a request are looked at for its data.
 const LETTERS: u32 = 10;
@@ -108,7 +106,7 @@ async fn message(state: &State, id: Uuid, run: u32) -> Result<Message, ReplayErr
     };
     let trace = trace.as_deref().and_then(TraceParent::parse);
     let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
-    let mut message = Request::message(NAME, &RequestId::from(id), &data, &trace);
+    let mut message = Request::message(&RequestId::from(id), &data, &trace);
     message.properties.headers.set(headers::RUN, i64::from(run));
     Ok(message)
 }
@@ -116,7 +114,7 @@ async fn message(state: &State, id: Uuid, run: u32) -> Result<Message, ReplayErr
 /// What stands in the latest of a request's parked messages that is a request: where another program
 /// has published it, no web service has seen its data before it failed.
 async fn parked_data(state: &State, id: Uuid) -> Result<Option<Box<RawValue>>, ReplayError> {
-    let letters = Letters { whose: Whose::Request(id), below: None, limit: LETTERS };
+    let letters = ParkedQuery { whose: ParkedFilter::Request(id), below: None, limit: LETTERS };
     for letter in state.store.parked(letters).await.map_err(away)? {
         let whole = state.store.parked_message(letter.number).await.map_err(away)?;
         if let Some(request) = whole.and_then(|whole| Request::parse(&whole.body).ok()) {

@@ -15,9 +15,8 @@ use crate::{
     inbound,
     inbox::{Batch, Desk, Received},
     news::News,
-    state::NAME,
-    store::{Applied, End, Ending, Store},
 };
+use store::{Applied, ResultOutcome, Store, WorkerResult};
 
 /// How many results the broker may have on their way to us, and how many are stored at once.
 const PREFETCH: u16 = 250;
@@ -63,8 +62,9 @@ impl Desk for Results {
                 Err(malformed) => self.refuse(aside, delivery, malformed.reason),
             }
         }
-        let settle =
-            |delivery, ending: &Ending, applied| self.settle(delivery, ending, applied, aside);
+        let settle = |delivery, ending: &WorkerResult, applied| {
+            self.settle(delivery, ending, applied, aside)
+        };
         results.finish(&self.store, &self.news, settle).await
     }
 }
@@ -74,12 +74,12 @@ impl Results {
     fn settle(
         &self,
         delivery: Delivery,
-        ending: &Ending,
+        ending: &WorkerResult,
         applied: Applied,
         aside: &mut JoinSet<()>,
     ) {
         match applied {
-            Applied::First => {
+            Applied::Stored => {
                 log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
             }
             Applied::BadRow(reason) => return self.refuse(aside, delivery, reason),
@@ -105,9 +105,9 @@ impl Results {
 async fn refuse(publisher: Publisher, shutdown: Shutdown, delivery: Delivery, reason: String) {
     warn!(bytes = delivery.body.len(), reason, "a message on the results queue can't be stored");
     let body = delivery.body.clone();
-    let message = Request::failed(NAME, &delivery.properties, body, codes::MALFORMED, &reason);
+    let message = Request::failed(&delivery.properties, body, codes::MALFORMED, &reason);
     let handed_over = tokio::select! {
-        handed_over = publisher.hand_over(&message, &shutdown.now) => handed_over,
+        handed_over = publisher.publish_until_confirmed(&message, &shutdown.now) => handed_over,
         () = delivery.lapsed() => return,
     };
     match handed_over {
@@ -120,10 +120,10 @@ async fn refuse(publisher: Publisher, shutdown: Shutdown, delivery: Delivery, re
 }
 
 /// One line for each final state, so that the log alone tells what became of a request.
-pub(crate) fn log(id: &str, end: &End, headers: &Headers) {
+pub(crate) fn log(id: &str, end: &ResultOutcome, headers: &Headers) {
     let text = match end {
-        End::Completed(json) => beginning(json).into_owned(),
-        End::Failed(error) => error.to_json(),
+        ResultOutcome::Completed(json) => beginning(json).into_owned(),
+        ResultOutcome::Failed(error) => error.to_json(),
     };
     info!(
         requestId = id,

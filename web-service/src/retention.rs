@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::store::{Cleared, Expiry, Millis, Store, StoreError};
+use store::{Cleared, Expiry, Millis, Store, StoreError};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(60);

@@ -5,10 +5,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::{
-    jobs::{Jobs, Turn, millis, shortened},
-    store::{Retrying, Store},
-};
+use crate::jobs::{Jobs, Turn, millis, shortened};
+use store::{Retrying, Store};
 
 /// How many wait to be noted. What comes beyond is not noted.
 const QUEUE: usize = 1000;
@@ -52,7 +50,7 @@ impl Notes {
                 some = self.0.recv_many(&mut news, BATCH) => if some == 0 { return },
             }
             let ids: Vec<_> = news.iter().map(|retrying| retrying.id).collect();
-            match store.retrying(news).await {
+            match store.record_retries(news).await {
                 Ok(()) => jobs.followers().wake(ids),
                 Err(error) => debug!(retries = ids.len(), "retries are not noted: {error}"),
             }

@@ -10,17 +10,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    callbacks::Rules,
-    config::Config,
-    jobs::Jobs,
-    late::Late,
-    news::News,
-    store::{Health, Store},
-    waiters::Waiters,
+    callbacks::Rules, config::Config, jobs::Jobs, late::Late, news::News, waiters::Waiters,
 };
+use store::{Health, Store};
 
 /// What the broker shows as the maker of our messages.
-pub const NAME: &str = "web-service";
+pub const PROGRAM: &str = "web-service";
 
 /// What handlers share.
 pub struct State {
@@ -58,8 +53,8 @@ impl State {
         lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
         let (publisher, late) = (broker.publisher(), Late::new(store.clone(), drain.clone()));
-        let announcer = broker.announcer();
-        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), announcer };
+        let event_publisher = broker.event_publisher();
+        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), event_publisher };
         let (publish_timeout, callbacks) = (config.publish_timeout, config.callback_rules());
         Self {
             publisher,

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, Announcer, Consume, Consumer, Listener, Lock, Publisher,
+    Address, BroadcastConsumer, Consume, Consumer, EventPublisher, Lock, Publisher,
     link::{Link, LinkOptions, LinkState},
     publisher,
 };
@@ -29,7 +29,7 @@ pub struct Broker {
     publish: Link,
     consume: Link,
     publisher: Publisher,
-    announcer: Announcer,
+    event_publisher: EventPublisher,
     /// How to make another connection.
     links: Links,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
@@ -39,7 +39,7 @@ pub struct Broker {
 
 struct Tasks {
     publisher: JoinHandle<()>,
-    announcer: JoinHandle<()>,
+    event_publisher: JoinHandle<()>,
     links: Vec<JoinHandle<()>>,
 }
 
@@ -63,6 +63,7 @@ impl Links {
 
     fn start_as(&self, role: &'static str, renews: bool) -> (Link, JoinHandle<()>) {
         Link::start(LinkOptions {
+            program: self.program,
             name: format!("{} {role} pid {}", self.program, std::process::id()),
             role,
             addresses: self.addresses.clone(),
@@ -99,18 +100,18 @@ impl Broker {
         let stop_publishing = CancellationToken::new();
         let (publisher, publisher_task) =
             Publisher::start(publish.clone(), stop_publishing.clone());
-        let (announcer, announcer_task) =
-            Announcer::start(publish.clone(), stop_publishing.clone());
+        let (event_publisher, announcer_task) =
+            EventPublisher::start(publish.clone(), stop_publishing.clone());
         let tasks = Tasks {
             publisher: publisher_task,
-            announcer: announcer_task,
+            event_publisher: announcer_task,
             links: vec![publish_task, consume_task],
         };
         Self {
             publish,
             consume,
             publisher,
-            announcer,
+            event_publisher,
             consumers: Mutex::default(),
             links,
             stop_publishing,
@@ -123,15 +124,15 @@ impl Broker {
         self.publisher.clone()
     }
 
-    /// The announcer, shared by all: for events and control messages, which may be lost.
-    pub fn announcer(&self) -> Announcer {
-        self.announcer.clone()
+    /// The event_publisher, shared by all: for events and control messages, which may be lost.
+    pub fn event_publisher(&self) -> EventPublisher {
+        self.event_publisher.clone()
     }
 
     /// Begins to listen to control messages, and to `events` if they are wanted. Nothing depends on
     /// it: the program is ready without.
-    pub fn listen(&self, events: bool) -> Listener {
-        Listener::start(self.consume.clone(), events)
+    pub fn broadcasts(&self, events: bool) -> BroadcastConsumer {
+        BroadcastConsumer::start(self.consume.clone(), events)
     }
 
     /// Begins to try for the lock that is an exclusive queue of this name.
@@ -148,12 +149,12 @@ impl Broker {
 
     /// Begins to open a connection of its own for a consumer, which `role` names in the log. What
     /// happens to that connection harms nobody else, and the program is ready without it.
-    pub fn apart(&self, role: &'static str) -> Apart {
+    pub fn dedicated_connection(&self, role: &'static str) -> DedicatedConnection {
         let (link, task) = self.links.start(role);
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
             tasks.links.push(task);
         }
-        Apart(link)
+        DedicatedConnection(link)
     }
 
     /// How the link is: the parts `broker.publish`, `broker.consume` and `topology`.
@@ -199,12 +200,12 @@ impl Broker {
     /// listeners and locks must have been closed before. Has `patience` for the confirms, and no more.
     pub async fn close(&self, patience: Duration) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Tasks { publisher, announcer, links }) = tasks else { return };
+        let Some(Tasks { publisher, event_publisher, links }) = tasks else { return };
         self.stop_publishing.cancel();
         if timeout(patience, publisher).await.is_err() {
             tracing::warn!("some messages were still unconfirmed at the end");
         }
-        let _out_or_late = timeout(LAST_ANNOUNCEMENTS, announcer).await;
+        let _out_or_late = timeout(LAST_ANNOUNCEMENTS, event_publisher).await;
         self.links.stop.cancel();
         for link in links {
             let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
@@ -213,9 +214,9 @@ impl Broker {
 }
 
 /// A connection apart from the others. It is closed with them.
-pub struct Apart(Link);
+pub struct DedicatedConnection(Link);
 
-impl Apart {
+impl DedicatedConnection {
     /// Begins to consume a queue.
     pub fn consume(&self, consume: Consume) -> Consumer {
         Consumer::start(self.0.clone(), consume.into()).0

@@ -1,8 +1,8 @@
 //! Consuming with prefetch and manual acknowledgement, on a channel that comes back by itself.
 
 mod delivery;
-mod keeper;
-mod own;
+mod exclusive_queue;
+mod resubscribe;
 mod subscription;
 
 use std::{fmt, time::Duration};
@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub use self::delivery::Delivery;
-use self::keeper::Keeper;
-use super::{LockState, link::Link, reopen::Reopening};
+use self::resubscribe::Keeper;
+use super::{LockState, channel_backoff::ChannelBackoff, link::Link};
 
 /// A connection that was lost so soon after subscribing may have been lost because of a message.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -138,10 +138,10 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn reopening(&self) -> Reopening {
+    fn reopening(&self) -> ChannelBackoff {
         match self {
-            Self::Shared(_) => Reopening::vital(),
-            Self::Own { .. } => Reopening::modest(),
+            Self::Shared(_) => ChannelBackoff::vital(),
+            Self::Own { .. } => ChannelBackoff::modest(),
         }
     }
 

@@ -9,8 +9,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Address, AskError, OpenError, backoff::Backoff, declare, session::Session};
-use crate::topology::Topology;
+use super::{Address, AskError, OpenError, declare, session::Session};
+use crate::{backoff::Backoff, topology::Topology};
 
 /// How long to wait before trying again what only a person can mend.
 const SLOWLY: Duration = Duration::from_secs(10);
@@ -36,12 +36,15 @@ pub(super) enum LinkState {
 /// A handle to the link; clones are the same link.
 #[derive(Clone)]
 pub(super) struct Link {
+    program: &'static str,
     state: watch::Receiver<LinkState>,
     repairs: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// What a link is made of.
 pub(super) struct LinkOptions {
+    /// The program, which all its messages name as `app_id`.
+    pub(super) program: &'static str,
     /// What the broker shows of us, and what the log calls it.
     pub(super) name: String,
     /// Which of the program's connections it is, for the log.
@@ -61,10 +64,16 @@ impl Link {
     pub(super) fn start(options: LinkOptions) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, state) = watch::channel(LinkState::Away("connecting".to_owned()));
         let (repairs, requested) = mpsc::channel(64);
+        let program = options.program;
         let renew_at = options.renews.then(Instant::now);
         let supervisor =
             Supervisor { options, state: sender, repairs: requested, said: None, renew_at };
-        (Self { state, repairs }, tokio::spawn(supervisor.run()))
+        (Self { program, state, repairs }, tokio::spawn(supervisor.run()))
+    }
+
+    /// The program that the link belongs to.
+    pub(super) fn program(&self) -> &'static str {
+        self.program
     }
 
     /// How the link is now.
@@ -117,7 +126,7 @@ impl Supervisor {
         let candidate = |address: &Address| Candidate {
             address: address.clone(),
             not_before: Instant::now(),
-            backoff: Backoff::new(),
+            backoff: Backoff::connecting(),
             short_lives: 0,
             said: None,
         };
@@ -145,7 +154,7 @@ impl Supervisor {
                 }
                 Err(error) => {
                     self.away(&mut candidate, &error);
-                    if error.needs_a_person() { SLOWLY } else { candidate.backoff.next() }
+                    if error.needs_a_person() { SLOWLY } else { candidate.backoff.next_pause() }
                 }
             };
             candidate.not_before = Instant::now() + pause;
@@ -158,7 +167,7 @@ impl Supervisor {
         info!(role = self.options.role, broker = %address, "connected");
         self.said = None;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::connecting();
         loop {
             let missing =
                 match declare::ensure(session, &self.options.topology, !waiting.is_empty()).await {
@@ -175,7 +184,7 @@ impl Supervisor {
                 _ = session.lost() => break,
                 () = self.options.stop.cancelled() => return session.close().await,
                 Some(reply) = self.repairs.recv() => waiting.push(reply),
-                () = sleep(backoff.next()), if missing.is_some() => {}
+                () = sleep(backoff.next_pause()), if missing.is_some() => {}
                 () = due(self.renew_at), if missing.is_none() => self.renew(session).await,
             }
             while let Ok(reply) = self.repairs.try_recv() {
@@ -256,7 +265,7 @@ impl Candidate {
             self.short_lives = 0;
         }
         self.short_lives += 1;
-        let pause = self.backoff.next();
+        let pause = self.backoff.next_pause();
         if self.short_lives < 30 { pause.min(SOON + pause / 50) } else { pause }
     }
 }

@@ -1,9 +1,9 @@
 //! Publishing with confirms: many messages in flight on one channel, each with a typed end.
 
-mod announcer;
-mod book;
-mod lane;
-mod ticket;
+mod confirm_channel;
+mod event_publisher;
+mod pending_publish;
+mod unconfirmed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,19 +14,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::announcer::Announcer;
+pub use self::event_publisher::EventPublisher;
 use self::{
-    lane::Lane,
-    ticket::{Request, ticket},
+    confirm_channel::ConfirmChannel,
+    pending_publish::{Request, pending_publish},
 };
 use super::{
     PublishError,
-    backoff::Backoff,
+    channel_backoff::ChannelBackoff,
     link::{Link, LinkState},
-    reopen::Reopening,
     wire,
 };
-use crate::contract::Message;
+use crate::{backoff::Backoff, contract::Message};
 
 /// The most bytes that may wait for their confirm. The client itself would take any number.
 const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
@@ -44,7 +43,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Publisher {
     link: Link,
-    lane: watch::Receiver<Option<Lane>>,
+    channel: watch::Receiver<Option<ConfirmChannel>>,
     bytes: Arc<Semaphore>,
 }
 
@@ -52,9 +51,10 @@ impl Publisher {
     /// Begins to publish on the link; with the task that ends when everything is confirmed after
     /// `stop`.
     pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
-        let (sender, lane) = watch::channel(None);
-        let task = tokio::spawn(keep_a_lane(link.clone(), sender, stop, Reopening::vital()));
-        (Self { link, lane, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
+        let (sender, channel) = watch::channel(None);
+        let task =
+            tokio::spawn(keep_channel_open(link.clone(), sender, stop, ChannelBackoff::vital()));
+        (Self { link, channel, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
     }
 
     /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
@@ -90,12 +90,12 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
-    pub async fn hand_over(
+    pub async fn publish_until_confirmed(
         &self,
         message: &Message,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let (mut backoff, mut said) = (Backoff::new(), false);
+        let (mut backoff, mut said) = (Backoff::connecting(), false);
         let trying = async {
             loop {
                 match self.publish(message, Instant::now() + FOR_EVER).await {
@@ -111,7 +111,7 @@ impl Publisher {
                     }
                     Ok(()) => return Ok(()),
                 }
-                sleep(backoff.next()).await;
+                sleep(backoff.next_pause()).await;
             }
         };
         tokio::select! {
@@ -124,42 +124,47 @@ impl Publisher {
     /// How long the oldest unconfirmed message has waited, if that is so long that the broker must
     /// be blocking us.
     pub fn blocked_for(&self) -> Option<Duration> {
-        let age = self.lane.borrow().as_ref()?.oldest()?;
+        let age = self.channel.borrow().as_ref()?.oldest()?;
         (age > BLOCKED_AFTER).then_some(age)
     }
 
     async fn attempt(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
-        let lane = self.open_lane(deadline).await?;
+        let channel = self.open_channel(deadline).await?;
         if let Some(age) = self.blocked_for() {
             return Err(PublishError::NotSent(blocked(age)));
         }
         let size = u32::try_from(message.body.len().clamp(1, BYTES_IN_FLIGHT)).unwrap_or(u32::MAX);
         let room = timeout_at(deadline, self.bytes.clone().acquire_many_owned(size)).await;
         let Ok(Ok(room)) = room else { return Err(PublishError::Overloaded) };
-        let (ticket, stub) = ticket(room);
-        match timeout_at(deadline, lane.submit(Request::new(message, ticket))).await {
+        let (pending, handle) = pending_publish(room);
+        match timeout_at(
+            deadline,
+            channel.submit(Request::new(message, self.link.program(), pending)),
+        )
+        .await
+        {
             Err(_) => return Err(PublishError::Overloaded),
             Ok(Err(())) => return Err(self.why_not()),
             Ok(Ok(())) => {}
         }
-        stub.end(deadline).await
+        handle.end(deadline).await
     }
 
-    /// The lane, or the one that is being opened: on a link that has just become ready it takes a
+    /// The channel, or the one that is being opened: on a link that has just become ready it takes a
     /// moment.
-    async fn open_lane(&self, deadline: Instant) -> Result<Lane, PublishError> {
-        let mut lane = self.lane.clone();
+    async fn open_channel(&self, deadline: Instant) -> Result<ConfirmChannel, PublishError> {
+        let mut channel = self.channel.clone();
         if !self.is_open() && matches!(self.link.state(), LinkState::Ready(_)) {
             let soon = deadline.min(Instant::now() + OPENING);
-            let _open_or_not = timeout_at(soon, lane.wait_for(Option::is_some)).await.is_ok();
+            let _open_or_not = timeout_at(soon, channel.wait_for(Option::is_some)).await.is_ok();
         }
-        let open = lane.borrow().clone();
+        let open = channel.borrow().clone();
         open.ok_or_else(|| self.why_not())
     }
 
     /// Whether there is a channel to publish on.
     pub(super) fn is_open(&self) -> bool {
-        self.lane.borrow().is_some()
+        self.channel.borrow().is_some()
     }
 
     fn why_not(&self) -> PublishError {
@@ -178,12 +183,12 @@ pub(super) fn blocked(age: Duration) -> String {
     format!("the broker has confirmed nothing for {seconds} s; it may have a memory or disk alarm")
 }
 
-/// Keeps a lane open on whatever session there is, until told to stop.
-async fn keep_a_lane(
+/// Keeps a channel open on whatever session there is, until told to stop.
+async fn keep_channel_open(
     mut link: Link,
-    lane: watch::Sender<Option<Lane>>,
+    channel: watch::Sender<Option<ConfirmChannel>>,
     stop: CancellationToken,
-    mut reopening: Reopening,
+    mut reopening: ChannelBackoff,
 ) {
     loop {
         let session = tokio::select! {
@@ -194,15 +199,15 @@ async fn keep_a_lane(
             },
         };
         let opened = Instant::now();
-        if let Ok((open, task)) = Lane::open(&session).await {
-            lane.send_replace(Some(open));
+        if let Ok((open, task)) = ConfirmChannel::open(&session).await {
+            channel.send_replace(Some(open));
             let mut running = Box::pin(session.run_to_end(task));
             tokio::select! {
-                _ = &mut running => { lane.send_replace(None); }
+                _ = &mut running => { channel.send_replace(None); }
                 () = stop.cancelled() => {
-                    // Without its last sender the lane takes nothing new, and ends when the last
+                    // Without its last sender the channel takes nothing new, and ends when the last
                     // confirm is in.
-                    lane.send_replace(None);
+                    channel.send_replace(None);
                     let _ended = running.await;
                     return;
                 }

@@ -23,7 +23,6 @@ pub(super) fn check(message: &Message) -> Result<(), String> {
         ("content_type", properties.content_type.as_ref()),
         ("message_id", properties.message_id.as_ref()),
         ("correlation_id", properties.correlation_id.as_ref()),
-        ("app_id", properties.app_id.as_ref()),
         ("type", properties.kind.as_ref()),
     ];
     for (what, text) in short {
@@ -49,8 +48,10 @@ fn size(value: &HeaderValue) -> usize {
     }
 }
 
-pub(super) fn to_wire(properties: &Properties) -> BasicProperties {
+/// The properties as they are sent, with the publishing program as `app_id`.
+pub(super) fn to_wire(properties: &Properties, program: &str) -> BasicProperties {
     let mut wire = BasicProperties::default();
+    wire.with_app_id(program);
     wire.with_persistence(properties.persistent);
     if let Some(text) = &properties.content_type {
         wire.with_content_type(text);
@@ -63,9 +64,6 @@ pub(super) fn to_wire(properties: &Properties) -> BasicProperties {
     }
     if let Some(seconds) = properties.timestamp {
         wire.with_timestamp(seconds);
-    }
-    if let Some(text) = &properties.app_id {
-        wire.with_app_id(text);
     }
     if let Some(text) = &properties.kind {
         wire.with_message_type(text);
@@ -176,12 +174,13 @@ mod tests {
             content_type: Some("application/json".into()),
             message_id: Some("m".into()),
             timestamp: Some(7),
+            app_id: Some("web-service".into()),
             persistent: true,
             ..Properties::default()
         };
         properties.headers.set("slowlane-attempt", 3);
         properties.headers.set("traceparent", "00");
-        assert_eq!(from_wire(&to_wire(&properties)), properties);
+        assert_eq!(from_wire(&to_wire(&properties, "web-service")), properties);
     }
 
     #[test]
@@ -189,7 +188,7 @@ mod tests {
         let expiring = |millis| {
             let expiration = Some(Duration::from_millis(millis));
             let properties = Properties { expiration, ..Properties::default() };
-            from_wire(&to_wire(&properties)).expiration
+            from_wire(&to_wire(&properties, "web-service")).expiration
         };
         assert_eq!(expiring(4_294_967_295), Some(LONGEST_EXPIRATION));
         assert_eq!(expiring(4_294_967_296), None);

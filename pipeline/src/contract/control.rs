@@ -45,7 +45,7 @@ impl Control {
     }
 
     /// The wish on its way to all programs.
-    pub fn message(&self, app: &str) -> Message {
+    pub fn message(&self) -> Message {
         let (kind, id, body) = match self {
             Self::Cancel(id, run) => {
                 let run = run.map(|run| format!(",\"run\":{run}")).unwrap_or_default();
@@ -57,7 +57,7 @@ impl Control {
         Message {
             exchange: topology::CONTROL.into(),
             routing_key: kind.to_owned(),
-            properties: Properties::transient(kind, app, id),
+            properties: Properties::transient(kind, id),
             body: body.into_bytes(),
         }
     }
@@ -75,7 +75,7 @@ mod tests {
             r#"{"type":"cancel","requestId":"me","run":3}"#,
         ] {
             let control = Control::parse(body.as_bytes()).unwrap().unwrap();
-            let message = control.message("app");
+            let message = control.message();
             assert_eq!(String::from_utf8(message.body).unwrap(), body);
             assert_eq!(
                 (&*message.exchange, message.properties.persistent),

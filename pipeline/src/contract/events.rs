@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ErrorBody, Malformed, Message, Moment, Properties, RequestId, object};
+use super::{ErrorBody, Malformed, Message, Properties, RequestId, Timestamp, object};
 use crate::topology;
 
 /// The name, and the routing key, of [`Event::Finished`].
@@ -30,8 +30,8 @@ pub struct JobEvent {
     #[serde(skip_deserializing)]
     pub event: JobEventName,
     /// When it happened. For `request.started` when the work began, however late that is told.
-    #[serde(default = "Moment::now")]
-    pub at: Moment,
+    #[serde(default = "Timestamp::now")]
+    pub at: Timestamp,
     /// Which run this is: 0, and one more for each replay.
     #[serde(default)]
     pub run: i64,
@@ -55,7 +55,7 @@ pub struct JobEvent {
     pub error: Option<ErrorBody>,
     /// When it is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<Moment>,
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// What a [`JobEvent`] tells.
@@ -77,8 +77,8 @@ pub enum JobEventName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     /// When the states were committed.
-    #[serde(default = "Moment::now")]
-    pub at: Moment,
+    #[serde(default = "Timestamp::now")]
+    pub at: Timestamp,
     /// The requests, 500 at most.
     pub requests: Vec<FinishedRequest>,
 }
@@ -121,7 +121,7 @@ impl Event {
     }
 
     /// The events that tell of these requests, each as long as an event may be.
-    pub fn finished(at: Moment, requests: &[FinishedRequest]) -> impl Iterator<Item = Self> {
+    pub fn finished(at: Timestamp, requests: &[FinishedRequest]) -> impl Iterator<Item = Self> {
         let event = move |some: &[FinishedRequest]| Finished { at, requests: some.to_vec() };
         requests.chunks(MOST_FINISHED).map(event).map(Self::Finished)
     }
@@ -135,7 +135,7 @@ impl Event {
     }
 
     /// The event on its way to all who listen.
-    pub fn message(&self, app: &str) -> Message {
+    pub fn message(&self) -> Message {
         let (id, body) = match self {
             Self::Job(job) => (Some(&job.request_id), serde_json::to_vec(job)),
             Self::Finished(finished) => (None, serde_json::to_vec(finished)),
@@ -143,7 +143,7 @@ impl Event {
         Message {
             exchange: topology::EVENTS.into(),
             routing_key: self.name().to_owned(),
-            properties: Properties::transient(self.name(), app, id),
+            properties: Properties::transient(self.name(), id),
             body: body.expect("texts and numbers are always JSON"),
         }
     }
@@ -155,7 +155,7 @@ impl JobEvent {
         Self {
             request_id,
             event,
-            at: Moment::now(),
+            at: Timestamp::now(),
             run: 0,
             attempt: 1,
             delivery: 1,
@@ -194,14 +194,14 @@ mod tests {
     const FULL: &str = r#"{"requestId":1.50,"event":"request.retrying","at":"2023-11-14T22:13:20.123Z","run":1,"attempt":2,"delivery":3,"worker":"h:1/1","progress":0.5,"message":"half","error":{"code":"x","message":"y"},"nextAttemptAt":"2023-11-14T22:14:20.000Z"}"#;
 
     fn body(event: &Event) -> String {
-        String::from_utf8(event.message("app").body).unwrap()
+        String::from_utf8(event.message().body).unwrap()
     }
 
     #[test]
     fn every_field_survives_the_way() {
         let event = Event::parse("request.retrying", FULL.as_bytes()).unwrap().unwrap();
         assert_eq!(body(&event), FULL);
-        let message = event.message("app");
+        let message = event.message();
         assert_eq!((&*message.exchange, &*message.routing_key), (topology::EVENTS, event.name()));
         assert_eq!(message.properties.message_id.as_deref(), Some("1.50"));
         assert!(!message.properties.persistent);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn many_finished_requests_make_several_events() {
         let request = FinishedRequest { request_id: Uuid::nil(), status: FinalStatus::Cancelled };
-        let at = Moment(std::time::SystemTime::UNIX_EPOCH);
+        let at = Timestamp(std::time::SystemTime::UNIX_EPOCH);
         let events: Vec<_> = Event::finished(at, &vec![request; 501]).collect();
         let id = Uuid::nil();
         let one = format!("{{\"requestId\":\"{id}\",\"status\":\"cancelled\"}}");

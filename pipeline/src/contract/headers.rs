@@ -72,7 +72,7 @@ pub fn time(headers: &super::Headers, name: &str) -> Option<std::time::SystemTim
 
 /// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
 pub fn moment(at: std::time::SystemTime) -> String {
-    super::Moment(at).to_string()
+    super::Timestamp(at).to_string()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct Properties {
     pub correlation_id: Option<String>,
     /// When the message was made, in seconds since 1970.
     pub timestamp: Option<u64>,
-    /// The program that made the message.
+    /// The program that published the message (`app_id`): read from deliveries, and set by the publisher.
     pub app_id: Option<String>,
     /// `request`, `result` or `failed`; an event's name; a control message's type.
     pub kind: Option<String>,
@@ -57,19 +57,19 @@ impl Message {
 
 impl Properties {
     /// The properties every request and result of ours has: persistent JSON under the request's id.
-    pub fn json(kind: &str, app: &str, id: &RequestId) -> Self {
-        Self { persistent: true, ..Self::transient(kind, app, Some(id)) }
+    pub fn json(kind: &str, id: &RequestId) -> Self {
+        Self { persistent: true, ..Self::transient(kind, Some(id)) }
     }
 
     /// The properties of a message that need not outlive the broker: transient JSON.
-    pub fn transient(kind: &str, app: &str, id: Option<&RequestId>) -> Self {
+    pub fn transient(kind: &str, id: Option<&RequestId>) -> Self {
         let id = id.map(|id| id.text().to_owned());
         Self {
             content_type: Some("application/json".to_owned()),
             message_id: id.clone(),
             correlation_id: id,
             timestamp: Some(seconds_since_1970()),
-            app_id: Some(app.to_owned()),
+            app_id: None,
             kind: Some(kind.to_owned()),
             persistent: false,
             expiration: None,

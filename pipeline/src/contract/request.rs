@@ -56,8 +56,8 @@ impl Request {
     }
 
     /// A new request, on its way to the workers.
-    pub fn message(app: &str, id: &RequestId, data: &RawValue, trace: &TraceParent) -> Message {
-        let mut properties = Properties::json("request", app, id);
+    pub fn message(id: &RequestId, data: &RawValue, trace: &TraceParent) -> Message {
+        let mut properties = Properties::json("request", id);
         properties.headers.set(headers::ATTEMPT, 1);
         properties.headers.set(headers::RUN, 0);
         properties.headers.set(headers::TRACEPARENT, trace.as_str());
@@ -71,13 +71,7 @@ impl Request {
 
     /// A message that can't be worked on, on its way to the failed queue with the reason: the same
     /// bytes and our own headers, so that nothing of it is lost.
-    pub fn failed(
-        app: &str,
-        original: &Properties,
-        body: Vec<u8>,
-        reason: &str,
-        error: &str,
-    ) -> Message {
+    pub fn failed(original: &Properties, body: Vec<u8>, reason: &str, error: &str) -> Message {
         let mut headers = Headers::to_publish_again(&original.headers);
         headers.set_short(headers::REASON, reason);
         headers.set_short(headers::ERROR, error);
@@ -91,7 +85,7 @@ impl Request {
                 message_id: id(&original.message_id),
                 correlation_id: id(&original.correlation_id),
                 timestamp: Some(super::message::seconds_since_1970()),
-                app_id: Some(app.to_owned()),
+                app_id: None,
                 kind: Some("failed".to_owned()),
                 persistent: true,
                 expiration: None,

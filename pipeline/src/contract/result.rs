@@ -76,11 +76,11 @@ impl ResultMessage {
     }
 
     /// This result, on its way to the web services, with the given headers.
-    pub fn message(&self, app: &str, headers: Headers) -> Message {
+    pub fn message(&self, headers: Headers) -> Message {
         Message {
             exchange: topology::EXCHANGE.into(),
             routing_key: topology::KEY_RESULT.to_owned(),
-            properties: Properties { headers, ..Properties::json("result", app, &self.id) },
+            properties: Properties { headers, ..Properties::json("result", &self.id) },
             body: self.body(),
         }
     }

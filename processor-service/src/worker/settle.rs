@@ -87,7 +87,7 @@ impl<P> Worker<P> {
                 self.leave(id);
                 return None;
             }
-            sent = self.publisher.hand_over(message, &self.give_up) => sent,
+            sent = self.publisher.publish_until_confirmed(message, &self.give_up) => sent,
         };
         match sent {
             Ok(()) => Some(delivery),
@@ -127,7 +127,7 @@ impl<P> Worker<P> {
     /// Publishes everything, confirmed, in this order.
     async fn send(&self, messages: &[Message]) -> Result<(), PublishError> {
         for message in messages {
-            self.publisher.hand_over(message, &self.give_up).await?;
+            self.publisher.publish_until_confirmed(message, &self.give_up).await?;
         }
         Ok(())
     }

@@ -7,10 +7,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{AcceptError, Refused, Wish, claim, end, send};
-use crate::{
-    state::State,
-    store::{NewRequest, StoreError},
-};
+use crate::state::State;
+use store::{NewRequest, StoreError};
 
 /// How many requests of a batch are published at once: far fewer than the publisher has places for,
 /// so that single requests find theirs beside a batch.

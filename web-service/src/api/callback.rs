@@ -12,7 +12,8 @@ use super::{
     view::time,
     watch,
 };
-use crate::{state::State, store::Callback};
+use crate::state::State;
+use store::Callback;
 
 pub(super) const PATH: &str = "/api/v1/requests/{id}/callback/retry";
 

@@ -10,7 +10,8 @@ use super::{
     view::View,
     watch,
 };
-use crate::{state::State, store::Cancel};
+use crate::state::State;
+use store::Cancel;
 
 /// Cancels a request: from this answer on it is `cancelled`, whatever its worker does. The worker is told
 /// to stop.

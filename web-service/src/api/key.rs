@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 
 use super::Problem;
-use crate::store::KeyName;
+use store::IdempotencyKeyHash;
 
 /// How long a key may be.
 const LONGEST: usize = 255;
@@ -33,8 +33,8 @@ pub(super) fn check(key: &str) -> Result<(), Problem> {
 }
 
 /// What a key is stored as.
-pub(super) fn name(key: &str) -> KeyName {
-    KeyName::new(None, key)
+pub(super) fn name(key: &str) -> IdempotencyKeyHash {
+    IdempotencyKeyHash::new(None, key)
 }
 
 #[cfg(test)]

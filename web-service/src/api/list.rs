@@ -12,10 +12,8 @@ use super::{
     schema::{OtherMethod, RequestStatus, StoreAway},
     view::{self, PROCESSING, View},
 };
-use crate::{
-    state::State,
-    store::{Cursor, List, Status, StoreError, Summary},
-};
+use crate::state::State;
+use store::{Cursor, List, Status, StoreError, Summary};
 
 pub(super) const PATH: &str = "/api/v1/requests";
 

@@ -16,10 +16,8 @@ use super::{
     schema::{NoMessage, OtherMethod, StoreAway},
     view::time,
 };
-use crate::{
-    state::State,
-    store::{Letters, ParkedMessage, Unpark, Whose},
-};
+use crate::state::State;
+use store::{DeleteParked, ParkedFilter, ParkedMessage, ParkedQuery};
 
 pub(super) const PATH: &str = "/api/v1/parked";
 pub(super) const ONE: &str = "/api/v1/parked/{number}";
@@ -50,7 +48,7 @@ struct Query {
 #[schema(as = ParkedMessage)]
 struct Message {
     number: i64,
-    /// Whose it is, if it names a request of ours.
+    /// ParkedFilter it is, if it names a request of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = "uuid")]
     request_id: Option<Uuid>,
@@ -115,7 +113,7 @@ pub(super) async fn list(
     let wanted = parse(&query)?;
     let limit = wanted.limit as usize;
     // One more tells whether there is another page.
-    let found = state.store.parked(Letters { limit: wanted.limit + 1, ..wanted }).await;
+    let found = state.store.parked(ParkedQuery { limit: wanted.limit + 1, ..wanted }).await;
     let mut found = found.map_err(|error| Problem::unavailable(format!("{error}.")))?;
     let more = found.len() > limit;
     found.truncate(limit);
@@ -173,17 +171,17 @@ pub(super) async fn discard(
 ) -> Result<HttpResponse, Problem> {
     let number = parse_number(&number)?;
     match state.store.unpark(number).await {
-        Ok(Unpark::Done) => {
+        Ok(DeleteParked::Done) => {
             info!(number, "a parked message was discarded");
             Ok(HttpResponse::NoContent().finish())
         }
-        Ok(Unpark::Belongs(id)) => Err(Problem::belongs_to_request(id)),
-        Ok(Unpark::Unknown) => Err(Problem::unknown_message()),
+        Ok(DeleteParked::Belongs(id)) => Err(Problem::belongs_to_request(id)),
+        Ok(DeleteParked::Unknown) => Err(Problem::unknown_message()),
         Err(error) => Err(Problem::unavailable(format!("{error}."))),
     }
 }
 
-fn parse(query: &Query) -> Result<Letters, Problem> {
+fn parse(query: &Query) -> Result<ParkedQuery, Problem> {
     let limit = match query.limit.as_deref().map(str::parse) {
         None => USUAL,
         Some(Ok(limit @ 1..=MOST)) => limit,
@@ -193,7 +191,7 @@ fn parse(query: &Query) -> Result<Letters, Problem> {
     let below = below.map_err(|_| Problem::wrong_query("cursor is the nextCursor of a page"))?;
     let id = query.request.as_deref().map(Uuid::try_parse).transpose();
     let id = id.map_err(|_| Problem::wrong_query("request is the requestId of a request"))?;
-    Ok(Letters { whose: id.map_or(Whose::Nobody, Whose::Request), below, limit })
+    Ok(ParkedQuery { whose: id.map_or(ParkedFilter::Nobody, ParkedFilter::Request), below, limit })
 }
 
 fn parse_number(text: &str) -> Result<i64, Problem> {

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     replay::{self, ReplayError},
     state::State,
-    store::Discard,
 };
+use store::Discard;
 
 pub(super) const REPLAY: &str = "/api/v1/requests/{id}/replay";
 pub(super) const DISCARD: &str = "/api/v1/requests/{id}/discard";

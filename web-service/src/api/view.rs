@@ -15,10 +15,8 @@ use super::{
     callback::CallbackView,
     schema::{Failure, RequestStatus},
 };
-use crate::{
-    jobs::Job,
-    store::{Millis, Record, Status, Summary},
-};
+use crate::jobs::Job;
+use store::{Millis, Record, Status, Summary};
 
 /// The status of a request that somebody works on. It is not stored.
 pub(super) const PROCESSING: &str = "processing";

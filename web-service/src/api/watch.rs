@@ -7,7 +7,8 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::{Problem, view::View};
-use crate::{state::State, store::Found};
+use crate::state::State;
+use store::Found;
 
 /// News travel by events, which may be lost: so the store is looked at again this often.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(5);

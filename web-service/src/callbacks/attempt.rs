@@ -10,9 +10,9 @@ use super::{
     LEASE, schedule,
     send::{Answer, Letter, Sender},
 };
-use crate::{
-    api::{View, time},
-    store::{Attempted, Fate, Found, Millis, Record, Store, StoreError, Taken},
+use crate::api::{View, time};
+use store::{
+    AttemptOutcome, AttemptReport, Found, LeasedCallback, Millis, Record, Store, StoreError,
 };
 
 /// What a receiver gets.
@@ -25,7 +25,11 @@ struct Body<'v> {
 }
 
 /// Tries to deliver a callback and notes what came of it. Gives how long the receiver took.
-pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken) -> Duration {
+pub(super) async fn run(
+    store: Store,
+    sender: Option<Arc<Sender>>,
+    taken: LeasedCallback,
+) -> Duration {
     let mut took = Duration::ZERO;
     let (fate, error) = match letter(&store, &taken).await {
         Err(error) => {
@@ -33,7 +37,7 @@ pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken)
             debug!(requestId = %taken.id, "a callback waits: {error}");
             return took;
         }
-        Ok(None) => (Fate::Dropped, None),
+        Ok(None) => (AttemptOutcome::Dropped, None),
         Ok(Some(letter)) => {
             let began = Instant::now();
             let answer = answer(sender, letter).await;
@@ -43,7 +47,7 @@ pub(super) async fn run(store: Store, sender: Option<Arc<Sender>>, taken: Taken)
             (fate, error(answer))
         }
     };
-    let attempted = Attempted { id: taken.id, lease: taken.lease, fate, error };
+    let attempted = AttemptReport { id: taken.id, lease: taken.lease, fate, error };
     // After the lease it is no longer ours to say.
     let _ = timeout(Duration::from_millis(LEASE.unsigned_abs()), note(&store, attempted)).await;
     took
@@ -57,7 +61,7 @@ async fn answer(sender: Option<Arc<Sender>>, letter: Letter) -> Answer {
     }
 }
 
-async fn letter(store: &Store, taken: &Taken) -> Result<Option<Letter>, StoreError> {
+async fn letter(store: &Store, taken: &LeasedCallback) -> Result<Option<Letter>, StoreError> {
     let Found::Record(request) = store.get(taken.id).await? else { return Ok(None) };
     let Some(callback) = request.summary.callback.clone() else { return Ok(None) };
     // It was replayed: its next end is told anew.
@@ -78,13 +82,13 @@ fn body(request: Record, ended_at: Millis) -> String {
 }
 
 /// What becomes of a callback after this answer.
-fn fate(answer: &Answer, attempt: u32) -> Fate {
+fn fate(answer: &Answer, attempt: u32) -> AttemptOutcome {
     match answer {
-        Answer::Delivered(_) => Fate::Delivered,
-        Answer::Gone => Fate::GivenUp,
+        Answer::Delivered(_) => AttemptOutcome::Delivered,
+        Answer::Gone => AttemptOutcome::GivenUp,
         Answer::Failed { retry_after, .. } => match schedule::pause(attempt, *retry_after) {
-            Some(pause) => Fate::Again(Millis::try_from(pause.as_millis()).unwrap_or(0)),
-            None => Fate::GivenUp,
+            Some(pause) => AttemptOutcome::Again(Millis::try_from(pause.as_millis()).unwrap_or(0)),
+            None => AttemptOutcome::GivenUp,
         },
     }
 }
@@ -97,9 +101,9 @@ fn error(answer: Answer) -> Option<String> {
     }
 }
 
-fn log(taken: &Taken, answer: &Answer, fate: &Fate) {
-    let Taken { id, host, attempt, .. } = taken;
-    let given_up = *fate == Fate::GivenUp;
+fn log(taken: &LeasedCallback, answer: &Answer, fate: &AttemptOutcome) {
+    let LeasedCallback { id, host, attempt, .. } = taken;
+    let given_up = *fate == AttemptOutcome::GivenUp;
     match answer {
         Answer::Delivered(status) => {
             info!(requestId = %id, host, attempt, status = status.as_u16(), "callback delivered");
@@ -115,8 +119,8 @@ fn log(taken: &Taken, answer: &Answer, fate: &Fate) {
 }
 
 /// Notes what came of an attempt, as soon as the store is there.
-async fn note(store: &Store, attempted: Attempted) {
-    while let Err(StoreError::Unavailable(_)) = store.attempted(attempted.clone()).await {
+async fn note(store: &Store, attempted: AttemptReport) {
+    while let Err(StoreError::Unavailable(_)) = store.record_attempt(attempted.clone()).await {
         store.until_up().await;
     }
 }
@@ -129,13 +133,15 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_until_it_is_given_up() {
-        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1), Fate::Delivered);
-        assert_eq!(fate(&Answer::Gone, 1), Fate::GivenUp);
+        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1), AttemptOutcome::Delivered);
+        assert_eq!(fate(&Answer::Gone, 1), AttemptOutcome::GivenUp);
         let failed = Answer::failed("no".to_owned());
-        assert!(matches!(fate(&failed, 1), Fate::Again(pause) if (1000..=2000).contains(&pause)));
-        assert_eq!(fate(&failed, 35), Fate::GivenUp);
+        assert!(
+            matches!(fate(&failed, 1), AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause))
+        );
+        assert_eq!(fate(&failed, 35), AttemptOutcome::GivenUp);
         let retry_after = Some(Duration::from_secs(30));
         let busy = Answer::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(fate(&busy, 1), Fate::Again(30_000));
+        assert_eq!(fate(&busy, 1), AttemptOutcome::Again(30_000));
     }
 }

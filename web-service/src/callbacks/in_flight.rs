@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::store::Room;
+use store::SendCapacity;
 
 /// How many attempts are under way at most,
 const TOTAL: usize = 32;
@@ -41,13 +41,13 @@ impl InFlight {
     }
 
     /// For how many more there is room.
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn room(&self) -> SendCapacity {
         let mut busy = HashMap::new();
         for host in self.hosts.values() {
             *busy.entry(host.clone()).or_default() += 1;
         }
         let to_slow = self.hosts.values().filter(|host| self.slow.contains(*host)).count();
-        Room {
+        SendCapacity {
             total: TOTAL.saturating_sub(self.hosts.len()),
             per_host: PER_HOST,
             busy,

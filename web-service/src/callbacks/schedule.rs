@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use pipeline::backoff::Backoff;
 
 /// How many attempts there are. With the pauses below they take about a day.
 const ATTEMPTS: u32 = 35;
@@ -20,13 +20,11 @@ pub(super) fn pause(attempt: u32, asked_for: Option<Duration>) -> Option<Duratio
     if attempt >= ATTEMPTS {
         return None;
     }
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(FIRST)
-        .with_max_delay(LONGEST)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times();
-    let own = pauses.build().nth(attempt.saturating_sub(1) as usize).unwrap_or(LONGEST);
+    let mut backoff = Backoff::new(FIRST, LONGEST).with_jitter();
+    for _ in 1..attempt {
+        backoff.next_pause();
+    }
+    let own = backoff.next_pause();
     Some(own.max(asked_for.unwrap_or_default().min(PUT_OFF)))
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::address::is_public;
-use crate::store::Target;
+use store::Target;
 
 /// The longest address, in bytes.
 const LONGEST: usize = 2000;

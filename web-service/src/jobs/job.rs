@@ -2,9 +2,9 @@
 
 use std::time::UNIX_EPOCH;
 
-use pipeline::contract::{JobEvent, Moment};
+use pipeline::contract::{JobEvent, Timestamp};
 
-use crate::store::Millis;
+use store::Millis;
 
 /// The longest name of a worker that is kept, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -91,7 +91,7 @@ fn count(number: i64) -> u32 {
 }
 
 /// A moment of a message in the store's terms.
-pub(crate) fn millis(at: Moment) -> Millis {
+pub(crate) fn millis(at: Timestamp) -> Millis {
     let since = at.0.duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

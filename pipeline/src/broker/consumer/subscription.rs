@@ -17,7 +17,7 @@ use super::{
     },
     ConsumerOptions, Delivery, Ended, Pace, Source,
     delivery::{Settle, Ties},
-    own,
+    exclusive_queue,
 };
 use crate::topology::InstanceQueue;
 
@@ -104,7 +104,7 @@ impl Subscription {
         stop: &CancellationToken,
     ) -> Ended {
         let mut batch = Vec::with_capacity(AT_ONCE);
-        let mut tick = own::bind_again_ticks();
+        let mut tick = exclusive_queue::bind_again_ticks();
         loop {
             tokio::select! {
                 biased;
@@ -141,7 +141,7 @@ impl Subscription {
     /// with the topology mended.
     async fn bind_again(&self) {
         if let Some(own) = &self.own {
-            let _bound_or_closed = own::bind(&self.channel, own).await;
+            let _bound_or_closed = exclusive_queue::bind(&self.channel, own).await;
         }
     }
 
@@ -240,7 +240,7 @@ async fn subscribe(
     let (own, queue) = match &options.source {
         Source::Shared(queue) => (None, queue.clone()),
         Source::Own { events } => {
-            let own = own::declare(channel, InstanceQueue::new(*events)).await?;
+            let own = exclusive_queue::declare(channel, InstanceQueue::new(*events)).await?;
             let queue = own.name.clone();
             (Some(own), queue)
         }

@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use pipeline::{config::variables, contract::Moment};
+use pipeline::{config::variables, contract::Timestamp};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     net::UnixStream,
@@ -78,7 +78,7 @@ pub(super) fn start(guard: &Guard, line: &CommandLine, job: &Job) -> io::Result<
     command
         .env("SLOWLANE_REQUEST_ID", job.id.text())
         .env("SLOWLANE_ATTEMPT", job.attempt.to_string())
-        .env("SLOWLANE_DEADLINE", Moment(job.deadline).to_string())
+        .env("SLOWLANE_DEADLINE", Timestamp(job.deadline).to_string())
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,0 +1,222 @@
+//! Who waits for which confirm: pure bookkeeping over delivery tags.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::{super::PublishError, pending_publish::PendingPublish};
+
+/// What was sent and not yet confirmed, in the order of delivery tags.
+///
+/// The broker confirms out of order, one by one or all up to a tag. A message's place stays taken
+/// until its confirm comes or the channel ends, even when its caller has given up.
+pub(super) struct Unconfirmed {
+    /// The tag of the first place.
+    first: u64,
+    places: VecDeque<Option<Sent>>,
+    unconfirmed: usize,
+}
+
+/// One message that was sent.
+pub(super) struct Sent {
+    pub(super) pending: PendingPublish,
+    pub(super) at: Instant,
+    pub(super) exchange: String,
+    pub(super) routing_key: String,
+    pub(super) message_id: Option<String>,
+    /// How many bytes its body has.
+    pub(super) size: usize,
+    /// Why the broker sent it back, if it did; it is confirmed all the same afterwards.
+    pub(super) returned: Option<String>,
+}
+
+impl Unconfirmed {
+    /// The bookkeeping of a channel on which nothing was published yet: the first tag will be 1.
+    pub(super) fn new() -> Self {
+        Self { first: 1, places: VecDeque::new(), unconfirmed: 0 }
+    }
+
+    /// Enters a message. Its tag follows the one before, since one task alone publishes.
+    pub(super) fn enter(&mut self, sent: Sent) {
+        self.places.push_back(Some(sent));
+        self.unconfirmed += 1;
+    }
+
+    /// Takes back the message entered last, which could not be sent after all.
+    pub(super) fn strike_last(&mut self) -> Option<Sent> {
+        let last = self.places.pop_back()?;
+        self.unconfirmed -= 1;
+        last
+    }
+
+    /// How many places are taken, with those already confirmed behind an older one that isn't.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unconfirmed == 0
+    }
+
+    /// When the oldest unconfirmed message was sent.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.places.front()?.as_ref().map(|sent| sent.at)
+    }
+
+    /// Ends the message with this tag, or all up to it.
+    pub(super) fn settle(&mut self, tag: u64, multiple: bool, taken: bool) {
+        let Some(index) = tag.checked_sub(self.first).and_then(|index| usize::try_from(index).ok())
+        else {
+            return;
+        };
+        let from = if multiple { 0 } else { index };
+        for place in
+            self.places.range_mut(from.min(self.places.len())..(index + 1).min(self.places.len()))
+        {
+            if let Some(sent) = place.take() {
+                self.unconfirmed -= 1;
+                sent.end(taken);
+            }
+        }
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Ends all messages that have so many bytes or more: the broker has closed the channel for one of
+    /// that length, and would do so again.
+    pub(super) fn too_long(&mut self, size: usize, reason: &str) {
+        for place in &mut self.places {
+            if let Some(sent) = place.take_if(|sent| sent.size >= size) {
+                self.unconfirmed -= 1;
+                sent.pending.end(Err(PublishError::Invalid(reason.to_owned())));
+            }
+        }
+    }
+
+    /// Notes that the broker sent a message back. It names no tag, only id and route: where several
+    /// in flight have the same, all are taken for returned. One of them published again is a twin
+    /// that everybody can bear; one taken for confirmed by mistake would be lost.
+    pub(super) fn returned(
+        &mut self,
+        message_id: Option<&str>,
+        exchange: &str,
+        routing_key: &str,
+        reason: &str,
+    ) {
+        let meant = self.places.iter_mut().flatten().filter(|sent| {
+            sent.message_id.as_deref() == message_id
+                && sent.exchange == exchange
+                && sent.routing_key == routing_key
+        });
+        for sent in meant {
+            sent.returned = Some(reason.to_owned());
+        }
+    }
+}
+
+impl Sent {
+    fn end(self, taken: bool) {
+        self.pending.end(match self.returned {
+            Some(reason) => Err(PublishError::Unroutable(reason)),
+            None if taken => Ok(()),
+            None => Err(PublishError::Nacked),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::super::pending_publish::{PublishHandle, pending_publish};
+    use super::*;
+
+    fn sent(unconfirmed: &mut Unconfirmed, id: &str) -> PublishHandle {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+        let (pending, handle) = pending_publish(room);
+        assert!(pending.send());
+        unconfirmed.enter(Sent {
+            pending,
+            at: Instant::now(),
+            exchange: "x".into(),
+            routing_key: "k".into(),
+            message_id: Some(id.into()),
+            size: id.len(),
+            returned: None,
+        });
+        handle
+    }
+
+    async fn end(handle: PublishHandle) -> Result<(), PublishError> {
+        handle.end(Instant::now()).await
+    }
+
+    #[tokio::test]
+    async fn confirms_come_out_of_order_and_in_bulk() {
+        let mut unconfirmed = Unconfirmed::new();
+        let mut handles: VecDeque<_> =
+            (1..=6).map(|n| sent(&mut unconfirmed, &n.to_string())).collect();
+        unconfirmed.settle(3, false, true);
+        unconfirmed.settle(2, true, false);
+        unconfirmed.settle(2, true, true);
+        assert_eq!((unconfirmed.len(), unconfirmed.is_empty()), (3, false));
+        unconfirmed.settle(99, true, true);
+        unconfirmed.settle(0, false, true);
+        assert_eq!((unconfirmed.len(), unconfirmed.is_empty()), (0, true));
+        let nacked = Err(PublishError::Nacked);
+        for expected in [nacked.clone(), nacked, Ok(()), Ok(()), Ok(()), Ok(())] {
+            assert_eq!(end(handles.pop_front().unwrap()).await, expected);
+        }
+        let late = sent(&mut unconfirmed, "7");
+        unconfirmed.settle(7, false, true);
+        assert_eq!(end(late).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_returned_message_ends_unroutable_and_so_does_its_twin() {
+        let mut unconfirmed = Unconfirmed::new();
+        let (first, second, other) =
+            (sent(&mut unconfirmed, "a"), sent(&mut unconfirmed, "a"), sent(&mut unconfirmed, "b"));
+        unconfirmed.returned(Some("a"), "x", "k", "312 NO_ROUTE");
+        unconfirmed.returned(Some("b"), "x", "other", "312 NO_ROUTE");
+        unconfirmed.settle(3, true, true);
+        let unroutable = Err(PublishError::Unroutable("312 NO_ROUTE".into()));
+        assert_eq!((end(first).await, end(second).await), (unroutable.clone(), unroutable));
+        assert_eq!(end(other).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_lost_book_leaves_nobody_waiting() {
+        let mut unconfirmed = Unconfirmed::new();
+        let handle = sent(&mut unconfirmed, "a");
+        drop(unconfirmed);
+        assert!(matches!(end(handle).await, Err(PublishError::Unknown(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_told_from_what_is_lost_with_it() {
+        let mut unconfirmed = Unconfirmed::new();
+        let handles = ["ab", "abc", "abcd"].map(|id| sent(&mut unconfirmed, id));
+        unconfirmed.too_long(3, "too long");
+        assert!(!unconfirmed.is_empty());
+        drop(unconfirmed);
+        let [short, long, longer] = handles;
+        assert!(matches!(end(short).await, Err(PublishError::Unknown(_))));
+        let invalid = Err(PublishError::Invalid("too long".into()));
+        assert_eq!((end(long).await, end(longer).await), (invalid.clone(), invalid));
+    }
+
+    #[tokio::test]
+    async fn a_place_stays_taken_after_its_caller_has_gone() {
+        let mut unconfirmed = Unconfirmed::new();
+        let handle = sent(&mut unconfirmed, "a");
+        assert!(matches!(end(handle).await, Err(PublishError::Unknown(_))));
+        assert!(unconfirmed.oldest().is_some());
+        unconfirmed.settle(1, false, true);
+        assert!(unconfirmed.is_empty() && unconfirmed.oldest().is_none());
+    }
+}

@@ -1,0 +1,54 @@
+//! What goes in comes out.
+
+use uuid::Uuid;
+
+use super::world::{World, all_first, completed, failed, new};
+use crate::{NewRequest, ResultOutcome, WorkerResult};
+
+const MIB: usize = 1 << 20;
+
+pub(super) async fn payloads_survive_byte_by_byte(world: World) {
+    for payload in [
+        r#"{"b":1e400,"a":12345678901234567890.10,"b":2}"#,
+        r#""a NUL \u0000 and a lone surrogate \ud800""#,
+        "{ \"😀\" :\t[ 1.50 ,null]}\n",
+        "null",
+    ] {
+        let id = Uuid::now_v7();
+        let request_data = payload.as_bytes().to_vec();
+        world.store.accept(NewRequest { request_data, ..new(id) }).await.unwrap();
+        world.store.apply_results(vec![completed(id, payload)]).await.unwrap();
+        let data = world.store.origin(id).await.unwrap().data;
+        assert_eq!(data.as_deref(), Some(payload.as_bytes()));
+        assert_eq!(world.request(id).await.result.as_deref(), Some(payload.as_bytes()));
+    }
+}
+
+pub(super) async fn a_nul_in_a_text_does_not_lose_the_result(world: World) {
+    let id = Uuid::now_v7();
+    let failed = failed(id, "mine\0own");
+    let worker = Some("host\0:1/😀".to_owned());
+    let applied = world.store.apply_results(vec![WorkerResult { worker, ..failed }]).await.unwrap();
+    assert!(all_first(&applied));
+    let summary = world.request(id).await.summary;
+    assert_eq!(summary.error.unwrap().code, "mine\u{fffd}own");
+    assert_eq!(summary.worker.as_deref(), Some("host\u{fffd}:1/😀"));
+}
+
+pub(super) async fn a_batch_of_large_results_is_stored(world: World) {
+    let ids: Vec<Uuid> = (0..4).map(|_| Uuid::now_v7()).collect();
+    let large = |id: &Uuid| {
+        let mut result = vec![b'"'; 15 * MIB];
+        result[1..15 * MIB - 1].fill(id.as_bytes()[15] % 26 + b'a');
+        WorkerResult { end: ResultOutcome::Completed(result.into()), ..completed(*id, "") }
+    };
+    let batch: Vec<WorkerResult> = ids.iter().map(large).collect();
+    assert!(all_first(&world.store.apply_results(batch).await.unwrap()));
+    for id in &ids {
+        let result = world.request(*id).await.result.unwrap();
+        assert!(
+            ResultOutcome::Completed(result.into()) == large(id).end,
+            "the result of {id} is another one"
+        );
+    }
+}

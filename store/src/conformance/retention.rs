@@ -1,0 +1,89 @@
+//! What is over goes away.
+
+use uuid::Uuid;
+
+use super::world::{World, completed, failed, new};
+use crate::{Applied, Cancel, Cleared, Expiry, Found, Parked, Store, now};
+
+/// Later than anything that a test has done.
+fn later() -> i64 {
+    now() + 60_000
+}
+
+async fn expire_all(store: &Store, expiry: Expiry) -> Cleared {
+    let mut all = Cleared::default();
+    loop {
+        let some = store.expire(expiry).await.unwrap();
+        assert!(some.requests <= u64::from(expiry.at_most));
+        all.requests += some.requests;
+        all.parked += some.parked;
+        all.tombstones += some.tombstones;
+        if !some.reached(expiry.at_most) {
+            return all;
+        }
+    }
+}
+
+pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
+    let ids: Vec<Uuid> = (0..25).map(|_| Uuid::now_v7()).collect();
+    for id in &ids {
+        world.store.accept(new(*id)).await.unwrap();
+    }
+    let results = ids.iter().map(|id| completed(*id, "1")).collect();
+    world.store.apply_results(results).await.unwrap();
+    let (body, headers, reason) = (b"{".to_vec(), "{}".to_owned(), "malformed".to_owned());
+    let parked = Parked { body, headers, reason, error: String::new(), received_at: 1, ends: None };
+    world.store.park(vec![parked]).await.unwrap();
+
+    let expiry = Expiry { ended_before: later(), tombstones_before: 0, at_most: 10 };
+    let gone = expire_all(&world.store, expiry).await;
+    assert_eq!(gone, Cleared { requests: 25, parked: 1, ..Cleared::default() });
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
+    assert_eq!(world.store.cancel(ids[3]).await.unwrap(), Cancel::Expired);
+    let late = world.store.apply_results(vec![failed(ids[3], "late")]).await.unwrap();
+    assert_eq!(late, [Applied::Expired]);
+    world.store.accept(new(ids[3])).await.unwrap();
+    let late = world.store.accept_all(vec![new(ids[3]), new(ids[4])]).await.unwrap();
+    assert_eq!(late, [Ok(()), Ok(())]);
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
+
+    let expiry = Expiry { ended_before: 0, tombstones_before: later(), at_most: 10 };
+    let gone = expire_all(&world.store, expiry).await;
+    assert_eq!(gone, Cleared { tombstones: 25, ..Cleared::default() });
+    assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
+}
+
+pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
+    world.store.ping().await.unwrap();
+    world.shift_clock().await;
+    let store = world.second();
+    let ids: Vec<Uuid> = (0..2).map(|_| Uuid::now_v7()).collect();
+    for id in &ids {
+        store.accept(new(*id)).await.unwrap();
+    }
+    store.apply_results(vec![completed(ids[0], "1")]).await.unwrap();
+    assert_eq!(store.cancel(ids[1]).await.unwrap(), Cancel::Done(0));
+    let minute = 60_000;
+    let clock = store.clock().await.unwrap();
+    let expiry =
+        Expiry { ended_before: clock - minute, tombstones_before: clock - minute, at_most: 10 };
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
+    let expiry = Expiry { ended_before: clock + minute, ..expiry };
+    assert_eq!(store.expire(expiry).await.unwrap().requests, 2);
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
+    assert_eq!(store.get(ids[0]).await.unwrap(), Found::Expired);
+}
+
+pub(super) async fn what_is_not_over_never_expires(world: World) {
+    let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.accept(new(queued)).await.unwrap();
+    let began = now();
+    // However wrong the worker's clock is, the store's own counts.
+    let result = crate::WorkerResult { finished_at: Some(1), ..completed(done, "1") };
+    world.store.apply_results(vec![result]).await.unwrap();
+    let expiry = Expiry { ended_before: began, tombstones_before: later(), at_most: 10 };
+    assert_eq!(world.store.expire(expiry).await.unwrap(), Cleared::default());
+    let expiry = Expiry { ended_before: later(), ..expiry };
+    assert_eq!(world.store.expire(expiry).await.unwrap().requests, 1);
+    assert!(matches!(world.store.get(queued).await.unwrap(), Found::Record(_)));
+}

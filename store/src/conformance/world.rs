@@ -1,0 +1,263 @@
+//! A store to be tested.
+
+use std::{path::PathBuf, time::Duration};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use testbed::postgres::{self, Access, Install, Server};
+use uuid::Uuid;
+
+use crate::{
+    Applied, Found, NewRequest, Record, ResultOutcome, Store, StoreError, StoreOptions,
+    WorkerResult,
+};
+
+/// A store with its own file or database.
+pub(super) struct World {
+    pub(super) store: Store,
+    url: String,
+    backend: Backend,
+}
+
+enum Backend {
+    File {
+        dir: TempDir,
+        locked: Option<Connection>,
+    },
+    Database {
+        access: Access,
+        name: String,
+    },
+    /// A server of its own, to be hurt.
+    Server {
+        server: Box<Server>,
+    },
+}
+
+/// The patience of a store that will be taken away, so that no test needs much.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// The patience of all others: a slow machine must not fail a test.
+const MUCH_PATIENCE: Duration = Duration::from_secs(30);
+
+impl World {
+    pub(super) async fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("disk")).unwrap();
+        let url = format!("sqlite:{}", dir.path().join("disk/store.db").display());
+        Self { store: open(&url), url, backend: Backend::File { dir, locked: None } }
+    }
+
+    pub(super) async fn postgres() -> Self {
+        let (access, name) = postgres::database().await;
+        let url = access.url(&name);
+        Self { store: open(&url), url, backend: Backend::Database { access, name } }
+    }
+
+    /// The same kind of store, but nobody else is hurt when it is, and it has little patience.
+    pub(super) async fn alone(self) -> Self {
+        let Self { store, url, backend } = self;
+        store.close().await;
+        if let Backend::File { .. } = backend {
+            return Self { store: impatient(&url), url, backend };
+        }
+        let install = Install::find_or_unpack(&|_| ()).await.unwrap();
+        let server = Box::new(Server::start(&install).await.unwrap());
+        let name = server.create_database().await.unwrap();
+        let url = server.url(&name);
+        Self { store: impatient(&url), url, backend: Backend::Server { server } }
+    }
+
+    /// Another store on the same data, as a second web service has it.
+    pub(super) fn second(&self) -> Store {
+        open(&self.url)
+    }
+
+    /// Closes the store and opens it again.
+    pub(super) fn restart(&mut self) {
+        self.store = open(&self.url);
+    }
+
+    /// Takes the disk or the server away.
+    pub(super) async fn take_away(&mut self) {
+        match &mut self.backend {
+            Backend::File { dir, .. } => std::fs::rename(disk(dir), elsewhere(dir)).unwrap(),
+            Backend::Server { server, .. } => server.kill().await.unwrap(),
+            Backend::Database { .. } => panic!("others are on this server"),
+        }
+    }
+
+    /// Brings it back.
+    pub(super) async fn bring_back(&mut self) {
+        match &mut self.backend {
+            Backend::File { dir, .. } => std::fs::rename(elsewhere(dir), disk(dir)).unwrap(),
+            Backend::Server { server, .. } => server.start_again().await.unwrap(),
+            Backend::Database { .. } => {}
+        }
+    }
+
+    /// Makes the store hang: another program holds the file's lock, or the server is frozen.
+    pub(super) fn hang(&mut self) {
+        match &mut self.backend {
+            Backend::File { dir, locked } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                other.busy_timeout(Duration::from_secs(10)).unwrap();
+                other.execute_batch("BEGIN IMMEDIATE").unwrap();
+                *locked = Some(other);
+            }
+            Backend::Server { server, .. } => server.freeze(),
+            Backend::Database { .. } => panic!("others are on this server"),
+        }
+    }
+
+    /// Lets it go on.
+    pub(super) fn let_go(&mut self) {
+        match &mut self.backend {
+            Backend::File { locked, .. } => *locked = None,
+            Backend::Server { server, .. } => server.thaw(),
+            Backend::Database { .. } => {}
+        }
+    }
+
+    /// Makes the database refuse rows whose worker or type is `poison`.
+    pub(super) async fn refuse_poison(&self) {
+        self.store.ping().await.unwrap();
+        match &self.backend {
+            Backend::File { dir, .. } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                for event in ["INSERT", "UPDATE"] {
+                    let trigger = format!(
+                        "CREATE TRIGGER poison_{event} BEFORE {event} ON requests \
+                         WHEN NEW.worker = 'poison' OR NEW.type = 'poison' \
+                         BEGIN SELECT RAISE(ABORT, 'it is poison'); END"
+                    );
+                    other.execute_batch(&trigger).unwrap();
+                }
+            }
+            Backend::Database { access, name } => {
+                let check = "ALTER TABLE requests ADD CONSTRAINT poison \
+                     CHECK (worker <> 'poison' AND type <> 'poison')";
+                access.sql(name, check).await.unwrap();
+            }
+            Backend::Server { .. } => {}
+        }
+    }
+
+    /// Makes all idempotency keys older than a day.
+    pub(super) async fn age_claims(&self) {
+        self.sql("UPDATE claims SET keep_until = 1, claimed_at = 1").await;
+    }
+
+    /// Puts the clock of a server forward by a year, for whoever connects from now on.
+    pub(super) async fn shift_clock(&self) {
+        let Backend::Database { .. } = &self.backend else { return };
+        self.sql(
+            "CREATE SCHEMA shifted; \
+             CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE \
+             AS $$ SELECT pg_catalog.clock_timestamp() + interval '1 year' $$; \
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, shifted, \
+             pg_catalog', current_database()); END $$",
+        )
+        .await;
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(super) async fn sql(&self, sql: &str) {
+        match &self.backend {
+            Backend::File { dir, .. } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                other.busy_timeout(Duration::from_secs(10)).unwrap();
+                other.execute_batch(sql).unwrap();
+            }
+            Backend::Database { access, name } => drop(access.sql(name, sql).await.unwrap()),
+            Backend::Server { .. } => {}
+        }
+    }
+
+    /// Closes the store, which must be the last one on its data, and tells how often the database had
+    /// to end a wait in a circle.
+    pub(super) async fn deadlocks(self) -> u64 {
+        self.store.close().await;
+        let Backend::Database { access, name } = self.backend else { return 0 };
+        // A connection tells of its deadlocks when it is gone, if not before.
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
+        while access.sql(&name, sql).await.unwrap() != ["1"] {}
+        let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+        access.sql(&name, sql).await.unwrap()[0].parse().unwrap()
+    }
+
+    pub(super) async fn request(&self, id: Uuid) -> Record {
+        request(&self.store, id).await
+    }
+}
+
+pub(super) fn open(url: &str) -> Store {
+    Store::open(url, &StoreOptions { patience: MUCH_PATIENCE }).unwrap()
+}
+
+fn impatient(url: &str) -> Store {
+    Store::open(url, &StoreOptions { patience: PATIENCE }).unwrap()
+}
+
+pub(super) async fn request(store: &Store, id: Uuid) -> Record {
+    match store.get(id).await.unwrap() {
+        Found::Record(request) => *request,
+        other => panic!("{id} is {other:?}"),
+    }
+}
+
+/// The first result that is no failure, for as long as the store is away.
+pub(super) async fn in_the_end<T, F: Future<Output = Result<T, StoreError>>>(
+    store: &Store,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(StoreError::Refused(reason)) => panic!("refused: {reason}"),
+            Err(StoreError::Unavailable(_)) => store.until_up().await,
+        }
+    }
+}
+
+pub(super) fn new(id: Uuid) -> NewRequest {
+    NewRequest {
+        id,
+        kind: "default".to_owned(),
+        owner: None,
+        request_data: format!("{{\"for\":\"{id}\"}}").into_bytes(),
+        accepted_at: 1_700_000_000_000,
+        trace: None,
+        callback: None,
+    }
+}
+
+pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
+    let end = ResultOutcome::Completed(result.as_bytes().into());
+    WorkerResult {
+        id,
+        end,
+        run: Some(0),
+        attempt: 1,
+        deliveries: 1,
+        worker: Some("host:1/1".to_owned()),
+        started_at: Some(1_700_000_001_000),
+        finished_at: Some(1_700_000_002_000),
+    }
+}
+
+pub(super) fn failed(id: Uuid, code: &str) -> WorkerResult {
+    let error = pipeline::contract::ErrorBody::new(code, "it can't be done");
+    WorkerResult { end: ResultOutcome::Failed(error), ..completed(id, "") }
+}
+
+pub(super) fn all_first(applied: &[Applied]) -> bool {
+    applied.iter().all(|applied| *applied == Applied::Stored)
+}
+
+fn disk(dir: &TempDir) -> PathBuf {
+    dir.path().join("disk")
+}
+
+fn elsewhere(dir: &TempDir) -> PathBuf {
+    dir.path().join("elsewhere")
+}

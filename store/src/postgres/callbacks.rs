@@ -1,0 +1,105 @@
+//! Callbacks.
+
+use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{
+    clock::{Clock, moment},
+    line::Work,
+    row::number,
+};
+use crate::{AttemptReport, LeaseCallbacks, LeasedCallback, Millis, callbacks::LOOK_AT, sql};
+
+/// The callbacks of requests that a statement has just ended. It is part of that statement, and makes
+/// rows out of what that returns: what others have committed meanwhile it would not see.
+macro_rules! callbacks_of_ended {
+    () => {
+        concat!(
+            "called AS (INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
+             SELECT id, run, callback_host, settled_at, settled_at FROM ended \
+             WHERE callback_host IS NOT NULL",
+            $crate::sql::callback_rule!(),
+            ")"
+        )
+    };
+}
+pub(super) use callbacks_of_ended;
+
+/// Those that another web service is taking are left to it.
+const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND due_at <= $1 \
+    AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED";
+const TAKE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
+    WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at";
+const NEXT: &str = concat!(
+    "SELECT min(due_at) - ",
+    moment!(),
+    " FROM callbacks WHERE state = 0 AND host <> ALL($1)"
+);
+
+impl Work for LeaseCallbacks {
+    type Answer = Vec<LeasedCallback>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<LeasedCallback>> {
+        let mut transaction = connection.begin().await?;
+        let now = Clock.run(&mut transaction).await?;
+        let due = sqlx::query(DUE).bind(now).bind(self.room.full()).bind(LOOK_AT as i64);
+        let due = due.fetch_all(&mut *transaction).await?;
+        let due = due.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let chosen = self.room.choose(due.collect::<sqlx::Result<_>>()?);
+        let take = sqlx::query(TAKE).bind(self.lease).bind(now + self.patience).bind(chosen);
+        let rows = take.fetch_all(&mut *transaction).await?;
+        transaction.commit().await?;
+        rows.iter().map(taken).collect()
+    }
+}
+
+fn taken(row: &PgRow) -> sqlx::Result<LeasedCallback> {
+    Ok(LeasedCallback {
+        id: row.try_get(0)?,
+        lease: row.try_get(1)?,
+        host: row.try_get(2)?,
+        run: number(row, 3)?,
+        attempt: number(row, 4)?,
+        ended_at: row.try_get(5)?,
+    })
+}
+
+impl Work for AttemptReport {
+    type Answer = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let query = match self.mark(Clock.run(&mut *connection).await?) {
+            Some(mark) => sqlx::query(sql::ATTEMPTED)
+                .bind(mark.state)
+                .bind(mark.due_at)
+                .bind(mark.error.map(str::to_owned))
+                .bind(mark.delivered_at),
+            None => sqlx::query(sql::DROP_CALLBACK),
+        };
+        query.bind(self.id).bind(self.lease).execute(connection).await.map(drop)
+    }
+}
+
+/// Makes a callback due again.
+pub(super) struct RetryOne(pub(super) Uuid);
+
+impl Work for RetryOne {
+    type Answer = bool;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
+        let now = Clock.run(&mut *connection).await?;
+        let retry = sqlx::query(sql::RETRY_CALLBACK).bind(now).bind(self.0);
+        Ok(retry.execute(connection).await?.rows_affected() > 0)
+    }
+}
+
+/// In how long the next one is due that goes to none of these hosts.
+pub(super) struct NextCallback(pub(super) Vec<String>);
+
+impl Work for NextCallback {
+    type Answer = Option<Millis>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Millis>> {
+        sqlx::query_scalar(NEXT).bind(&self.0).fetch_one(connection).await
+    }
+}

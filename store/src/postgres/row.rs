@@ -1,0 +1,67 @@
+//! Rows as the rest of the program sees them.
+
+use pipeline::contract::ErrorBody;
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
+
+/// The columns of [`summary`](crate::sql), in their order.
+pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
+    let message: Option<String> = row.try_get(12)?;
+    let error = row.try_get::<Option<String>, _>(11)?;
+    Ok(Summary {
+        id: row.try_get(0)?,
+        status: status(row, 1)?,
+        kind: row.try_get(2)?,
+        owner: row.try_get(3)?,
+        run: number(row, 4)?,
+        attempts: number(row, 5)?,
+        deliveries: number(row, 6)?,
+        accepted_at: row.try_get(7)?,
+        started_at: row.try_get(8)?,
+        finished_at: row.try_get(9)?,
+        worker: row.try_get(10)?,
+        error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
+        last_error: row.try_get(13)?,
+        next_attempt_at: row.try_get(14)?,
+        callback: row.try_get::<Option<_>, _>(15)?.map(|url| callback(row, url)).transpose()?,
+    })
+}
+
+/// How far a callback has come; its row is made when the request ends.
+fn callback(row: &PgRow, url: String) -> sqlx::Result<Callback> {
+    let state = row.try_get::<Option<i16>, _>(16)?;
+    let status =
+        state.map_or(CallbackStatus::Pending, |state| CallbackStatus::from_number(state.into()));
+    let waits = status == CallbackStatus::Pending && !row.try_get::<bool, _>(20)?;
+    let attempts = row.try_get::<Option<i64>, _>(17)?.unwrap_or(0);
+    Ok(Callback {
+        url,
+        status,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        last_error: row.try_get(18)?,
+        next_attempt_at: row.try_get::<Option<_>, _>(19)?.filter(|_| waits),
+        delivered_at: row.try_get(21)?,
+    })
+}
+
+pub(super) fn parked(row: &PgRow) -> sqlx::Result<ParkedMessage> {
+    Ok(ParkedMessage {
+        number: row.try_get(0)?,
+        request: row.try_get(1)?,
+        body: row.try_get(2)?,
+        size: row.try_get::<i64, _>(3)?.unsigned_abs(),
+        headers: row.try_get(4)?,
+        reason: row.try_get(5)?,
+        error: row.try_get(6)?,
+        received_at: row.try_get(7)?,
+    })
+}
+
+pub(super) fn status(row: &PgRow, column: usize) -> sqlx::Result<Status> {
+    Ok(Status::from_number(row.try_get::<i16, _>(column)?.into()))
+}
+
+pub(super) fn number(row: &PgRow, column: usize) -> sqlx::Result<u32> {
+    Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX))
+}

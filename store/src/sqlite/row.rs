@@ -1,0 +1,68 @@
+//! Rows as the rest of the program sees them.
+
+use pipeline::contract::ErrorBody;
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
+
+use crate::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
+
+/// The columns of [`summary`](crate::sql), in their order.
+pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
+    let message: Option<String> = row.get(12)?;
+    let error = row.get::<_, Option<String>>(11)?;
+    Ok(Summary {
+        id: id(row, 0)?,
+        status: Status::from_number(row.get(1)?),
+        kind: row.get(2)?,
+        owner: row.get(3)?,
+        run: row.get(4)?,
+        attempts: row.get(5)?,
+        deliveries: row.get(6)?,
+        accepted_at: row.get(7)?,
+        started_at: row.get(8)?,
+        finished_at: row.get(9)?,
+        worker: row.get(10)?,
+        error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
+        last_error: row.get(13)?,
+        next_attempt_at: row.get(14)?,
+        callback: row.get::<_, Option<_>>(15)?.map(|url| callback(row, url)).transpose()?,
+    })
+}
+
+/// How far a callback has come; its row is made when the request ends.
+fn callback(row: &Row<'_>, url: String) -> rusqlite::Result<Callback> {
+    let status =
+        row.get::<_, Option<_>>(16)?.map_or(CallbackStatus::Pending, CallbackStatus::from_number);
+    let waits = status == CallbackStatus::Pending && !row.get::<_, bool>(20)?;
+    Ok(Callback {
+        url,
+        status,
+        attempts: row.get::<_, Option<_>>(17)?.unwrap_or(0),
+        last_error: row.get(18)?,
+        next_attempt_at: row.get::<_, Option<_>>(19)?.filter(|_| waits),
+        delivered_at: row.get(21)?,
+    })
+}
+
+pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
+    Ok(ParkedMessage {
+        number: row.get(0)?,
+        request: row.get::<_, Option<[u8; 16]>>(1)?.map(Uuid::from_bytes),
+        body: row.get(2)?,
+        size: row.get::<_, i64>(3)?.unsigned_abs(),
+        headers: row.get(4)?,
+        reason: row.get(5)?,
+        error: row.get(6)?,
+        received_at: row.get(7)?,
+    })
+}
+
+/// Whether the id was here once.
+pub(super) fn is_buried(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))
+}
+
+fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get(column).map(Uuid::from_bytes)
+}
