@@ -13,5 +13,6 @@ pub mod broker;
 
 pub mod config;
 pub mod health;
+pub mod log_messages;
 pub mod shutdown;
 pub mod telemetry;

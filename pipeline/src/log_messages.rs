@@ -1,0 +1,41 @@
+//! Log messages that tests and operators search for: each phrase stands here once.
+//!
+//! They are stable from release to release. In a log in JSON each is the whole `message`; what
+//! belongs to it stands in fields beside it.
+
+/// A consumer has subscribed to a queue (`queue`, `worker`).
+pub const CONSUMING: &str = "consuming";
+/// A program hears control messages, and events if it asked for them (`events`).
+pub const HEARING_CONTROL: &str = "hearing control messages";
+/// A connection was lost (`role`, `reason`).
+pub const DISCONNECTED: &str = "disconnected";
+/// A service has checked the topology and declared missing parts (`objects`).
+pub const DECLARED_MISSING: &str = "declared what was missing";
+/// The broker closed the channel that messages are published on (`code`, `text`).
+pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing channel";
+/// Which broker a program uses (`url`, `user`, `from`).
+pub const USING_BROKER: &str = "using the broker";
+/// A web service accepts connections (`address`).
+pub const LISTENING: &str = "listening";
+/// A program was told to stop.
+pub const STOPPING: &str = "stopping";
+/// A web service has stored a result (`requestId`, `status`).
+pub const RESULT: &str = "result";
+/// A web service has kept a message from the failed queue.
+pub const PARKED: &str = "parked";
+/// A worker has begun to work on a request (`requestId`, `attempt`, `redelivered`).
+pub const STARTED: &str = "started";
+/// A worker has finished a request (`requestId`, `attempt`, `ms`).
+pub const FINISHED: &str = "finished";
+/// An attempt has failed (`requestId`, `attempt`, `code`).
+pub const FAILED: &str = "failed";
+/// A worker has given a request back to the queue (`requestId`).
+pub const HANDED_BACK: &str = "handed back";
+/// A worker has stopped work on a cancelled request (`requestId`).
+pub const CANCELLED: &str = "cancelled";
+/// A request's time was over before the work began (`requestId`).
+pub const EXPIRED: &str = "expired";
+/// A webhook's receiver has taken a callback (`requestId`).
+pub const CALLBACK_DELIVERED: &str = "callback delivered";
+/// A callback failed and may be tried again (`requestId`, `error`).
+pub const CALLBACK_FAILED: &str = "callback failed";
