@@ -1,35 +1,22 @@
 //! What clients see: the HTTP API.
 
-mod batch;
-mod body;
-mod callback;
-mod cancel;
-mod docs;
-mod follow;
-mod health;
-mod key;
-mod list;
-mod openapi;
-mod parked;
-mod posted;
-mod prefer;
-mod problem;
-mod process_data;
-mod replay;
-mod requests;
-mod schema;
-mod stream;
-mod view;
-mod watch;
+pub mod docs;
+pub mod health;
+pub mod http;
+pub mod openapi;
+pub mod parked;
+pub mod requests;
+pub mod state;
 
+use crate::api::http::problem::Problem;
+use crate::api::requests::{
+    cancel, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
-pub use openapi::document;
-pub use problem::Problem;
-pub(crate) use view::{View, time};
 
 /// Adds all routes. `body_limit` is in bytes.
 pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
-    config.app_data(process_data::BodyLimit(body_limit));
+    config.app_data(submit::BodyLimit(body_limit));
     for (_, place) in places() {
         config.service(place);
     }
@@ -39,16 +26,16 @@ pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
 /// All places of the API by their paths, in the order in which they are looked at.
 fn places() -> Vec<(&'static str, Resource)> {
     vec![
-        posting(process_data::PATH, process_data::process_data),
-        posting(batch::PATH, batch::batch),
+        posting(submit::PATH, submit::process_data),
+        posting(submit_batch::PATH, submit_batch::batch),
         reading(list::PATH, list::list),
-        reading_and_deleting(requests::PATH, requests::get, cancel::cancel),
-        posting(callback::PATH, callback::retry),
+        reading_and_deleting(get::PATH, get::get, cancel::cancel),
+        posting(retry_callback::PATH, retry_callback::retry),
         posting(replay::REPLAY, replay::replay),
         posting(replay::DISCARD, replay::discard),
         reading(parked::PATH, parked::list),
         reading_and_deleting(parked::ONE, parked::get, parked::discard),
-        reading(stream::PATH, stream::stream),
+        reading(event_stream::PATH, event_stream::stream),
         reading(health::LIVE, health::live),
         reading(health::READY, health::ready),
         reading(openapi::PATH, openapi::openapi),

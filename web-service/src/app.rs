@@ -16,19 +16,18 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api,
-    callbacks::Callbacks,
+    api::{
+        self,
+        state::{PROGRAM, State},
+    },
     config::Config,
-    failed::Failed,
-    hearing::Hearing,
-    inbox,
-    jobs::Jobs,
-    needless,
-    news::News,
-    results::Results,
-    retention, retries,
-    state::{PROGRAM, State},
-    waiters::Waiters,
+    consumers::{batch_consumer, dead_letters::Failed, results::Results},
+    events::{
+        jobs::Jobs, listener::Hearing, notifier::News, obsolete_work, retry_recorder,
+        waiters::Waiters,
+    },
+    retention,
+    webhooks::Callbacks,
 };
 use store::{Store, StoreOptions};
 
@@ -146,9 +145,9 @@ impl Application {
         let lock = self.lock.as_ref().map(Lock::state);
         let mut receivers = JoinSet::new();
         receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
-        let (retries, notes) = retries::retries();
+        let (retries, notes) = retry_recorder::retries();
         receivers.spawn(notes.run(store.clone(), jobs.clone(), drain.clone()));
-        let (begun, watch) = needless::needless();
+        let (begun, watch) = obsolete_work::needless();
         receivers.spawn(watch.run(store.clone(), broker.event_publisher(), drain.clone()));
         let hearing =
             Hearing::new(self.waiters.clone(), jobs, retries, begun, broker.event_publisher());
@@ -160,10 +159,10 @@ impl Application {
             lock: lock.clone(),
             drain,
         };
-        receivers.spawn(inbox::run(failed, store.clone(), shutdown.clone()));
+        receivers.spawn(batch_consumer::run(failed, store.clone(), shutdown.clone()));
         let results =
             Results { broker, store: store.clone(), news, lock, shutdown: shutdown.clone() };
-        receivers.spawn(inbox::run(results, store, shutdown));
+        receivers.spawn(batch_consumer::run(results, store, shutdown));
         receivers
     }
 }

@@ -6,7 +6,7 @@ use pipeline::config::{
     self, BrokerConfig, ConfigError, Logging, Reader, Secret, Size, Source, Variable, variables,
 };
 
-use crate::callbacks::{Rules, sign::Secrets, target::Reach};
+use crate::webhooks::{Rules, signature::Secrets, target::Reach};
 
 /// The settings of the web service.
 #[derive(Debug, Clone)]

@@ -9,23 +9,13 @@
 //! again, and [`needless`] stops what nobody needs.
 //! [`callbacks`] tell of requests that have ended. [`open_files`] is how many connections there may be.
 
-pub mod accept;
 pub mod api;
 pub mod app;
-pub mod callbacks;
 pub mod config;
-pub mod failed;
-pub mod hearing;
-pub mod inbound;
-pub mod inbox;
-pub mod jobs;
-pub mod late;
-pub mod needless;
-pub mod news;
+pub mod consumers;
+pub mod dispatch;
+pub mod events;
 pub mod open_files;
-pub mod replay;
-pub mod results;
 pub mod retention;
-pub mod retries;
-pub mod state;
-pub mod waiters;
+pub mod views;
+pub mod webhooks;

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile as File};
 
-use super::Problem;
+use crate::api::http::problem::Problem;
 
 pub(super) const PATH: &str = "/docs";
 pub(super) const FOLDER: &str = "/docs/";

@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, web};
 
-use super::schema::{Live, OtherMethod, Ready};
-use crate::state::State;
+use crate::api::openapi::schema::{Live, OtherMethod, Ready};
+use crate::api::state::State;
 
 pub(super) const LIVE: &str = "/health/live";
 pub(super) const READY: &str = "/health/ready";

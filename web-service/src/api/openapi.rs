@@ -1,12 +1,14 @@
 //! `GET /openapi.json`: the description of this API, made from the code that answers.
 
+pub mod schema;
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{
-    batch, callback, cancel, health, list, parked, process_data, replay, requests, stream,
+use crate::api::{
+    health, parked,
+    requests::{cancel, event_stream, get, list, replay, retry_callback, submit, submit_batch},
 };
 
 pub(super) const PATH: &str = "/openapi.json";
@@ -25,13 +27,13 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
             Every path answers another method with `405` and `Allow`, and `HEAD` like `GET`, without the body.",
     ),
     paths(
-        process_data::process_data,
-        batch::batch,
-        requests::get,
+        submit::process_data,
+        submit_batch::batch,
+        get::get,
         cancel::cancel,
         list::list,
-        stream::stream,
-        callback::retry,
+        event_stream::stream,
+        retry_callback::retry,
         replay::replay,
         replay::discard,
         parked::list,
@@ -69,10 +71,8 @@ mod tests {
     };
     use serde_json::Value;
 
-    use super::{
-        super::{docs, places, routes},
-        *,
-    };
+    use super::*;
+    use crate::api::{docs, places, routes};
 
     #[test]
     fn the_file_in_docs_says_what_the_code_says() {

@@ -11,12 +11,14 @@ use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{
-    Problem,
-    schema::{NoMessage, OtherMethod, StoreAway},
-    view::time,
+use crate::api::state::State;
+use crate::{
+    api::{
+        http::problem::Problem,
+        openapi::schema::{NoMessage, OtherMethod, StoreAway},
+    },
+    views::request::time,
 };
-use crate::state::State;
 use store::{DeleteParked, ParkedFilter, ParkedMessage, ParkedQuery};
 
 pub(super) const PATH: &str = "/api/v1/parked";
@@ -48,7 +50,7 @@ struct Query {
 #[schema(as = ParkedMessage)]
 struct Message {
     number: i64,
-    /// ParkedFilter it is, if it names a request of ours.
+    /// The request it belongs to, if it names a request of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = "uuid")]
     request_id: Option<Uuid>,

@@ -1,0 +1,3 @@
+//! A request as JSON, for the API and for webhooks.
+
+pub mod request;
