@@ -1,219 +1,194 @@
-//! Accepting requests: claim the idempotency key, publish, confirm, commit the row, and only then say
-//! so.
+//! Accepts a request: claims its idempotency key, publishes, waits for the confirm, commits the row.
 
 use std::time::Duration;
 
 use pipeline::{
     broker::PublishError,
-    contract::{Request, RequestId, TraceParent},
+    contract::{Request, RequestId},
 };
-use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::api::state::State;
-use store::{
-    Claim, Claimed, IdempotencyKeyHash, Millis, NewRequest, ReleaseClaim, StoreError, Target, now,
+use crate::dispatch::{
+    Dispatch,
+    submission::{AcceptError, IdempotencyKey, RejectedSubmission, Submission},
 };
+use store::{Claim, Claimed, Millis, NewRequest, ReleaseClaim, StoreError, now};
 
-/// The type of work that requests have.
-const KIND: &str = "default";
-/// A call with a key that has had no answer for this long after its time is taken to be dead.
-const GRACE: Duration = Duration::from_secs(2);
-/// How long a caller waits until the key of a request that was not accepted is given up.
-const MOMENT: Duration = Duration::from_millis(300);
+/// The type of work of every request.
+const REQUEST_TYPE: &str = "default";
+/// A claim of an idempotency key can be taken over when its call has had no answer for this long after
+/// its timeout: then the call is taken to be dead.
+const CLAIM_GRACE: Duration = Duration::from_secs(2);
+/// How long a rejected call waits for the release of its idempotency key. Its own time may be over, and
+/// a claim that is not released can be taken over a little later.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A request that a client wants accepted.
-#[derive(Debug)]
-pub struct Wish<'a> {
-    /// The id it gets, unless its key stands for another already.
-    pub id: Uuid,
-    /// What to work on.
-    pub data: &'a RawValue,
-    /// The trace it belongs to.
-    pub trace: TraceParent,
-    /// How long it may wait for its work to begin.
-    pub expires_in: Option<Duration>,
-    /// Where to tell of its end.
-    pub callback: Option<Target>,
-    /// What makes several calls one request.
-    pub key: Option<Key>,
-}
-
-/// An idempotency key, and a digest of the body it stands for.
+/// What a submission has come to when it is time to record it.
 #[derive(Debug, Clone)]
-pub struct Key {
-    /// The key.
-    pub name: IdempotencyKeyHash,
-    /// The digest.
-    pub digest: [u8; 32],
+pub(crate) enum Published {
+    /// The broker confirmed the message. This is the row to record.
+    New(NewRequest),
+    /// Nothing was sent: the idempotency key stands for this request, which was accepted before.
+    AlreadyAnswered(Uuid),
 }
 
-/// Why a request was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// The broker did not confirm it.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// The store is away; nothing was sent.
-    #[error("the store is unavailable: {0}")]
-    StoreAway(String),
-    /// The broker has it, but the store did not say that it has it too. Its row will be made in a
-    /// while, or by its result.
-    #[error("the broker has the request, but the store did not record it: {0}")]
-    NotRecorded(String),
-    /// Another call with the same key is being answered.
-    #[error("another call with the same idempotency key is being answered")]
-    Busy,
-    /// The key stands for another body.
-    #[error("the idempotency key stands for another body")]
-    OtherBody,
-}
-
-/// A request that was not accepted.
-#[derive(Debug)]
-pub struct Refused {
-    /// Its id, under which it may be done all the same.
-    pub id: Uuid,
-    /// Why.
-    pub error: AcceptError,
-}
-
-impl AcceptError {
-    pub(crate) fn of(self, id: Uuid) -> Refused {
-        Refused { id, error: self }
-    }
-
-    /// What is to become of the key. What may have been sent keeps its id, be it by this call or by the
-    /// one before, from which the id was taken over.
-    fn unclaim(&self, is_taken_over: bool) -> Option<ReleaseClaim> {
+impl Published {
+    /// The row to record, if there is one.
+    pub(crate) fn row(&self) -> Option<&NewRequest> {
         match self {
-            Self::Busy | Self::OtherBody => None,
-            Self::NotRecorded(_) | Self::Publish(PublishError::Unknown(_)) => {
-                Some(ReleaseClaim::Leave)
-            }
-            Self::StoreAway(_) | Self::Publish(_) if is_taken_over => Some(ReleaseClaim::Leave),
-            Self::StoreAway(_) | Self::Publish(_) => Some(ReleaseClaim::Forget),
+            Self::New(row) => Some(row),
+            Self::AlreadyAnswered(_) => None,
         }
     }
 }
 
-/// Hands a request to the broker, and records it once that was confirmed. After that a look at the
-/// store finds it, through every web service. Gives its id.
+/// Publishes a request, and records it once the broker has confirmed it. Returns the request's id. From
+/// then on every web service finds the request in the store.
 ///
 /// # Errors
-/// See [`AcceptError`]. In all cases but [`AcceptError::NotRecorded`] and
-/// [`PublishError::Unknown`] nothing was done.
-pub async fn accept(state: &State, wish: &Wish<'_>) -> Result<Uuid, Refused> {
-    let deadline = Instant::now() + state.publish_timeout;
-    let claimed = claim(state, wish).await;
-    let sent = send(state, wish, claimed, deadline).await;
-    let recorded = match &sent {
-        Ok((_, Some(row))) => state.store.accept_by(deadline, row.clone()).await,
-        Ok((_, None)) | Err(_) => Ok(()),
+/// See [`AcceptError`], which also says whether anything was sent.
+pub async fn accept(
+    dispatch: &Dispatch,
+    submission: &Submission<'_>,
+) -> Result<Uuid, RejectedSubmission> {
+    let deadline = Instant::now() + dispatch.timeout;
+    let claimed = claim(dispatch, submission).await;
+    let published = publish(dispatch, submission, claimed, deadline).await;
+    let recorded = match published.as_ref().ok().and_then(Published::row) {
+        Some(row) => dispatch.store.accept_by(deadline, row.clone()).await,
+        None => Ok(()),
     };
-    end(state, wish, sent, recorded).await
+    finish(dispatch, submission, published, recorded).await
 }
 
-/// Says which id to send a wish under, if it is to be sent.
-pub(crate) async fn claim(state: &State, wish: &Wish<'_>) -> Result<Claimed, Refused> {
-    let store = state.store_part();
+/// Step 1: claims the idempotency key. Tells under which id to publish the submission, if at all.
+pub(crate) async fn claim(
+    dispatch: &Dispatch,
+    submission: &Submission<'_>,
+) -> Result<Claimed, RejectedSubmission> {
+    let store = dispatch.availability.check();
     if !store.ok {
-        return Err(AcceptError::StoreAway(store.detail).of(wish.id));
+        return Err(AcceptError::StoreAway(store.detail).reject(submission.id));
     }
-    let Some(Key { name, digest }) = wish.key.clone() else { return Ok(Claimed::Proceed(wish.id)) };
-    let patience = state.publish_timeout + GRACE;
+    let Some(IdempotencyKey { name, digest }) = submission.key.clone() else {
+        return Ok(Claimed::Proceed(submission.id));
+    };
+    let patience = dispatch.timeout + CLAIM_GRACE;
     let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
-    let claim = Claim { name, digest, id: wish.id, patience };
-    let claimed = state.store.claim(claim).await;
-    claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).of(wish.id))
+    let claim = Claim { name, digest, id: submission.id, patience };
+    let claimed = dispatch.store.claim(claim).await;
+    claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).reject(submission.id))
 }
 
-/// Sends what its claim lets be sent. Gives the row that is to be recorded then.
-pub(crate) async fn send(
-    state: &State,
-    wish: &Wish<'_>,
-    claimed: Result<Claimed, Refused>,
+/// Step 2: publishes the submission if its claim says so, and waits for the confirm.
+pub(crate) async fn publish(
+    dispatch: &Dispatch,
+    submission: &Submission<'_>,
+    claimed: Result<Claimed, RejectedSubmission>,
     deadline: Instant,
-) -> Result<(Uuid, Option<NewRequest>), Refused> {
+) -> Result<Published, RejectedSubmission> {
     let id = match claimed? {
         Claimed::Proceed(id) => id,
-        Claimed::Answered(id) => return Ok((id, None)),
-        Claimed::Busy => return Err(AcceptError::Busy.of(wish.id)),
-        Claimed::OtherBody => return Err(AcceptError::OtherBody.of(wish.id)),
+        Claimed::Answered(id) => return Ok(Published::AlreadyAnswered(id)),
+        Claimed::Busy => return Err(AcceptError::KeyInUse.reject(submission.id)),
+        Claimed::OtherBody => return Err(AcceptError::KeyReused.reject(submission.id)),
     };
-    match publish(state, id, wish, deadline).await {
-        Ok(at) => Ok((id, Some(row(id, wish, at)))),
-        Err(error) => {
-            unclaim(state, id, wish, &error).await;
-            Err(error.of(id))
-        }
+    match publish_as(dispatch, id, submission, deadline).await {
+        Ok(accepted_at) => Ok(Published::New(row(id, submission, accepted_at))),
+        Err(error) => Err(reject(dispatch, id, submission, error).await),
     }
 }
 
-/// What to say of a wish when all is done.
-pub(crate) async fn end(
-    state: &State,
-    wish: &Wish<'_>,
-    sent: Result<(Uuid, Option<NewRequest>), Refused>,
+/// Step 3, after the row was recorded or not: the outcome of the submission.
+pub(crate) async fn finish(
+    dispatch: &Dispatch,
+    submission: &Submission<'_>,
+    published: Result<Published, RejectedSubmission>,
     recorded: Result<(), StoreError>,
-) -> Result<Uuid, Refused> {
-    match (sent?, recorded) {
-        ((id, Some(row)), Err(error)) => {
-            let error = not_recorded(state, error, row);
-            unclaim(state, id, wish, &error).await;
-            Err(error.of(id))
+) -> Result<Uuid, RejectedSubmission> {
+    let row = match published? {
+        Published::AlreadyAnswered(id) => return Ok(id),
+        Published::New(row) => row,
+    };
+    let id = row.id;
+    match recorded {
+        Ok(()) => Ok(id),
+        Err(error) => {
+            let error = record_later(dispatch, error, row);
+            Err(reject(dispatch, id, submission, error).await)
         }
-        ((id, _), _) => Ok(id),
     }
 }
 
-/// Gives a key up whose request was not accepted. The caller's time may be over: it waits for that only a
-/// moment, and if it fails, the next call waits a little.
-async fn unclaim(state: &State, id: Uuid, wish: &Wish<'_>, error: &AcceptError) {
-    if let (Some(key), Some(how)) = (&wish.key, error.unclaim(id != wish.id)) {
-        let (store, name) = (state.store.clone(), key.name);
-        let unclaim = tokio::spawn(async move { store.unclaim(name, id, how).await });
-        let _given_up_or_too_old_in_a_while = timeout(MOMENT, unclaim).await;
-    }
-}
-
-/// Publishes a request and waits for the confirm. Gives the moment when it was accepted.
-async fn publish(
-    state: &State,
+/// Publishes the message of a request and waits for the confirm. Returns the time of acceptance.
+async fn publish_as(
+    dispatch: &Dispatch,
     id: Uuid,
-    wish: &Wish<'_>,
+    submission: &Submission<'_>,
     deadline: Instant,
 ) -> Result<Millis, AcceptError> {
     let accepted_at = now();
-    let message = Request::message(&RequestId::from(id), wish.data, &wish.trace);
-    let message = match wish.expires_in {
+    let message = Request::message(&RequestId::from(id), submission.data, &submission.trace);
+    let message = match submission.expires_in {
         Some(after) => message.expiring(after),
         None => message,
     };
-    state.publisher.publish(&message, deadline).await?;
+    dispatch.publisher.publish(&message, deadline).await?;
     Ok(accepted_at)
 }
 
-fn row(id: Uuid, wish: &Wish<'_>, accepted_at: Millis) -> NewRequest {
+fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Millis) -> NewRequest {
     NewRequest {
         id,
-        kind: KIND.to_owned(),
+        kind: REQUEST_TYPE.to_owned(),
         owner: None,
-        request_data: wish.data.get().as_bytes().to_vec(),
+        request_data: submission.data.get().as_bytes().to_vec(),
         accepted_at,
-        trace: Some(wish.trace.as_str().to_owned()),
-        callback: wish.callback.clone(),
+        trace: Some(submission.trace.as_str().to_owned()),
+        callback: submission.callback.clone(),
     }
 }
 
-/// What to say of a row that the store did not take, which is tried again behind the caller's back.
-fn not_recorded(state: &State, error: StoreError, row: NewRequest) -> AcceptError {
+/// Has a row recorded later that the store did not take in time.
+fn record_later(dispatch: &Dispatch, error: StoreError, row: NewRequest) -> AcceptError {
     match error {
         StoreError::Unavailable(reason) => {
-            state.late.record(row);
+            dispatch.deferred.record(row);
             AcceptError::NotRecorded(reason)
         }
         StoreError::Refused(reason) => AcceptError::NotRecorded(reason),
+    }
+}
+
+/// Rejects a submission that was claimed under `id`, and releases its idempotency key.
+async fn reject(
+    dispatch: &Dispatch,
+    id: Uuid,
+    submission: &Submission<'_>,
+    error: AcceptError,
+) -> RejectedSubmission {
+    let is_taken_over = id != submission.id;
+    if let (Some(key), Some(release)) = (&submission.key, release(&error, is_taken_over)) {
+        let (store, name) = (dispatch.store.clone(), key.name);
+        // As a task of its own: the release goes on when the caller has waited long enough.
+        let releasing = tokio::spawn(async move { store.unclaim(name, id, release).await });
+        let _released_or_taken_over_later = timeout(RELEASE_TIMEOUT, releasing).await;
+    }
+    error.reject(id)
+}
+
+/// How to release the idempotency key of a rejected submission. What may have been sent keeps its id,
+/// whether by this call or by the one from which the id was taken over.
+fn release(error: &AcceptError, is_taken_over: bool) -> Option<ReleaseClaim> {
+    match error {
+        AcceptError::KeyInUse | AcceptError::KeyReused => None,
+        AcceptError::NotRecorded(_) | AcceptError::Publish(PublishError::Unknown(_)) => {
+            Some(ReleaseClaim::Leave)
+        }
+        AcceptError::StoreAway(_) | AcceptError::Publish(_) if is_taken_over => {
+            Some(ReleaseClaim::Leave)
+        }
+        AcceptError::StoreAway(_) | AcceptError::Publish(_) => Some(ReleaseClaim::Forget),
     }
 }

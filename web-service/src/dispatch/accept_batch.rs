@@ -1,4 +1,4 @@
-//! Accepting many requests at once.
+//! Accepts a batch of requests: their publishes overlap, and one commit records them all.
 
 use std::collections::HashMap;
 
@@ -6,73 +6,92 @@ use futures_util::{StreamExt, future::join_all, stream};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::api::state::State;
-use crate::dispatch::accept::{AcceptError, Refused, Wish, claim, end, send};
+use crate::dispatch::{
+    Dispatch,
+    accept::{Published, claim, finish, publish},
+    submission::{AcceptError, RejectedSubmission, Submission},
+};
 use store::{NewRequest, StoreError};
 
 /// How many requests of a batch are published at once: far fewer than the publisher has places for,
 /// so that single requests find theirs beside a batch.
-const AT_ONCE: usize = 256;
+const MAX_CONCURRENT_PUBLISHES: usize = 256;
 
-/// Accepts as [`crate::dispatch::accept::accept`] does, many at once: their publishes overlap, and one commit records them all. The outcomes are in
-/// the order of the wishes.
-pub async fn accept_all(state: &State, wishes: &[Wish<'_>]) -> Vec<Result<Uuid, Refused>> {
-    let first = first_of_key(wishes);
-    let is_first = |(at, _): &(usize, &Wish<'_>)| first[*at] == *at;
-    let different: Vec<_> = wishes.iter().enumerate().filter(is_first).map(|(_, w)| w).collect();
-    let mut accepted = accept_different(state, &different).await.into_iter();
-    let mut outcomes: Vec<Result<Uuid, Refused>> = Vec::with_capacity(wishes.len());
-    for (at, wish) in wishes.iter().enumerate() {
+/// Accepts each submission as [`crate::dispatch::accept::accept`] does. Returns the outcomes in the order
+/// of the submissions. A submission that repeats the idempotency key and body of an earlier one in the
+/// batch is the same request.
+pub async fn accept_batch(
+    dispatch: &Dispatch,
+    submissions: &[Submission<'_>],
+) -> Vec<Result<Uuid, RejectedSubmission>> {
+    let first = first_with_same_key(submissions);
+    let distinct: Vec<_> = submissions
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| first[*at] == *at)
+        .map(|(_, s)| s)
+        .collect();
+    let mut accepted = accept_distinct(dispatch, &distinct).await.into_iter();
+    let mut outcomes: Vec<Result<Uuid, RejectedSubmission>> = Vec::with_capacity(submissions.len());
+    for (at, submission) in submissions.iter().enumerate() {
         outcomes.push(match first[at] {
             first if first == at => accepted.next().expect("one outcome for each of them"),
-            first => same_again(wish, &outcomes[first]),
+            first => repeated(submission, &outcomes[first]),
         });
     }
     outcomes
 }
 
-/// For each wish the place of the first one with its key and body: often its own.
-fn first_of_key(wishes: &[Wish<'_>]) -> Vec<usize> {
+/// For each submission the index of the first one with its key and body: often its own.
+fn first_with_same_key(submissions: &[Submission<'_>]) -> Vec<usize> {
     let mut seen = HashMap::new();
-    let first = |(at, wish): (usize, &Wish<'_>)| match &wish.key {
+    let first = |(at, submission): (usize, &Submission<'_>)| match &submission.key {
         Some(key) => *seen.entry((key.name, key.digest)).or_insert(at),
         None => at,
     };
-    wishes.iter().enumerate().map(first).collect()
+    submissions.iter().enumerate().map(first).collect()
 }
 
-/// What to say to a wish that stands in the same batch as the first one with its key and body.
-fn same_again(wish: &Wish<'_>, first: &Result<Uuid, Refused>) -> Result<Uuid, Refused> {
+/// The outcome of a submission that repeats an earlier one of the same batch.
+fn repeated(
+    submission: &Submission<'_>,
+    first: &Result<Uuid, RejectedSubmission>,
+) -> Result<Uuid, RejectedSubmission> {
     match first {
         Ok(id) => Ok(*id),
-        Err(Refused { error: AcceptError::OtherBody, .. }) => {
-            Err(AcceptError::OtherBody.of(wish.id))
+        Err(RejectedSubmission { error: AcceptError::KeyReused, .. }) => {
+            Err(AcceptError::KeyReused.reject(submission.id))
         }
-        Err(_) => Err(AcceptError::Busy.of(wish.id)),
+        Err(_) => Err(AcceptError::KeyInUse.reject(submission.id)),
     }
 }
 
-async fn accept_different(state: &State, wishes: &[&Wish<'_>]) -> Vec<Result<Uuid, Refused>> {
-    let claimed = join_all(wishes.iter().map(|wish| claim(state, wish))).await;
-    let sending = wishes.iter().zip(claimed).map(async |(wish, claimed)| {
-        send(state, wish, claimed, Instant::now() + state.publish_timeout).await
+async fn accept_distinct(
+    dispatch: &Dispatch,
+    submissions: &[&Submission<'_>],
+) -> Vec<Result<Uuid, RejectedSubmission>> {
+    let claimed = join_all(submissions.iter().map(|s| claim(dispatch, s))).await;
+    let publishing = submissions.iter().zip(claimed).map(async |(submission, claimed)| {
+        publish(dispatch, submission, claimed, Instant::now() + dispatch.timeout).await
     });
-    let sent: Vec<_> = stream::iter(sending).buffered(AT_ONCE).collect().await;
-    let rows = sent.iter().flatten().filter_map(|(_, row)| row.clone()).collect();
-    let mut recorded = record_all(state, rows).await.into_iter();
-    let ended = wishes.iter().zip(sent).map(|(wish, sent)| {
-        let is_recorded = matches!(sent, Ok((_, Some(_)))).then(|| recorded.next()).flatten();
-        end(state, wish, sent, is_recorded.unwrap_or(Ok(())))
+    let published: Vec<_> =
+        stream::iter(publishing).buffered(MAX_CONCURRENT_PUBLISHES).collect().await;
+    let rows = published.iter().flatten().filter_map(Published::row).cloned().collect();
+    let mut recorded = record_all(dispatch, rows).await.into_iter();
+    let finished = submissions.iter().zip(published).map(|(submission, published)| {
+        let is_new = matches!(published, Ok(Published::New(_)));
+        let recorded = is_new.then(|| recorded.next()).flatten().unwrap_or(Ok(()));
+        finish(dispatch, submission, published, recorded)
     });
-    join_all(ended).await
+    join_all(finished).await
 }
 
-async fn record_all(state: &State, rows: Vec<NewRequest>) -> Vec<Result<(), StoreError>> {
+async fn record_all(dispatch: &Dispatch, rows: Vec<NewRequest>) -> Vec<Result<(), StoreError>> {
     if rows.is_empty() {
         return Vec::new();
     }
     let count = rows.len();
-    match state.store.accept_all(rows).await {
+    match dispatch.store.accept_all(rows).await {
         Ok(recorded) => recorded,
         Err(error) => vec![Err(error); count],
     }

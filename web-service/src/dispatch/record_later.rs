@@ -1,8 +1,10 @@
-//! Rows of requests that the broker has and the store was too late for: their callers were told to
-//! look later, so they are recorded as soon as that can be.
+//! Deferred recording: rows that the store did not take within a caller's time are tried again.
+//!
+//! The broker has these requests, and their callers were told to look later.
 
 use std::{sync::Arc, time::Duration};
 
+use pipeline::backoff::Backoff;
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -10,63 +12,61 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use pipeline::backoff::Backoff;
 use store::{NewRequest, Store, StoreError};
 
-/// For how long it is tried.
-const LIMIT: Duration = Duration::from_secs(60);
-/// How many KiB may wait. What comes beyond gets its row from its result.
-const ROOM: usize = 64 << 10;
-/// What a row takes beside its data, in KiB; so there are a thousand at most.
-const EACH: usize = 64;
+/// How long a row is tried. After that the request gets its row when its result arrives.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The memory that waiting rows may take, in KiB.
+const MAX_WAITING_KIB: usize = 64 << 10;
+/// What a row counts beside its data, in KiB. It limits the number of waiting rows to a thousand.
+const ROW_OVERHEAD_KIB: usize = 64;
 
-/// Records late rows.
+/// Records rows in the background.
 #[derive(Clone)]
-pub struct Late {
+pub struct DeferredRecorder {
     store: Store,
-    /// When to stop.
     stop: CancellationToken,
-    room: Arc<Semaphore>,
+    /// One permit for each KiB.
+    memory: Arc<Semaphore>,
 }
 
-impl Late {
-    /// Nothing is late yet.
+impl DeferredRecorder {
+    /// A recorder that gives up all rows when `stop` is cancelled.
     pub fn new(store: Store, stop: CancellationToken) -> Self {
-        Self { store, stop, room: Arc::new(Semaphore::new(ROOM)) }
+        Self { store, stop, memory: Arc::new(Semaphore::new(MAX_WAITING_KIB)) }
     }
 
-    /// Has a row recorded, or passes it over if too many wait. Returns at once. Needs a Tokio
-    /// runtime.
+    /// Has a row recorded, or drops it if too many are waiting. Returns at once. Needs a Tokio runtime.
     pub fn record(&self, row: NewRequest) {
-        let (id, size) = (row.id, row.request_data.len() / 1024 + EACH);
-        let room = u32::try_from(size).ok();
-        let room = room.and_then(|size| self.room.clone().try_acquire_many_owned(size).ok());
-        let Some(room) = room else {
+        let (id, size) = (row.id, row.request_data.len() / 1024 + ROW_OVERHEAD_KIB);
+        let size = u32::try_from(size).ok();
+        let permit = size.and_then(|size| self.memory.clone().try_acquire_many_owned(size).ok());
+        let Some(permit) = permit else {
             warn!(requestId = %id, "too many requests wait to be recorded");
             return;
         };
         let Self { store, stop, .. } = self.clone();
         tokio::spawn(async move {
-            let in_time = timeout(LIMIT, recorded(&store, row));
+            let in_time = timeout(RECORD_TIMEOUT, record_until_taken(&store, row));
             if let Some(Ok(())) = stop.run_until_cancelled(in_time).await {
-                debug!(requestId = %id, "recorded late");
+                debug!(requestId = %id, "request recorded late");
             } else {
-                warn!(requestId = %id, "not recorded; its result will be");
+                warn!(requestId = %id, "request not recorded, its result will create the row");
             }
-            drop(room);
+            drop(permit);
         });
     }
 }
 
-/// Tries until the store has taken the row, or never will.
-async fn recorded(store: &Store, row: NewRequest) {
+/// Tries until the store has taken the row, or has refused it.
+async fn record_until_taken(store: &Store, row: NewRequest) {
     let mut backoff = Backoff::storing();
     loop {
         store.until_up().await;
         match store.accept(row.clone()).await {
             Ok(()) => return,
             Err(StoreError::Refused(reason)) => {
-                return warn!(requestId = %row.id, reason, "can't be recorded");
+                return warn!(requestId = %row.id, reason, "the store refused the request");
             }
             Err(StoreError::Unavailable(_)) => sleep(backoff.next_pause()).await,
         }

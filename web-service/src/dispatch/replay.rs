@@ -1,7 +1,7 @@
-//! Replaying failed requests: publish the next run, confirm, commit it, and only then say so.
+//! Replays failed requests: publishes the next run, waits for the confirm, commits the run.
 //!
 //! A message that was published and not committed does no harm: its run ends like any other. So of two
-//! who replay the same run at once both may publish, and what was not confirmed can be tried again.
+//! concurrent replays of the same run both may publish, and an unconfirmed replay may be tried again.
 
 use pipeline::{
     broker::PublishError,
@@ -12,14 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::api::state::State;
-use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, StoreError};
+use crate::{dispatch::Dispatch, events::notifier::News};
+use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, Store, StoreError};
 
-/// How many parked messages of a request are looked at for its data.
-const LETTERS: u32 = 10;
+/// How many parked messages of a request are searched for its data.
+const MAX_PARKED_SEARCHED: u32 = 10;
 
-/// What is said of a store that has not answered when the caller has to have an answer.
-const LATE: &str = "no answer in time";
+/// The reason of a store that has not answered when the caller has to have an answer.
+const STORE_TIMED_OUT: &str = "no answer in time";
 
 /// Why a request was not replayed.
 #[derive(Debug, thiserror::Error)]
@@ -27,48 +27,45 @@ pub enum ReplayError {
     /// There is no such request.
     #[error("there is no such request")]
     Unknown,
-    /// It was here, and its time is over.
+    /// The request has expired.
     #[error("the request has expired")]
     Expired,
-    /// It ended in another way, or has not ended.
+    /// The request has this status instead of `failed`.
     #[error("the request is {}", .0.as_str())]
     NotFailed(Status),
-    /// Nobody knows what to work on.
+    /// No web service has seen the input of the request.
     #[error("the data of the request are not known")]
     NoData,
-    /// The store is away; nothing was sent.
+    /// The store is unavailable; nothing was sent.
     #[error("the store is unavailable: {0}")]
     StoreAway(String),
-    /// The broker did not confirm it.
+    /// The broker did not confirm the message.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// The broker has it, but the store did not say that it has noted it.
-    #[error("the broker has the replay, but the store did not note it: {0}")]
+    /// The broker confirmed the message, but the store did not confirm the new run.
+    #[error("the broker has the replay, but the store did not record it: {0}")]
     NotRecorded(String),
 }
 
-/// Sends a failed request again, as its next run.
+/// Publishes a failed request again, as its next run.
 ///
 /// # Errors
-/// See [`ReplayError`]. In all cases it may be tried again.
-pub async fn replay(state: &State, id: Uuid) -> Result<(), ReplayError> {
-    let deadline = Instant::now() + state.publish_timeout;
-    let part = state.store_part();
-    if !part.ok {
-        return Err(ReplayError::StoreAway(part.detail));
+/// See [`ReplayError`]. In all cases the call may be repeated.
+pub async fn replay(dispatch: &Dispatch, news: &News, id: Uuid) -> Result<(), ReplayError> {
+    let deadline = Instant::now() + dispatch.timeout;
+    let availability = dispatch.availability.check();
+    if !availability.ok {
+        return Err(ReplayError::StoreAway(availability.detail));
     }
-    let prepared = timeout_at(deadline, prepare(state, id)).await;
-    let (run, message) = prepared.map_err(|_| ReplayError::StoreAway(LATE.to_owned()))??;
-    let next = run + 1;
-    state.publisher.publish(&message, deadline).await?;
-    let noted = timeout_at(deadline, state.store.replay(id, run)).await;
-    let noted = noted.map_err(|_| ReplayError::NotRecorded(LATE.to_owned()))?;
-    match noted.map_err(|error| ReplayError::NotRecorded(error.to_string()))? {
+    let prepared = timeout_at(deadline, prepare(&dispatch.store, id)).await;
+    let (run, message) = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
+    dispatch.publisher.publish(&message, deadline).await?;
+    let recorded = timeout_at(deadline, dispatch.store.replay(id, run)).await;
+    let recorded = recorded.map_err(|_| ReplayError::NotRecorded(STORE_TIMED_OUT.into()))?;
+    match recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))? {
         Replay::Done => {
-            info!(requestId = %id, run = next, "replayed");
-            // Whatever is said of the runs before is not about this one.
-            state.jobs.ended([id]);
-            state.waiters.wake([id]);
+            info!(requestId = %id, run = run + 1, "replayed");
+            news.replayed(id);
             Ok(())
         }
         Replay::Overtaken => Ok(()),
@@ -78,16 +75,15 @@ pub async fn replay(state: &State, id: Uuid) -> Result<(), ReplayError> {
     }
 }
 
-/// The run in which a request has failed, and the message of the next one.
-async fn prepare(state: &State, id: Uuid) -> Result<(u32, Message), ReplayError> {
-    let run = failed_run(state, id).await?;
+/// The run in which a request has failed, and the message of the next run.
+async fn prepare(store: &Store, id: Uuid) -> Result<(u32, Message), ReplayError> {
+    let run = failed_run(store, id).await?;
     let next = run.checked_add(1).ok_or(ReplayError::NoData)?;
-    Ok((run, message(state, id, next).await?))
+    Ok((run, message(store, id, next).await?))
 }
 
-/// The run in which a request has failed.
-async fn failed_run(state: &State, id: Uuid) -> Result<u32, ReplayError> {
-    match state.store.get(id).await.map_err(away)? {
+async fn failed_run(store: &Store, id: Uuid) -> Result<u32, ReplayError> {
+    match store.get(id).await.map_err(away)? {
         Found::Record(request) => match request.summary.status {
             Status::Failed => Ok(request.summary.run),
             status => Err(ReplayError::NotFailed(status)),
@@ -97,12 +93,12 @@ async fn failed_run(state: &State, id: Uuid) -> Result<u32, ReplayError> {
     }
 }
 
-/// The request as it was posted, but for its run, and without the time in which it had to begin.
-async fn message(state: &State, id: Uuid, run: u32) -> Result<Message, ReplayError> {
-    let Origin { data, trace } = state.store.origin(id).await.map_err(away)?;
+/// The message of a request as it was submitted, with this run and without `expiresIn`.
+async fn message(store: &Store, id: Uuid, run: u32) -> Result<Message, ReplayError> {
+    let Origin { data, trace } = store.origin(id).await.map_err(away)?;
     let data = match data.and_then(json) {
         Some(data) => data,
-        None => parked_data(state, id).await?.ok_or(ReplayError::NoData)?,
+        None => parked_data(store, id).await?.ok_or(ReplayError::NoData)?,
     };
     let trace = trace.as_deref().and_then(TraceParent::parse);
     let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
@@ -111,13 +107,14 @@ async fn message(state: &State, id: Uuid, run: u32) -> Result<Message, ReplayErr
     Ok(message)
 }
 
-/// What stands in the latest of a request's parked messages that is a request: where another program
-/// has published it, no web service has seen its data before it failed.
-async fn parked_data(state: &State, id: Uuid) -> Result<Option<Box<RawValue>>, ReplayError> {
-    let letters = ParkedQuery { whose: ParkedFilter::Request(id), below: None, limit: LETTERS };
-    for letter in state.store.parked(letters).await.map_err(away)? {
-        let whole = state.store.parked_message(letter.number).await.map_err(away)?;
-        if let Some(request) = whole.and_then(|whole| Request::parse(&whole.body).ok()) {
+/// The data in the latest of a request's parked messages that is a request. When another program
+/// published the request, no web service has seen its data before it failed.
+async fn parked_data(store: &Store, id: Uuid) -> Result<Option<Box<RawValue>>, ReplayError> {
+    let query =
+        ParkedQuery { whose: ParkedFilter::Request(id), below: None, limit: MAX_PARKED_SEARCHED };
+    for parked in store.parked(query).await.map_err(away)? {
+        let message = store.parked_message(parked.number).await.map_err(away)?;
+        if let Some(request) = message.and_then(|message| Request::parse(&message.body).ok()) {
             return Ok(Some(request.data));
         }
     }

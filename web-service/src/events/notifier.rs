@@ -61,6 +61,12 @@ impl News {
         self.stop(id, run);
     }
 
+    /// Tells that a request was replayed. What is known of work on its earlier runs is forgotten.
+    pub fn replayed(&self, id: Uuid) {
+        self.jobs.ended([id]);
+        self.waiters.wake([id]);
+    }
+
     /// Tells whoever works on a request, in this run or an earlier one, to stop.
     fn stop(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));

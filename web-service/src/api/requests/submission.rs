@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::api::http::{idempotency_key, problem::Problem};
 use crate::{
-    dispatch::accept::{Key, Wish},
+    dispatch::submission::{IdempotencyKey, Submission},
     webhooks::Rules,
 };
 
@@ -69,7 +69,7 @@ impl<'a> Posted<'a> {
         key: Option<&str>,
         trace: Option<TraceParent>,
         rules: &Rules,
-    ) -> Result<Wish<'a>, Problem> {
+    ) -> Result<Submission<'a>, Problem> {
         let Self { data, expires_in, callback_url } = parse(body)?;
         let wish = wish(body, data, expires_in.as_deref(), key, trace)?;
         calling(wish, callback_url.as_deref(), rules)
@@ -82,7 +82,7 @@ impl<'a> Line<'a> {
         line: &'a [u8],
         trace: Option<TraceParent>,
         rules: &Rules,
-    ) -> Result<Wish<'a>, Problem> {
+    ) -> Result<Submission<'a>, Problem> {
         let Self { data, expires_in, callback_url, idempotency_key } = parse(line)?;
         if let Some(key) = &idempotency_key {
             idempotency_key::check(key)?;
@@ -98,20 +98,24 @@ fn wish<'a>(
     expires_in: Option<&str>,
     key: Option<&str>,
     trace: Option<TraceParent>,
-) -> Result<Wish<'a>, Problem> {
+) -> Result<Submission<'a>, Problem> {
     let id = Uuid::now_v7();
     let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
     let expires_in = expires_in.map(duration).transpose()?;
     let digest = || Sha256::digest(body).into();
-    let key = key.map(|key| Key { name: idempotency_key::name(key), digest: digest() });
-    Ok(Wish { id, data, trace, expires_in, callback: None, key })
+    let key = key.map(|key| IdempotencyKey { name: idempotency_key::name(key), digest: digest() });
+    Ok(Submission { id, data, trace, expires_in, callback: None, key })
 }
 
 /// The same request, whose end is to be told there.
-fn calling<'a>(wish: Wish<'a>, url: Option<&str>, rules: &Rules) -> Result<Wish<'a>, Problem> {
+fn calling<'a>(
+    wish: Submission<'a>,
+    url: Option<&str>,
+    rules: &Rules,
+) -> Result<Submission<'a>, Problem> {
     let callback = url.map(|url| rules.target(url)).transpose();
     let callback = callback.map_err(Problem::callback_refused)?;
-    Ok(Wish { callback, ..wish })
+    Ok(Submission { callback, ..wish })
 }
 
 fn duration(text: &str) -> Result<Duration, Problem> {

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use crate::{
     api::state::State,
-    dispatch::accept::{self, AcceptError, Refused},
+    dispatch::{
+        accept,
+        submission::{AcceptError, RejectedSubmission},
+    },
 };
 use crate::{
     api::{
@@ -99,7 +102,7 @@ pub(crate) async fn process_data(
     let key = idempotency_key::of(&request)?;
     let body = body::read(&request, payload, MEDIA, limit).await?;
     let wish = Posted::wish(&body, key, trace(&request), &state.callbacks)?;
-    let accepted = accept::accept(&state, &wish).await;
+    let accepted = accept::accept(&state.dispatch, &wish).await;
     let id = accepted.map_err(|refused| refusal(&refused))?;
     debug!(requestId = %id, "accepted");
     if let Some(patience) = prefer::wait(&request) {
@@ -127,7 +130,7 @@ pub(crate) fn trace(request: &HttpRequest) -> Option<TraceParent> {
 }
 
 /// What to say of a request that was not accepted.
-pub(crate) fn refusal(Refused { id, error }: &Refused) -> Problem {
+pub(crate) fn refusal(RejectedSubmission { id, error }: &RejectedSubmission) -> Problem {
     warn!(requestId = %id, "not accepted: {error}");
     let error = match error {
         AcceptError::StoreAway(_) => {
@@ -137,8 +140,8 @@ pub(crate) fn refusal(Refused { id, error }: &Refused) -> Problem {
             let detail = "The request was handed to the workers, but could not be recorded; it will be done.";
             return Problem::outcome_unknown(*id, detail);
         }
-        AcceptError::Busy => return Problem::key_in_use(),
-        AcceptError::OtherBody => return Problem::key_reused(),
+        AcceptError::KeyInUse => return Problem::key_in_use(),
+        AcceptError::KeyReused => return Problem::key_reused(),
         AcceptError::Publish(error) => error,
     };
     not_published(*id, error)

@@ -93,7 +93,7 @@ pub(crate) async fn batch(
             Err(problem) => problems.push(Some(problem)),
         }
     }
-    let mut accepted = accept_batch::accept_all(&state, &good).await.into_iter();
+    let mut accepted = accept_batch::accept_batch(&state.dispatch, &good).await.into_iter();
     debug!(lines = lines.len(), good = good.len(), "batch");
     let outcomes = lines.iter().zip(problems).map(|((number, _), problem)| match problem {
         Some(problem) => Outcome::bad(*number, problem),
