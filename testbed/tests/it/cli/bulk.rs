@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use testbed::{Program, Signal, process::DEADLINE};
 use tokio::time::{Instant, sleep};
 
-use super::{Said, say, slowlane};
-use crate::stack::{Stack, Web};
+use crate::support::slowlane::{CliOutput, run_slowlane, slowlane};
+use crate::support::stack::{Stack, Web};
 
 const LINES: usize = 5_000;
 
@@ -78,7 +78,7 @@ async fn an_interrupted_run_goes_on_and_gives_each_result_once_in_order() -> Res
     let first = desk.bulk(&web.base).start()?;
     desk.written(LINES / 5).await?;
     first.signal(Signal::INT);
-    let said = Said::by(&first).await?;
+    let said = CliOutput::by(&first).await?;
     ensure!(said.code == Some(1) && said.text.contains("goes on from there"), "{}", said.text);
     let done = count(&desk.out());
     ensure!((LINES / 5..LINES).contains(&done), "{done}");
@@ -98,7 +98,7 @@ async fn an_interrupted_run_goes_on_and_gives_each_result_once_in_order() -> Res
     web.program.wait().await?;
     let web = Web::start_at(program(), web.base.trim_start_matches("http://")).await?;
     desk.written(LINES).await?;
-    let said = Said::by(&third).await?;
+    let said = CliOutput::by(&third).await?;
     ensure!(said.code == Some(0) && said.text.contains("5000 completed"), "{}", said.text);
     let told = said.text.lines().filter(|line| !line.contains(" of 5000 lines, ")).count();
     ensure!(told < 10, "too much is said: {}", said.text);
@@ -113,16 +113,16 @@ async fn an_interrupted_run_goes_on_and_gives_each_result_once_in_order() -> Res
     }
     let ids: HashSet<_> = results.iter().map(|result| result["requestId"].to_string()).collect();
     assert_eq!(ids.len(), LINES);
-    let listed = say(&web.base, &["list", "--all", "--output", "json"]).await?.text;
+    let listed = run_slowlane(&web.base, &["list", "--all", "--output", "json"]).await?.text;
     let listed: Vec<Value> = serde_json::from_str(&listed)?;
     assert_eq!(listed.len(), LINES, "some lines were sent as two requests");
 
-    let said = Said::by(&desk.bulk(&web.base).arg("--output").arg("json").start()?).await?;
+    let said = CliOutput::by(&desk.bulk(&web.base).arg("--output").arg("json").start()?).await?;
     assert_eq!((said.code, &said.json()?["completed"]), (Some(0), &json!(LINES)));
     assert_eq!(desk.results()?.len(), LINES, "a run that is done is done");
 
     fs::write(desk.input(), "1\n")?;
-    let said = Said::by(&desk.bulk(&web.base).start()?).await?;
+    let said = CliOutput::by(&desk.bulk(&web.base).start()?).await?;
     ensure!(said.code == Some(2) && said.text.contains("has changed"), "{}", said.text);
     assert_eq!(desk.results()?.len(), LINES);
     Ok(())
@@ -135,7 +135,7 @@ async fn a_line_that_fails_is_told_in_its_place() -> Result<()> {
     let (web, _processor) = tokio::try_join!(Web::start(web), stack.processor(2, "1ms"))?;
     let long = "x".repeat(2000);
     let desk = Desk::with(&format!("1\n\n\"{long}\"\nnull\r\n[ ]"))?;
-    let said = Said::by(&desk.bulk(&web.base).start()?).await?;
+    let said = CliOutput::by(&desk.bulk(&web.base).start()?).await?;
     ensure!(said.code == Some(3) && said.text.contains("3 completed, 1 not"), "{}", said.text);
     let results = desk.results()?;
     let lines: Vec<_> = results.iter().map(|result| result["line"].to_string()).collect();
@@ -145,7 +145,7 @@ async fn a_line_that_fails_is_told_in_its_place() -> Result<()> {
     assert_eq!(refused["error"]["code"], "too-large");
     assert_eq!(results[3]["processingResults"], "[]-processed");
 
-    let said = Said::by(&desk.bulk(&web.base).start()?).await?;
+    let said = CliOutput::by(&desk.bulk(&web.base).start()?).await?;
     assert_eq!(said.code, Some(3), "a failure stays one when the run is started again");
     Ok(())
 }
@@ -154,33 +154,33 @@ async fn a_line_that_fails_is_told_in_its_place() -> Result<()> {
 async fn what_can_not_be_begun_touches_nothing() -> Result<()> {
     let desk = Desk::with("1\nnonsense\n")?;
     let base = "http://127.0.0.1:9";
-    let said = Said::by(&desk.bulk(base).start()?).await?;
+    let said = CliOutput::by(&desk.bulk(base).start()?).await?;
     ensure!(said.code == Some(2) && said.text.contains("line 2:"), "{}", said.text);
     ensure!(!desk.out().exists());
 
     fs::write(desk.input(), "1\n")?;
     for diary in ["dear diary\n", "dear diary", "{\"line\":1,\"status\":\"\"}\n"] {
         fs::write(desk.out(), diary)?;
-        let said = Said::by(&desk.bulk(base).start()?).await?;
+        let said = CliOutput::by(&desk.bulk(base).start()?).await?;
         ensure!(said.code == Some(2) && said.text.contains("give another --out"), "{}", said.text);
         assert_eq!(fs::read_to_string(desk.out())?, diary);
     }
 
     let out = desk.folder.path().join("other");
     let words = ["bulk", "missing", "--out", out.to_str().context("a path")?];
-    let said = say(base, &words).await?;
+    let said = run_slowlane(base, &words).await?;
     ensure!(said.code == Some(2) && !out.exists(), "{}", said.text);
     let input = desk.input();
     let input = input.to_str().context("a path")?;
     for no_file in ["/dev/null", "/", "/no/such/folder/out"] {
-        let said = say(base, &["bulk", input, "--out", no_file]).await?;
+        let said = run_slowlane(base, &["bulk", input, "--out", no_file]).await?;
         ensure!(said.code == Some(2) && said.text.contains("can't be written"), "{}", said.text);
         ensure!(!Path::new(&format!("{no_file}.state")).exists());
     }
 
     fs::remove_file(desk.out())?;
     let unreachable = desk.bulk(base).arg("--retry-for").arg("0s").start()?;
-    let said = Said::by(&unreachable).await?;
+    let said = CliOutput::by(&unreachable).await?;
     ensure!(said.code == Some(7) && said.text.contains("after 0 of 1 lines"), "{}", said.text);
     Ok(())
 }

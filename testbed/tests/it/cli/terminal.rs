@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use testbed::{process, workspace};
 use tokio::task::spawn_blocking;
 
-use crate::stack::Stack;
+use crate::support::stack::Stack;
 
 const GREEN: &str = "\u{1b}[32m";
 

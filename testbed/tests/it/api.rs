@@ -1,0 +1,13 @@
+//! What callers of the HTTP API see.
+
+mod arbitrary_input;
+mod batches;
+mod callbacks;
+mod cancelling;
+mod data;
+mod idempotency;
+mod many_waiters;
+mod openapi;
+mod progress;
+mod replaying;
+mod request_lifecycle;

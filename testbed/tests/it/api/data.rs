@@ -1,0 +1,85 @@
+//! Data of all sorts go the whole way and come back, or end with an error of their own; and what
+//! comes behind them goes on.
+
+use anyhow::{Result, ensure};
+
+use crate::support::{
+    database::Database,
+    stack::{Stack, Web},
+};
+
+const LARGEST: usize = 15 << 20;
+/// What stands around the data in a body.
+const FRAME: &str = "{\"data\":}";
+
+#[tokio::test]
+async fn data_of_all_sorts_end_with_a_result_or_an_error_of_their_own() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = Web::start(database.program(&stack).env("BODY_LIMIT", "15MiB")).await?;
+        let processor = stack.program("processor-service").env("RESULT_LIMIT", "15MiB");
+        let _processor = stack.start_processor(processor, 2, "1ms").await?;
+        for (data, result) in ordinary() {
+            let request = end(&web, &data).await?;
+            let expected = format!("\"processingResults\":{result}");
+            ensure!(request.contains(&expected), "{data:.100} became {request:.500}");
+        }
+        // Its result is longer than itself, by a few bytes or by every quote in it.
+        let too_long = [
+            string(LARGEST - FRAME.len() - 2),
+            format!("[{}\"\"]", "\"\",".repeat(LARGEST / 3 - 10)),
+        ];
+        for data in too_long {
+            let request = end(&web, &data).await?;
+            ensure!(
+                request.contains("\"code\":\"result_too_large\""),
+                "{data:.100}: {request:.500}"
+            );
+        }
+        let beyond = format!("{{\"data\":{}}}", string(LARGEST));
+        assert_eq!(web.post_body(beyond).await?.status(), 413);
+        let id = web.accepted("after".into()).await?;
+        assert_eq!(web.ended(&id).await?["processingResults"], "after-processed");
+    }
+    Ok(())
+}
+
+/// Data and their results, as JSON text.
+fn ordinary() -> Vec<(String, String)> {
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let large = "x".repeat(LARGEST - 100);
+    [
+        (r#""a\u0000b""#, r#""a\u0000b-processed""#),
+        ("\"🦀 \u{10ffff}\"", "\"🦀 \u{10ffff}-processed\""),
+        ("1e400", "\"1e400-processed\""),
+        ("-0.0", "\"-0.0-processed\""),
+        ("12345678901234567890.10", "\"12345678901234567890.10-processed\""),
+        ("null", "\"null-processed\""),
+        ("\"\"", "\"-processed\""),
+        (r#""\ud800""#, r#""\ud800-processed""#),
+        (r#"{"a":1,"a":2}"#, r#""{\"a\":1,\"a\":2}-processed""#),
+        (&deep, &format!("\"{deep}-processed\"")),
+        (&format!("\"{large}\""), &format!("\"{large}-processed\"")),
+    ]
+    .map(|(data, result)| (data.to_owned(), result.to_owned()))
+    .into()
+}
+
+fn string(inside: usize) -> String {
+    format!("\"{}\"", "x".repeat(inside))
+}
+
+/// Posts data, as JSON text, and gives the request when it has ended.
+async fn end(web: &Web, data: &str) -> Result<String> {
+    let posted = web.post_body(format!("{{\"data\":{data}}}")).await?;
+    let (status, location) = (posted.status(), posted.headers().get("location").cloned());
+    let body = posted.text().await?;
+    ensure!(status == 202, "{data:.100}: {status} {body}");
+    let location = location.map(|path| path.to_str().map(str::to_owned)).transpose()?;
+    let id = location.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    let ended = web.ask(id, 50).await?.text().await?;
+    let is_over =
+        ended.contains("\"status\":\"completed\"") || ended.contains("\"status\":\"failed\"");
+    ensure!(is_over, "{data:.100} has not ended: {ended:.500}");
+    Ok(ended)
+}

@@ -1,0 +1,9 @@
+//! Programs that are killed or cut off, messages that are malformed or kill their workers.
+
+mod broker_facts;
+mod cut_off;
+mod dead_letters;
+mod durability;
+mod ending_well;
+mod malformed;
+mod poison;

@@ -1,0 +1,106 @@
+//! A worker is cut off from the broker at the worst moments: what it published arrived, and it never
+//! hears so. The work is done again, and there is one answer all the same.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Proxy, process::json_message, program::Running, shared};
+
+use crate::support::{
+    asking::{drained, holds},
+    stack::{FAILED, Stack, Web, consuming},
+};
+
+/// A web service, and a worker behind a proxy that is in the middle of a request.
+struct Scene {
+    stack: Stack,
+    web: Web,
+    proxy: Proxy,
+    worker: Running,
+    id: String,
+}
+
+const DELAYS: &str = "300ms";
+const WAITING: &str = "processing.retry.300";
+
+impl Scene {
+    async fn of(order: Value) -> Result<Self> {
+        let vhost = shared::vhost().await;
+        let stack = Stack::on(&vhost.url).await?;
+        let proxy = Proxy::start(vhost.address()).await?;
+        let web = stack.web().await?;
+        let behind = Stack { url: proxy.url(&vhost.url) };
+        let worker = behind.start_faulty(1, DELAYS).await?;
+        // One that comes through shows that the way back is open too.
+        web.result(&web.accepted(json!("first")).await?).await?;
+        let id = web.accepted(order).await?;
+        let started =
+            |line: &str| json_message(line, "started").filter(|job| job["requestId"] == id);
+        worker.wait_for("its start", started).await?;
+        Ok(Self { stack, web, proxy, worker, id })
+    }
+
+    /// The worker hears the broker no more. It works for longer than this takes.
+    fn deafen(&self) {
+        self.proxy.hold_answers();
+    }
+
+    /// The worker has its connections back, and another comes to help.
+    async fn mend(self) -> Result<Value> {
+        self.proxy.resume();
+        self.proxy.cut();
+        self.worker.wait_for_message("disconnected").await?;
+        let other = self.stack.start_faulty(1, DELAYS).await?;
+        consuming(&other, 1).await?;
+        self.ended(other).await
+    }
+
+    /// The request has ended once, and nothing is left of it.
+    async fn ended(self, other: Running) -> Result<Value> {
+        let ended = self.web.ended(&self.id).await?;
+        let foreign = self.stack.foreign().await?;
+        holds(&foreign, WAITING, |messages| messages == 0).await?;
+        drained(&foreign).await?;
+        holds(&foreign, FAILED, |messages| messages == 0).await?;
+        for worker in [&self.worker, &other] {
+            worker.terminate();
+            worker.wait().await?;
+        }
+        // One more request shows that all before it were dealt with.
+        let _last = self.stack.start_faulty(1, DELAYS).await?;
+        let later = self.web.accepted(json!("later")).await?;
+        self.web.result(&later).await?;
+        let lines = self.web.program.lines();
+        let answers = lines.iter().filter_map(|line| json_message(line, "result"));
+        let answers = answers.filter(|answer| answer["requestId"] == self.id.as_str()).count();
+        ensure!(answers == 1, "it was answered {answers} times");
+        assert_eq!(self.web.request(&self.id).await?, ended);
+        Ok(ended)
+    }
+}
+
+#[tokio::test]
+async fn between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s", "fail": 1})).await?;
+    scene.deafen();
+    holds(&scene.stack.foreign().await?, WAITING, |messages| messages == 1).await?;
+    let ended = scene.mend().await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(2)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn between_the_result_and_the_ack() -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s"})).await?;
+    scene.deafen();
+    assert_eq!(scene.web.ended(&scene.id).await?["status"], "completed");
+    scene.mend().await.map(drop)
+}
+
+#[tokio::test]
+async fn between_the_failed_request_and_its_error() -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s", "permanent": "no"})).await?;
+    scene.deafen();
+    let ended = scene.web.ended(&scene.id).await?;
+    assert_eq!((&ended["status"], &ended["error"]["message"]), (&json!("failed"), &json!("no")));
+    scene.mend().await.map(drop)
+}

@@ -1,0 +1,170 @@
+//! Messages that are malformed, over-long, or carry headers that nobody can read: each is dealt with
+//! by itself, and what comes behind it goes on.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use testbed::{
+    foreign::{AMQPValue, Properties, arguments},
+    process::json_message,
+    rabbitmq::{Node, NodeOptions},
+    shared,
+};
+
+use crate::support::stack::{FAILED, RESULTS, Stack};
+
+#[tokio::test]
+async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let foreign = stack.foreign().await?;
+    let long_id = format!("{{\"requestId\":\"{}\",\"requestData\":1}}", "i".repeat(300));
+    let malformed: [&[u8]; 6] =
+        [b"", b"\xff\xfe", b"not json", b"[]", b"{\"requestId\":{}}", long_id.as_bytes()];
+    for key in ["request", "result"] {
+        for body in malformed {
+            foreign.publish("processing", key, Properties::default(), body).await?;
+        }
+    }
+    let id = web.accepted("good".into()).await?;
+    assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
+
+    let mut all = Vec::new();
+    let parked = |line: &str| {
+        all.extend(json_message(line, "parked"));
+        (all.len() == 2 * malformed.len()).then_some(())
+    };
+    web.program.wait_for("all malformed messages", parked).await?;
+    let mut lengths = Vec::new();
+    for parked in all {
+        assert_eq!(parked["reason"], "malformed");
+        assert!(parked["error"].as_str().is_some_and(|error| !error.is_empty()), "{parked}");
+        lengths.push(parked["bytes"].as_u64().context("its length")?);
+    }
+    lengths.sort();
+    let both = malformed.iter().flat_map(|body| [body.len() as u64, body.len() as u64]);
+    let mut expected: Vec<_> = both.collect();
+    expected.sort();
+    assert_eq!(lengths, expected);
+    assert_eq!(foreign.depth(FAILED).await?.messages, 0, "the store keeps them");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_malformed_request_with_an_id_gets_an_error_as_its_result() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    let foreign = stack.foreign().await?;
+    foreign
+        .publish("processing", "request", Properties::default(), b"{\"requestId\":\"me\"}")
+        .await?;
+    let result = foreign.next(RESULTS).await?.json()?;
+    assert_eq!(
+        (&result["requestId"], &result["error"]["code"]),
+        (&json!("me"), &json!("malformed"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_long_fails_its_request() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.program("processor-service").env("RESULT_LIMIT", "1KiB");
+    let (web, _processor) =
+        tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1ms"))?;
+    let long = web.accepted("x".repeat(2000).into()).await?;
+    let good = web.accepted("short".into()).await?;
+    assert_eq!(web.result(&good).await?["status"], "completed");
+    let result = web.result(&long).await?;
+    assert_eq!(result["status"], "failed");
+    assert!(result["result"].to_string().contains("result_too_large"), "{result}");
+    let parked = web.program.wait_for_message("parked").await?;
+    assert_eq!(
+        (&parked["reason"], &parked["requestId"]),
+        (&json!("result_too_large"), &json!(long))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_the_broker_refuses_for_its_length_fails_its_request() -> Result<()> {
+    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    node.set_max_message_size(3000).await?;
+    let stack = Stack::on(&node.url()).await?;
+    // The result is the data and a bit more, which is too much for the longest that comes in.
+    let work = r#"sh -c 'cat; head -c 200 /dev/zero | tr "\0" x'"#;
+    let program = stack.program("processor-service").env("PROCESSOR", "command");
+    let program = program.env("PROCESSOR_COMMAND", work);
+    let (web, _processor) =
+        tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1ms"))?;
+    let long = web.accepted("x".repeat(2850).into()).await?;
+    let ended = web.ended(&long).await?;
+    assert_eq!(ended["error"]["code"], "result_too_large", "{ended}");
+    assert_eq!(ended["attempts"], 1, "{ended}");
+    let good = web.accepted("short".into()).await?;
+    assert_eq!(web.ended(&good).await?["status"], "completed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_over_long_body_from_a_foreign_producer_blocks_nothing() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let foreign = stack.foreign().await?;
+    let huge = "x".repeat(15 * 1024 * 1024);
+    let request = format!("{{\"requestId\":\"huge\",\"requestData\":\"{huge}\"}}");
+    foreign.publish("processing", "request", Properties::default(), request.as_bytes()).await?;
+    let result = format!("{{\"requestId\":\"huge\",\"processingResults\":\"{huge}\"}}");
+    foreign.publish("processing", "result", Properties::default(), result.as_bytes()).await?;
+    let id = web.accepted("good".into()).await?;
+    assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
+    assert_eq!(web.result("huge").await?["result"].as_str().map(str::len), Some(200));
+    let failed = |line: &str| {
+        json_message(line, "result")
+            .filter(|line| line["requestId"] == "huge" && line["status"] == "failed")
+    };
+    let failed = web.program.wait_for("the error of the huge request", failed).await?;
+    assert!(failed["result"].to_string().contains("result_too_large"), "{failed}");
+    Ok(())
+}
+
+/// A header that is not UTF-8, as programs send that know another encoding.
+fn other_encoding() -> Properties {
+    let name = AMQPValue::LongString(vec![b'M', 0xfc, b'l', b'l', b'e', b'r'].into());
+    Properties::default().with_headers(arguments([("name", name)]))
+}
+
+#[tokio::test]
+async fn texts_in_other_encodings_cost_nobody_anything() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let foreign = stack.foreign().await?;
+    let request = b"{\"requestId\":\"request\",\"requestData\":\"a\"}";
+    foreign.publish("processing", "request", other_encoding(), request).await?;
+    let result = b"{\"requestId\":\"result\",\"processingResults\":\"b\"}";
+    foreign.publish("processing", "result", other_encoding(), result).await?;
+    foreign.publish("processing", "failed", other_encoding(), b"dead").await?;
+    assert_eq!(web.result("request").await?["result"], "\"a-processed\"");
+    assert_eq!(web.result("result").await?["result"], "\"b\"");
+    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "dead".len());
+    for program in [&web.program, &processor] {
+        let lost = program.lines().into_iter().find(|line| line.contains("disconnected"));
+        assert_eq!(lost, None, "a connection was lost over it");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn headers_that_are_too_long_to_be_sent_again_stop_nobody() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let long = |size| AMQPValue::LongString("x".repeat(size).as_str().into());
+    let headers = arguments([("slowlane-worker", long(60_000)), ("slowlane-other", long(60_000))]);
+    let foreign = stack.foreign().await?;
+    let properties = Properties::default().with_headers(headers);
+    foreign.publish("processing", "request", properties.clone(), b"not a request").await?;
+    let body = br#"{"requestId":"long","requestData":"x"}"#;
+    foreign.publish("processing", "request", properties, body).await?;
+    assert_eq!(web.result("long").await?["status"], "completed");
+    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "not a request".len());
+    Ok(())
+}

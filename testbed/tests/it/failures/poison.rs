@@ -1,0 +1,146 @@
+//! A message that ends whoever works on it: it costs a few workers, and nobody else anything.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testbed::{
+    foreign::{AMQPValue, arguments},
+    program::Running,
+    rabbitmq::{Node, NodeOptions},
+    shared,
+};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    faulty::began,
+    stack::{FAILED, REQUESTS, Stack, Web},
+};
+
+/// How often a message is delivered at most.
+const MAX_DELIVERIES: usize = 5;
+const GOOD: usize = 200;
+/// A process that isn't killed lives as long as the test.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Processors that are started again whenever they die.
+struct Kept {
+    deaths: Arc<AtomicUsize>,
+    _keeping: JoinSet<Result<()>>,
+}
+
+impl Kept {
+    fn alive(stack: &Stack, processes: usize, workers: usize) -> Self {
+        let deaths = Arc::new(AtomicUsize::new(0));
+        let mut keeping = JoinSet::new();
+        for _ in 0..processes {
+            let (stack, deaths) = (Stack { url: stack.url.clone() }, deaths.clone());
+            keeping.spawn(async move {
+                loop {
+                    stack.faulty(workers).start()?.wait_within(LONG).await?;
+                    deaths.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { deaths, _keeping: keeping }
+    }
+}
+
+async fn kind_of(kind: &str) -> Result<Stack> {
+    let stack = Stack { url: shared::vhost().await.url };
+    stack.setup().env("QUEUE_TYPE", kind).start()?.succeed_within(LONG).await?;
+    Ok(stack)
+}
+
+/// The good ones are completed, and the bad one is parked after its last delivery.
+async fn only_the_bad_one_fails(stack: &Stack, processes: usize, bad: usize) -> Result<()> {
+    let web = stack.web().await?;
+    let kept = Kept::alive(stack, processes, 4);
+    let (mut good, mut killers) = (Vec::new(), Vec::new());
+    for n in 0..GOOD {
+        if n % (GOOD / bad) == GOOD / bad / 2 {
+            killers.push(web.accepted(json!({"kill": true})).await?);
+        }
+        good.push(web.accepted(json!({"sleep": "10ms", "n": n})).await?);
+    }
+    for id in &good {
+        let ended = web.ended(id).await?;
+        ensure!(ended["status"] == "completed", "{ended}");
+    }
+    for id in &killers {
+        let ended = web.ended(id).await?;
+        assert_eq!(
+            (&ended["status"], &ended["error"]["code"]),
+            (&json!("failed"), &json!("poison"))
+        );
+        let message = ended["error"]["message"].to_string();
+        ensure!(message.contains("MAX_DELIVERIES"), "{message}");
+    }
+    let deaths = kept.deaths.load(Ordering::Relaxed);
+    ensure!(deaths <= bad * MAX_DELIVERIES, "{deaths} died of {bad} messages");
+    let foreign = stack.foreign().await?;
+    ensure!(foreign.depth(REQUESTS).await?.messages + foreign.depth(FAILED).await?.messages == 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_workers_is_parked_and_harms_no_other() -> Result<()> {
+    only_the_bad_one_fails(&kind_of("quorum").await?, 3, 1).await
+}
+
+#[tokio::test]
+async fn on_classic_queues_too_a_message_that_kills_its_workers_is_parked() -> Result<()> {
+    only_the_bad_one_fails(&kind_of("classic").await?, 3, 1).await
+}
+
+#[tokio::test]
+async fn messages_that_kill_the_only_process_harm_none_that_wait_there() -> Result<()> {
+    only_the_bad_one_fails(&kind_of("quorum").await?, 1, 4).await
+}
+
+/// A node of its own whose acknowledgement timeout is short.
+async fn impatient() -> Result<(Node, Stack, Web)> {
+    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    node.set_consumer_timeout(Duration::from_secs(2)).await?;
+    let stack = Stack { url: node.url() };
+    // As setup declares it, but without a timeout of its own, which takes a minute at least.
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let as_it_is = arguments([
+        ("x-queue-type", text("quorum")),
+        ("x-dead-letter-exchange", text("processing")),
+        ("x-dead-letter-routing-key", text("failed")),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        ("x-overflow", text("reject-publish")),
+    ]);
+    stack.foreign().await?.declare_queue(REQUESTS, as_it_is).await?;
+    // The services declare and bind what else there is.
+    let web = stack.web().await?;
+    Ok((node, stack, web))
+}
+
+async fn hanging(stack: &Stack) -> Result<Running> {
+    let processor = stack.faulty(3).start()?;
+    crate::support::stack::consuming(&processor, 3).await?;
+    Ok(processor)
+}
+
+#[tokio::test]
+async fn work_that_outlasts_the_brokers_patience_is_not_repeated_for_ever() -> Result<()> {
+    let (_node, stack, web) = impatient().await?;
+    let processors = [hanging(&stack).await?, hanging(&stack).await?];
+    let id = web.accepted(json!({"hang": true})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("poison")));
+    let mut begun = 0;
+    for processor in &processors {
+        begun += began(processor, &id)?.len();
+    }
+    ensure!((2..=MAX_DELIVERIES).contains(&begun), "it was begun {begun} times");
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The sources and documents keep to the rules of this project.
+
+mod docs;
+mod guarantees;
+mod tidy;

@@ -1,0 +1,206 @@
+//! Commands as work, with everything around them: their results arrive, their failures say why, and none outlives its worker.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Program, Witness, process::DEADLINE, program::Running};
+
+use crate::support::{
+    asking::settles,
+    stack::{Stack, Web},
+};
+
+/// A processor that starts this command for each request.
+fn processor(stack: &Stack, command: &str) -> Program {
+    let program = stack.program("processor-service").env("PROCESSOR", "command");
+    program.env("PROCESSOR_COMMAND", command).env("MAX_ATTEMPTS", "1")
+}
+
+/// A processor that starts this shell script for each request.
+fn script(stack: &Stack, text: &str) -> Program {
+    processor(stack, &format!("sh -c '{}'", text.replace('\'', r"'\''")))
+}
+
+async fn with_workers(stack: &Stack, workers: usize, program: Program) -> Result<(Web, Running)> {
+    tokio::try_join!(stack.web(), stack.start_processor(program, workers, "1h"))
+}
+
+/// What a request ends as.
+async fn end_of(web: &Web, data: Value) -> Result<Value> {
+    let id = web.accepted(data).await?;
+    web.ended(&id).await
+}
+
+/// A script with a child and a grandchild, none of which ends by itself or heeds SIGTERM. Each writes a line.
+fn family(witness: &Witness) -> String {
+    let pipe = witness.path().display();
+    format!(
+        "trap \"\" TERM; exec 3>{pipe}; (sh -c \"echo 1 >&3; sleep 1000\" & echo 2 >&3; sleep 1000) & \
+         echo 3 >&3; sleep 1000"
+    )
+}
+
+#[tokio::test]
+async fn a_command_does_the_work() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = with_workers(&stack, 1, script(&stack, "echo looking >&2; cat")).await?;
+    let data = json!({"b": 1, "a": [null, "ü"]});
+    let ended = end_of(&web, data.clone()).await?;
+    assert_eq!((&ended["status"], &ended["processingResults"]), (&json!("completed"), &data));
+    let said = processor.wait_for_message("the command says").await?;
+    assert_eq!((&said["stderr"], &said["requestId"]), (&json!("looking"), &ended["requestId"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_fails_says_why() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let text = "read -r n; echo \"as told: $n\" >&2; exit $n";
+    let (web, _processor) = with_workers(&stack, 1, script(&stack, text)).await?;
+    for (code, reason) in [(65, "permanent"), (75, "attempts_exhausted"), (1, "attempts_exhausted")]
+    {
+        let ended = end_of(&web, code.into()).await?;
+        assert_eq!(ended["status"], "failed");
+        assert_eq!(ended["error"]["code"], reason, "{ended}");
+        let message = format!("exit code {code}: as told: {code}");
+        assert!(ended["error"]["message"].to_string().contains(&message), "{ended}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_ends_the_command_and_the_request() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = with_workers(&stack, 1, processor(&stack, "yes")).await?;
+    let ended = end_of(&web, 1.into()).await?;
+    assert_eq!(ended["error"]["code"], "result_too_large", "{ended}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_sees_no_secrets() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = processor(&stack, "env")
+        .env("CLOUDAMQP_URL", "amqp://me:s3cret@127.0.0.1")
+        .env("DATABASE_URL", "postgres://me:s3cret@127.0.0.1")
+        .env("WEBHOOK_SECRET", "s3cret")
+        .env("MINE", "not secret");
+    let (web, _processor) = with_workers(&stack, 1, program).await?;
+    let ended = end_of(&web, 1.into()).await?;
+    let environment = ended["processingResults"].as_str().context("a text")?;
+    let names: Vec<_> =
+        environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    for name in
+        ["PATH", "MINE", "WORKERS", "SLOWLANE_REQUEST_ID", "SLOWLANE_ATTEMPT", "SLOWLANE_DEADLINE"]
+    {
+        assert!(names.contains(&name), "no {name} in {environment}");
+    }
+    assert!(!environment.contains("s3cret") && !environment.contains(&stack.url), "{environment}");
+    assert!(environment.contains(ended["requestId"].as_str().context("an id")?));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_reads_nothing_gets_much_data() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = with_workers(&stack, 1, processor(&stack, "echo done")).await?;
+    let ended = end_of(&web, "x".repeat(900_000).into()).await?;
+    assert_eq!(ended["processingResults"], "done");
+    Ok(())
+}
+
+#[tokio::test]
+async fn short_commands_follow_each_other_and_leave_no_process() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = with_workers(&stack, 4, processor(&stack, "cat")).await?;
+    let mut ids = Vec::new();
+    for n in 0..200 {
+        ids.push(web.accepted(n.into()).await?);
+    }
+    web.results(ids.clone()).await?;
+    for (n, id) in ids.iter().enumerate() {
+        assert_eq!(web.ended(id).await?["processingResults"], n);
+    }
+    childless(&processor).await
+}
+
+/// Looks again and again until a program has no children, and no zombies.
+async fn childless(program: &Running) -> Result<()> {
+    settles("no children", async || Ok(children(program)?.is_empty())).await
+}
+
+/// The children of a program, zombies among them.
+fn children(program: &Running) -> Result<String> {
+    let mut children = String::new();
+    for thread in fs::read_dir(format!("/proc/{}/task", program.pid()))? {
+        children += &fs::read_to_string(thread?.path().join("children"))?;
+    }
+    Ok(children)
+}
+
+#[tokio::test]
+async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let mut witness = Witness::of_lines(3)?;
+    let program = script(&stack, &family(&witness)).env("JOB_TIMEOUT", "3s");
+    let (web, processor) = with_workers(&stack, 1, program).await?;
+    let ended = end_of(&web, 1.into()).await?;
+    assert_eq!(ended["error"]["code"], "timeout", "{ended}");
+    assert!(ended["error"]["message"].to_string().contains("3s (JOB_TIMEOUT)"), "{ended}");
+    witness.lines().await?;
+    witness.nobody().await?;
+    childless(&processor).await?;
+    ensure!(processor.exit_status().is_none(), "the processor goes on");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_command_outlives_a_worker_that_is_killed() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let mut witness = Witness::of_lines(3)?;
+    let (web, processor) = with_workers(&stack, 1, script(&stack, &family(&witness))).await?;
+    let id = web.accepted(1.into()).await?;
+    witness.lines().await?;
+    processor.kill();
+    witness.nobody().await?;
+    let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
+    assert_eq!(web.ended(&id).await?["processingResults"], "done");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_command_outlives_a_worker_that_stops() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let mut witness = Witness::of_lines(3)?;
+    let program = script(&stack, &family(&witness)).env("DRAIN_TIMEOUT", "100ms");
+    let (web, processor) = with_workers(&stack, 1, program).await?;
+    let id = web.accepted(1.into()).await?;
+    witness.lines().await?;
+    processor.terminate();
+    let status = processor.wait_within(DEADLINE).await?;
+    ensure!(status.success(), "{}", processor.complaint("did not stop cleanly"));
+    ensure!(processor.lines().iter().any(|line| line.contains("handed back")), "it goes back");
+    witness.nobody().await?;
+    let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
+    assert_eq!(web.ended(&id).await?["processingResults"], "done");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_may_finish_while_its_worker_stops() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let mut witness = Witness::of_lines(1)?;
+    let pipe = witness.path().display();
+    let text = format!("echo here >{pipe}; while [ ! -e go ]; do sleep 0.05; done; echo done");
+    let (web, processor) = with_workers(&stack, 1, script(&stack, &text)).await?;
+    let id = web.accepted(1.into()).await?;
+    witness.lines().await?;
+    processor.terminate();
+    processor.wait_for_message("stopping").await?;
+    // It runs where its processor runs.
+    fs::write(processor.dir().join("go"), "")?;
+    ensure!(processor.wait_within(Duration::from_secs(25)).await?.success(), "it stops cleanly");
+    assert_eq!(web.ended(&id).await?["processingResults"], "done");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Work that fails: what may pass is tried again after its pause, until there is an answer.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testbed::foreign::Properties;
+
+use crate::support::{
+    asking::settles,
+    faulty::{began, paused},
+    stack::{FAILED, REQUESTS, Stack},
+};
+
+const DELAYS: &str = "200ms,500ms";
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(500)];
+
+#[tokio::test]
+async fn work_that_fails_twice_and_then_goes_well_is_completed_in_its_third_attempt() -> Result<()>
+{
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, DELAYS))?;
+    let mut retries =
+        stack.foreign().await?.listen("processing.events", "request.retrying").await?;
+    let id = web.accepted(json!({"fail": 2})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(3)), "{ended}");
+    assert_eq!(
+        (&ended["deliveries"], &ended["processingResults"]),
+        (&json!(1), &json!({"fail": 2}))
+    );
+    for attempt in [1, 2] {
+        let told = retries.next().await?.json()?;
+        assert_eq!((&told["requestId"], &told["attempt"]), (&json!(id), &json!(attempt)), "{told}");
+        assert_eq!(told["error"]["message"], "as ordered");
+        ensure!(told["nextAttemptAt"].is_string(), "{told}");
+    }
+    paused(&processor, &id, &PAUSES)
+}
+
+#[tokio::test]
+async fn what_would_fail_again_fails_at_once_and_what_always_fails_at_last() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.faulty(2).env("RETRY_DELAYS", "50ms").env("MAX_ATTEMPTS", "3");
+    let (web, processor) = (stack.web().await?, program.start()?);
+    let id = web.accepted(json!({"permanent": "no such page"})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("failed"), &json!(1)), "{ended}");
+    assert_eq!(ended["error"], json!({"code": "permanent", "message": "no such page"}));
+
+    let id = web.accepted(json!({"always": "try"})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("failed"), &json!(3)), "{ended}");
+    assert_eq!(ended["error"], json!({"code": "attempts_exhausted", "message": "try 3"}));
+    assert_eq!(began(&processor, &id)?.len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pause_that_is_asked_for_is_kept_also_beyond_the_longest() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, DELAYS))?;
+    for asked in ["300ms", "1200ms"] {
+        let id = web.accepted(json!({"retryAfter": asked})).await?;
+        let ended = web.ended(&id).await?;
+        assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(2)));
+        assert_eq!(ended["deliveries"], 1, "{ended}");
+        paused(&processor, &id, &[humantime::parse_duration(asked)?])?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn retries_go_on_when_their_queues_or_exchanges_were_deleted() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, "100ms"))?;
+    let foreign = stack.foreign().await?;
+    let waiting = "processing.retry.100";
+    for what in ["neither", "queue", "exchange", "both"] {
+        if ["queue", "both"].contains(&what) {
+            foreign.delete_queue(waiting).await?;
+        }
+        if ["exchange", "both"].contains(&what) {
+            foreign.delete_exchange(waiting).await?;
+        }
+        let id = web.accepted(json!({"fail": 1})).await?;
+        let ended = web.ended(&id).await?;
+        assert_eq!(
+            (&ended["status"], &ended["attempts"]),
+            (&json!("completed"), &json!(2)),
+            "{what}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn foreign_requests_come_back_by_the_way_they_came() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let _processor = stack.start_faulty(1, "100ms").await?;
+    let foreign = stack.foreign().await?;
+    // The second goes past the exchange.
+    for (id, exchange, key) in [(1, "processing", "request"), (2, "", REQUESTS)] {
+        let body = json!({"requestId": id, "requestData": {"fail": 1}}).to_string();
+        foreign.publish(exchange, key, Properties::default(), body.as_bytes()).await?;
+        let result = foreign.next("processing.results").await?;
+        assert_eq!(result.json()?["processingResults"], json!({"fail": 1}));
+        assert_eq!(result.header("slowlane-attempt").as_deref(), Some("2"));
+    }
+    settles("the queues", async || {
+        let (requests, failed) = (foreign.depth(REQUESTS).await?, foreign.depth(FAILED).await?);
+        Ok((requests.messages, failed.messages) == (0, 0))
+    })
+    .await
+}

@@ -1,0 +1,123 @@
+//! SIGTERM in the middle of work: exit 0, nothing lost, in bounded time.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use testbed::{Signal, program::Running, shared};
+
+use crate::support::{
+    load::Load,
+    stack::{REQUESTS, Stack, Web},
+};
+
+async fn stops_cleanly(program: &Running) -> Result<()> {
+    let (status, text) = program.ended().await?;
+    ensure!(status.success() && text.contains("\"stopped\""), "{status}: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_processor_finishes_its_job_and_takes_no_other() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1s"))?;
+    let ids = [web.accepted("first".into()).await?, web.accepted("second".into()).await?];
+    processor.wait_for_message("started").await?;
+    processor.terminate();
+    stops_cleanly(&processor).await?;
+    web.result(&ids[0]).await?;
+    assert_eq!(stack.foreign().await?.depth(REQUESTS).await?.messages, 1, "the other one waits");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_processor_hands_back_what_it_cannot_finish_in_time() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.program("processor-service").env("DRAIN_TIMEOUT", "200ms");
+    let (web, slow) = tokio::try_join!(stack.web(), stack.start_processor(program, 2, "1h"))?;
+    let ids = [web.accepted(1.into()).await?, web.accepted(2.into()).await?];
+    for id in &ids {
+        slow.wait_for_text(id).await?;
+    }
+    let began = Instant::now();
+    slow.terminate();
+    stops_cleanly(&slow).await?;
+    ensure!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    let _heir = stack.processor(1, "1ms").await?;
+    web.results(ids).await
+}
+
+#[tokio::test]
+async fn a_second_signal_hands_back_at_once() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, slow) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
+    let id = web.accepted(1.into()).await?;
+    slow.wait_for_message("started").await?;
+    slow.signal(Signal::INT);
+    slow.wait_for_message("stopping").await?;
+    slow.terminate();
+    stops_cleanly(&slow).await?;
+    let _heir = stack.processor(1, "1ms").await?;
+    web.result(&id).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_web_service_under_load_answers_all_it_has_taken() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (first, _processor) = tokio::try_join!(stack.web(), stack.processor(4, "1ms"))?;
+    let load = Load::start(&first, 8, 100);
+    load.accepts(100).await?;
+    first.program.terminate();
+    stops_cleanly(&first.program).await?;
+    let seen = load.stop_refused(Duration::from_secs(5)).await?;
+    // What the first had not logged yet, the second receives.
+    let second = stack.web().await?;
+    let logged = first.logged_results();
+    second.results(seen.accepted.into_iter().filter(|id| !logged.contains(id))).await
+}
+
+#[tokio::test]
+async fn services_stop_also_while_the_broker_is_away() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = testbed::Proxy::start(vhost.address()).await?;
+    let stack = Stack::on(&proxy.url(&vhost.url)).await?;
+    let program = stack.program("processor-service").env("DRAIN_TIMEOUT", "1s");
+    let (web, processor) =
+        tokio::try_join!(stack.web(), stack.start_processor(program, 1, "100ms"))?;
+    web.accepted(1.into()).await?;
+    processor.wait_for_message("started").await?;
+    proxy.refuse().await?;
+    proxy.cut();
+    processor.wait_for_message("disconnected").await?;
+    for program in [&processor, &web.program] {
+        program.terminate();
+        stops_cleanly(program).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_holds_up_no_stop() -> Result<()> {
+    let vhost = shared::vhost().await;
+    let proxy = testbed::Proxy::start(vhost.address()).await?;
+    let stack = Stack::on(&proxy.url(&vhost.url)).await?;
+    let program = || stack.program("processor-service").env("DRAIN_TIMEOUT", "1s");
+    let (web, idle, busy) = tokio::try_join!(
+        Web::start(stack.program("web-service").env("DRAIN_TIMEOUT", "1s")),
+        stack.start_processor(program(), 2, "1h"),
+        stack.start_processor(program(), 1, "1h"),
+    )?;
+    for n in 0..3 {
+        web.accepted(n.into()).await?;
+    }
+    busy.wait_for_message("started").await?;
+    proxy.stall();
+    for program in [&web.program, &idle, &busy] {
+        let began = Instant::now();
+        program.terminate();
+        stops_cleanly(program).await?;
+        // Far less than the heartbeats need, which is what an unbounded stop would wait for.
+        ensure!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! A processor that fails as its requests tell it, and what its log tells of their attempts.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{Program, program::Running};
+
+use crate::support::stack::{Stack, consuming};
+
+impl Stack {
+    /// The faulty processor, to be started with what else it needs.
+    pub(crate) fn faulty(&self, workers: usize) -> Program {
+        self.program("examples/faulty").env("WORKERS", workers.to_string())
+    }
+
+    /// The faulty processor, with these pauses between attempts, and all its workers consuming.
+    pub(crate) async fn start_faulty(&self, workers: usize, delays: &str) -> Result<Running> {
+        let processor = self.faulty(workers).env("RETRY_DELAYS", delays).start()?;
+        consuming(&processor, workers).await?;
+        Ok(processor)
+    }
+}
+
+/// When the attempts at a request began, and how many there were, as a processor's log tells.
+pub(crate) fn began(processor: &Running, id: &str) -> Result<Vec<SystemTime>> {
+    moments(processor, id, "started")
+}
+
+/// When the attempts at a request ended that failed.
+pub(crate) fn failed(processor: &Running, id: &str) -> Result<Vec<SystemTime>> {
+    moments(processor, id, "failed")
+}
+
+fn moments(processor: &Running, id: &str, message: &str) -> Result<Vec<SystemTime>> {
+    let of_id = |line: &String| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let meant = line["message"] == message && line["requestId"] == id;
+        meant.then(|| line["timestamp"].as_str().map(str::to_owned)).flatten()
+    };
+    let texts = processor.lines().iter().filter_map(of_id).collect::<Vec<_>>();
+    texts.iter().map(|text| humantime::parse_rfc3339(text).context("a time")).collect()
+}
+
+/// Each attempt began when its pause was over, and not earlier.
+pub(crate) fn paused(processor: &Running, id: &str, pauses: &[Duration]) -> Result<()> {
+    let (began, failed) = (began(processor, id)?, failed(processor, id)?);
+    ensure!(began.len() == pauses.len() + 1, "{} attempts at {id}", began.len());
+    for ((pause, failed), began) in pauses.iter().zip(&failed).zip(&began[1..]) {
+        let waited =
+            began.duration_since(*failed).context("an attempt before the end of another")?;
+        ensure!(waited >= *pause, "{id} waited {waited:?} instead of {pause:?}");
+    }
+    Ok(())
+}

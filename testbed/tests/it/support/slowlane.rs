@@ -1,0 +1,41 @@
+//! The command line as a child process: its arguments, its output, its exit code.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{Program, program::Running};
+
+/// A request that nobody has sent.
+pub(crate) const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
+
+/// `slowlane` with these words behind it.
+pub(crate) fn slowlane(base: &str, words: &[&str]) -> Program {
+    let program = Program::new("slowlane").env("SLOWLANE_URL", base);
+    words.iter().fold(program, Program::arg)
+}
+
+/// What a command has said, and its exit code.
+pub(crate) struct CliOutput {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+}
+
+impl CliOutput {
+    pub(crate) async fn by(program: &Running) -> Result<Self> {
+        let (status, text) = program.ended().await?;
+        ensure!(!text.contains("panicked"), "{text}");
+        Ok(Self { code: status.code(), text })
+    }
+
+    pub(crate) fn json(&self) -> Result<Value> {
+        let line = self.text.lines().find(|line| line.starts_with('{'));
+        Ok(serde_json::from_str(line.with_context(|| self.text.clone())?)?)
+    }
+
+    pub(crate) fn has_line(&self, wanted: &str) -> bool {
+        self.text.lines().any(|line| line == wanted)
+    }
+}
+
+pub(crate) async fn run_slowlane(base: &str, words: &[&str]) -> Result<CliOutput> {
+    CliOutput::by(&slowlane(base, words).start()?).await
+}
