@@ -23,12 +23,12 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ("actix_web", &["web-service/src/api", "web-service/src/app.rs"], "HTTP stays at the edge"),
     (
         "reqwest::Client::",
-        &["cli/src/api", "testbed/src/http.rs", "web-service/src/callbacks"],
+        &["cli/src/api", "testbed/src/http.rs", "web-service/src/webhooks"],
         "a client without a TLS provider panics, so few make one",
     ),
     (
         "reqwest::",
-        &["cli/src/api", "web-service/src/callbacks", "testbed", "xtask"],
+        &["cli/src/api", "web-service/src/webhooks", "testbed", "xtask"],
         "programs talk over AMQP; only callbacks go elsewhere, and the command line is a client of the API",
     ),
     ("indicatif", &["cli"], "services have no terminal"),
