@@ -24,7 +24,7 @@ pub use id::{MAX_ID_BYTES, RequestId};
 pub use message::{HeaderValue, Headers, Message, Properties};
 pub use request::Request;
 pub use result::{ErrorBody, Outcome, ResultMessage};
-pub use timestamp::Timestamp;
+pub use timestamp::{InvalidTimestamp, Timestamp};
 pub use trace::TraceParent;
 
 /// Reads a field that is there as raw text, also when it is `null`: a plain `Option` would take

@@ -67,7 +67,7 @@ async fn the_data_goes_in_and_the_result_comes_out() {
 #[tokio::test]
 async fn it_is_told_whose_work_it_is_and_until_when() {
     let told = script("echo \"$SLOWLANE_REQUEST_ID $SLOWLANE_ATTEMPT $SLOWLANE_DEADLINE\"");
-    let deadline = Timestamp(job("1").deadline);
+    let deadline = Timestamp::from(job("1").deadline);
     assert_eq!(done(told, "1").await, format!("\"me 3 {deadline}\""));
 }
 

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn many_finished_requests_make_several_events() {
         let request = FinishedRequest { request_id: Uuid::nil(), status: FinalStatus::Cancelled };
-        let at = Timestamp(std::time::SystemTime::UNIX_EPOCH);
+        let at = Timestamp::from_millis(0);
         let events: Vec<_> = Event::finished(at, &vec![request; 501]).collect();
         let id = Uuid::nil();
         let one = format!("{{\"requestId\":\"{id}\",\"status\":\"cancelled\"}}");

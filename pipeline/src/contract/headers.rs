@@ -67,12 +67,12 @@ pub fn milliseconds(headers: &super::Headers) -> Option<u64> {
 
 /// The moment that a header tells, if it is there and is one.
 pub fn time(headers: &super::Headers, name: &str) -> Option<std::time::SystemTime> {
-    humantime::parse_rfc3339(headers.text(name)?).ok()
+    headers.text(name)?.parse::<super::Timestamp>().ok().map(Into::into)
 }
 
 /// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
 pub fn moment(at: std::time::SystemTime) -> String {
-    super::Timestamp(at).to_string()
+    super::Timestamp::from(at).to_string()
 }
 
 #[cfg(test)]

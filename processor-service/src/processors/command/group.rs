@@ -78,7 +78,7 @@ pub(super) fn start(guard: &Guard, line: &CommandLine, job: &Job) -> io::Result<
     command
         .env("SLOWLANE_REQUEST_ID", job.id.text())
         .env("SLOWLANE_ATTEMPT", job.attempt.to_string())
-        .env("SLOWLANE_DEADLINE", Timestamp(job.deadline).to_string())
+        .env("SLOWLANE_DEADLINE", Timestamp::from(job.deadline).to_string())
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
