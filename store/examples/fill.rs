@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
+use pipeline::contract::Timestamp;
 use serde_json::json;
-use store::{Applied, List, NewRequest, ResultOutcome, Store, StoreOptions, WorkerResult, now};
+use store::{Applied, List, NewRequest, ResultOutcome, Store, StoreOptions, WorkerResult};
 use uuid::Uuid;
 
 /// How many requests are stored at once.
@@ -61,7 +62,7 @@ fn request(id: Uuid) -> NewRequest {
         kind: "default".to_owned(),
         owner: None,
         request_data: data(),
-        accepted_at: now(),
+        accepted_at: Timestamp::now(),
         trace: Some(format!("00-{}-0123456789abcdef-01", id.simple())),
         callback: None,
     }
@@ -75,8 +76,8 @@ fn ending(id: Uuid) -> WorkerResult {
         attempt: 1,
         deliveries: 1,
         worker: Some("host:12345/1".to_owned()),
-        started_at: Some(now()),
-        finished_at: Some(now()),
+        started_at: Some(Timestamp::now()),
+        finished_at: Some(Timestamp::now()),
     }
 }
 

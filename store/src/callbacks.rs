@@ -7,15 +7,16 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
+use pipeline::contract::Timestamp;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     command::{Read, Write},
-    request::Millis,
     text,
 };
 
@@ -82,9 +83,9 @@ pub struct Callback {
     /// What went wrong with the last one that failed.
     pub last_error: Option<String>,
     /// When the next one begins; none while one is under way, and when there will be no other.
-    pub next_attempt_at: Option<Millis>,
+    pub next_attempt_at: Option<Timestamp>,
     /// When the receiver took it.
-    pub delivered_at: Option<Millis>,
+    pub delivered_at: Option<Timestamp>,
 }
 
 /// For how many attempts there is room.
@@ -133,8 +134,8 @@ pub struct LeaseCallbacks {
     pub room: SendCapacity,
     /// What tells this wish from all others.
     pub lease: Uuid,
-    /// After how many milliseconds without news another may try.
-    pub patience: Millis,
+    /// After how long without news another may try.
+    pub patience: Duration,
 }
 
 /// A callback that was taken. An attempt begins with that.
@@ -151,7 +152,7 @@ pub struct LeasedCallback {
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
     /// When the request came to its end.
-    pub ended_at: Millis,
+    pub ended_at: Timestamp,
 }
 
 /// What becomes of a callback after an attempt.
@@ -159,8 +160,8 @@ pub struct LeasedCallback {
 pub enum AttemptOutcome {
     /// The receiver has it.
     Delivered,
-    /// It is tried again after so many milliseconds.
-    Again(Millis),
+    /// It is tried again after this pause.
+    Again(Duration),
     /// It is given up.
     GivenUp,
     /// There is nothing to be told any more.
@@ -184,14 +185,14 @@ pub struct AttemptReport {
 pub(super) struct Mark<'a> {
     pub(super) state: i16,
     /// None if it stays as it is.
-    pub(super) due_at: Option<Millis>,
+    pub(super) due_at: Option<Timestamp>,
     pub(super) error: Option<&'a str>,
-    pub(super) delivered_at: Option<Millis>,
+    pub(super) delivered_at: Option<Timestamp>,
 }
 
 impl AttemptReport {
     /// None if the row goes.
-    pub(super) fn mark(&self, now: Millis) -> Option<Mark<'_>> {
+    pub(super) fn mark(&self, now: Timestamp) -> Option<Mark<'_>> {
         let (status, due_at, delivered_at) = match self.fate {
             AttemptOutcome::Delivered => (CallbackStatus::Delivered, None, Some(now)),
             AttemptOutcome::Again(pause) => (CallbackStatus::Pending, Some(now + pause), None),
@@ -238,12 +239,11 @@ impl Store {
         again
     }
 
-    /// In how many milliseconds the next callback is due to a host that has room; less than none if it is
-    /// already.
+    /// In how long the next callback is due to a host that has room; zero if it is already.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn next_callback(&self, room: &SendCapacity) -> Result<Option<Millis>, StoreError> {
+    pub async fn next_callback(&self, room: &SendCapacity) -> Result<Option<Duration>, StoreError> {
         let full = room.full();
         self.look(|reply| Read::NextCallback(full, reply)).await
     }

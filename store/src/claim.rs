@@ -1,12 +1,15 @@
 //! Idempotency keys: which of several calls with the same key is the one that sends its request.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::request::Millis;
-
-/// How long a key is kept at least, in milliseconds; longer if its request is.
-pub(super) const KEPT: Millis = 24 * 60 * 60 * 1000;
+/// How long a key is kept at least; longer if its request is.
+pub(super) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same in milliseconds, as SQL counts.
+pub(super) const KEPT_MILLIS: i64 = KEPT.as_millis() as i64;
 
 /// What a key is stored as: a digest of its owner and itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,8 +52,8 @@ pub struct Claim {
     pub digest: [u8; 32],
     /// The id that the request gets if this call is the first.
     pub id: Uuid,
-    /// After how many milliseconds without an answer another call may take over.
-    pub patience: Millis,
+    /// After how long without an answer another call may take over.
+    pub patience: Duration,
 }
 
 /// What became of a wish.
@@ -72,14 +75,14 @@ pub enum Claimed {
 pub(super) struct Holder {
     pub(super) digest: Vec<u8>,
     pub(super) id: Uuid,
-    pub(super) claimed_at: Millis,
+    pub(super) claimed_at: Timestamp,
     /// Whether there is a request under the id, or was.
     pub(super) is_answered: bool,
 }
 
 /// What becomes of a wish whose key is stored already. [`Claimed::Proceed`] under another id than the wish's is
 /// taken over, which is to be stored.
-pub(super) fn decide(holder: &Holder, new: &Claim, now: Millis) -> Claimed {
+pub(super) fn decide(holder: &Holder, new: &Claim, now: Timestamp) -> Claimed {
     if holder.digest != new.digest {
         return Claimed::OtherBody;
     }
@@ -88,7 +91,7 @@ pub(super) fn decide(holder: &Holder, new: &Claim, now: Millis) -> Claimed {
     if holder.is_answered && !is_own {
         return Claimed::Answered(holder.id);
     }
-    let is_young = now.saturating_sub(holder.claimed_at) < new.patience;
+    let is_young = now.saturating_duration_since(holder.claimed_at) < new.patience;
     if is_young && !is_own { Claimed::Busy } else { Claimed::Proceed(holder.id) }
 }
 
@@ -112,16 +115,21 @@ pub enum ReleaseClaim {
 mod tests {
     use super::*;
 
-    const NOW: Millis = 1_000_000;
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn claim(digest: u8) -> Claim {
         let name = IdempotencyKeyHash::new(None, "key");
-        Claim { name, digest: [digest; 32], id: Uuid::from_u128(2), patience: 7000 }
+        Claim {
+            name,
+            digest: [digest; 32],
+            id: Uuid::from_u128(2),
+            patience: Duration::from_millis(7000),
+        }
     }
 
-    fn holder(age: Millis, is_answered: bool) -> Holder {
+    fn holder(age: u64, is_answered: bool) -> Holder {
         let (digest, id) = (vec![1; 32], Uuid::from_u128(1));
-        Holder { digest, id, claimed_at: NOW - age, is_answered }
+        Holder { digest, id, claimed_at: NOW - Duration::from_millis(age), is_answered }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What the front asks of whoever works behind it. Both stores match on these, so that neither can
 //! lack an operation.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -12,7 +15,7 @@ use super::{
     failed::{Discard, Origin, Replay},
     listing::{List, Page},
     parked::{DeleteParked, Parked, ParkedMessage, ParkedQuery},
-    request::{Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Retrying, Summary},
+    request::{Cancel, Cleared, Ended, Expiry, Found, NewRequest, Retrying, Summary},
 };
 
 /// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
@@ -47,10 +50,10 @@ pub(super) enum Read {
     /// Those that have ended or expired.
     Ended(Vec<Uuid>, Reply<Vec<Ended>>),
     Origin(Uuid, Reply<Origin>),
-    Clock(Reply<Millis>),
+    Clock(Reply<Timestamp>),
     List(List, Reply<Page>),
     /// In how long the next one is due that goes to none of these hosts.
-    NextCallback(Vec<String>, Reply<Option<Millis>>),
+    NextCallback(Vec<String>, Reply<Option<Duration>>),
     Parked(ParkedQuery, Reply<Vec<ParkedMessage>>),
     ParkedMessage(i64, Reply<Option<ParkedMessage>>),
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use pipeline::contract::ErrorBody;
+use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
-use super::request::{Millis, Status};
+use super::request::Status;
 
 /// How the work on a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub struct WorkerResult {
     /// Who did the work.
     pub worker: Option<String>,
     /// When it began, by the worker's clock.
-    pub started_at: Option<Millis>,
+    pub started_at: Option<Timestamp>,
     /// When it ended, by the worker's clock.
-    pub finished_at: Option<Millis>,
+    pub finished_at: Option<Timestamp>,
 }
 
 /// What became of a result.
@@ -87,7 +87,7 @@ pub(super) struct Stored {
     pub(super) status: Status,
     pub(super) run: u32,
     pub(super) worker: Option<String>,
-    pub(super) finished_at: Option<Millis>,
+    pub(super) finished_at: Option<Timestamp>,
     pub(super) error_code: Option<String>,
 }
 
@@ -146,7 +146,13 @@ mod tests {
 
     fn stored(status: Status, run: u32) -> Stored {
         let error_code = (status == FAILED).then(|| "permanent".to_owned());
-        Stored { status, run, worker: Some("a:1/1".into()), finished_at: Some(1000), error_code }
+        Stored {
+            status,
+            run,
+            worker: Some("a:1/1".into()),
+            finished_at: Some(Timestamp::from_millis(1000)),
+            error_code,
+        }
     }
 
     fn result(status: Status, run: u32) -> WorkerResult {
@@ -154,7 +160,8 @@ mod tests {
             COMPLETED => ResultOutcome::Completed(b"1".as_slice().into()),
             _ => ResultOutcome::Failed(ErrorBody::new("timeout", "")),
         };
-        let (started_at, finished_at) = (Some(1500), Some(2000));
+        let (started_at, finished_at) =
+            (Some(Timestamp::from_millis(1500)), Some(Timestamp::from_millis(2000)));
         let worker = Some("b:1/1".into());
         let (id, run) = (Uuid::nil(), Some(run));
         WorkerResult { id, end, run, attempt: 1, deliveries: 1, worker, started_at, finished_at }
@@ -207,7 +214,7 @@ mod tests {
     fn the_same_result_again_is_told_from_another_one() {
         let again = WorkerResult {
             worker: Some("a:1/1".into()),
-            finished_at: Some(1000),
+            finished_at: Some(Timestamp::from_millis(1000)),
             ..result(COMPLETED, 0)
         };
         assert_eq!(decide(&stored(COMPLETED, 0), &again), Applied::Duplicate);

@@ -31,6 +31,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use command::{Read, Write};
 use health::Monitor;
+use pipeline::contract::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::{Instant, timeout},
@@ -49,7 +50,7 @@ pub use health::Health;
 pub use listing::{BadCursor, Cursor, List, Page};
 pub use parked::{DeleteParked, Parked, ParkedFilter, ParkedMessage, ParkedQuery};
 pub use request::{
-    Cancel, Cleared, Ended, Expiry, Found, Millis, NewRequest, Record, Retrying, Status, Summary,
+    Cancel, Cleared, Ended, Expiry, Found, NewRequest, Record, Retrying, Status, Summary,
 };
 
 /// How many commands wait in a queue before callers wait to put theirs in.
@@ -285,7 +286,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn clock(&self) -> Result<Millis, StoreError> {
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
         self.look(Read::Clock).await
     }
 
@@ -328,10 +329,4 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("health", &*self.health.subscribe().borrow()).finish()
     }
-}
-
-/// The moment it is now, by this machine's clock. A store on a server has one of its own.
-pub fn now() -> Millis {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }

@@ -1,5 +1,6 @@
 //! Messages that were handed to the failed queue.
 
+use pipeline::contract::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -7,7 +8,6 @@ use super::{
     Store, StoreError,
     command::{Read, Write},
     ending::WorkerResult,
-    request::Millis,
 };
 
 /// A message to be kept, with what it does to its request.
@@ -22,7 +22,7 @@ pub struct Parked {
     /// The error message that belongs to the reason.
     pub error: String,
     /// When it came.
-    pub received_at: Millis,
+    pub received_at: Timestamp,
     /// How it ends its request; none if it has no id that is a UUID.
     pub ends: Option<WorkerResult>,
 }
@@ -59,7 +59,7 @@ pub struct ParkedMessage {
     /// The error message that belongs to the reason.
     pub error: String,
     /// When it came.
-    pub received_at: Millis,
+    pub received_at: Timestamp,
 }
 
 /// Which parked messages to list, the latest first.
@@ -132,13 +132,17 @@ mod tests {
     fn parked(body: &[u8], headers: &str) -> Parked {
         let (reason, error) = ("malformed".to_owned(), "not JSON".to_owned());
         let (body, headers) = (body.to_vec(), headers.to_owned());
-        Parked { body, headers, reason, error, received_at: 1, ends: None }
+        Parked { body, headers, reason, error, received_at: Timestamp::from_millis(1), ends: None }
     }
 
     #[test]
     fn the_key_is_the_message_not_its_delivery() {
         let message = parked(b"{", "{}");
-        let again = Parked { received_at: 2, error: "in other words".into(), ..message.clone() };
+        let again = Parked {
+            received_at: Timestamp::from_millis(2),
+            error: "in other words".into(),
+            ..message.clone()
+        };
         assert_eq!(message.key(), again.key());
         assert_ne!(message.key(), parked(b"{{", "}").key());
     }

@@ -1,12 +1,9 @@
 //! What is kept of a request.
 
-use pipeline::contract::ErrorBody;
+use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
 use super::callbacks::{Callback, Target};
-
-/// A moment, in milliseconds since 1970 UTC.
-pub type Millis = i64;
 
 /// How far a request has come, as far as it is stored. Whether a queued one is being worked on is
 /// known in memory only.
@@ -72,7 +69,7 @@ pub struct NewRequest {
     /// What to work on: JSON text, kept byte by byte.
     pub request_data: Vec<u8>,
     /// When it was accepted.
-    pub accepted_at: Millis,
+    pub accepted_at: Timestamp,
     /// The trace it belongs to, as a `traceparent`.
     pub trace: Option<String>,
     /// Where to tell of its end.
@@ -97,11 +94,11 @@ pub struct Summary {
     /// How often it was delivered, as far as the store was told.
     pub deliveries: u32,
     /// When it was accepted; none if only its result or an event of it has come so far.
-    pub accepted_at: Option<Millis>,
+    pub accepted_at: Option<Timestamp>,
     /// When the work began, by the worker's clock.
-    pub started_at: Option<Millis>,
+    pub started_at: Option<Timestamp>,
     /// When it ended: by the worker's clock, else by the store's.
-    pub finished_at: Option<Millis>,
+    pub finished_at: Option<Timestamp>,
     /// Who did the work.
     pub worker: Option<String>,
     /// Why it failed, if it did.
@@ -109,7 +106,7 @@ pub struct Summary {
     /// What went wrong in the last attempt that was not the final one.
     pub last_error: Option<String>,
     /// When it will be tried again, if it waits for that.
-    pub next_attempt_at: Option<Millis>,
+    pub next_attempt_at: Option<Timestamp>,
     /// How far it has come that its end is told, if it is to be.
     pub callback: Option<Callback>,
 }
@@ -146,7 +143,7 @@ pub struct Retrying {
     /// What went wrong.
     pub last_error: String,
     /// When it will be tried again.
-    pub next_attempt_at: Option<Millis>,
+    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// The answer to a cancel.
@@ -175,9 +172,9 @@ pub struct Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// Requests that ended before, and messages that were parked before.
-    pub ended_before: Millis,
+    pub ended_before: Timestamp,
     /// Tombstones of requests that expired before.
-    pub tombstones_before: Millis,
+    pub tombstones_before: Timestamp,
     /// How many of each kind at most: a small number, so that nobody has to wait.
     pub at_most: u32,
 }

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use store::{Cleared, Expiry, Millis, Store, StoreError};
+use store::{Cleared, Expiry, Store, StoreError};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(60);
@@ -15,13 +15,12 @@ const BATCH: u32 = 500;
 /// The pause between two batches, so that others have the store to themselves most of the time.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How many times as long as results their ids are remembered.
-const TOMBSTONES: Millis = 10;
+const TOMBSTONES: u32 = 10;
 
 /// Clears away what ended longer than `retention` ago, until told to stop.
 pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
-    let retention = Millis::try_from(retention.as_millis()).unwrap_or(Millis::MAX);
     // A short retention is looked after as often as that.
-    let every = EVERY.min(Duration::from_millis(retention.unsigned_abs()).max(PAUSE));
+    let every = EVERY.min(retention.max(PAUSE));
     let clearing = async {
         loop {
             store.until_up().await;
@@ -39,13 +38,13 @@ pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
     }
 }
 
-async fn clear(store: &Store, retention: Millis) -> Result<Cleared, StoreError> {
+async fn clear(store: &Store, retention: Duration) -> Result<Cleared, StoreError> {
     let mut all = Cleared::default();
     loop {
         let now = store.clock().await?;
         let expiry = Expiry {
-            ended_before: now.saturating_sub(retention),
-            tombstones_before: now.saturating_sub(retention.saturating_mul(TOMBSTONES)),
+            ended_before: now - retention,
+            tombstones_before: now - retention.saturating_mul(TOMBSTONES),
             at_most: BATCH,
         };
         let cleared = store.expire(expiry).await?;

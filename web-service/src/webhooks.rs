@@ -22,10 +22,10 @@ use uuid::Uuid;
 use crate::webhooks::{
     dns::System, in_flight::InFlight, sender::Sender, signature::Secrets, target::Reach,
 };
-use store::{LeaseCallbacks, Millis, Store, StoreError, Target};
+use store::{LeaseCallbacks, Store, StoreError, Target};
 
 /// How long a callback is this web service's alone: longer than an attempt takes, and not much.
-const LEASE: Millis = 30_000;
+const LEASE: Duration = Duration::from_secs(30);
 /// How often to look for what nobody told of: another web service may have died.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The pause between two looks, so that what is due at about the same time is taken in one.
@@ -106,10 +106,7 @@ impl Callbacks {
             if room.total == 0 {
                 return Ok(LOOK_AGAIN);
             }
-            let wait = match self.store.next_callback(&room).await? {
-                Some(pause) => Duration::from_millis(pause.max(0).unsigned_abs()),
-                None => LOOK_AGAIN,
-            };
+            let wait = self.store.next_callback(&room).await?.unwrap_or(LOOK_AGAIN);
             if !wait.is_zero() {
                 return Ok(wait.min(LOOK_AGAIN));
             }

@@ -1,18 +1,22 @@
 //! Callbacks: due with the end of their request, taken by one at a time, kept until they are told.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, Cancel, Expiry, Found,
     LeaseCallbacks, LeasedCallback, List, NewRequest, Parked, SendCapacity, Store, Target,
-    WorkerResult, now,
+    WorkerResult,
 };
 
-const LONG: i64 = 60_000;
+const LONG: Duration = Duration::from_secs(60);
 
 fn calling(id: Uuid, host: &str) -> NewRequest {
     let (url, host) = (format!("https://{host}/{id}"), host.to_owned());
@@ -23,7 +27,7 @@ pub(super) fn room(total: usize, per_host: usize) -> SendCapacity {
     SendCapacity { total, per_host, busy: HashMap::new(), slow: HashSet::new(), slow_total: 0 }
 }
 
-async fn take(store: &Store, room: SendCapacity, patience: i64) -> Vec<LeasedCallback> {
+async fn take(store: &Store, room: SendCapacity, patience: Duration) -> Vec<LeasedCallback> {
     let lease = Uuid::now_v7();
     store.take_callbacks(LeaseCallbacks { room, lease, patience }).await.unwrap()
 }
@@ -63,10 +67,17 @@ pub(super) async fn a_callback_is_due_from_the_end_of_its_request_on(world: Worl
     store.apply_results(results).await.unwrap();
     let (headers, reason, error) = ("{}".to_owned(), "permanent".to_owned(), String::new());
     let ends = Some(failed(parked, "permanent"));
-    let letter = Parked { body: vec![1], headers, reason, error, received_at: 1, ends };
+    let letter = Parked {
+        body: vec![1],
+        headers,
+        reason,
+        error,
+        received_at: Timestamp::from_millis(1),
+        ends,
+    };
     store.park(vec![letter]).await.unwrap();
     assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done(0));
-    assert!(store.next_callback(&room(1, 1)).await.unwrap().unwrap() <= 0);
+    assert_eq!(store.next_callback(&room(1, 1)).await.unwrap(), Some(Duration::ZERO));
 
     let taken = take_all(store).await;
     let ids: HashSet<Uuid> = taken.iter().map(|one| one.id).collect();
@@ -133,7 +144,7 @@ pub(super) async fn of_two_services_one_takes_a_callback(world: World) {
 pub(super) async fn what_nobody_tells_of_is_due_again(world: World) {
     let other = world.second();
     let id = ended(&world.store, "a.example", 1).await[0];
-    let lost = take(&world.store, room(1, 1), 0).await;
+    let lost = take(&world.store, room(1, 1), Duration::ZERO).await;
     let again = take(&other, room(1, 1), LONG).await;
     assert_eq!((lost[0].id, again[0].id, again[0].attempt), (id, id, 2));
     tell(&world.store, &lost[0], AttemptOutcome::GivenUp, Some("too late")).await;
@@ -155,7 +166,10 @@ pub(super) async fn an_attempt_that_failed_is_repeated_at_its_time(world: World)
     let next = store.next_callback(&room(1, 1)).await.unwrap().unwrap();
     let shown = callback(&world, id).await;
     let at = shown.next_attempt_at.unwrap();
-    assert!((before + LONG..=after + LONG).contains(&at) && next <= at - after, "{at} {next}");
+    assert!(
+        (before + LONG..=after + LONG).contains(&at) && next <= at.saturating_duration_since(after),
+        "{at} {next:?}"
+    );
     let expected = Callback {
         url: format!("https://a.example/{id}"),
         status: CallbackStatus::Pending,
@@ -178,13 +192,13 @@ pub(super) async fn a_busy_host_does_not_keep_others_from_their_turn(world: Worl
     assert_eq!(first.len(), 4, "the first of many that are due have one host");
     let busy = HashMap::from([("slow.example".to_owned(), 4)]);
     let left = SendCapacity { busy, ..room(28, 4) };
-    assert!(store.next_callback(&left).await.unwrap().unwrap() <= 0);
+    assert_eq!(store.next_callback(&left).await.unwrap(), Some(Duration::ZERO));
     let second = take(store, left.clone(), LONG).await;
     let ids: HashSet<Uuid> = second.iter().map(|one| one.id).collect();
     assert_eq!(ids, others.into_iter().collect());
     assert_eq!(take(store, left.clone(), LONG).await, []);
     let next = store.next_callback(&left).await.unwrap().unwrap();
-    assert!(next > 0, "it is the one that was taken");
+    assert!(next > Duration::ZERO, "it is the one that was taken");
 }
 
 pub(super) async fn slow_hosts_leave_room_to_the_others(world: World) {
@@ -198,10 +212,10 @@ pub(super) async fn slow_hosts_leave_room_to_the_others(world: World) {
     let shared = SendCapacity { slow: slow.clone(), slow_total: 16, ..room(32, 4) };
     assert_eq!(take(store, shared, LONG).await.len(), 16);
     let rest = SendCapacity { slow, ..room(16, 4) };
-    assert!(store.next_callback(&rest).await.unwrap().unwrap() <= 0);
+    assert_eq!(store.next_callback(&rest).await.unwrap(), Some(Duration::ZERO));
     let taken: HashSet<Uuid> = take(store, rest.clone(), LONG).await.iter().map(|t| t.id).collect();
     assert_eq!(taken, fine.into_iter().collect());
-    assert!(store.next_callback(&rest).await.unwrap().unwrap() > 0);
+    assert!(store.next_callback(&rest).await.unwrap().unwrap() > Duration::ZERO);
 }
 
 pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
@@ -210,7 +224,11 @@ pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
     let silent = Uuid::now_v7();
     store.apply_results(vec![completed(silent, "1")]).await.unwrap();
     let later = store.clock().await.unwrap() + LONG;
-    let expiry = || Expiry { ended_before: later, tombstones_before: 0, at_most: 10 };
+    let expiry = || Expiry {
+        ended_before: later,
+        tombstones_before: Timestamp::from_millis(0),
+        at_most: 10,
+    };
     assert_eq!(store.expire(expiry()).await.unwrap().requests, 1, "the one without a callback");
     let taken = take_all(store).await;
     tell(store, &taken[0], AttemptOutcome::Delivered, None).await;
@@ -264,7 +282,7 @@ pub(super) async fn whoever_looks_sees_the_same_due(world: World) {
     let taken = take(store, room(1, 1), LONG).await;
     world.shift_clock().await;
     let later = world.second();
-    let passed = later.clock().await.unwrap() - now() > LONG;
+    let passed = later.clock().await.unwrap() > Timestamp::now() + LONG;
     let mut seen: Vec<Uuid> = take_all(&later).await.iter().map(|one| one.id).collect();
     seen.sort();
     let mut expected = vec![first, second];

@@ -1,13 +1,16 @@
 //! Idempotency keys: one request for each.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, new};
 use crate::{
-    Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim, StoreError, now,
+    Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim, StoreError,
 };
 
-const PATIENCE: i64 = 60_000;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn claim(key: &str, id: Uuid) -> Claim {
     Claim { name: IdempotencyKeyHash::new(None, key), digest: [1; 32], id, patience: PATIENCE }
@@ -20,7 +23,7 @@ pub(super) async fn one_call_sends_and_the_others_get_its_answer(world: World) {
     assert_eq!(other.claim(claim("a", second)).await.unwrap(), Claimed::Busy);
     let other_body = Claim { digest: [2; 32], ..claim("a", second) };
     assert_eq!(other.claim(other_body).await.unwrap(), Claimed::OtherBody);
-    let impatient = Claim { patience: 0, ..claim("a", second) };
+    let impatient = Claim { patience: Duration::ZERO, ..claim("a", second) };
     assert_eq!(other.claim(impatient).await.unwrap(), Claimed::Proceed(first));
     world.store.accept(new(first)).await.unwrap();
     assert_eq!(other.claim(claim("a", second)).await.unwrap(), Claimed::Answered(first));
@@ -63,7 +66,7 @@ pub(super) async fn a_key_that_was_taken_over_is_not_forgotten_by_who_had_it_bef
     store.claim(claim("a", first)).await.unwrap();
     let claimed = store.clock().await.unwrap();
     while store.clock().await.unwrap() <= claimed {}
-    let impatient = Claim { patience: 0, ..claim("a", second) };
+    let impatient = Claim { patience: Duration::ZERO, ..claim("a", second) };
     assert_eq!(world.second().claim(impatient).await.unwrap(), Claimed::Proceed(first));
     store.unclaim(IdempotencyKeyHash::new(None, "a"), first, ReleaseClaim::Forget).await.unwrap();
     assert_eq!(store.claim(claim("a", second)).await.unwrap(), Claimed::Busy);
@@ -88,7 +91,7 @@ pub(super) async fn how_old_a_claim_is_is_told_by_the_stores_clock(world: World)
     let claimed = world.store.clock().await.unwrap();
     world.shift_clock().await;
     let later = world.second();
-    let passed = later.clock().await.unwrap() - claimed;
+    let passed = later.clock().await.unwrap().saturating_duration_since(claimed);
     let expected = if passed > PATIENCE { Claimed::Proceed(first) } else { Claimed::Busy };
     assert_eq!(later.claim(claim("a", second)).await.unwrap(), expected);
 }
@@ -100,7 +103,11 @@ pub(super) async fn a_key_is_kept_as_long_as_its_request_and_a_day_at_least(worl
         world.store.accept(new(id)).await.unwrap();
     }
     world.store.apply_results(vec![completed(gone, "1")]).await.unwrap();
-    let expiry = Expiry { ended_before: now() + 1000, tombstones_before: 0, at_most: 10 };
+    let expiry = Expiry {
+        ended_before: Timestamp::now() + Duration::from_secs(1),
+        tombstones_before: Timestamp::from_millis(0),
+        at_most: 10,
+    };
     world.store.expire(expiry).await.unwrap();
     assert_eq!(world.store.get(gone).await.unwrap(), Found::Expired);
     let answer = world.store.claim(claim("gone", Uuid::now_v7())).await.unwrap();

@@ -1,13 +1,15 @@
 //! How requests come to their end.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::{
     Applied, Cancel, Ended, Expiry, Found, ResultOutcome, Retrying, Status, WorkerResult,
     ending::{Stored, decide},
-    now,
 };
 
 pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
@@ -16,7 +18,7 @@ pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
     world.store.accept(new(id)).await.unwrap();
     let request = world.request(id).await;
     assert_eq!((request.summary.status, request.result), (Status::Queued, None));
-    assert_eq!(request.summary.accepted_at, Some(1_700_000_000_000));
+    assert_eq!(request.summary.accepted_at, Some(Timestamp::from_millis(1_700_000_000_000)));
 
     assert_eq!(
         world.store.apply_results(vec![completed(id, "42")]).await.unwrap(),
@@ -26,7 +28,7 @@ pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
     assert_eq!(request.summary.status, Status::Completed);
     assert_eq!(request.result.as_deref(), Some(b"42".as_slice()));
     assert_eq!(request.summary.worker.as_deref(), Some("host:1/1"));
-    assert_eq!(request.summary.finished_at, Some(1_700_000_002_000));
+    assert_eq!(request.summary.finished_at, Some(Timestamp::from_millis(1_700_000_002_000)));
     assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
     assert_eq!(world.store.get_many(vec![Uuid::now_v7(), id]).await.unwrap(), [request.summary]);
 }
@@ -43,7 +45,7 @@ pub(super) async fn a_result_that_comes_first_makes_its_own_row_and_stays(world:
     }
     let (good, bad) = (world.request(good).await, world.request(bad).await);
     assert_eq!(good.summary.status, Status::Completed);
-    assert_eq!(good.summary.accepted_at, Some(1_700_000_000_000));
+    assert_eq!(good.summary.accepted_at, Some(Timestamp::from_millis(1_700_000_000_000)));
     assert_eq!(good.result.as_deref(), Some(b"1".as_slice()));
     assert_eq!(bad.summary.status, Status::Failed);
     assert_eq!(bad.summary.error.unwrap().code, "permanent");
@@ -191,7 +193,11 @@ pub(super) async fn of_many_requests_those_that_have_ended_are_told(world: World
     let ids: [Uuid; 5] = std::array::from_fn(|_| Uuid::now_v7());
     let [open, done, bad, gone, expired] = ids;
     store.apply_results(vec![completed(expired, "1")]).await.unwrap();
-    let expiry = Expiry { ended_before: now() + 60_000, tombstones_before: 0, at_most: 10 };
+    let expiry = Expiry {
+        ended_before: Timestamp::now() + Duration::from_secs(60),
+        tombstones_before: Timestamp::from_millis(0),
+        at_most: 10,
+    };
     assert_eq!(store.expire(expiry).await.unwrap().requests, 1);
     for id in [open, gone] {
         store.accept(new(id)).await.unwrap();
@@ -217,7 +223,7 @@ pub(super) async fn news_of_retries_are_kept_unless_they_are_old(world: World) {
         run,
         attempts,
         last_error: format!("attempt {attempts} of run {run}"),
-        next_attempt_at: Some(5),
+        next_attempt_at: Some(Timestamp::from_millis(5)),
     };
     let last_error = async || world.request(id).await.summary.last_error.unwrap();
     world.store.record_retries(vec![news(0, 1), news(0, 2)]).await.unwrap();
@@ -227,7 +233,10 @@ pub(super) async fn news_of_retries_are_kept_unless_they_are_old(world: World) {
     assert_eq!(last_error().await, "attempt 2 of run 0");
     world.store.record_retries(vec![news(1, 3)]).await.unwrap();
     let summary = world.request(id).await.summary;
-    assert_eq!((summary.run, summary.attempts, summary.next_attempt_at), (0, 2, Some(5)));
+    assert_eq!(
+        (summary.run, summary.attempts, summary.next_attempt_at),
+        (0, 2, Some(Timestamp::from_millis(5)))
+    );
 
     let result = WorkerResult { attempt: 3, ..completed(id, "1") };
     assert!(matches!(result.end, ResultOutcome::Completed(_)));

@@ -1,6 +1,7 @@
 //! What can't be stored, and what was handed to the failed queue.
 
 use futures_util::future::join_all;
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
@@ -61,7 +62,7 @@ fn message(body: &[u8], ends: Option<WorkerResult>) -> Parked {
         headers: r#"{"slowlane-reason":"permanent"}"#.to_owned(),
         reason: "permanent".to_owned(),
         error: "it can't be done".to_owned(),
-        received_at: 1_700_000_003_000,
+        received_at: Timestamp::from_millis(1_700_000_003_000),
         ends,
     }
 }

@@ -1,5 +1,8 @@
 //! What people decide of failed requests and of parked messages.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::{
@@ -9,7 +12,7 @@ use super::{
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Cancel, DeleteParked, Discard, Expiry, Found,
     LeaseCallbacks, LeasedCallback, NewRequest, Origin, Parked, ParkedFilter, ParkedQuery, Replay,
-    Retrying, Status, Store, Target, WorkerResult, now,
+    Retrying, Status, Store, Target, WorkerResult,
 };
 
 async fn failed_one(store: &Store) -> Uuid {
@@ -30,7 +33,7 @@ async fn failed_calling(store: &Store) -> Uuid {
 
 async fn take_all(store: &Store) -> Vec<LeasedCallback> {
     let room = room(100, 100);
-    let take = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: 60_000 };
+    let take = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: Duration::from_secs(60) };
     store.take_callbacks(take).await.unwrap()
 }
 
@@ -41,7 +44,7 @@ async fn tell(store: &Store, taken: &LeasedCallback, fate: AttemptOutcome) {
 
 fn letter(body: &[u8], ends: Option<WorkerResult>) -> Parked {
     let (headers, reason, error) = ("{}".to_owned(), "malformed".to_owned(), "no".to_owned());
-    Parked { body: body.to_vec(), headers, reason, error, received_at: now(), ends }
+    Parked { body: body.to_vec(), headers, reason, error, received_at: Timestamp::now(), ends }
 }
 
 async fn letters(store: &Store, whose: ParkedFilter) -> Vec<i64> {
@@ -67,7 +70,11 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
         store.apply_results(vec![failed(id, "permanent")]).await.unwrap(),
         [Applied::OlderRun]
     );
-    let expiry = Expiry { ended_before: now() + 60_000, tombstones_before: 0, at_most: 10 };
+    let expiry = Expiry {
+        ended_before: Timestamp::now() + Duration::from_secs(60),
+        tombstones_before: Timestamp::from_millis(0),
+        at_most: 10,
+    };
     assert_eq!(store.expire(expiry).await.unwrap().requests, 0);
     let news = |run| Retrying {
         id,

@@ -1,13 +1,16 @@
 //! What is over goes away.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::{Applied, Cancel, Cleared, Expiry, Found, Parked, Store, now};
+use crate::{Applied, Cancel, Cleared, Expiry, Found, Parked, Store};
 
 /// Later than anything that a test has done.
-fn later() -> i64 {
-    now() + 60_000
+fn later() -> Timestamp {
+    Timestamp::now() + Duration::from_secs(60)
 }
 
 async fn expire_all(store: &Store, expiry: Expiry) -> Cleared {
@@ -32,10 +35,18 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     let results = ids.iter().map(|id| completed(*id, "1")).collect();
     world.store.apply_results(results).await.unwrap();
     let (body, headers, reason) = (b"{".to_vec(), "{}".to_owned(), "malformed".to_owned());
-    let parked = Parked { body, headers, reason, error: String::new(), received_at: 1, ends: None };
+    let parked = Parked {
+        body,
+        headers,
+        reason,
+        error: String::new(),
+        received_at: Timestamp::from_millis(1),
+        ends: None,
+    };
     world.store.park(vec![parked]).await.unwrap();
 
-    let expiry = Expiry { ended_before: later(), tombstones_before: 0, at_most: 10 };
+    let expiry =
+        Expiry { ended_before: later(), tombstones_before: Timestamp::from_millis(0), at_most: 10 };
     let gone = expire_all(&world.store, expiry).await;
     assert_eq!(gone, Cleared { requests: 25, parked: 1, ..Cleared::default() });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
@@ -47,7 +58,8 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     assert_eq!(late, [Ok(()), Ok(())]);
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
 
-    let expiry = Expiry { ended_before: 0, tombstones_before: later(), at_most: 10 };
+    let expiry =
+        Expiry { ended_before: Timestamp::from_millis(0), tombstones_before: later(), at_most: 10 };
     let gone = expire_all(&world.store, expiry).await;
     assert_eq!(gone, Cleared { tombstones: 25, ..Cleared::default() });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
@@ -63,7 +75,7 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
     }
     store.apply_results(vec![completed(ids[0], "1")]).await.unwrap();
     assert_eq!(store.cancel(ids[1]).await.unwrap(), Cancel::Done(0));
-    let minute = 60_000;
+    let minute = Duration::from_secs(60);
     let clock = store.clock().await.unwrap();
     let expiry =
         Expiry { ended_before: clock - minute, tombstones_before: clock - minute, at_most: 10 };
@@ -77,9 +89,12 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
 pub(super) async fn what_is_not_over_never_expires(world: World) {
     let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
     world.store.accept(new(queued)).await.unwrap();
-    let began = now();
+    let began = Timestamp::now();
     // However wrong the worker's clock is, the store's own counts.
-    let result = crate::WorkerResult { finished_at: Some(1), ..completed(done, "1") };
+    let result = crate::WorkerResult {
+        finished_at: Some(Timestamp::from_millis(1)),
+        ..completed(done, "1")
+    };
     world.store.apply_results(vec![result]).await.unwrap();
     let expiry = Expiry { ended_before: began, tombstones_before: later(), at_most: 10 };
     assert_eq!(world.store.expire(expiry).await.unwrap(), Cleared::default());

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use pipeline::contract::Timestamp;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use testbed::postgres::{self, Access, Install, Server};
@@ -225,7 +226,7 @@ pub(super) fn new(id: Uuid) -> NewRequest {
         kind: "default".to_owned(),
         owner: None,
         request_data: format!("{{\"for\":\"{id}\"}}").into_bytes(),
-        accepted_at: 1_700_000_000_000,
+        accepted_at: Timestamp::from_millis(1_700_000_000_000),
         trace: None,
         callback: None,
     }
@@ -240,8 +241,8 @@ pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
         attempt: 1,
         deliveries: 1,
         worker: Some("host:1/1".to_owned()),
-        started_at: Some(1_700_000_001_000),
-        finished_at: Some(1_700_000_002_000),
+        started_at: Some(Timestamp::from_millis(1_700_000_001_000)),
+        finished_at: Some(Timestamp::from_millis(1_700_000_002_000)),
     }
 }
 

@@ -38,7 +38,7 @@ impl Rows for NewRequest {
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
         let owners: Vec<Option<&str>> = rows.iter().map(|row| row.owner.as_deref()).collect();
-        let accepted: Vec<i64> = rows.iter().map(|row| row.accepted_at).collect();
+        let accepted: Vec<i64> = rows.iter().map(|row| row.accepted_at.as_millis()).collect();
         let traces: Vec<Option<&str>> = rows.iter().map(|row| row.trace.as_deref()).collect();
         let data: Vec<&[u8]> = rows.iter().map(|row| row.request_data.as_slice()).collect();
         let targets = || rows.iter().map(|row| row.callback.as_ref());

@@ -1,14 +1,17 @@
 //! Callbacks.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
     clock::{Clock, moment},
     line::Work,
-    row::number,
+    row::{number, time},
 };
-use crate::{AttemptReport, LeaseCallbacks, LeasedCallback, Millis, callbacks::LOOK_AT, sql};
+use crate::{AttemptReport, LeaseCallbacks, LeasedCallback, callbacks::LOOK_AT, sql};
 
 /// The callbacks of requests that a statement has just ended. It is part of that statement, and makes
 /// rows out of what that returns: what others have committed meanwhile it would not see.
@@ -42,11 +45,13 @@ impl Work for LeaseCallbacks {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<LeasedCallback>> {
         let mut transaction = connection.begin().await?;
         let now = Clock.run(&mut transaction).await?;
-        let due = sqlx::query(DUE).bind(now).bind(self.room.full()).bind(LOOK_AT as i64);
+        let due =
+            sqlx::query(DUE).bind(now.as_millis()).bind(self.room.full()).bind(LOOK_AT as i64);
         let due = due.fetch_all(&mut *transaction).await?;
         let due = due.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let chosen = self.room.choose(due.collect::<sqlx::Result<_>>()?);
-        let take = sqlx::query(TAKE).bind(self.lease).bind(now + self.patience).bind(chosen);
+        let take =
+            sqlx::query(TAKE).bind(self.lease).bind((now + self.patience).as_millis()).bind(chosen);
         let rows = take.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
         rows.iter().map(taken).collect()
@@ -60,7 +65,7 @@ fn taken(row: &PgRow) -> sqlx::Result<LeasedCallback> {
         host: row.try_get(2)?,
         run: number(row, 3)?,
         attempt: number(row, 4)?,
-        ended_at: row.try_get(5)?,
+        ended_at: time(row, 5)?,
     })
 }
 
@@ -71,9 +76,9 @@ impl Work for AttemptReport {
         let query = match self.mark(Clock.run(&mut *connection).await?) {
             Some(mark) => sqlx::query(sql::ATTEMPTED)
                 .bind(mark.state)
-                .bind(mark.due_at)
+                .bind(mark.due_at.map(Timestamp::as_millis))
                 .bind(mark.error.map(str::to_owned))
-                .bind(mark.delivered_at),
+                .bind(mark.delivered_at.map(Timestamp::as_millis)),
             None => sqlx::query(sql::DROP_CALLBACK),
         };
         query.bind(self.id).bind(self.lease).execute(connection).await.map(drop)
@@ -88,7 +93,7 @@ impl Work for RetryOne {
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
         let now = Clock.run(&mut *connection).await?;
-        let retry = sqlx::query(sql::RETRY_CALLBACK).bind(now).bind(self.0);
+        let retry = sqlx::query(sql::RETRY_CALLBACK).bind(now.as_millis()).bind(self.0);
         Ok(retry.execute(connection).await?.rows_affected() > 0)
     }
 }
@@ -97,9 +102,11 @@ impl Work for RetryOne {
 pub(super) struct NextCallback(pub(super) Vec<String>);
 
 impl Work for NextCallback {
-    type Answer = Option<Millis>;
+    type Answer = Option<Duration>;
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Millis>> {
-        sqlx::query_scalar(NEXT).bind(&self.0).fetch_one(connection).await
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {
+        let next = sqlx::query_scalar::<_, Option<i64>>(NEXT).bind(&self.0);
+        let millis = next.fetch_one(connection).await?;
+        Ok(millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use pipeline::contract::Timestamp;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{batch::Rows, clock::Clock, line::Work};
+use super::{batch::Rows, clock::Clock, line::Work, row::time};
 use crate::{
     Claim, Claimed, IdempotencyKeyHash, ReleaseClaim, StoreError,
     claim::{self, Holder},
@@ -53,7 +54,11 @@ impl Rows for Claim {
             }
             let taken = others.iter().filter(|row| became[&row.name].is_taken_over(row));
             let taken: Vec<&[u8]> = taken.map(|row| row.name.bytes()).collect();
-            sqlx::query(TAKE_OVER).bind(now).bind(taken).execute(&mut *transaction).await?;
+            sqlx::query(TAKE_OVER)
+                .bind(now.as_millis())
+                .bind(taken)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         let outcome =
@@ -69,13 +74,17 @@ impl Rows for Claim {
 async fn insert(
     connection: &mut PgConnection,
     rows: &[Claim],
-    now: i64,
+    now: Timestamp,
 ) -> sqlx::Result<Vec<IdempotencyKeyHash>> {
     let names: Vec<&[u8]> = rows.iter().map(|row| row.name.bytes()).collect();
     let digests: Vec<&[u8]> = rows.iter().map(|row| row.digest.as_slice()).collect();
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let query = sqlx::query(CLAIM).bind(names).bind(digests).bind(ids);
-    let rows = query.bind(now).bind(now + claim::KEPT).fetch_all(connection).await?;
+    let rows = query
+        .bind(now.as_millis())
+        .bind((now + claim::KEPT).as_millis())
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(|row| name(row, 0)).collect()
 }
 
@@ -89,7 +98,7 @@ async fn holders(
         let holder = Holder {
             digest: row.try_get(1)?,
             id: row.try_get(2)?,
-            claimed_at: row.try_get(3)?,
+            claimed_at: time(row, 3)?,
             is_answered: row.try_get(4)?,
         };
         Ok((name(row, 0)?, holder))
@@ -120,7 +129,7 @@ impl Work for UnclaimOne {
         };
         let query = query.bind(self.0.bytes()).bind(self.1);
         let query = match self.2 {
-            ReleaseClaim::Forget => query.bind(claim::KEPT),
+            ReleaseClaim::Forget => query.bind(claim::KEPT_MILLIS),
             ReleaseClaim::Leave => query,
         };
         query.execute(connection).await.map(drop)

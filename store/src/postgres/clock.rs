@@ -1,10 +1,10 @@
 //! The clock that all web services on a server go by: the server's own. One whose own clock is wrong
 //! would else clear away what the others keep.
 
+use pipeline::contract::Timestamp;
 use sqlx::PgConnection;
 
 use super::line::Work;
-use crate::Millis;
 
 /// The moment it is now, as SQL.
 macro_rules! moment {
@@ -19,9 +19,10 @@ pub(super) use moment;
 pub(super) struct Clock;
 
 impl Work for Clock {
-    type Answer = Millis;
+    type Answer = Timestamp;
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Millis> {
-        sqlx::query_scalar(concat!("SELECT ", moment!())).fetch_one(connection).await
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Timestamp> {
+        let clock = sqlx::query_scalar(concat!("SELECT ", moment!())).fetch_one(connection);
+        clock.await.map(Timestamp::from_millis)
     }
 }

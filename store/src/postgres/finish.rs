@@ -2,10 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use pipeline::contract::Timestamp;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{batch::Rows, callbacks::callbacks_of_ended, clock::moment, row::number};
+use super::{
+    batch::Rows,
+    callbacks::callbacks_of_ended,
+    clock::moment,
+    row::{number, time_if_any},
+};
 use crate::{
     Applied, Status, WorkerResult,
     ending::{Stored, dropped},
@@ -63,13 +69,14 @@ async fn apply(
     connection: &mut PgConnection,
     rows: &[&WorkerResult],
 ) -> sqlx::Result<HashSet<Uuid>> {
+    let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let statuses: Vec<i16> = rows.iter().map(|row| row.end.status().number()).collect();
     let runs: Vec<Option<i64>> = rows.iter().map(|row| row.run.map(i64::from)).collect();
     let attempts: Vec<i64> = rows.iter().map(|row| row.attempt.into()).collect();
     let deliveries: Vec<i64> = rows.iter().map(|row| row.deliveries.into()).collect();
-    let started: Vec<Option<i64>> = rows.iter().map(|row| row.started_at).collect();
-    let finished: Vec<Option<i64>> = rows.iter().map(|row| row.finished_at).collect();
+    let started: Vec<Option<i64>> = rows.iter().map(|row| millis(row.started_at)).collect();
+    let finished: Vec<Option<i64>> = rows.iter().map(|row| millis(row.finished_at)).collect();
     let workers: Vec<Option<&str>> = rows.iter().map(|row| row.worker.as_deref()).collect();
     let errors = || rows.iter().map(|row| row.end.error());
     let codes: Vec<Option<&str>> = errors().map(|error| Some(error?.code.as_str())).collect();
@@ -91,7 +98,7 @@ async fn stored(
             status: Status::from_number(row.try_get::<i16, _>(1)?.into()),
             run: number(&row, 2)?,
             worker: row.try_get(3)?,
-            finished_at: row.try_get(4)?,
+            finished_at: time_if_any(&row, 4)?,
             error_code: row.try_get(5)?,
         };
         Ok((row.try_get(0)?, stored))

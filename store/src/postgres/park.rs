@@ -55,7 +55,7 @@ async fn keep(connection: &mut PgConnection, rows: &[Parked]) -> sqlx::Result<Ha
     let requests: Vec<Option<Uuid>> = rows.iter().map(|row| Some(row.ends.as_ref()?.id)).collect();
     let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
     let errors: Vec<&str> = rows.iter().map(|row| row.error.as_str()).collect();
-    let received: Vec<i64> = rows.iter().map(|row| row.received_at).collect();
+    let received: Vec<i64> = rows.iter().map(|row| row.received_at.as_millis()).collect();
     let headers: Vec<&str> = rows.iter().map(|row| row.headers.as_str()).collect();
     let bodies: Vec<&[u8]> = rows.iter().map(|row| row.body.as_slice()).collect();
     let query = sqlx::query_scalar(PARK).bind(keys).bind(requests).bind(reasons).bind(errors);

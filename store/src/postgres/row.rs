@@ -1,6 +1,6 @@
 //! Rows as the rest of the program sees them.
 
-use pipeline::contract::ErrorBody;
+use pipeline::contract::{ErrorBody, Timestamp};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
@@ -17,13 +17,13 @@ pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
         run: number(row, 4)?,
         attempts: number(row, 5)?,
         deliveries: number(row, 6)?,
-        accepted_at: row.try_get(7)?,
-        started_at: row.try_get(8)?,
-        finished_at: row.try_get(9)?,
+        accepted_at: time_if_any(row, 7)?,
+        started_at: time_if_any(row, 8)?,
+        finished_at: time_if_any(row, 9)?,
         worker: row.try_get(10)?,
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.try_get(13)?,
-        next_attempt_at: row.try_get(14)?,
+        next_attempt_at: time_if_any(row, 14)?,
         callback: row.try_get::<Option<_>, _>(15)?.map(|url| callback(row, url)).transpose()?,
     })
 }
@@ -40,8 +40,8 @@ fn callback(row: &PgRow, url: String) -> sqlx::Result<Callback> {
         status,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         last_error: row.try_get(18)?,
-        next_attempt_at: row.try_get::<Option<_>, _>(19)?.filter(|_| waits),
-        delivered_at: row.try_get(21)?,
+        next_attempt_at: time_if_any(row, 19)?.filter(|_| waits),
+        delivered_at: time_if_any(row, 21)?,
     })
 }
 
@@ -54,8 +54,16 @@ pub(super) fn parked(row: &PgRow) -> sqlx::Result<ParkedMessage> {
         headers: row.try_get(4)?,
         reason: row.try_get(5)?,
         error: row.try_get(6)?,
-        received_at: row.try_get(7)?,
+        received_at: time(row, 7)?,
     })
+}
+
+pub(super) fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
+    row.try_get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn time_if_any(row: &PgRow, column: usize) -> sqlx::Result<Option<Timestamp>> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
 }
 
 pub(super) fn status(row: &PgRow, column: usize) -> sqlx::Result<Status> {

@@ -1,5 +1,6 @@
 //! The rarer changes: news of retries, cancels, expiry.
 
+use pipeline::contract::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -77,7 +78,8 @@ impl Rows for Retrying {
         let runs: Vec<i64> = rows.iter().map(|row| row.run.into()).collect();
         let attempts: Vec<i64> = rows.iter().map(|row| row.attempts.into()).collect();
         let errors: Vec<&str> = rows.iter().map(|row| row.last_error.as_str()).collect();
-        let next: Vec<Option<i64>> = rows.iter().map(|row| row.next_attempt_at).collect();
+        let next: Vec<Option<i64>> =
+            rows.iter().map(|row| row.next_attempt_at.map(Timestamp::as_millis)).collect();
         let query = sqlx::query(RETRYING).bind(ids).bind(runs).bind(attempts);
         query.bind(errors).bind(next).execute(connection).await?;
         Ok(vec![(); rows.len()])
@@ -96,7 +98,7 @@ impl Work for CancelOne {
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cancel> {
         let clock = Clock.run(&mut *connection).await?;
-        let cancel = sqlx::query(CANCEL).bind(clock).bind(self.0);
+        let cancel = sqlx::query(CANCEL).bind(clock.as_millis()).bind(self.0);
         if let Some(row) = cancel.fetch_optional(&mut *connection).await? {
             return Ok(Cancel::Done(number(&row, 0)?));
         }
@@ -180,9 +182,10 @@ impl Work for Expire {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cleared> {
         let Expiry { ended_before, tombstones_before, at_most } = self.0;
         let at_most = i64::from(at_most);
-        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(at_most);
-        let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(at_most);
-        let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(at_most);
+        let requests = sqlx::query(EXPIRE).bind(ended_before.as_millis()).bind(at_most);
+        let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before.as_millis()).bind(at_most);
+        let tombstones =
+            sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before.as_millis()).bind(at_most);
         Ok(Cleared {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),
@@ -194,8 +197,11 @@ impl Work for Expire {
 
 async fn expire_claims(connection: &mut PgConnection, at_most: i64) -> sqlx::Result<u64> {
     let now = Clock.run(&mut *connection).await?;
-    let gone = sqlx::query(sql::EXPIRE_CLAIMS).bind(now).bind(at_most);
-    let kept = sqlx::query(sql::PROLONG_CLAIMS).bind(now + claim::KEPT).bind(now).bind(at_most);
+    let gone = sqlx::query(sql::EXPIRE_CLAIMS).bind(now.as_millis()).bind(at_most);
+    let kept = sqlx::query(sql::PROLONG_CLAIMS)
+        .bind((now + claim::KEPT).as_millis())
+        .bind(now.as_millis())
+        .bind(at_most);
     let gone = gone.execute(&mut *connection).await?.rows_affected();
     Ok(gone.max(kept.execute(connection).await?.rows_affected()))
 }

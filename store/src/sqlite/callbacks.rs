@@ -1,12 +1,15 @@
 //! Callbacks.
 
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
+use super::row;
 use crate::{
-    AttemptReport, LeaseCallbacks, LeasedCallback, Millis,
+    AttemptReport, LeaseCallbacks, LeasedCallback,
     callbacks::LOOK_AT,
-    now,
     sql::{self, callback_rule},
 };
 
@@ -33,16 +36,18 @@ const NEXT: &str = "SELECT min(due_at) - $1 FROM callbacks WHERE state = 0 \
 pub(super) fn take(
     connection: &Connection,
     take: &LeaseCallbacks,
-    now: Millis,
+    now: Timestamp,
 ) -> rusqlite::Result<Vec<LeasedCallback>> {
     let mut due = connection.prepare_cached(DUE)?;
-    let due = due.query_map(params![now, json(take.room.full()), LOOK_AT as i64], |row| {
-        Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
-    })?;
+    let due = due
+        .query_map(params![now.as_millis(), json(take.room.full()), LOOK_AT as i64], |row| {
+            Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
+        })?;
     let chosen = take.room.choose(due.collect::<Result<_, _>>()?);
     let mut statement = connection.prepare_cached(TAKE)?;
     let mut one = |id: Uuid| {
-        let values = params![take.lease.as_bytes(), now + take.patience, id.as_bytes()];
+        let values =
+            params![take.lease.as_bytes(), (now + take.patience).as_millis(), id.as_bytes()];
         statement.query_row(values, taken)
     };
     chosen.into_iter().map(&mut one).collect()
@@ -55,22 +60,22 @@ fn taken(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
         host: row.get(2)?,
         run: row.get(3)?,
         attempt: row.get(4)?,
-        ended_at: row.get(5)?,
+        ended_at: row::time(row, 5)?,
     })
 }
 
 pub(super) fn attempted(
     connection: &Connection,
     new: &AttemptReport,
-    now: Millis,
+    now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (id, lease) = (new.id.as_bytes(), new.lease.as_bytes());
     let noted = match new.mark(now) {
         Some(mark) => connection.prepare_cached(sql::ATTEMPTED)?.execute(params![
             mark.state,
-            mark.due_at,
+            mark.due_at.map(Timestamp::as_millis),
             mark.error,
-            mark.delivered_at,
+            mark.delivered_at.map(Timestamp::as_millis),
             id,
             lease
         ]),
@@ -80,9 +85,12 @@ pub(super) fn attempted(
 }
 
 /// In how long the next one is due that goes to none of these hosts.
-pub(super) fn next(connection: &Connection, full: &[String]) -> rusqlite::Result<Option<Millis>> {
+pub(super) fn next(connection: &Connection, full: &[String]) -> rusqlite::Result<Option<Duration>> {
     let mut next = connection.prepare_cached(NEXT)?;
-    next.query_row(params![now(), json(full.to_vec())], |row| row.get(0))
+    let now = Timestamp::now().as_millis();
+    let millis: Option<i64> =
+        next.query_row(params![now, json(full.to_vec())], |row| row.get(0))?;
+    Ok(millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
 }
 
 /// A list as SQLite takes one.

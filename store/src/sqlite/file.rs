@@ -10,9 +10,10 @@ use std::{
 };
 
 use percent_encoding::percent_decode_str;
+use pipeline::contract::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::{BadUrl, now, schema};
+use crate::{BadUrl, schema};
 
 /// Statements that are kept ready in each connection.
 const STATEMENTS: usize = 32;
@@ -102,7 +103,7 @@ impl File {
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         migrate(&mut connection)?;
         let opened = "INSERT INTO opened VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = ?1";
-        connection.execute(opened, [now()])?;
+        connection.execute(opened, [Timestamp::now().as_millis()])?;
         Ok(connection)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pipeline::contract::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use crate::{
     Ended, Found, Origin, Record, Status, StoreError, Summary,
     command::{Read, Reply},
     health::Monitor,
-    now,
     sql::{self, summary, with_callbacks},
 };
 
@@ -59,7 +59,7 @@ impl Reader {
             Read::GetMany(ids, reply) => self.reply(reply, |connection| get_many(connection, &ids)),
             Read::Ended(ids, reply) => self.reply(reply, |connection| ended(connection, &ids)),
             Read::Origin(id, reply) => self.reply(reply, |connection| origin(connection, id)),
-            Read::Clock(reply) => drop(reply.send(Ok(now()))),
+            Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
             Read::List(wanted, reply) => {
                 self.reply(reply, |connection| list::page(connection, &wanted));
             }

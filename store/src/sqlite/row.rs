@@ -1,6 +1,6 @@
 //! Rows as the rest of the program sees them.
 
-use pipeline::contract::ErrorBody;
+use pipeline::contract::{ErrorBody, Timestamp};
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
@@ -18,13 +18,13 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         run: row.get(4)?,
         attempts: row.get(5)?,
         deliveries: row.get(6)?,
-        accepted_at: row.get(7)?,
-        started_at: row.get(8)?,
-        finished_at: row.get(9)?,
+        accepted_at: time_if_any(row, 7)?,
+        started_at: time_if_any(row, 8)?,
+        finished_at: time_if_any(row, 9)?,
         worker: row.get(10)?,
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.get(13)?,
-        next_attempt_at: row.get(14)?,
+        next_attempt_at: time_if_any(row, 14)?,
         callback: row.get::<_, Option<_>>(15)?.map(|url| callback(row, url)).transpose()?,
     })
 }
@@ -39,8 +39,8 @@ fn callback(row: &Row<'_>, url: String) -> rusqlite::Result<Callback> {
         status,
         attempts: row.get::<_, Option<_>>(17)?.unwrap_or(0),
         last_error: row.get(18)?,
-        next_attempt_at: row.get::<_, Option<_>>(19)?.filter(|_| waits),
-        delivered_at: row.get(21)?,
+        next_attempt_at: time_if_any(row, 19)?.filter(|_| waits),
+        delivered_at: time_if_any(row, 21)?,
     })
 }
 
@@ -53,7 +53,7 @@ pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
         headers: row.get(4)?,
         reason: row.get(5)?,
         error: row.get(6)?,
-        received_at: row.get(7)?,
+        received_at: time(row, 7)?,
     })
 }
 
@@ -61,6 +61,14 @@ pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
 pub(super) fn is_buried(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
     connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn time_if_any(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
 fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

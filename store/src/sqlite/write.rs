@@ -1,5 +1,6 @@
 //! What the thread that writes does for each command.
 
+use pipeline::contract::Timestamp;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Params, Transaction, TransactionBehavior, params,
 };
@@ -8,11 +9,10 @@ use uuid::Uuid;
 use super::{callbacks, row};
 use crate::{
     Applied, Cancel, Claim, Claimed, Cleared, DeleteParked, Discard, Expiry, IdempotencyKeyHash,
-    Millis, NewRequest, Parked, ReleaseClaim, Replay, Retrying, Status, StoreError, WorkerResult,
+    NewRequest, Parked, ReleaseClaim, Replay, Retrying, Status, StoreError, WorkerResult,
     claim::{self, Holder},
     command::{Reply, Write},
     ending::{Stored, dropped},
-    now,
     sql::{self, accept_rule, discard, is_first, replay, retrying_rule, retrying_run},
 };
 
@@ -76,14 +76,14 @@ pub(super) fn all(
 ) -> rusqlite::Result<()> {
     // If it is not committed it is rolled back when it is dropped.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let work = Work { transaction: &transaction, now: now() };
+    let work = Work { transaction: &transaction, now: Timestamp::now() };
     commands.try_for_each(|command| work.one(command, answers))?;
     transaction.commit()
 }
 
 struct Work<'c> {
     transaction: &'c Transaction<'c>,
-    now: Millis,
+    now: Timestamp,
 }
 
 impl Work<'_> {
@@ -125,7 +125,8 @@ impl Work<'_> {
                 later(answers, reply, noted.map(Ok))
             }
             Write::RetryCallback(id, reply) => {
-                let rows = self.row(sql::RETRY_CALLBACK, params![self.now, id.as_bytes()]);
+                let rows =
+                    self.row(sql::RETRY_CALLBACK, params![self.now.as_millis(), id.as_bytes()]);
                 later(answers, reply, rows.map(|rows| Ok(rows > 0)))
             }
             Write::Ping(reply) => later(answers, reply, Ok(Ok(()))),
@@ -138,7 +139,7 @@ impl Work<'_> {
             new.id.as_bytes(),
             new.kind,
             new.owner,
-            new.accepted_at,
+            new.accepted_at.as_millis(),
             new.trace,
             target.map(|target| &target.url),
             target.map(|target| &target.host),
@@ -153,7 +154,13 @@ impl Work<'_> {
 
     fn claim(&self, new: &Claim) -> rusqlite::Result<Claimed> {
         let (name, id) = (new.name.bytes(), new.id.as_bytes());
-        let values = params![name, new.digest, id, self.now, self.now + claim::KEPT];
+        let values = params![
+            name,
+            new.digest,
+            id,
+            self.now.as_millis(),
+            (self.now + claim::KEPT).as_millis()
+        ];
         if self.row(CLAIM, values)? > 0 {
             return Ok(Claimed::Proceed(new.id));
         }
@@ -162,13 +169,13 @@ impl Work<'_> {
             Ok(Holder {
                 digest: row.get(0)?,
                 id: Uuid::from_bytes(row.get(1)?),
-                claimed_at: row.get(2)?,
+                claimed_at: row::time(row, 2)?,
                 is_answered: row.get(3)?,
             })
         })?;
         let claimed = claim::decide(&holder, new, self.now);
         if claimed.is_taken_over(new) {
-            self.row(TAKE_OVER, params![self.now, name])?;
+            self.row(TAKE_OVER, params![self.now.as_millis(), name])?;
         }
         Ok(claimed)
     }
@@ -181,7 +188,7 @@ impl Work<'_> {
     ) -> rusqlite::Result<()> {
         let (name, id) = (name.bytes(), id.as_bytes());
         let unclaimed = match how {
-            ReleaseClaim::Forget => self.row(sql::FORGET, params![name, id, claim::KEPT]),
+            ReleaseClaim::Forget => self.row(sql::FORGET, params![name, id, claim::KEPT_MILLIS]),
             ReleaseClaim::Leave => self.row(sql::LEAVE, params![name, id]),
         };
         unclaimed.map(drop)
@@ -218,9 +225,9 @@ impl Work<'_> {
             new.run,
             new.attempt,
             new.deliveries,
-            new.started_at,
-            new.finished_at,
-            self.now,
+            new.started_at.map(Timestamp::as_millis),
+            new.finished_at.map(Timestamp::as_millis),
+            self.now.as_millis(),
             new.worker,
             error.map(|error| &error.code),
             error.map(|error| &error.message),
@@ -231,8 +238,15 @@ impl Work<'_> {
 
     fn park(&self, new: &Parked) -> rusqlite::Result<Applied> {
         let (key, request) = (new.key(), new.ends.as_ref().map(|ends| ends.id.into_bytes()));
-        let values =
-            params![key, request, new.reason, new.error, new.received_at, new.headers, new.body];
+        let values = params![
+            key,
+            request,
+            new.reason,
+            new.error,
+            new.received_at.as_millis(),
+            new.headers,
+            new.body
+        ];
         let kept = match self.try_row(PARK, values)? {
             Ok(rows) => rows > 0,
             Err(reason) => return Ok(Applied::BadRow(reason)),
@@ -249,7 +263,13 @@ impl Work<'_> {
 
     fn retrying(&self, news: &Retrying) -> rusqlite::Result<()> {
         let id = news.id.as_bytes();
-        let values = params![id, news.run, news.attempts, news.last_error, news.next_attempt_at];
+        let values = params![
+            id,
+            news.run,
+            news.attempts,
+            news.last_error,
+            news.next_attempt_at.map(Timestamp::as_millis)
+        ];
         if let Err(reason) = self.try_row(RETRYING, values)? {
             tracing::warn!(id = %news.id, reason, "news of a retry can't be stored");
         }
@@ -258,7 +278,7 @@ impl Work<'_> {
 
     fn cancel(&self, id: Uuid) -> rusqlite::Result<Cancel> {
         let mut cancel = self.transaction.prepare_cached(sql::CANCEL)?;
-        let run = cancel.query_row(params![self.now, id.as_bytes()], |row| row.get(1));
+        let run = cancel.query_row(params![self.now.as_millis(), id.as_bytes()], |row| row.get(1));
         if let Some(run) = run.optional()? {
             self.row(callbacks::OF_ENDING, [id.as_bytes()])?;
             return Ok(Cancel::Done(run));
@@ -285,7 +305,7 @@ impl Work<'_> {
         if discard.exists([id.as_bytes()])? {
             self.row(EXPIRE_CALLBACK, [id.as_bytes()])?;
             self.row("DELETE FROM parked WHERE request_id = $1", [id.as_bytes()])?;
-            self.row(BURY, params![id.as_bytes(), self.now])?;
+            self.row(BURY, params![id.as_bytes(), self.now.as_millis()])?;
             return Ok(Discard::Done);
         }
         let stored = self.stored(id)?.map(|stored| stored.status);
@@ -304,23 +324,26 @@ impl Work<'_> {
     fn expire(&self, expiry: Expiry) -> rusqlite::Result<Cleared> {
         let Expiry { ended_before, tombstones_before, at_most } = expiry;
         let mut statement = self.transaction.prepare_cached(EXPIRE)?;
-        let gone = statement.query_map(params![ended_before, at_most], |row| row.get(0))?;
+        let gone =
+            statement.query_map(params![ended_before.as_millis(), at_most], |row| row.get(0))?;
         let gone: Vec<[u8; 16]> = gone.collect::<Result<_, _>>()?;
         for id in &gone {
             self.row(EXPIRE_CALLBACK, [id])?;
-            self.row(BURY, params![id, self.now])?;
+            self.row(BURY, params![id, self.now.as_millis()])?;
         }
         Ok(Cleared {
             requests: gone.len() as u64,
-            parked: self.row(EXPIRE_PARKED, params![ended_before, at_most])? as u64,
-            tombstones: self.row(EXPIRE_TOMBSTONES, params![tombstones_before, at_most])? as u64,
+            parked: self.row(EXPIRE_PARKED, params![ended_before.as_millis(), at_most])? as u64,
+            tombstones: self
+                .row(EXPIRE_TOMBSTONES, params![tombstones_before.as_millis(), at_most])?
+                as u64,
             claims: self.expire_claims(at_most)?,
         })
     }
 
     fn expire_claims(&self, at_most: u32) -> rusqlite::Result<u64> {
-        let gone = self.row(sql::EXPIRE_CLAIMS, params![self.now, at_most])?;
-        let kept = params![self.now + claim::KEPT, self.now, at_most];
+        let gone = self.row(sql::EXPIRE_CLAIMS, params![self.now.as_millis(), at_most])?;
+        let kept = params![(self.now + claim::KEPT).as_millis(), self.now.as_millis(), at_most];
         Ok(gone.max(self.row(sql::PROLONG_CLAIMS, kept)?) as u64)
     }
 
@@ -331,7 +354,7 @@ impl Work<'_> {
                 status: Status::from_number(row.get(0)?),
                 run: row.get(1)?,
                 worker: row.get(2)?,
-                finished_at: row.get(3)?,
+                finished_at: row::time_if_any(row, 3)?,
                 error_code: row.get(4)?,
             })
         });

@@ -4,7 +4,7 @@ use std::str;
 
 use actix_web::{HttpResponse, web};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use pipeline::contract::headers;
+use pipeline::contract::{Timestamp, headers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use tracing::info;
@@ -12,12 +12,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::api::state::State;
-use crate::{
-    api::{
-        http::problem::Problem,
-        openapi::schema::{NoMessage, OtherMethod, StoreAway},
-    },
-    views::request::time,
+use crate::api::{
+    http::problem::Problem,
+    openapi::schema::{NoMessage, OtherMethod, StoreAway},
 };
 use store::{DeleteParked, ParkedFilter, ParkedMessage, ParkedQuery};
 
@@ -60,8 +57,8 @@ struct Message {
     reason: String,
     /// For people.
     error: String,
-    #[schema(format = DateTime)]
-    received_at: String,
+    #[schema(value_type = String, format = DateTime)]
+    received_at: Timestamp,
     /// Its headers, as far as they are Slowlane's own.
     #[schema(value_type = Object)]
     headers: Box<RawValue>,
@@ -210,7 +207,7 @@ impl Message {
             run: run(&message.headers),
             reason: message.reason,
             error: message.error,
-            received_at: time(message.received_at),
+            received_at: message.received_at,
             headers: RawValue::from_string(message.headers).unwrap_or_default(),
             size: message.size,
             text,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pipeline::{
     broker::{Consume, Consumer, DedicatedConnection, Delivery, LockState},
+    contract::Timestamp,
     topology,
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -18,7 +19,7 @@ use crate::{
     },
     events::notifier::News,
 };
-use store::{Applied, Parked, Store, WorkerResult, now};
+use store::{Applied, Parked, Store, WorkerResult};
 
 /// How many messages the broker may have on their way to us. They are rare, and may be long.
 const PREFETCH: u16 = 25;
@@ -50,7 +51,7 @@ impl Desk for Failed {
     async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> Received {
         let (mut results, mut letters) = (Batch::default(), Batch::default());
         for delivery in batch {
-            match from_message::dead(&delivery.properties, &delivery.body, now()) {
+            match from_message::dead(&delivery.properties, &delivery.body, Timestamp::now()) {
                 Dead::Result(ending) => results.push(delivery, ending),
                 Dead::Letter(parked) => letters.push(delivery, parked),
             }

@@ -2,14 +2,14 @@
 
 use pipeline::{
     contract::{
-        ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, codes,
-        headers,
+        ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, Timestamp,
+        codes, headers,
     },
     topology,
 };
 use uuid::Uuid;
 
-use store::{Millis, Parked, ResultOutcome, Status, WorkerResult};
+use store::{Parked, ResultOutcome, Status, WorkerResult};
 
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub fn end(outcome: &Outcome) -> ResultOutcome {
 }
 
 /// What came to the failed queue, in the store's terms.
-pub fn dead(properties: &Properties, body: &[u8], at: Millis) -> Dead {
+pub fn dead(properties: &Properties, body: &[u8], at: Timestamp) -> Dead {
     let headers = &properties.headers;
     // With a reason of ours it was judged before, and is not the result it looks like.
     if headers.text(headers::REASON).is_none()
@@ -143,9 +143,8 @@ fn number(headers: &Headers, name: &str) -> Option<u32> {
     headers.number(name).and_then(|number| u32::try_from(number).ok())
 }
 
-fn moment(headers: &Headers, name: &str) -> Option<Millis> {
-    let at = headers::time(headers, name)?;
-    Millis::try_from(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_millis()).ok()
+fn moment(headers: &Headers, name: &str) -> Option<Timestamp> {
+    headers::time(headers, name).map(Timestamp::from)
 }
 
 #[cfg(test)]
@@ -165,7 +164,7 @@ mod tests {
     }
 
     fn letter(of: &[(&str, &str)], body: &str) -> Parked {
-        match dead(&properties(of), body.as_bytes(), 7) {
+        match dead(&properties(of), body.as_bytes(), Timestamp::from_millis(7)) {
             Dead::Letter(parked) => parked,
             Dead::Result(_) => panic!("{body} is no letter"),
         }
@@ -175,7 +174,10 @@ mod tests {
     fn a_result_that_the_broker_gave_up_is_still_a_result() {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
         let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
-        let Dead::Result(ending) = dead(&given_up, body.as_bytes(), 7) else { panic!() };
+        let Dead::Result(ending) = dead(&given_up, body.as_bytes(), Timestamp::from_millis(7))
+        else {
+            panic!()
+        };
         assert_eq!(ending.end, ResultOutcome::Completed(b"1".as_slice().into()));
         let parked = letter(&[("slowlane-reason", "malformed")], &body);
         assert_eq!(

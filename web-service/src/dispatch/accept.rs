@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipeline::{
     broker::PublishError,
-    contract::{Request, RequestId},
+    contract::{Request, RequestId, Timestamp},
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::dispatch::{
     Dispatch,
     submission::{AcceptError, IdempotencyKey, RejectedSubmission, Submission},
 };
-use store::{Claim, Claimed, Millis, NewRequest, ReleaseClaim, StoreError, now};
+use store::{Claim, Claimed, NewRequest, ReleaseClaim, StoreError};
 
 /// The type of work of every request.
 const REQUEST_TYPE: &str = "default";
@@ -75,7 +75,6 @@ pub(crate) async fn claim(
         return Ok(Claimed::Proceed(submission.id));
     };
     let patience = dispatch.timeout + CLAIM_GRACE;
-    let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
     let claim = Claim { name, digest, id: submission.id, patience };
     let claimed = dispatch.store.claim(claim).await;
     claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).reject(submission.id))
@@ -127,8 +126,8 @@ async fn publish_as(
     id: Uuid,
     submission: &Submission<'_>,
     deadline: Instant,
-) -> Result<Millis, AcceptError> {
-    let accepted_at = now();
+) -> Result<Timestamp, AcceptError> {
+    let accepted_at = Timestamp::now();
     let message = Request::message(&RequestId::from(id), submission.data, &submission.trace);
     let message = match submission.expires_in {
         Some(after) => message.expiring(after),
@@ -138,7 +137,7 @@ async fn publish_as(
     Ok(accepted_at)
 }
 
-fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Millis) -> NewRequest {
+fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Timestamp) -> NewRequest {
     NewRequest {
         id,
         kind: REQUEST_TYPE.to_owned(),

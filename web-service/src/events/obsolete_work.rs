@@ -108,7 +108,7 @@ fn needed_no_more(how: Option<(Status, u32)>, begun: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::ErrorBody;
+    use pipeline::contract::{ErrorBody, Timestamp};
 
     use super::*;
     use store::ResultOutcome;
@@ -147,7 +147,10 @@ mod tests {
         };
         let turn = Turn { run: 1, attempt: 1, delivery: 2 };
         let worker = Some("b".to_owned());
-        of_another(&ending, &Job { turn, worker, started_at: Some(1), progress: None })
+        of_another(
+            &ending,
+            &Job { turn, worker, started_at: Some(Timestamp::from_millis(1)), progress: None },
+        )
     }
 
     #[test]

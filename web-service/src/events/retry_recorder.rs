@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::events::jobs::{
     Jobs,
-    job::{Turn, millis, shortened},
+    job::{Turn, shortened},
 };
 use store::{Retrying, Store};
 
@@ -69,7 +69,7 @@ fn retrying(event: &JobEvent) -> Option<Retrying> {
         run: turn.run,
         attempts: turn.attempt,
         last_error: event.error.as_ref().map(last_error).unwrap_or_default(),
-        next_attempt_at: event.next_attempt_at.map(millis),
+        next_attempt_at: event.next_attempt_at,
     })
 }
 
@@ -81,6 +81,8 @@ fn last_error(error: &ErrorBody) -> String {
 #[cfg(test)]
 mod tests {
     use pipeline::contract::Event;
+
+    use pipeline::contract::Timestamp;
 
     use super::*;
 
@@ -100,7 +102,7 @@ mod tests {
         );
         let retrying = read(&full).unwrap();
         assert_eq!((retrying.run, retrying.attempts, &*retrying.last_error), (1, 2, "later"));
-        assert_eq!(retrying.next_attempt_at, Some(1500));
+        assert_eq!(retrying.next_attempt_at, Some(Timestamp::from_millis(1500)));
         let sparse = format!(r#"{{"requestId":"{id}","attempt":-7,"error":{{"code":"busy"}}}}"#);
         let retrying = read(&sparse).unwrap();
         assert_eq!((retrying.run, retrying.attempts, &*retrying.last_error), (0, 1, "busy"));

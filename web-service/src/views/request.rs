@@ -1,11 +1,8 @@
 //! A request as clients see it.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::{Duration, UNIX_EPOCH},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pipeline::contract::{ErrorBody, headers::moment};
+use pipeline::contract::{ErrorBody, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -16,7 +13,7 @@ use crate::api::{
     requests::retry_callback::CallbackView,
 };
 use crate::events::jobs::job::Job;
-use store::{Millis, Record, Status, Summary};
+use store::{Record, Status, Summary};
 
 /// The status of a request that somebody works on. It is not stored.
 pub(crate) const PROCESSING: &str = "processing";
@@ -48,15 +45,15 @@ pub(crate) struct View {
     run: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    accepted_at: Option<String>,
+    accepted_at: Option<Timestamp>,
     /// By the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    started_at: Option<String>,
+    started_at: Option<Timestamp>,
     /// By the worker's clock, else by the store's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    finished_at: Option<String>,
+    finished_at: Option<Timestamp>,
     /// Who works on it, or did: `host:pid/slot`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
@@ -72,7 +69,7 @@ pub(crate) struct View {
     /// When it will be tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    next_attempt_at: Option<String>,
+    next_attempt_at: Option<Timestamp>,
     /// How far its `callbackUrl` has been told, if it came with one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = CallbackView)]
@@ -105,13 +102,13 @@ impl View {
             attempts: summary.attempts,
             deliveries: summary.deliveries,
             run: summary.run,
-            accepted_at: summary.accepted_at.map(time),
-            started_at: summary.started_at.map(time),
-            finished_at: summary.finished_at.map(time),
+            accepted_at: summary.accepted_at,
+            started_at: summary.started_at,
+            finished_at: summary.finished_at,
             worker: summary.worker,
             progress: None,
             last_error: summary.last_error,
-            next_attempt_at: summary.next_attempt_at.map(time),
+            next_attempt_at: summary.next_attempt_at,
             callback: summary.callback.map(CallbackView::of),
             is_final,
             job: None,
@@ -139,7 +136,7 @@ impl View {
             attempts: self.attempts.max(job.turn.attempt),
             deliveries: self.deliveries.max(job.turn.delivery),
             run: job.turn.run,
-            started_at: job.started_at.map(time),
+            started_at: job.started_at,
             worker: job.worker.clone(),
             progress: job.progress.as_ref().and_then(|progress| progress.value),
             // It has come.
@@ -185,11 +182,6 @@ pub(crate) fn etag(body: &str) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-/// A moment as it stands in bodies.
-pub(crate) fn time(millis: Millis) -> String {
-    moment(UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,11 +202,16 @@ mod tests {
             worker: None,
             error: None,
             last_error: None,
-            next_attempt_at: Some(7),
+            next_attempt_at: Some(Timestamp::from_millis(7)),
             callback: None,
         };
         let turn = Turn { run: 1, attempt: 1, delivery: 3 };
-        let job = Job { turn, worker: Some("a".into()), started_at: Some(5), progress: None };
+        let job = Job {
+            turn,
+            worker: Some("a".into()),
+            started_at: Some(Timestamp::from_millis(5)),
+            progress: None,
+        };
         View::of_summary(summary).with(Some(job))
     }
 

@@ -2,25 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pipeline::contract::Timestamp;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use crate::views::request::{View, time};
+use crate::views::request::View;
 use crate::webhooks::{
     LEASE, retry_schedule,
     sender::{Answer, Letter, Sender},
 };
-use store::{
-    AttemptOutcome, AttemptReport, Found, LeasedCallback, Millis, Record, Store, StoreError,
-};
+use store::{AttemptOutcome, AttemptReport, Found, LeasedCallback, Record, Store, StoreError};
 
 /// What a receiver gets.
 #[derive(Serialize)]
 struct Body<'v> {
     #[serde(rename = "type")]
     kind: String,
-    timestamp: String,
+    timestamp: Timestamp,
     data: &'v View,
 }
 
@@ -49,7 +48,7 @@ pub(crate) async fn run(
     };
     let attempted = AttemptReport { id: taken.id, lease: taken.lease, fate, error };
     // After the lease it is no longer ours to say.
-    let _ = timeout(Duration::from_millis(LEASE.unsigned_abs()), note(&store, attempted)).await;
+    let _ = timeout(LEASE, note(&store, attempted)).await;
     took
 }
 
@@ -74,10 +73,10 @@ async fn letter(store: &Store, taken: &LeasedCallback) -> Result<Option<Letter>,
     Ok(Some(Letter { url: callback.url, id, body }))
 }
 
-fn body(request: Record, ended_at: Millis) -> String {
+fn body(request: Record, ended_at: Timestamp) -> String {
     let kind = format!("request.{}", request.summary.status.as_str());
     let data = &View::of(request).without_callback();
-    serde_json::to_string(&Body { kind, timestamp: time(ended_at), data })
+    serde_json::to_string(&Body { kind, timestamp: ended_at, data })
         .expect("texts, numbers and checked JSON are always JSON")
 }
 
@@ -87,7 +86,7 @@ fn fate(answer: &Answer, attempt: u32) -> AttemptOutcome {
         Answer::Delivered(_) => AttemptOutcome::Delivered,
         Answer::Gone => AttemptOutcome::GivenUp,
         Answer::Failed { retry_after, .. } => match retry_schedule::pause(attempt, *retry_after) {
-            Some(pause) => AttemptOutcome::Again(Millis::try_from(pause.as_millis()).unwrap_or(0)),
+            Some(pause) => AttemptOutcome::Again(pause),
             None => AttemptOutcome::GivenUp,
         },
     }
@@ -137,11 +136,11 @@ mod tests {
         assert_eq!(fate(&Answer::Gone, 1), AttemptOutcome::GivenUp);
         let failed = Answer::failed("no".to_owned());
         assert!(
-            matches!(fate(&failed, 1), AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause))
+            matches!(fate(&failed, 1), AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause.as_millis()))
         );
         assert_eq!(fate(&failed, 35), AttemptOutcome::GivenUp);
         let retry_after = Some(Duration::from_secs(30));
         let busy = Answer::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(fate(&busy, 1), AttemptOutcome::Again(30_000));
+        assert_eq!(fate(&busy, 1), AttemptOutcome::Again(Duration::from_secs(30)));
     }
 }

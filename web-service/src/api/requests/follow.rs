@@ -1,6 +1,7 @@
 //! Following a request: its states, and how far the work on it is.
 
 use actix_web::web;
+use pipeline::contract::Timestamp;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -18,7 +19,7 @@ use crate::{
         http::problem::Problem,
         requests::long_poll::{LOOK_AGAIN, look},
     },
-    views::request::{View, time},
+    views::request::View,
 };
 
 /// What one who follows is told.
@@ -53,7 +54,7 @@ struct ProgressBody<'a> {
     progress: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
-    at: String,
+    at: Timestamp,
 }
 
 impl Follower {
@@ -103,7 +104,7 @@ impl Follower {
             request_id: self.id,
             progress: progress.value,
             message: progress.message.as_deref(),
-            at: time(progress.at),
+            at: progress.at,
         };
         let json = serde_json::to_string(&body).ok()?;
         self.told_progress = Some(progress);

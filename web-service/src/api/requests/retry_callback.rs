@@ -1,21 +1,19 @@
 //! `POST /api/v1/requests/{id}/callback/retry`, and a callback as clients see it.
 
 use actix_web::{HttpResponse, http::header, web};
+use pipeline::contract::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::state::State;
-use crate::{
-    api::{
-        http::problem::Problem,
-        openapi::schema::{CallbackStatus, NoRequest, OtherMethod, StoreAway},
-        requests::{
-            get::parse_id,
-            long_poll,
-            submit::{Accepted, location},
-        },
+use crate::api::{
+    http::problem::Problem,
+    openapi::schema::{CallbackStatus, NoRequest, OtherMethod, StoreAway},
+    requests::{
+        get::parse_id,
+        long_poll,
+        submit::{Accepted, location},
     },
-    views::request::time,
 };
 use store::Callback;
 
@@ -37,11 +35,11 @@ pub(crate) struct CallbackView {
     /// When the next one begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    next_attempt_at: Option<String>,
+    next_attempt_at: Option<Timestamp>,
     /// When the receiver took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    delivered_at: Option<String>,
+    delivered_at: Option<Timestamp>,
 }
 
 impl CallbackView {
@@ -51,8 +49,8 @@ impl CallbackView {
             status: callback.status.as_str(),
             attempts: callback.attempts,
             last_error: callback.last_error,
-            next_attempt_at: callback.next_attempt_at.map(time),
-            delivered_at: callback.delivered_at.map(time),
+            next_attempt_at: callback.next_attempt_at,
+            delivered_at: callback.delivered_at,
         }
     }
 }

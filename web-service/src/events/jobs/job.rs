@@ -1,10 +1,6 @@
 //! The work on a request, as a worker tells of it.
 
-use std::time::UNIX_EPOCH;
-
 use pipeline::contract::{JobEvent, Timestamp};
-
-use store::Millis;
 
 /// The longest name of a worker that is kept, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -19,7 +15,7 @@ pub struct Job {
     /// Who does it: `host:pid/slot`. A foreign worker need not say.
     pub worker: Option<String>,
     /// When it began, by the worker's clock; none if only its progress was heard of.
-    pub started_at: Option<Millis>,
+    pub started_at: Option<Timestamp>,
     /// How far it is.
     pub progress: Option<Progress>,
 }
@@ -43,7 +39,7 @@ pub struct Progress {
     /// What it says of it.
     pub message: Option<String>,
     /// When it said so, by its clock.
-    pub at: Millis,
+    pub at: Timestamp,
 }
 
 impl Job {
@@ -53,7 +49,7 @@ impl Job {
         Self {
             turn: Turn::of(event),
             worker: Some(name).filter(|name| !name.is_empty()),
-            started_at: Some(millis(event.at)),
+            started_at: Some(event.at),
             progress: None,
         }
     }
@@ -63,7 +59,7 @@ impl Job {
         let progress = Progress {
             value: event.progress,
             message: event.message.as_deref().map(|text| shortened(text, LONGEST_MESSAGE)),
-            at: millis(event.at),
+            at: event.at,
         };
         Self { started_at: None, progress: Some(progress), ..Self::started(event) }
     }
@@ -88,12 +84,6 @@ impl Turn {
 /// A number of a message, brought into our bounds.
 fn count(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
-}
-
-/// A moment of a message in the store's terms.
-pub(crate) fn millis(at: Timestamp) -> Millis {
-    let since = at.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// A text, or its beginning if it is longer than so many bytes.

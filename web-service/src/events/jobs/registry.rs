@@ -118,6 +118,8 @@ impl Board {
 mod tests {
     use std::time::Duration;
 
+    use pipeline::contract::Timestamp;
+
     use super::*;
     use crate::events::jobs::{
         job::Progress,
@@ -132,11 +134,17 @@ mod tests {
 
     fn job(delivery: u32, worker: &str, at: i64) -> Job {
         let worker = Some(worker.to_owned()).filter(|worker| !worker.is_empty());
-        Job { turn: turn(delivery), worker, started_at: Some(at), progress: None }
+        Job {
+            turn: turn(delivery),
+            worker,
+            started_at: Some(Timestamp::from_millis(at)),
+            progress: None,
+        }
     }
 
     fn progress(delivery: u32, worker: &str, value: f64) -> Job {
-        let progress = Progress { value: Some(value), message: None, at: 1 };
+        let progress =
+            Progress { value: Some(value), message: None, at: Timestamp::from_millis(1) };
         Job { started_at: None, progress: Some(progress), ..job(delivery, worker, 0) }
     }
 
@@ -168,7 +176,10 @@ mod tests {
         board.progress(ID, progress(1, "a", 0.5), now);
         // Of a worker that does not say when it began, each answer seems to be a beginning.
         assert_eq!(board.started(ID, job(1, "a", 8), now), Nothing);
-        assert_eq!((board.get(ID).unwrap().started_at, value(&board)), (Some(5), Some(0.5)));
+        assert_eq!(
+            (board.get(ID).unwrap().started_at, value(&board)),
+            (Some(Timestamp::from_millis(5)), Some(0.5))
+        );
     }
 
     #[test]
@@ -176,7 +187,10 @@ mod tests {
         let (mut board, now) = (Board::default(), Instant::now());
         assert_eq!(board.progress(ID, progress(2, "a", 0.1), now), Something);
         assert_eq!(board.started(ID, job(2, "a", 5), now), Something);
-        assert_eq!((board.get(ID).unwrap().started_at, value(&board)), (Some(5), Some(0.1)));
+        assert_eq!(
+            (board.get(ID).unwrap().started_at, value(&board)),
+            (Some(Timestamp::from_millis(5)), Some(0.1))
+        );
         for (other, change) in [
             (progress(1, "a", 0.2), Nothing),
             (progress(2, "b", 0.3), Nothing),
