@@ -14,9 +14,8 @@ use crate::api::requests::{
 };
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
 
-/// Adds all routes. `body_limit` is in bytes.
-pub fn routes(config: &mut web::ServiceConfig, body_limit: usize) {
-    config.app_data(submit::BodyLimit(body_limit));
+/// Adds all routes. Their handlers need [`state::State`] as application data.
+pub fn routes(config: &mut web::ServiceConfig) {
     for (_, place) in places() {
         config.service(place);
     }

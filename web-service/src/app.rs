@@ -16,12 +16,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{
-        self,
-        state::{PROGRAM, State},
-    },
+    api::{self, state::State},
     config::Config,
     consumers::{batch_consumer, dead_letters::Failed, results::Results},
+    dispatch::Dispatch,
     events::{
         jobs::Jobs, listener::Hearing, notifier::News, obsolete_work, retry_recorder,
         waiters::Waiters,
@@ -31,6 +29,8 @@ use crate::{
 };
 use store::{Store, StoreOptions};
 
+/// The name under which the broker knows this program.
+const PROGRAM: &str = "web-service";
 /// How long an idle connection is kept. Longer than clients and load balancers keep theirs, usually
 /// a minute: the one who closes while the other sends makes a request fail that was never read.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -42,8 +42,7 @@ pub struct Application {
     server: Server,
     broker: Arc<Broker>,
     store: Store,
-    waiters: Waiters,
-    jobs: Jobs,
+    news: News,
     shutdown: Shutdown,
     callbacks: Callbacks,
     /// Where only one web service may take results.
@@ -63,33 +62,29 @@ impl Application {
             topology: Topology::default(),
         }));
         let (waiters, jobs) = (Waiters::default(), Jobs::default());
+        let news = News { waiters, jobs, event_publisher: broker.event_publisher() };
         let alone = config.database_url.expose().starts_with("sqlite:");
         let lock = alone.then(|| broker.lock(topology::WEB_LOCK));
+        let dispatch = Dispatch::new(
+            broker.publisher(),
+            config.publish_timeout,
+            store.clone(),
+            lock.as_ref().map(Lock::state),
+            shutdown.drain.clone(),
+        );
         let state = web::Data::new(State::new(
             broker.clone(),
-            store.clone(),
-            waiters.clone(),
-            jobs.clone(),
-            &config,
+            dispatch,
+            news.clone(),
+            config.callback_rules(),
+            config.body_limit,
             shutdown.drain.clone(),
-            lock.as_ref().map(Lock::state),
         ));
         let secrets = config.webhook_secrets.clone();
         let callbacks =
             Callbacks::new(store.clone(), secrets, config.reach, shutdown.drain.clone())?;
         let (address, server) = serve(&config, state)?;
-        Ok(Self {
-            config,
-            address,
-            server,
-            broker,
-            store,
-            waiters,
-            jobs,
-            shutdown,
-            callbacks,
-            lock,
-        })
+        Ok(Self { config, address, server, broker, store, news, shutdown, callbacks, lock })
     }
 
     /// The port that was bound.
@@ -139,9 +134,7 @@ impl Application {
         let (broker, store) = (self.broker.clone(), self.store.clone());
         let shutdown = self.shutdown.clone();
         let drain = shutdown.drain.clone();
-        let (waiters, jobs, event_publisher) =
-            (self.waiters.clone(), self.jobs.clone(), broker.event_publisher());
-        let news = News { waiters, jobs: jobs.clone(), event_publisher };
+        let (news, jobs) = (self.news.clone(), self.news.jobs.clone());
         let lock = self.lock.as_ref().map(Lock::state);
         let mut receivers = JoinSet::new();
         receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
@@ -150,7 +143,7 @@ impl Application {
         let (begun, watch) = obsolete_work::needless();
         receivers.spawn(watch.run(store.clone(), broker.event_publisher(), drain.clone()));
         let hearing =
-            Hearing::new(self.waiters.clone(), jobs, retries, begun, broker.event_publisher());
+            Hearing::new(news.waiters.clone(), jobs, retries, begun, broker.event_publisher());
         receivers.spawn(hearing.run(broker.clone(), drain.clone()));
         let failed = Failed {
             apart: broker.dedicated_connection("failed"),
@@ -187,17 +180,14 @@ async fn close(broker: Arc<Broker>, deadline: Instant, shutdown: &Shutdown) {
 }
 
 fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr, Server)> {
-    let body_limit = config.body_limit;
-    let server = HttpServer::new(move || {
-        App::new().app_data(state.clone()).configure(|routes| api::routes(routes, body_limit))
-    })
-    .workers(workers())
-    .disable_signals()
-    .keep_alive(KEEP_ALIVE)
-    // Our own deadline ends the wait before; this only says that actix is not to have another.
-    .shutdown_timeout(config.drain_timeout.as_secs() + 1)
-    .bind(config.address)
-    .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
+    let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(api::routes))
+        .workers(workers())
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        // Our own deadline ends the wait before; this only says that actix is not to have another.
+        .shutdown_timeout(config.drain_timeout.as_secs() + 1)
+        .bind(config.address)
+        .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
     let address = *server.addrs().first().context("no address was bound")?;
     Ok((address, server.run()))
 }

@@ -102,7 +102,7 @@ mod tests {
 
     #[actix_web::test]
     async fn every_path_refuses_other_methods_and_names_its_own() {
-        let app = App::new().configure(|config| routes(config, 1000));
+        let app = App::new().configure(routes);
         let app = init_service(app).await;
         let described = described();
         for (path, _) in places() {

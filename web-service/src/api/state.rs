@@ -1,69 +1,54 @@
-//! What handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
-use pipeline::{
-    broker::{Broker, LockState},
-    health::Readiness,
-};
-use tokio::sync::watch;
+use pipeline::{broker::Broker, health::Readiness};
+use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Config,
     dispatch::Dispatch,
     events::{jobs::Jobs, notifier::News, waiters::Waiters},
     webhooks::Rules,
 };
-use store::Store;
 
-/// What the broker shows as the maker of our messages.
-pub const PROGRAM: &str = "web-service";
-
-/// What handlers share.
+/// The state that all handlers share.
 pub struct State {
-    /// For accepting and replaying requests.
+    /// Accepts and replays requests.
     pub dispatch: Dispatch,
-    /// Where requests live.
+    /// Where requests are stored.
     pub store: Store,
-    /// Who waits for news of a request.
+    /// Wakes callers that wait for the end of a request.
     pub waiters: Waiters,
-    /// Who works on what.
+    /// Which requests are being worked on.
     pub jobs: Jobs,
-    /// For telling what was committed here.
+    /// Notifies callers, workers and other web services of what was committed here.
     pub news: News,
-    /// What is asked of callbacks.
+    /// Which `callbackUrl`s are accepted.
     pub callbacks: Rules,
-    /// Cancelled when nobody is to wait any longer.
+    /// `BODY_LIMIT`, in bytes.
+    pub body_limit: usize,
+    /// Cancelled when the service stops: no caller may wait any longer.
     pub drain: CancellationToken,
     broker: Arc<Broker>,
 }
 
 impl State {
-    /// A state that publishes through `broker`.
+    /// A state over these parts. `body_limit` is in bytes; `drain` is cancelled when the service stops.
     pub fn new(
         broker: Arc<Broker>,
-        store: Store,
-        waiters: Waiters,
-        jobs: Jobs,
-        config: &Config,
+        dispatch: Dispatch,
+        news: News,
+        callbacks: Rules,
+        body_limit: usize,
         drain: CancellationToken,
-        lock: Option<watch::Receiver<LockState>>,
     ) -> Self {
-        let dispatch = Dispatch::new(
-            broker.publisher(),
-            config.publish_timeout,
-            store.clone(),
-            lock,
-            drain.clone(),
-        );
-        let event_publisher = broker.event_publisher();
-        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), event_publisher };
-        let callbacks = config.callback_rules();
-        Self { dispatch, store, waiters, jobs, news, callbacks, drain, broker }
+        let store = dispatch.store.clone();
+        let (waiters, jobs) = (news.waiters.clone(), news.jobs.clone());
+        Self { dispatch, store, waiters, jobs, news, callbacks, body_limit, drain, broker }
     }
 
-    /// What the service needs, and whether it has it.
+    /// The parts that the service needs: those of the broker, and the store.
     pub fn readiness(&self) -> Readiness {
         let store = self.dispatch.availability.check();
         Readiness::of(self.broker.health().into_iter().chain([("store", store)]))

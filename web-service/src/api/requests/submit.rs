@@ -25,10 +25,6 @@ use crate::{
 
 pub(crate) const PATH: &str = "/api/v1/processData";
 
-/// The longest body, in bytes, for the error that names it.
-#[derive(Clone, Copy)]
-pub(crate) struct BodyLimit(pub(crate) usize);
-
 /// The media type of a single request.
 const MEDIA: &[&str] = &["application/json"];
 
@@ -98,9 +94,8 @@ pub(crate) async fn process_data(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
     let key = idempotency_key::of(&request)?;
-    let body = body::read(&request, payload, MEDIA, limit).await?;
+    let body = body::read(&request, payload, MEDIA, state.body_limit).await?;
     let wish = Posted::wish(&body, key, trace(&request), &state.callbacks)?;
     let accepted = accept::accept(&state.dispatch, &wish).await;
     let id = accepted.map_err(|refused| refusal(&refused))?;

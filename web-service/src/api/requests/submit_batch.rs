@@ -11,7 +11,7 @@ use crate::api::{
     openapi::schema::OtherMethod,
     requests::{
         submission::Line,
-        submit::{BodyLimit, refusal, trace},
+        submit::{refusal, trace},
     },
 };
 use crate::{api::state::State, dispatch::accept_batch};
@@ -77,7 +77,7 @@ pub(crate) async fn batch(
 ) -> Result<HttpResponse, Problem> {
     let body = body::read(&request, payload, MEDIA, BYTES).await?;
     let lines = lines(&body)?;
-    let limit = request.app_data::<BodyLimit>().map_or(0, |limit| limit.0);
+    let limit = state.body_limit;
     let trace = trace(&request);
     let wishes = lines.iter().map(|(_, line)| match line.len() > limit {
         true => Err(Problem::too_large(limit)),
