@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they get there reliably. [`config`],
-//! [`telemetry`], [`shutdown`] and [`health`] are what every program needs around that.
+//! [`program`], [`telemetry`], [`shutdown`] and [`health`] are what every program needs around that.
 
 pub mod backoff;
 pub mod contract;
@@ -14,5 +14,6 @@ pub mod broker;
 pub mod config;
 pub mod health;
 pub mod log_messages;
+pub mod program;
 pub mod shutdown;
 pub mod telemetry;

@@ -8,6 +8,7 @@ use pipeline::{
         self, BrokerConfig, ConfigError, Logging, ParseError, Reader, Size, Source, Variable,
         variables,
     },
+    program::Settings,
     topology::RetryDelays,
 };
 
@@ -47,9 +48,8 @@ pub struct Config {
     pub logging: Logging,
 }
 
-impl Config {
-    /// Everything a processor looks at.
-    pub fn variables() -> Vec<&'static Variable> {
+impl Settings for Config {
+    fn variables() -> Vec<&'static Variable> {
         let own: &[&Variable] = &[
             &variables::ACK_TIMEOUT,
             &variables::RESULT_LIMIT,
@@ -66,16 +66,11 @@ impl Config {
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
 
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// With every bad value, if there is any.
-    pub fn read(source: &Source) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(source);
+    fn read(reader: &mut Reader<'_>) -> Self {
         let config = Self {
-            broker: BrokerConfig::read(&mut reader),
+            broker: BrokerConfig::read(reader),
             workers: reader.read(&variables::WORKERS, config::count),
-            processor: kind(&mut reader),
+            processor: kind(reader),
             processing_delay: reader.read(&variables::PROCESSING_DELAY, config::duration),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
             job_timeout: reader.read(&variables::JOB_TIMEOUT, job_timeout),
@@ -84,10 +79,28 @@ impl Config {
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             max_deliveries: reader.read(&variables::MAX_DELIVERIES, config::deliveries),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
-            logging: Logging::read(&mut reader),
+            logging: Logging::read(reader),
         };
-        config.fits(&mut reader);
-        reader.finish().map(|()| config)
+        config.fits(reader);
+        config
+    }
+
+    fn broker(&self) -> &BrokerConfig {
+        &self.broker
+    }
+
+    fn logging(&self) -> &Logging {
+        &self.logging
+    }
+}
+
+impl Config {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// If any value is bad; the error names every bad value.
+    pub fn read(source: &Source) -> Result<Self, ConfigError> {
+        Self::from_source(source)
     }
 
     /// Whether the broker leaves a request to its worker for as long as that may need it: otherwise it

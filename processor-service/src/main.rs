@@ -4,42 +4,27 @@ use std::{io, process::ExitCode};
 
 use anyhow::Context;
 use pipeline::{
-    config::{Source, command_line, variables},
+    config::{Source, variables},
+    program,
     shutdown::Shutdown,
-    telemetry,
 };
 use processor_service::{
     Config,
     processors::{Command, Guard, Kind, Simulate},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 fn main() -> ExitCode {
     let guard = Guard::first_in_main();
     let command = clap::Command::new("processor-service").about(
         "Takes requests from the queue one at a time, does the slow work, and sends the results.",
     );
-    let arguments = match command_line(command, &Config::variables()) {
-        Ok(arguments) => arguments,
+    let (config, arguments) = match program::start::<Config>(command) {
+        Ok(started) => started,
         Err(code) => return code,
     };
-    let config = match Config::read(&arguments.source) {
-        Ok(config) => config,
-        Err(error) => return error.exit("processor-service"),
-    };
-    telemetry::start(&config.logging.filter, config.logging.format);
-    config.broker.log();
     doubt(&config, &arguments.source);
-    match run(config, guard) {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            error!("ended: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::exit_code(run(config, guard))
 }
 
 #[tokio::main]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pipeline::{
-    config::{self, BrokerConfig, ConfigError, Logging, Reader, Source, Variable, variables},
+    config::{self, BrokerConfig, Logging, Reader, Variable, variables},
+    program::Settings,
     topology::{QueueType, Topology},
 };
 
@@ -21,15 +22,14 @@ pub(crate) struct Config {
 /// Brokers look at this only once a minute.
 const SHORTEST_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Config {
-    pub(crate) fn variables() -> Vec<&'static Variable> {
+impl Settings for Config {
+    fn variables() -> Vec<&'static Variable> {
         let own: &[&Variable] =
             &[&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT, &variables::RETRY_DELAYS];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
 
-    pub(crate) fn read(source: &Source) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(source);
+    fn read(reader: &mut Reader<'_>) -> Self {
         let kind = reader.read(&variables::QUEUE_TYPE, config::queue_type);
         let ack_timeout = reader.read(&variables::ACK_TIMEOUT, config::duration);
         let delays = reader.read(&variables::RETRY_DELAYS, config::retry_delays);
@@ -39,25 +39,35 @@ impl Config {
                 variables::ACK_TIMEOUT.takes
             ));
         }
-        let config = Self {
-            broker: BrokerConfig::read(&mut reader),
+        Self {
+            broker: BrokerConfig::read(reader),
             topology: Topology::new(kind, ack_timeout).retrying(kind, &delays),
             kind,
             ack_timeout,
-            logging: Logging::read(&mut reader),
-        };
-        reader.finish().map(|()| config)
+            logging: Logging::read(reader),
+        }
+    }
+
+    fn broker(&self) -> &BrokerConfig {
+        &self.broker
+    }
+
+    fn logging(&self) -> &Logging {
+        &self.logging
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pipeline::config::Source;
+
     use super::*;
 
     #[test]
     fn an_ack_timeout_the_broker_would_not_keep_is_refused() {
-        let error = Config::read(&Source::of(&[("ACK_TIMEOUT", "30s"), ("QUEUE_TYPE", "stream")]))
-            .unwrap_err();
+        let error =
+            Config::from_source(&Source::of(&[("ACK_TIMEOUT", "30s"), ("QUEUE_TYPE", "stream")]))
+                .unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains("ACK_TIMEOUT=30s: takes") && text.contains("QUEUE_TYPE=stream: takes"),

@@ -10,21 +10,15 @@ mod report;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
-use pipeline::{config::command_line, telemetry};
+use pipeline::program;
 
 use crate::{config::Config, failure::Failure, report::Report};
 
 fn main() -> ExitCode {
-    let arguments = match command_line(command(), &Config::variables()) {
-        Ok(arguments) => arguments,
+    let (config, arguments) = match program::start::<Config>(command()) {
+        Ok(started) => started,
         Err(code) => return code,
     };
-    let config = match Config::read(&arguments.source) {
-        Ok(config) => config,
-        Err(error) => return error.exit("setup"),
-    };
-    telemetry::start(&config.logging.filter, config.logging.format);
-    config.broker.log();
     match run(&config, arguments.matches.get_flag("check")) {
         Ok(code) => code,
         Err(failure) => failure.exit(),

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use pipeline::config::{
-    self, BrokerConfig, ConfigError, Logging, Reader, Secret, Size, Source, Variable, variables,
+use pipeline::{
+    config::{self, BrokerConfig, Logging, Reader, Secret, Size, Variable, variables},
+    program::Settings,
 };
 
 use crate::webhooks::{Rules, signature::Secrets, target::Reach};
@@ -33,9 +34,8 @@ pub struct Config {
     pub logging: Logging,
 }
 
-impl Config {
-    /// Everything the web service looks at.
-    pub fn variables() -> Vec<&'static Variable> {
+impl Settings for Config {
+    fn variables() -> Vec<&'static Variable> {
         let own: &[&Variable] = &[
             &variables::HTTP_ADDR,
             &variables::ALLOW_ANONYMOUS,
@@ -50,14 +50,9 @@ impl Config {
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
 
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// With every bad value, if there is any.
-    pub fn read(source: &Source) -> Result<Self, ConfigError> {
-        let mut reader = Reader::new(source);
+    fn read(reader: &mut Reader<'_>) -> Self {
         let config = Self {
-            broker: BrokerConfig::read(&mut reader),
+            broker: BrokerConfig::read(reader),
             address: reader.read(&variables::HTTP_ADDR, config::address),
             database_url: reader.read(&variables::DATABASE_URL, config::secret),
             retention: reader.read(&variables::RESULT_RETENTION, config::duration),
@@ -66,7 +61,7 @@ impl Config {
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
-            logging: Logging::read(&mut reader),
+            logging: Logging::read(reader),
         };
         let anonymous = reader.read(&variables::ALLOW_ANONYMOUS, config::flag);
         if !anonymous && !config.address.ip().is_loopback() {
@@ -76,7 +71,15 @@ impl Config {
                  set ALLOW_ANONYMOUS=true if that is meant"
             ));
         }
-        reader.finish().map(|()| config)
+        config
+    }
+
+    fn broker(&self) -> &BrokerConfig {
+        &self.broker
+    }
+
+    fn logging(&self) -> &Logging {
+        &self.logging
     }
 }
 
@@ -93,14 +96,16 @@ fn reach(allow_private: bool) -> Reach {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::config::Source;
+
     use super::*;
 
     #[test]
     fn listening_beyond_this_machine_needs_consent() {
         let open = ("HTTP_ADDR", "0.0.0.0:3000");
-        let error = Config::read(&Source::of(&[open])).unwrap_err();
+        let error = Config::from_source(&Source::of(&[open])).unwrap_err();
         assert!(error.to_string().contains("ALLOW_ANONYMOUS=true"), "{error}");
-        assert!(Config::read(&Source::of(&[open, ("ALLOW_ANONYMOUS", "true")])).is_ok());
-        assert!(Config::read(&Source::of(&[("HTTP_ADDR", "[::1]:0")])).is_ok());
+        assert!(Config::from_source(&Source::of(&[open, ("ALLOW_ANONYMOUS", "true")])).is_ok());
+        assert!(Config::from_source(&Source::of(&[("HTTP_ADDR", "[::1]:0")])).is_ok());
     }
 }

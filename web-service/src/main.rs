@@ -3,13 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use pipeline::{
-    config::{ConfigError, command_line},
-    shutdown::Shutdown,
-    telemetry,
-};
+use pipeline::{config::ConfigError, program, shutdown::Shutdown};
 use tokio::runtime::Runtime;
-use tracing::{error, info};
+use tracing::error;
 use web_service::{
     app::{self, Application},
     config::Config,
@@ -20,21 +16,14 @@ fn main() -> ExitCode {
     let command = Command::new("web-service").about(
         "Accepts requests over HTTP, hands them to the workers, and receives their results.",
     );
-    let arguments = match command_line(command, &Config::variables()) {
-        Ok(arguments) => arguments,
-        Err(code) => return code,
-    };
-    let config = match Config::read(&arguments.source) {
-        Ok(config) => config,
-        Err(error) => return error.exit("web-service"),
-    };
-    telemetry::start(&config.logging.filter, config.logging.format);
-    open_files::raise();
-    config.broker.log();
-    run(config)
+    match program::start(command) {
+        Ok((config, _)) => run(config),
+        Err(code) => code,
+    }
 }
 
 fn run(config: Config) -> ExitCode {
+    open_files::raise();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -57,14 +46,5 @@ async fn serve(config: Config) -> ExitCode {
         let shutdown = Shutdown::on_signals()?;
         Application::build(config, store, shutdown)?.run_until_stopped().await
     };
-    match ended.await {
-        Ok(()) => {
-            info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            error!("ended: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::exit_code(ended.await)
 }

@@ -1,0 +1,66 @@
+//! The start and the end of a program: command line, settings, logging, exit code.
+
+use std::{fmt, process::ExitCode};
+
+use clap::Command;
+use tracing::{error, info};
+
+use crate::{
+    config::{
+        Arguments, BrokerConfig, ConfigError, Logging, Reader, Source, Variable, command_line,
+    },
+    telemetry,
+};
+
+/// The settings of a program that talks to the broker.
+pub trait Settings: Sized {
+    /// The variables that the program reads. Each gets a flag and stands in `--help`.
+    fn variables() -> Vec<&'static Variable>;
+
+    /// Reads the settings. The reader keeps what is wrong with them.
+    fn read(reader: &mut Reader<'_>) -> Self;
+
+    /// Which broker to use.
+    fn broker(&self) -> &BrokerConfig;
+
+    /// How to log.
+    fn logging(&self) -> &Logging;
+
+    /// Reads the settings from this source.
+    ///
+    /// # Errors
+    /// If any value is bad; the error names every bad value.
+    fn from_source(source: &Source) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(source);
+        let settings = Self::read(&mut reader);
+        reader.finish().map(|()| settings)
+    }
+}
+
+/// Starts a program: reads its command line and its settings, and starts logging. The first log lines name the
+/// broker. `--help` and `--version` end the process here.
+///
+/// # Errors
+/// The exit code for bad settings, after they were written to standard error.
+pub fn start<S: Settings>(command: Command) -> Result<(S, Arguments), ExitCode> {
+    let name = command.get_name().to_owned();
+    let arguments = command_line(command, &S::variables())?;
+    let settings = S::from_source(&arguments.source).map_err(|error| error.exit(&name))?;
+    telemetry::start(&settings.logging().filter, settings.logging().format);
+    settings.broker().log();
+    Ok((settings, arguments))
+}
+
+/// Logs how a service ended, and gives its exit code: 0 if it was told to stop, 1 if it failed.
+pub fn exit_code<E: fmt::Display>(ended: Result<(), E>) -> ExitCode {
+    match ended {
+        Ok(()) => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!("ended: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
