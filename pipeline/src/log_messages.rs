@@ -35,6 +35,10 @@ pub const HANDED_BACK: &str = "handed back";
 pub const CANCELLED: &str = "cancelled";
 /// A request's time was over before the work began (`requestId`).
 pub const EXPIRED: &str = "expired";
+/// A web service has deleted requests whose retention is over (`requests`).
+pub const REQUESTS_EXPIRED: &str = "deleted expired requests";
+/// How many files and connections a web service may have open (`open_files`).
+pub const OPEN_FILES_LIMIT: &str = "limit of open files";
 /// A webhook's receiver has taken a callback (`requestId`).
 pub const CALLBACK_DELIVERED: &str = "callback delivered";
 /// A callback failed and may be tried again (`requestId`, `error`).

@@ -1,4 +1,4 @@
-//! The web service as a whole: what it is made of, and in which order it starts and stops.
+//! The web service as a whole: builds its parts, serves, and stops them in order.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,12 +6,13 @@ use actix_web::{App, HttpServer, dev::Server, web};
 use anyhow::{Context, bail};
 use pipeline::{
     broker::{Broker, BrokerOptions, Lock},
+    log_messages::LISTENING,
     shutdown::Shutdown,
     topology::{self, Topology},
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -21,19 +22,21 @@ use crate::{
     consumers::{batch_consumer, dead_letters::Failed, results::Results},
     dispatch::Dispatch,
     events::{
-        jobs::Jobs, listener::Hearing, notifier::News, obsolete_work, retry_recorder,
-        waiters::Waiters,
+        jobs::RunningJobs, listener::EventListener, notifier::Notifier,
+        obsolete_work::obsolete_work, retry_recorder::retry_recorder, waiters::Waiters,
     },
     retention,
-    webhooks::Callbacks,
+    webhooks::WebhookLoop,
 };
 use store::{Store, StoreOptions};
 
-/// The name under which the broker knows this program.
+/// The `app_id` of our messages, and part of the names of our connections.
 const PROGRAM: &str = "web-service";
-/// How long an idle connection is kept. Longer than clients and load balancers keep theirs, usually
-/// a minute: the one who closes while the other sends makes a request fail that was never read.
+/// How long an idle HTTP connection is kept. Longer than clients and load balancers keep theirs, usually a
+/// minute: if we close a connection while the other side sends, a request fails that was never read.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long closing the broker's connections may take beyond `DRAIN_TIMEOUT`.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The web service, bound to its address and connecting to the broker.
 pub struct Application {
@@ -42,10 +45,10 @@ pub struct Application {
     server: Server,
     broker: Arc<Broker>,
     store: Store,
-    news: News,
+    notifier: Notifier,
+    webhooks: WebhookLoop,
     shutdown: Shutdown,
-    callbacks: Callbacks,
-    /// Where only one web service may take results.
+    /// With SQLite only the holder of this lock consumes and records.
     lock: Option<Lock>,
 }
 
@@ -54,17 +57,23 @@ impl Application {
     /// store need be there.
     ///
     /// # Errors
-    /// If the address can't be bound, or callbacks can't be sent from here.
+    /// If the address can't be bound, or this machine can't send webhooks.
     pub fn build(config: Config, store: Store, shutdown: Shutdown) -> anyhow::Result<Self> {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
-        let (waiters, jobs) = (Waiters::default(), Jobs::default());
-        let news = News { waiters, jobs, event_publisher: broker.event_publisher() };
-        let alone = config.database_url.expose().starts_with("sqlite:");
-        let lock = alone.then(|| broker.lock(topology::WEB_LOCK));
+        let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
+        let notifier = Notifier::new(waiters, jobs, broker.event_publisher());
+        let needs_lock = config.database_url.expose().starts_with("sqlite:");
+        let lock = needs_lock.then(|| broker.lock(topology::WEB_LOCK));
+        let webhooks = WebhookLoop::new(
+            store.clone(),
+            config.webhook_secrets.clone(),
+            config.allowed_targets,
+            shutdown.drain.clone(),
+        )?;
         let dispatch = Dispatch::new(
             broker.publisher(),
             config.publish_timeout,
@@ -72,19 +81,16 @@ impl Application {
             lock.as_ref().map(Lock::state),
             shutdown.drain.clone(),
         );
-        let state = web::Data::new(State::new(
+        let state = State::new(
             broker.clone(),
             dispatch,
-            news.clone(),
-            config.callback_rules(),
+            notifier.clone(),
+            config.callback_policy(),
             config.body_limit,
             shutdown.drain.clone(),
-        ));
-        let secrets = config.webhook_secrets.clone();
-        let callbacks =
-            Callbacks::new(store.clone(), secrets, config.reach, shutdown.drain.clone())?;
-        let (address, server) = serve(&config, state)?;
-        Ok(Self { config, address, server, broker, store, news, shutdown, callbacks, lock })
+        );
+        let (address, server) = serve(&config, web::Data::new(state))?;
+        Ok(Self { config, address, server, broker, store, notifier, webhooks, shutdown, lock })
     }
 
     /// The port that was bound.
@@ -96,30 +102,33 @@ impl Application {
     /// waits for the last confirms, and closes.
     ///
     /// # Errors
-    /// If the server or a receiver ends by itself.
+    /// If the HTTP server or a background task ends by itself.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
         let http = self.server.handle();
-        let mut receivers = self.start_receivers();
-        let Self { config, address, server, broker, shutdown, callbacks, lock, store, .. } = self;
-        receivers.spawn(callbacks.run());
+        let mut tasks = JoinSet::new();
+        self.start_event_tasks(&mut tasks);
+        self.start_consumers(&mut tasks);
+        let Self { config, address, server, broker, shutdown, webhooks, lock, store, .. } = self;
+        tasks.spawn(retention::run(store.clone(), config.retention, shutdown.drain.clone()));
+        tasks.spawn(webhooks.run());
         let mut serving = tokio::spawn(server);
-        info!(%address, "listening");
+        info!(%address, "{LISTENING}");
         tokio::select! {
-            // First, or a receiver that ends because it was told to would look like one that broke.
+            // First, or a task that ends because it was told to would look like one that failed.
             biased;
             () = shutdown.drain.cancelled() => {}
             ended = &mut serving => ended?.context("the HTTP server ended")?,
-            ended = receivers.join_next() => bail!("a receiver ended by itself: {ended:?}"),
+            ended = tasks.join_next() => bail!("a background task ended by itself: {ended:?}"),
         }
         let deadline = Instant::now() + config.drain_timeout;
-        let stopped = async {
+        let drained = async {
             http.stop(true).await;
-            while receivers.join_next().await.is_some() {}
+            while tasks.join_next().await.is_some() {}
         };
         tokio::select! {
-            () = stopped => info!("nothing is in hand any more"),
-            () = shutdown.now.cancelled() => warn!("stopping with work in hand"),
-            () = tokio::time::sleep_until(deadline) => warn!("the time to stop is over, work is still in hand"),
+            () = drained => info!("nothing is in flight any more"),
+            () = shutdown.now.cancelled() => warn!("stopping at once, with work in flight"),
+            () = sleep_until(deadline) => warn!("DRAIN_TIMEOUT is over, stopping with work in flight"),
         }
         serving.abort();
         if let Some(lock) = lock {
@@ -130,61 +139,65 @@ impl Application {
         Ok(())
     }
 
-    fn start_receivers(&self) -> JoinSet<()> {
-        let (broker, store) = (self.broker.clone(), self.store.clone());
-        let shutdown = self.shutdown.clone();
-        let drain = shutdown.drain.clone();
-        let (news, jobs) = (self.news.clone(), self.news.jobs.clone());
+    fn start_event_tasks(&self, tasks: &mut JoinSet<()>) {
+        let (store, drain) = (&self.store, &self.shutdown.drain);
+        let (waiters, jobs) = (&self.notifier.waiters, &self.notifier.jobs);
+        let (retries, recorder) = retry_recorder();
+        tasks.spawn(recorder.run(store.clone(), jobs.clone(), drain.clone()));
+        let (started, obsolete_work) = obsolete_work();
+        let event_publisher = || self.broker.event_publisher();
+        tasks.spawn(obsolete_work.run(store.clone(), event_publisher(), drain.clone()));
+        let listener =
+            EventListener::new(waiters.clone(), jobs.clone(), retries, started, event_publisher());
+        tasks.spawn(listener.run(self.broker.clone(), drain.clone()));
+    }
+
+    fn start_consumers(&self, tasks: &mut JoinSet<()>) {
         let lock = self.lock.as_ref().map(Lock::state);
-        let mut receivers = JoinSet::new();
-        receivers.spawn(retention::run(store.clone(), self.config.retention, drain.clone()));
-        let (retries, notes) = retry_recorder::retries();
-        receivers.spawn(notes.run(store.clone(), jobs.clone(), drain.clone()));
-        let (begun, watch) = obsolete_work::needless();
-        receivers.spawn(watch.run(store.clone(), broker.event_publisher(), drain.clone()));
-        let hearing =
-            Hearing::new(news.waiters.clone(), jobs, retries, begun, broker.event_publisher());
-        receivers.spawn(hearing.run(broker.clone(), drain.clone()));
         let failed = Failed {
-            apart: broker.dedicated_connection("failed"),
-            store: store.clone(),
-            news: news.clone(),
+            apart: self.broker.dedicated_connection("failed"),
+            store: self.store.clone(),
+            notifier: self.notifier.clone(),
             lock: lock.clone(),
-            drain,
+            drain: self.shutdown.drain.clone(),
         };
-        receivers.spawn(batch_consumer::run(failed, store.clone(), shutdown.clone()));
-        let results =
-            Results { broker, store: store.clone(), news, lock, shutdown: shutdown.clone() };
-        receivers.spawn(batch_consumer::run(results, store, shutdown));
-        receivers
+        tasks.spawn(batch_consumer::run(failed, self.store.clone(), self.shutdown.clone()));
+        let results = Results {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            notifier: self.notifier.clone(),
+            lock,
+            shutdown: self.shutdown.clone(),
+        };
+        tasks.spawn(batch_consumer::run(results, self.store.clone(), self.shutdown.clone()));
     }
 }
 
-/// Opens the store that `DATABASE_URL` names. It need not be there.
+/// Opens the store that `DATABASE_URL` names. The database need not be there.
 ///
 /// # Errors
-/// If the URL is of no use.
+/// If the URL can't be used.
 pub fn open_store(config: &Config) -> Result<Store, String> {
     let options = StoreOptions { patience: config.publish_timeout };
     Store::open(config.database_url.expose(), &options)
         .map_err(|error| format!("DATABASE_URL=...: {error}"))
 }
 
-/// Closes the link, within what is left of the time.
+/// Closes the broker's connections, within what is left of the time.
 async fn close(broker: Arc<Broker>, deadline: Instant, shutdown: &Shutdown) {
     let closing = broker.close(deadline.saturating_duration_since(Instant::now()));
     tokio::select! {
-        _ = timeout_at(deadline + Duration::from_secs(3), closing) => {}
+        _ = timeout_at(deadline + CLOSE_TIMEOUT, closing) => {}
         () = shutdown.now.cancelled() => {}
     }
 }
 
 fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr, Server)> {
     let server = HttpServer::new(move || App::new().app_data(state.clone()).configure(api::routes))
-        .workers(workers())
+        .workers(worker_threads())
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
-        // Our own deadline ends the wait before; this only says that actix is not to have another.
+        // Longer than our own deadline, so that actix has no deadline of its own.
         .shutdown_timeout(config.drain_timeout.as_secs() + 1)
         .bind(config.address)
         .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
@@ -192,7 +205,7 @@ fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr
     Ok((address, server.run()))
 }
 
-/// Half the cores: the others are busy with the broker's connections.
-fn workers() -> usize {
+/// The number of HTTP worker threads: half the cores, since the broker's connections need the others.
+fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }

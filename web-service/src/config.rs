@@ -1,4 +1,4 @@
-//! What the web service is told.
+//! Configuration of the web service, from flags, environment and `.env`.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,7 +7,9 @@ use pipeline::{
     program::Settings,
 };
 
-use crate::webhooks::{Rules, signature::Secrets, target::Reach};
+use crate::webhooks::{
+    callback_policy::CallbackPolicy, signature::WebhookSecrets, target::AllowedTargets,
+};
 
 /// The settings of the web service.
 #[derive(Debug, Clone)]
@@ -20,15 +22,15 @@ pub struct Config {
     pub database_url: Secret,
     /// `RESULT_RETENTION`: how long a request is kept after its end.
     pub retention: Duration,
-    /// `WEBHOOK_SECRET`: what callbacks are signed with.
-    pub webhook_secrets: Option<Secrets>,
+    /// `WEBHOOK_SECRET`: the secrets that webhooks are signed with; none turns callbacks off.
+    pub webhook_secrets: Option<WebhookSecrets>,
     /// `CALLBACK_ALLOW_PRIVATE`: where callbacks may go.
-    pub reach: Reach,
+    pub allowed_targets: AllowedTargets,
     /// `BODY_LIMIT`: the longest request body, in bytes.
     pub body_limit: Size,
-    /// `PUBLISH_TIMEOUT`: how long a caller waits for the broker's confirm at most.
+    /// `PUBLISH_TIMEOUT`: how long a caller waits for the broker's confirm and the commit at most.
     pub publish_timeout: Duration,
-    /// `DRAIN_TIMEOUT`: how long a stopping service may finish what it has in hand.
+    /// `DRAIN_TIMEOUT`: how long a stopping service may take to finish what is in flight.
     pub drain_timeout: Duration,
     /// How to log.
     pub logging: Logging,
@@ -56,8 +58,11 @@ impl Settings for Config {
             address: reader.read(&variables::HTTP_ADDR, config::address),
             database_url: reader.read(&variables::DATABASE_URL, config::secret),
             retention: reader.read(&variables::RESULT_RETENTION, config::duration),
-            webhook_secrets: reader.read_optional(&variables::WEBHOOK_SECRET, Secrets::parse),
-            reach: reach(reader.read(&variables::CALLBACK_ALLOW_PRIVATE, config::flag)),
+            webhook_secrets: reader
+                .read_optional(&variables::WEBHOOK_SECRET, WebhookSecrets::parse),
+            allowed_targets: allowed_targets(
+                reader.read(&variables::CALLBACK_ALLOW_PRIVATE, config::flag),
+            ),
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
@@ -84,14 +89,14 @@ impl Settings for Config {
 }
 
 impl Config {
-    /// What is asked of callbacks.
-    pub fn callback_rules(&self) -> Rules {
-        Rules { signed: self.webhook_secrets.is_some(), reach: self.reach }
+    /// Which `callbackUrl` is taken.
+    pub fn callback_policy(&self) -> CallbackPolicy {
+        CallbackPolicy { can_sign: self.webhook_secrets.is_some(), allowed: self.allowed_targets }
     }
 }
 
-fn reach(allow_private: bool) -> Reach {
-    if allow_private { Reach::Anywhere } else { Reach::Public }
+fn allowed_targets(allow_private: bool) -> AllowedTargets {
+    if allow_private { AllowedTargets::Any } else { AllowedTargets::PublicHttps }
 }
 
 #[cfg(test)]
@@ -101,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn listening_beyond_this_machine_needs_consent() {
+    fn listening_beyond_loopback_needs_a_flag() {
         let open = ("HTTP_ADDR", "0.0.0.0:3000");
         let error = Config::from_source(&Source::of(&[open])).unwrap_err();
         assert!(error.to_string().contains("ALLOW_ANONYMOUS=true"), "{error}");

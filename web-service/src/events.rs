@@ -1,7 +1,8 @@
-//! Events and control messages of other programs, best effort; who waits for what, who works on what.
+//! Events and control messages, best effort: who waits for which request, who works on which.
 
 pub mod jobs;
 pub mod listener;
+mod lossy_queue;
 pub mod notifier;
 pub mod obsolete_work;
 pub mod retry_recorder;

@@ -1,13 +1,8 @@
-//! The HTTP side of Slowlane: accepts requests, hands them to the broker, receives their results,
-//! and gives them out by id.
+//! The HTTP side of Slowlane: accepts requests, publishes them to the broker, consumes their results, and
+//! returns them by id.
 //!
-//! [`app`] wires everything. [`api`] is what clients see, [`accept`] what happens to a request, [`replay`] what
-//! happens to one that has failed,
-//! [`results`] and [`failed`] what comes back ([`inbox`] is what both have in common), [`late`] what the store was too late for, [`store`]
-//! where it is kept, [`waiters`] who waits, [`news`] what wakes them. [`hearing`] is what other
-//! programs say: of it [`jobs`] keeps who works on what, [`retries`] what is tried
-//! again, and [`needless`] stops what nobody needs.
-//! [`callbacks`] tell of requests that have ended. [`open_files`] is how many connections there may be.
+//! The modules follow the way of a request: in by [`api`], out by [`dispatch`], back by [`consumers`]. [`events`]
+//! and [`webhooks`] tell that it has ended, [`views`] is what clients see of it. [`app`] builds and stops all.
 
 pub mod api;
 pub mod app;

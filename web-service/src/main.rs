@@ -1,4 +1,4 @@
-//! The program `web-service`.
+//! The program `web-service`: reads the configuration and runs the application.
 
 use std::process::ExitCode;
 
@@ -27,12 +27,12 @@ fn run(config: Config) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            error!("can't start: {error}");
+            error!("can't start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
     let code = runtime.block_on(serve(config));
-    // Nobody waits for names any more that a callback has asked for: a name server may hang for long.
+    // In the background: a DNS lookup of a webhook may hang for long, and can't be cancelled.
     runtime.shutdown_background();
     code
 }
@@ -42,9 +42,9 @@ async fn serve(config: Config) -> ExitCode {
         Ok(store) => store,
         Err(problem) => return ConfigError::from(problem).exit("web-service"),
     };
-    let ended = async {
+    let result = async {
         let shutdown = Shutdown::on_signals()?;
         Application::build(config, store, shutdown)?.run_until_stopped().await
     };
-    program::exit_code(ended.await)
+    program::exit_code(result.await)
 }

@@ -1,16 +1,17 @@
-//! How many files this program may have open: every client that is connected, and waits, costs one.
+//! Limit of open files (`RLIMIT_NOFILE`): raised at start, since each waiting client needs a file.
 
+use pipeline::log_messages::OPEN_FILES_LIMIT;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
-/// Raises the limit as far as the system lets us, and says how far that is. Many systems begin with
-/// 1024 for the sake of programs that are older than these.
+/// Raises the soft limit to the hard limit and logs it. The soft limit is often 1024, for the sake of old
+/// programs that use `select`.
 pub fn raise() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => info!(open_files = text(maximum), "this many clients and files at most"),
+        Ok(()) => info!(open_files = text(maximum), "{OPEN_FILES_LIMIT}"),
         Err(error) => {
-            warn!(open_files = text(current), "the limit of open files can't be raised: {error}");
+            warn!(open_files = text(current), "can't raise the limit of open files: {error}");
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Callbacks: a POST to the address that came with a request, when the request has ended.
+//! Webhooks: the loop that delivers callbacks, a signed POST to the `callbackUrl` of each ended request.
 //!
-//! What is to be told stands in the store. Here it is taken from there, when it is due and there is room,
-//! and delivered; whatever comes of an attempt goes back into the store.
+//! Callbacks are rows in the store. The loop leases those that are due, as far as there is capacity, and
+//! each attempt writes its outcome back to the store.
 
 mod attempt;
+pub mod callback_policy;
 pub mod dns;
 mod in_flight;
 pub mod public_address;
@@ -20,103 +21,84 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::webhooks::{
-    dns::System, in_flight::InFlight, sender::Sender, signature::Secrets, target::Reach,
+    attempt::LEASE_DURATION, dns::SystemResolver, in_flight::InFlight, sender::WebhookSender,
+    signature::WebhookSecrets, target::AllowedTargets,
 };
-use store::{LeaseCallbacks, Store, StoreError, Target};
+use store::{LeaseCallbacks, Store, StoreError};
 
-/// How long a callback is this web service's alone: longer than an attempt takes, and not much.
-const LEASE: Duration = Duration::from_secs(30);
-/// How often to look for what nobody told of: another web service may have died.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// The pause between two looks, so that what is due at about the same time is taken in one.
-const PAUSE: Duration = Duration::from_millis(20);
-
-/// What is asked of callbacks.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Whether there is a secret to sign them with.
-    pub signed: bool,
-    /// Where they may go.
-    pub reach: Reach,
-}
-
-impl Rules {
-    /// Where to tell of the end of a request, as a client asks for it.
-    ///
-    /// # Errors
-    /// Why that can't be, as a sentence.
-    pub fn target(&self, url: &str) -> Result<Target, String> {
-        if !self.signed {
-            return Err("callbackUrl can't be used here: set WEBHOOK_SECRET, with which callbacks are signed.".to_owned());
-        }
-        self.reach.target(url)
-    }
-}
+/// How often the store is looked at when nothing tells of a due callback: another web service may have died
+/// and left its leases.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// The pause between two looks at the store, so that callbacks which are due at about the same time are
+/// leased together.
+const LEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Delivers callbacks.
-pub struct Callbacks {
+pub struct WebhookLoop {
     store: Store,
-    /// None without a secret: then what stands in the store from earlier days is tried in vain.
-    sender: Option<Arc<Sender>>,
+    /// None without a secret: then attempts at callbacks that are stored from earlier days fail.
+    sender: Option<Arc<WebhookSender>>,
     drain: CancellationToken,
 }
 
-impl Callbacks {
-    /// Callbacks signed with these secrets.
+impl WebhookLoop {
+    /// A loop that signs with `secrets` and calls only `allowed` targets.
     ///
     /// # Errors
-    /// If this machine has no certificates to check receivers by.
+    /// If this machine has no CA certificates to verify receivers with.
     pub fn new(
         store: Store,
-        secrets: Option<Secrets>,
-        reach: Reach,
+        secrets: Option<WebhookSecrets>,
+        allowed: AllowedTargets,
         drain: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let sender = secrets.map(|secrets| Sender::new(secrets, reach, System)).transpose()?;
-        Ok(Self { store, sender: sender.map(Arc::new), drain })
+        let sender = |secrets| WebhookSender::new(secrets, allowed, SystemResolver);
+        let sender = secrets.map(sender).transpose()?.map(Arc::new);
+        Ok(Self { store, sender, drain })
     }
 
-    /// Delivers until told to stop; then waits for what is under way.
+    /// Delivers until told to stop; then waits for the attempts in flight.
     pub async fn run(self) {
         let mut in_flight = InFlight::default();
-        let (bell, mut health) = (self.store.bell(), self.store.health());
+        let (callback_due, mut health) = (self.store.bell(), self.store.health());
         while !self.drain.is_cancelled() {
-            let until = self.start_due(&mut in_flight).await.unwrap_or_else(|error| {
-                debug!("callbacks wait: {error}");
-                LOOK_AGAIN
+            let pause = self.start_due(&mut in_flight).await.unwrap_or_else(|error| {
+                debug!("callbacks wait for the store: {error}");
+                POLL_INTERVAL
             });
             tokio::select! {
-                () = sleep(until) => {}
-                () = bell.notified() => {}
-                // What was committed when it went away was not answered.
+                () = sleep(pause) => {}
+                () = callback_due.notified() => {}
+                // A commit whose answer was lost with the store may have made a callback due.
                 Ok(()) = health.changed() => {}
                 () = in_flight.one_ended() => {}
                 () = self.drain.cancelled() => break,
             }
-            sleep(PAUSE).await;
+            sleep(LEASE_PAUSE).await;
             in_flight.reap();
         }
         in_flight.all_ended().await;
     }
 
-    /// Begins all attempts that are due and for which there is room. Says how long nothing is to be done.
+    /// Starts all attempts that are due and for which there is capacity. Returns the time until the next
+    /// look at the store.
     async fn start_due(&self, in_flight: &mut InFlight) -> Result<Duration, StoreError> {
         loop {
-            let room = in_flight.room();
+            let room = in_flight.capacity();
             if room.total == 0 {
-                return Ok(LOOK_AGAIN);
+                return Ok(POLL_INTERVAL);
             }
-            let wait = self.store.next_callback(&room).await?.unwrap_or(LOOK_AGAIN);
-            if !wait.is_zero() {
-                return Ok(wait.min(LOOK_AGAIN));
+            let pause = self.store.next_callback(&room).await?.unwrap_or(POLL_INTERVAL);
+            if !pause.is_zero() {
+                return Ok(pause.min(POLL_INTERVAL));
             }
-            let take = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: LEASE };
-            let taken = self.store.take_callbacks(take).await?;
+            let lease = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: LEASE_DURATION };
+            let leased = self.store.take_callbacks(lease).await?;
             // Another web service was faster.
-            if taken.is_empty() {
-                return Ok(PAUSE);
+            if leased.is_empty() {
+                return Ok(LEASE_PAUSE);
             }
-            for callback in taken {
+            for callback in leased {
                 let host = callback.host.clone();
                 let (store, sender) = (self.store.clone(), self.sender.clone());
                 in_flight.start(host, attempt::run(store, sender, callback));

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::Dispatch,
-    events::{jobs::Jobs, notifier::News, waiters::Waiters},
-    webhooks::Rules,
+    events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters},
+    webhooks::callback_policy::CallbackPolicy,
 };
 
 /// The state that all handlers share.
@@ -21,11 +21,11 @@ pub struct State {
     /// Wakes callers that wait for the end of a request.
     pub waiters: Waiters,
     /// Which requests are being worked on.
-    pub jobs: Jobs,
+    pub jobs: RunningJobs,
     /// Notifies callers, workers and other web services of what was committed here.
-    pub news: News,
+    pub notifier: Notifier,
     /// Which `callbackUrl`s are accepted.
-    pub callbacks: Rules,
+    pub callbacks: CallbackPolicy,
     /// `BODY_LIMIT`, in bytes.
     pub body_limit: usize,
     /// Cancelled when the service stops: no caller may wait any longer.
@@ -38,14 +38,14 @@ impl State {
     pub fn new(
         broker: Arc<Broker>,
         dispatch: Dispatch,
-        news: News,
-        callbacks: Rules,
+        notifier: Notifier,
+        callbacks: CallbackPolicy,
         body_limit: usize,
         drain: CancellationToken,
     ) -> Self {
         let store = dispatch.store.clone();
-        let (waiters, jobs) = (news.waiters.clone(), news.jobs.clone());
-        Self { dispatch, store, waiters, jobs, news, callbacks, body_limit, drain, broker }
+        let (waiters, jobs) = (notifier.waiters.clone(), notifier.jobs.clone());
+        Self { dispatch, store, waiters, jobs, notifier, callbacks, body_limit, drain, broker }
     }
 
     /// The parts that the service needs: those of the broker, and the store.

@@ -8,7 +8,7 @@ use pipeline::{
 use tokio::{task::JoinSet, time::sleep};
 use tracing::warn;
 
-use crate::events::notifier::News;
+use crate::events::notifier::Notifier;
 use pipeline::backoff::Backoff;
 use store::{Applied, Store, StoreError, WorkerResult};
 
@@ -118,7 +118,7 @@ impl Batch<WorkerResult> {
     pub async fn finish(
         self,
         store: &Store,
-        news: &News,
+        notifier: &Notifier,
         settle: impl FnMut(Delivery, &WorkerResult, Applied),
     ) -> Received {
         if self.rows.is_empty() {
@@ -128,7 +128,7 @@ impl Batch<WorkerResult> {
             Ok(applied) => applied,
             Err(error) => return self.go_back(&error),
         };
-        news.tell(self.rows.iter().zip(&applied));
+        notifier.notify_results(self.rows.iter().zip(&applied));
         self.settle(applied, settle);
         Received::Stored
     }

@@ -17,7 +17,7 @@ use crate::{
         from_message::{self, Dead},
         results::log,
     },
-    events::notifier::News,
+    events::notifier::Notifier,
 };
 use store::{Applied, Parked, Store, WorkerResult};
 
@@ -33,7 +33,7 @@ pub struct Failed {
     /// Where they go.
     pub store: Store,
     /// Who is told.
-    pub news: News,
+    pub notifier: Notifier,
     /// Held by the web service that may take them, where only one may.
     pub lock: Option<watch::Receiver<LockState>>,
     /// When to stop.
@@ -59,7 +59,7 @@ impl Desk for Failed {
         let settle = |delivery, ending: &WorkerResult, applied| {
             self.settle(delivery, Some(ending), applied, aside);
         };
-        let stored = results.finish(&self.store, &self.news, settle).await;
+        let stored = results.finish(&self.store, &self.notifier, settle).await;
         stored.and(self.store_letters(letters, aside).await)
     }
 }
@@ -74,7 +74,8 @@ impl Failed {
             Err(error) => return batch.go_back(&error),
         };
         let endings = batch.rows.iter().map(|parked| parked.ends.as_ref()).zip(&applied);
-        self.news.tell(endings.filter_map(|(ending, applied)| Some((ending?, applied))));
+        self.notifier
+            .notify_results(endings.filter_map(|(ending, applied)| Some((ending?, applied))));
         batch.settle(applied, |delivery, parked, applied| {
             let Parked { reason, error, .. } = parked;
             let id = parked.ends.as_ref().map(|ending| ending.id.to_string());

@@ -16,7 +16,7 @@ use crate::{
         batch_consumer::{Batch, Desk, Received},
         from_message,
     },
-    events::notifier::News,
+    events::notifier::Notifier,
 };
 use store::{Applied, ResultOutcome, Store, WorkerResult};
 
@@ -32,7 +32,7 @@ pub struct Results {
     /// Where they go.
     pub store: Store,
     /// Who is told.
-    pub news: News,
+    pub notifier: Notifier,
     /// Held by the web service that may take results, where only one may.
     pub lock: Option<watch::Receiver<LockState>>,
     /// When to stop.
@@ -67,7 +67,7 @@ impl Desk for Results {
         let settle = |delivery, ending: &WorkerResult, applied| {
             self.settle(delivery, ending, applied, aside)
         };
-        results.finish(&self.store, &self.news, settle).await
+        results.finish(&self.store, &self.notifier, settle).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{dispatch::Dispatch, events::notifier::News};
+use crate::{dispatch::Dispatch, events::notifier::Notifier};
 use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, Store, StoreError};
 
 /// How many parked messages of a request are searched for its data.
@@ -51,7 +51,7 @@ pub enum ReplayError {
 ///
 /// # Errors
 /// See [`ReplayError`]. In all cases the call may be repeated.
-pub async fn replay(dispatch: &Dispatch, news: &News, id: Uuid) -> Result<(), ReplayError> {
+pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Result<(), ReplayError> {
     let deadline = Instant::now() + dispatch.timeout;
     let availability = dispatch.availability.check();
     if !availability.ok {
@@ -65,7 +65,7 @@ pub async fn replay(dispatch: &Dispatch, news: &News, id: Uuid) -> Result<(), Re
     match recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))? {
         Replay::Done => {
             info!(requestId = %id, run = run + 1, "replayed");
-            news.replayed(id);
+            notifier.notify_replayed(id);
             Ok(())
         }
         Replay::Overtaken => Ok(()),

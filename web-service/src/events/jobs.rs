@@ -1,8 +1,7 @@
-//! Who works on what: known from what the workers tell, kept in memory only.
+//! Running jobs: which worker works on which request, known from the workers' events, kept in memory.
 //!
-//! Nothing depends on it. What is told may be lost, come late or be wrong, so a request whose final
-//! state is stored is shown final whatever stands here, and a job that no worker claims any more is
-//! forgotten.
+//! This is best effort. Events may be lost, late or wrong, so a request whose final status is stored is shown
+//! as final whatever is registered here, and a job that no worker claims any more is forgotten.
 
 pub mod job;
 pub mod poll_schedule;
@@ -14,78 +13,81 @@ use std::{
     time::Instant,
 };
 
-use crate::events::jobs::{
-    job::{Job, Turn},
-    registry::{Board, Change},
-};
 use pipeline::contract::{JobEvent, JobEventName};
 use uuid::Uuid;
 
-use crate::events::waiters::{Waiter, Waiters};
+use crate::events::{
+    jobs::{
+        job::{ExecutionId, Job},
+        registry::{Change, JobRegistry},
+    },
+    waiters::{Waiter, Waiters},
+};
 
-/// The requests that are being worked on. Clones are the same.
+/// The requests that are being worked on. Clones share the same jobs.
 #[derive(Debug, Clone, Default)]
-pub struct Jobs {
-    board: Arc<Mutex<Board>>,
-    /// Those who follow the work. Others wait for the end alone, and nothing here is one.
+pub struct RunningJobs {
+    registry: Arc<Mutex<JobRegistry>>,
+    /// Those who follow the progress of a request. Who waits only for the end is not among them: no job
+    /// event ends a request.
     followers: Waiters,
 }
 
-impl Jobs {
-    /// Takes note of what a worker tells, and wakes who follows that.
-    pub fn hear(&self, event: &JobEvent, now: Instant) {
-        // Nobody can ask for what has another id.
+impl RunningJobs {
+    /// Applies a worker's event, and wakes the followers of the request if it changes anything.
+    pub fn apply(&self, event: &JobEvent, now: Instant) {
+        // The API knows only UUIDs.
         let Some(id) = event.request_id.uuid() else { return };
-        let mut board = self.board();
+        let mut registry = self.registry();
         let change = match event.event {
-            JobEventName::Started => board.started(id, Job::started(event), now),
-            JobEventName::Progress => board.progress(id, Job::underway(event), now),
-            JobEventName::Retrying => board.retrying(id, Turn::of(event)),
+            JobEventName::Started => registry.started(id, Job::started(event), now),
+            JobEventName::Progress => registry.progress(id, Job::in_progress(event), now),
+            JobEventName::Retrying => registry.retrying(id, ExecutionId::of(event)),
         };
-        drop(board);
-        if change == Change::Something {
+        drop(registry);
+        if change == Change::Changed {
             self.followers.wake([id]);
         }
     }
 
-    /// Takes requests down that have ended, and gives the work on them that was known of. Whoever tells
-    /// this also wakes those who wait for the end.
+    /// Removes the jobs of requests that have ended, and returns them. The caller also wakes those who
+    /// wait for the end.
     pub fn ended(&self, ids: impl IntoIterator<Item = Uuid>) -> HashMap<Uuid, Job> {
-        self.board().end(ids)
+        self.registry().remove(ids)
     }
 
-    /// Takes down what nobody has claimed since then, and wakes who follows that.
-    pub fn forget_unclaimed(&self, since: Instant) {
-        let forgotten = self.board().forget_unclaimed(since);
-        self.followers.wake(forgotten);
+    /// Removes the jobs that no worker has claimed since `since`, and wakes their followers.
+    pub fn remove_unclaimed(&self, since: Instant) {
+        let removed = self.registry().remove_unclaimed(since);
+        self.followers.wake(removed);
     }
 
-    /// The work on a request, if anybody is known to do it.
+    /// The job of a request, if a worker is known to work on it.
     pub fn get(&self, id: Uuid) -> Option<Job> {
-        self.board().get(id).cloned()
+        self.registry().get(id).cloned()
     }
 
-    /// The newest requests with ids below `below` that are worked on, in this order.
+    /// The ids of the newest requests below `below` that are worked on, newest first.
     pub fn newest(&self, below: Uuid, limit: usize) -> Vec<Uuid> {
-        self.board().newest(below, limit)
+        self.registry().newest(below, limit)
     }
 
-    /// Whether nothing is known to be worked on.
+    /// Whether no job is known.
     pub fn is_empty(&self) -> bool {
-        self.board().is_empty()
+        self.registry().is_empty()
     }
 
-    /// Registers one who follows the work on a request.
+    /// Registers a follower of the work on a request.
     pub fn follow(&self, id: Uuid) -> Waiter {
         self.followers.register(id)
     }
 
-    /// Those who follow the work.
+    /// Those who follow the work on requests.
     pub fn followers(&self) -> &Waiters {
         &self.followers
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registry(&self) -> MutexGuard<'_, JobRegistry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the other programs say: requests that ended elsewhere, and who works on what.
+//! Event listener: receives the events and control messages of the other programs, and polls the workers.
 
 use std::{
     sync::Arc,
@@ -7,108 +7,107 @@ use std::{
 
 use pipeline::{
     broker::{Broadcast, Broker, EventPublisher},
-    contract::{Control, Event, FinalStatus, JobEvent, JobEventName},
+    contract::{Control, Event, FinalStatus, Finished, JobEvent, JobEventName},
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{
-    jobs::{Jobs, poll_schedule::Rounds},
-    obsolete_work::Begun,
-    retry_recorder::Retries,
+    jobs::{RunningJobs, poll_schedule::PollSchedule},
+    obsolete_work::ObsoleteWorkSender,
+    retry_recorder::RetrySender,
     waiters::Waiters,
 };
 
-/// How often to see whether it is time to ask, or to forget.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the poll schedule is looked at.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Listens, and asks who works on what.
-pub struct Hearing {
-    /// Who waits here for what ends elsewhere.
+/// Listens to the other programs.
+pub struct EventListener {
     waiters: Waiters,
-    /// Where work is noted.
-    jobs: Jobs,
-    /// Where failed attempts are noted.
-    retries: Retries,
-    /// Where work is noted that has begun: it may be on what has ended.
-    begun: Begun,
-    /// For the question.
+    jobs: RunningJobs,
+    retries: RetrySender,
+    started: ObsoleteWorkSender,
     event_publisher: EventPublisher,
-    rounds: Rounds,
+    schedule: PollSchedule,
 }
 
-impl Hearing {
-    /// Listens to nobody yet.
+impl EventListener {
+    /// A listener that wakes `waiters`, updates `jobs`, and passes on retries and started work.
     pub fn new(
         waiters: Waiters,
-        jobs: Jobs,
-        retries: Retries,
-        begun: Begun,
+        jobs: RunningJobs,
+        retries: RetrySender,
+        started: ObsoleteWorkSender,
         event_publisher: EventPublisher,
     ) -> Self {
-        Self { waiters, jobs, retries, begun, event_publisher, rounds: Rounds::default() }
+        let schedule = PollSchedule::default();
+        Self { waiters, jobs, retries, started, event_publisher, schedule }
     }
 
     /// Listens until told to stop.
     pub async fn run(mut self, broker: Arc<Broker>, stop: CancellationToken) {
-        let mut listener = broker.broadcasts(true);
-        let mut clock = interval(TICK);
+        let mut broadcasts = broker.broadcasts(true);
+        let mut clock = interval(TICK_INTERVAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                heard = listener.next() => match heard {
-                    Some(heard) => self.take(heard, Instant::now()),
+                broadcast = broadcasts.next() => match broadcast {
+                    Some(broadcast) => self.handle(broadcast, Instant::now()),
                     None => stop.cancelled().await,
                 },
                 _ = clock.tick() => self.tick(Instant::now()),
             }
         }
-        listener.close().await;
+        broadcasts.close().await;
     }
 
-    fn take(&mut self, heard: Broadcast, now: Instant) {
-        match heard {
-            // Something may have been said while nobody listened.
+    fn handle(&mut self, broadcast: Broadcast, now: Instant) {
+        match broadcast {
+            // Events may have been missed before.
             Broadcast::Subscribed => {
-                self.rounds.begin(now);
+                self.schedule.subscribed(now);
                 self.waiters.wake_all();
                 self.tick(now);
             }
-            Broadcast::Event(Event::Finished(finished)) => {
-                let ended = finished.requests.iter();
-                self.waiters.wake(ended.clone().map(|request| request.request_id));
-                // Who works on what was cancelled may not have heard of that, and is asked again.
-                let over = ended.filter(|request| request.status != FinalStatus::Cancelled);
-                self.jobs.ended(over.map(|request| request.request_id));
-            }
-            Broadcast::Event(Event::Job(event)) => self.job(&event, now),
-            Broadcast::Control(Control::Who) => self.rounds.heard(now),
+            Broadcast::Event(Event::Finished(finished)) => self.handle_finished(&finished),
+            Broadcast::Event(Event::Job(event)) => self.handle_job_event(&event, now),
+            Broadcast::Control(Control::Who) => self.schedule.received(now),
             Broadcast::Control(Control::Cancel(..)) => {}
         }
     }
 
-    fn job(&mut self, event: &JobEvent, now: Instant) {
+    fn handle_finished(&self, finished: &Finished) {
+        let ended = finished.requests.iter();
+        self.waiters.wake(ended.clone().map(|request| request.request_id));
+        // The worker of a cancelled request may have missed the message. Its job stays registered, so
+        // that it is asked again.
+        let ended = ended.filter(|request| request.status != FinalStatus::Cancelled);
+        self.jobs.ended(ended.map(|request| request.request_id));
+    }
+
+    fn handle_job_event(&mut self, event: &JobEvent, now: Instant) {
         if self.jobs.is_empty() {
-            self.rounds.rest(now);
+            self.schedule.postpone(now);
         }
-        self.jobs.hear(event, now);
+        self.jobs.apply(event, now);
         match event.event {
-            JobEventName::Started => self.begun.note(event),
-            JobEventName::Retrying => self.retries.note(event),
+            JobEventName::Started => self.started.try_send(event),
+            JobEventName::Retrying => self.retries.try_send(event),
             JobEventName::Progress => {}
         }
     }
 
     fn tick(&mut self, now: Instant) {
-        if let Some(since) = self.rounds.silent_since(now) {
-            self.jobs.forget_unclaimed(since);
+        if let Some(since) = self.schedule.unclaimed_since(now) {
+            self.jobs.remove_unclaimed(since);
         }
-        // What can't be sent now is tried again at the next tick.
-        if self.rounds.is_due(now, !self.jobs.is_empty())
+        // A poll that can't be sent now is tried again at the next tick.
+        if self.schedule.is_due(now, !self.jobs.is_empty())
             && self.event_publisher.try_publish(&Control::Who.message())
         {
-            self.rounds.asked(now);
+            self.schedule.sent(now);
         }
     }
 }
@@ -123,9 +122,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::events::{notifier::News, obsolete_work::needless, retry_recorder::retries};
+    use crate::events::{
+        notifier::Notifier, obsolete_work::obsolete_work, retry_recorder::retry_recorder,
+    };
 
-    /// A broker that is away.
+    /// A broker that is not there.
     fn broker() -> Broker {
         let address = Address::parse("amqp://127.0.0.1:1").unwrap();
         let (program, topology) = ("web-service", Topology::default());
@@ -133,27 +134,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_on_what_was_cancelled_is_asked_for_until_nobody_claims_it() {
-        let (broker, jobs, waiters) = (broker(), Jobs::default(), Waiters::default());
-        let ((retries, _notes), (begun, _watch)) = (retries(), needless());
-        let event_publisher = broker.event_publisher();
-        let news = News { waiters: waiters.clone(), jobs: jobs.clone(), event_publisher };
-        let mut hearing =
-            Hearing::new(waiters, jobs.clone(), retries, begun, broker.event_publisher());
+    async fn the_job_of_a_cancelled_request_stays_until_nobody_claims_it() {
+        let (broker, jobs, waiters) = (broker(), RunningJobs::default(), Waiters::default());
+        let ((retries, _recorder), (started, _task)) = (retry_recorder(), obsolete_work());
+        let notifier = Notifier::new(waiters.clone(), jobs.clone(), broker.event_publisher());
+        let mut listener =
+            EventListener::new(waiters, jobs.clone(), retries, started, broker.event_publisher());
         let (id, now) = (Uuid::now_v7(), Instant::now());
         let started = JobEvent::new(JobEventName::Started, id.into(), "a:1/1");
         let end = |status| {
             let ended = [FinishedRequest { request_id: id, status }];
             Event::finished(Timestamp::now(), &ended).next().map(Broadcast::Event).unwrap()
         };
-        hearing.take(Broadcast::Event(Event::Job(started.clone())), now);
-        news.cancelled(id, 0);
-        hearing.take(end(FinalStatus::Cancelled), now);
+        listener.handle(Broadcast::Event(Event::Job(started.clone())), now);
+        notifier.notify_cancelled(id, 0);
+        listener.handle(end(FinalStatus::Cancelled), now);
         assert!(!jobs.is_empty());
-        jobs.forget_unclaimed(now + TICK);
+        jobs.remove_unclaimed(now + TICK_INTERVAL);
         assert!(jobs.is_empty());
-        hearing.take(Broadcast::Event(Event::Job(started)), now);
-        hearing.take(end(FinalStatus::Completed), now);
+        listener.handle(Broadcast::Event(Event::Job(started)), now);
+        listener.handle(end(FinalStatus::Completed), now);
         assert!(jobs.is_empty());
     }
 }

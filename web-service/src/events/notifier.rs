@@ -1,4 +1,4 @@
-//! News of requests that have ended: told to those who wait here, and to the other web services.
+//! Notifier: tells waiters here and the other web services which requests have ended, and workers to stop.
 
 use pipeline::{
     broker::EventPublisher,
@@ -6,85 +6,93 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::events::{jobs::Jobs, obsolete_work, waiters::Waiters};
+use crate::events::{jobs::RunningJobs, obsolete_work, waiters::Waiters};
 use store::{Applied, Status, WorkerResult};
 
-/// Tells what was committed.
+/// Tells what was committed to the store. Clones share everything.
 #[derive(Clone)]
-pub struct News {
-    /// Who waits here.
+pub struct Notifier {
+    /// Who waits for which request.
     pub waiters: Waiters,
-    /// Who works on what, as far as it is known here.
-    pub jobs: Jobs,
-    /// For those elsewhere. They may miss it, and look by themselves.
-    pub event_publisher: EventPublisher,
+    /// Who works on which request.
+    pub jobs: RunningJobs,
+    /// For the other web services. They may miss an event, and also look at the store by themselves.
+    event_publisher: EventPublisher,
 }
 
-impl News {
-    /// Tells what became of results: who waits for a request is woken if it is final now, or gone;
-    /// the other web services hear of what is new. A result that is stored already may never have been
-    /// told of: the answer to its commit, or the whole service, may have been lost.
-    pub fn tell<'a>(&self, results: impl Iterator<Item = (&'a WorkerResult, &'a Applied)> + Clone) {
-        let over = |(ending, applied): (&WorkerResult, &Applied)| {
-            let goes_on = matches!(applied, Applied::OlderRun | Applied::BadRow(_));
-            (!goes_on).then_some(ending.id)
-        };
-        let works = self.jobs.ended(results.clone().filter_map(over));
-        self.waiters.wake(results.clone().filter_map(over));
-        let known =
-            results.filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate));
-        let ended: Vec<_> = known
-            .clone()
-            .filter_map(|(ending, _)| {
-                let status = final_status(ending.end.status())?;
-                Some(FinishedRequest { request_id: ending.id, status })
-            })
-            .collect();
-        self.try_publish(&ended);
-        for (ending, _) in known {
-            if let Some(run) =
-                works.get(&ending.id).and_then(|work| obsolete_work::of_another(ending, work))
-            {
-                self.stop(ending.id, run);
+impl Notifier {
+    /// A notifier that wakes `waiters` and updates `jobs`.
+    pub fn new(waiters: Waiters, jobs: RunningJobs, event_publisher: EventPublisher) -> Self {
+        Self { waiters, jobs, event_publisher }
+    }
+
+    /// Tells what became of results: wakes who waits for a request that is final or gone now, publishes
+    /// `requests.finished`, and stops workers whose work is obsolete.
+    ///
+    /// A duplicate is published too: the commit's answer, or the whole web service, may have been lost
+    /// before anybody was told of the first one.
+    pub fn notify_results<'a>(
+        &self,
+        results: impl Iterator<Item = (&'a WorkerResult, &'a Applied)> + Clone,
+    ) {
+        let ended = results.clone().filter(|(_, applied)| has_ended(applied));
+        let ended = ended.map(|(result, _)| result.id);
+        let jobs = self.jobs.ended(ended.clone());
+        self.waiters.wake(ended);
+        let stored = results
+            .filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate))
+            .map(|(result, _)| result);
+        let finished: Vec<_> = stored.clone().filter_map(finished).collect();
+        self.publish_finished(&finished);
+        for result in stored {
+            let job = jobs.get(&result.id);
+            if let Some(run) = job.and_then(|job| obsolete_work::obsolete_by(result, job)) {
+                self.publish_cancel(result.id, run);
             }
         }
     }
 
-    /// Tells that a request was cancelled in this run: as of any other end, and whoever works on it is
-    /// to stop. A worker that misses this is told when it says what it has in hand; it is asked for that
-    /// as long as it claims the work, which therefore stays noted.
-    pub fn cancelled(&self, id: Uuid, run: u32) {
-        // Work of a later run, which only another program can have begun, is not wanted either.
-        let run = self.jobs.get(id).map_or(run, |job| job.turn.run.max(run));
+    /// Tells that a request was cancelled in this run, and stops its worker. A worker that misses the
+    /// message is told again when it answers `who`; so that it is asked, its job stays registered.
+    pub fn notify_cancelled(&self, id: Uuid, run: u32) {
+        // Work of a later run, which only another program can have begun, is obsolete too.
+        let run = self.jobs.get(id).map_or(run, |job| job.execution.run.max(run));
         self.waiters.wake([id]);
-        self.try_publish(&[FinishedRequest { request_id: id, status: FinalStatus::Cancelled }]);
-        self.stop(id, run);
+        let status = FinalStatus::Cancelled;
+        self.publish_finished(&[FinishedRequest { request_id: id, status }]);
+        self.publish_cancel(id, run);
     }
 
     /// Tells that a request was replayed. What is known of work on its earlier runs is forgotten.
-    pub fn replayed(&self, id: Uuid) {
+    pub fn notify_replayed(&self, id: Uuid) {
         self.jobs.ended([id]);
         self.waiters.wake([id]);
     }
 
     /// Tells whoever works on a request, in this run or an earlier one, to stop.
-    fn stop(&self, id: Uuid, run: u32) {
+    fn publish_cancel(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));
         self.event_publisher.try_publish(&cancel.message());
     }
 
-    fn try_publish(&self, ended: &[FinishedRequest]) {
-        for event in Event::finished(Timestamp::now(), ended) {
+    fn publish_finished(&self, finished: &[FinishedRequest]) {
+        for event in Event::finished(Timestamp::now(), finished) {
             self.event_publisher.try_publish(&event.message());
         }
     }
 }
 
-fn final_status(status: Status) -> Option<FinalStatus> {
-    match status {
-        Status::Completed => Some(FinalStatus::Completed),
-        Status::Failed => Some(FinalStatus::Failed),
-        Status::Cancelled => Some(FinalStatus::Cancelled),
-        Status::Queued => None,
-    }
+/// Whether the request of a result is final now, or gone.
+fn has_ended(applied: &Applied) -> bool {
+    !matches!(applied, Applied::OlderRun | Applied::BadRow(_))
+}
+
+fn finished(result: &WorkerResult) -> Option<FinishedRequest> {
+    let status = match result.end.status() {
+        Status::Completed => FinalStatus::Completed,
+        Status::Failed => FinalStatus::Failed,
+        Status::Cancelled => FinalStatus::Cancelled,
+        Status::Queued => return None,
+    };
+    Some(FinishedRequest { request_id: result.id, status })
 }

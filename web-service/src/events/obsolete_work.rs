@@ -1,9 +1,7 @@
-//! Work that nobody needs any more: whoever begins it on a request that has ended is told to stop, and
-//! so is who still does it when another one's result ends the request.
+//! Obsolete work: tells workers to stop working on requests that have ended.
 //!
-//! Of the events that tell of work, only this looks at the store, beside those who listen: what comes
-//! too fast, or while the store is away, is passed over. It is heard of again, since workers are asked
-//! again and again what they have in hand.
+//! For each `request.started` event this looks at the store whether the request has ended. Events that come
+//! too fast, or while the store is away, are dropped: workers are asked again and again what they work on.
 
 use std::collections::HashSet;
 
@@ -11,47 +9,45 @@ use pipeline::{
     broker::EventPublisher,
     contract::{Control, JobEvent},
 };
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
 
-use crate::events::jobs::job::{Job, Turn};
+use crate::events::{
+    jobs::job::{ExecutionId, Job},
+    lossy_queue::{BatchReceiver, LossySender, lossy_queue},
+};
 use store::{Ended, Status, Store, WorkerResult};
 
-/// How many wait to be looked at. What comes beyond is not.
-const QUEUE: usize = 1000;
-/// How many are looked at at once.
-const BATCH: usize = 500;
-
-/// The run of a request that somebody works on.
+/// A request and the run of it that somebody works on.
 type Work = (Uuid, u32);
 
-/// Takes in what work has begun.
+/// Passes on what work has begun.
 #[derive(Debug)]
-pub struct Begun(mpsc::Sender<Work>);
+pub struct ObsoleteWorkSender(LossySender<Work>);
 
-/// Looks whether it is needed.
+/// Looks whether that work is obsolete, and cancels it.
 #[derive(Debug)]
-pub struct Watch(mpsc::Receiver<Work>);
+pub struct ObsoleteWorkTask(BatchReceiver<Work>);
 
 /// The two ends of a queue of work that has begun.
-pub fn needless() -> (Begun, Watch) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Begun(sender), Watch(receiver))
+pub fn obsolete_work() -> (ObsoleteWorkSender, ObsoleteWorkTask) {
+    let (sender, receiver) = lossy_queue();
+    (ObsoleteWorkSender(sender), ObsoleteWorkTask(receiver))
 }
 
-impl Begun {
-    /// Has it looked at, or passes it over if too much waits. Returns at once.
-    pub fn note(&self, event: &JobEvent) {
+impl ObsoleteWorkSender {
+    /// Has the work of a `request.started` event looked at, or drops it if too much waits. Returns at
+    /// once.
+    pub fn try_send(&self, event: &JobEvent) {
         let Some(id) = event.request_id.uuid() else { return };
-        if let Err(error) = self.0.try_send((id, Turn::of(event).run)) {
-            debug!(requestId = %id, "not looked whether it has ended: {error}");
+        if let Err(error) = self.0.try_send((id, ExecutionId::of(event).run)) {
+            debug!(requestId = %id, "not checked whether the work is obsolete: {error}");
         }
     }
 }
 
-impl Watch {
+impl ObsoleteWorkTask {
     /// Looks at what comes, until told to stop.
     pub async fn run(
         mut self,
@@ -59,50 +55,50 @@ impl Watch {
         event_publisher: EventPublisher,
         stop: CancellationToken,
     ) {
-        loop {
-            let mut begun = Vec::new();
-            tokio::select! {
-                () = stop.cancelled() => return,
-                some = self.0.recv_many(&mut begun, BATCH) => if some == 0 { return },
-            }
-            let begun: HashSet<Work> = begun.into_iter().collect();
-            let ids: HashSet<Uuid> = begun.iter().map(|(id, _)| *id).collect();
+        while let Some(started) = self.0.next_batch(&stop).await {
+            let started: HashSet<Work> = started.into_iter().collect();
+            let ids: HashSet<Uuid> = started.iter().map(|(id, _)| *id).collect();
             match store.ended(ids.into_iter().collect()).await {
-                Ok(ended) => ended.iter().for_each(|ended| tell(&event_publisher, ended, &begun)),
-                Err(error) => debug!(works = begun.len(), "not looked at: {error}"),
+                Ok(ended) => ended.iter().for_each(|end| cancel(&event_publisher, end, &started)),
+                Err(error) => {
+                    debug!(count = started.len(), "not checked whether work is obsolete: {error}");
+                }
             }
         }
     }
 }
 
-/// Tells those who work on a request that has ended to stop, where that is so.
-fn tell(event_publisher: &EventPublisher, ended: &Ended, begun: &HashSet<Work>) {
-    let works = begun.iter().filter(|(id, _)| *id == ended.id);
-    if let Some(run) = works.filter_map(|(_, run)| needed_no_more(ended.how, *run)).max() {
-        debug!(requestId = %ended.id, run, "the work on it is told to stop: it has ended");
+/// Tells those who work on a request that has ended to stop, if that work is obsolete.
+fn cancel(event_publisher: &EventPublisher, ended: &Ended, started: &HashSet<Work>) {
+    let runs = started.iter().filter(|(id, _)| *id == ended.id).map(|(_, run)| *run);
+    if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.how, run)).max() {
+        debug!(requestId = %ended.id, run, "cancelling obsolete work");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
         event_publisher.try_publish(&cancel.message());
     }
 }
 
-/// Up to which run nobody needs the work that somebody was at when a result ended the request, unless
-/// that is his own.
-pub fn of_another(ending: &WorkerResult, work: &Job) -> Option<u32> {
-    // A failure that does not say its run is that of the present one.
-    let how = (ending.end.status(), ending.run.unwrap_or(0));
-    let is_another = work.worker != ending.worker;
-    is_another.then(|| needed_no_more(Some(how), work.turn.run))?
+/// Up to which run work is obsolete once `result` is stored, if `job` is the work of another worker.
+pub fn obsolete_by(result: &WorkerResult, job: &Job) -> Option<u32> {
+    if job.worker == result.worker {
+        return None;
+    }
+    // A failure that does not name its run is of the present one.
+    let end = (result.end.status(), result.run.unwrap_or(0));
+    obsolete_up_to_run(Some(end), job.execution.run)
 }
 
-/// Up to which run nobody needs the work, if that is so for the run that somebody works on. A failed
-/// request may have been replayed a moment ago, and its next run begun before that was committed;
-/// what ended otherwise is not replayed. What is not stored at all has expired.
-fn needed_no_more(how: Option<(Status, u32)>, begun: u32) -> Option<u32> {
-    match how {
+/// Up to which run work is obsolete, if the work in run `started` is. `end` is the stored status and run of
+/// the request; none if the request is not stored, which means that it has expired.
+///
+/// A failed request may have been replayed a moment ago, and work on its next run may have begun before the
+/// replay was committed. A request that ended otherwise is never replayed.
+fn obsolete_up_to_run(end: Option<(Status, u32)>, started: u32) -> Option<u32> {
+    match end {
         Some((Status::Queued, _)) => None,
-        Some((Status::Failed, run)) => (run >= begun).then_some(run),
-        Some((Status::Completed | Status::Cancelled, run)) => Some(run.max(begun)),
-        None => Some(begun),
+        Some((Status::Failed, run)) => (run >= started).then_some(run),
+        Some((Status::Completed | Status::Cancelled, run)) => Some(run.max(started)),
+        None => Some(started),
     }
 }
 
@@ -114,28 +110,25 @@ mod tests {
     use store::ResultOutcome;
 
     #[test]
-    fn work_on_what_has_ended_is_stopped() {
+    fn work_on_an_ended_request_is_obsolete() {
         for status in [Status::Completed, Status::Failed, Status::Cancelled] {
-            assert_eq!(needed_no_more(Some((status, 1)), 1), Some(1));
-            assert_eq!(needed_no_more(Some((status, 2)), 1), Some(2), "{status:?}");
+            assert_eq!(obsolete_up_to_run(Some((status, 1)), 1), Some(1));
+            assert_eq!(obsolete_up_to_run(Some((status, 2)), 1), Some(2), "{status:?}");
         }
-        assert_eq!(needed_no_more(None, 3), Some(3), "it has expired");
+        assert_eq!(obsolete_up_to_run(None, 3), Some(3), "it has expired");
     }
 
     #[test]
-    fn a_replay_that_is_under_way_is_left_alone() {
-        assert_eq!(needed_no_more(Some((Status::Failed, 0)), 1), None);
-        assert_eq!(needed_no_more(Some((Status::Queued, 0)), 0), None);
-        assert_eq!(
-            needed_no_more(Some((Status::Cancelled, 0)), 1),
-            Some(1),
-            "it is never replayed"
-        );
+    fn work_on_a_replay_is_not_obsolete() {
+        assert_eq!(obsolete_up_to_run(Some((Status::Failed, 0)), 1), None);
+        assert_eq!(obsolete_up_to_run(Some((Status::Queued, 0)), 0), None);
+        let cancelled = Some((Status::Cancelled, 0));
+        assert_eq!(obsolete_up_to_run(cancelled, 1), Some(1), "it is never replayed");
     }
 
-    /// Up to which run work of `b` in run 1 is stopped.
-    fn stopped(end: ResultOutcome, run: Option<u32>, worker: &str) -> Option<u32> {
-        let ending = WorkerResult {
+    /// Up to which run the work of worker `b` in run 1 is obsolete.
+    fn obsolete(end: ResultOutcome, run: Option<u32>, worker: &str) -> Option<u32> {
+        let result = WorkerResult {
             id: Uuid::nil(),
             end,
             run,
@@ -145,23 +138,23 @@ mod tests {
             started_at: None,
             finished_at: None,
         };
-        let turn = Turn { run: 1, attempt: 1, delivery: 2 };
+        let execution = ExecutionId { run: 1, attempt: 1, delivery: 2 };
         let worker = Some("b".to_owned());
-        of_another(
-            &ending,
-            &Job { turn, worker, started_at: Some(Timestamp::from_millis(1)), progress: None },
+        obsolete_by(
+            &result,
+            &Job { execution, worker, started_at: Some(Timestamp::from_millis(1)), progress: None },
         )
     }
 
     #[test]
-    fn whoever_works_on_what_another_has_ended_is_stopped() {
+    fn a_result_makes_the_work_of_another_worker_obsolete() {
         let completed = || ResultOutcome::Completed(b"1"[..].into());
         let failed = || ResultOutcome::Failed(ErrorBody::new("permanent", "no"));
-        assert_eq!(stopped(completed(), Some(1), "b"), None, "it was the same worker");
-        assert_eq!(stopped(completed(), Some(0), "a"), Some(1));
-        assert_eq!(stopped(completed(), None, "a"), Some(1));
-        assert_eq!(stopped(failed(), Some(1), "a"), Some(1));
-        assert_eq!(stopped(failed(), Some(0), "a"), None, "it is being replayed");
-        assert_eq!(stopped(failed(), None, "a"), None);
+        assert_eq!(obsolete(completed(), Some(1), "b"), None, "it is the worker's own result");
+        assert_eq!(obsolete(completed(), Some(0), "a"), Some(1));
+        assert_eq!(obsolete(completed(), None, "a"), Some(1));
+        assert_eq!(obsolete(failed(), Some(1), "a"), Some(1));
+        assert_eq!(obsolete(failed(), Some(0), "a"), None, "it is being replayed");
+        assert_eq!(obsolete(failed(), None, "a"), None);
     }
 }

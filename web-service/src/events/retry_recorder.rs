@@ -1,73 +1,67 @@
-//! Attempts that failed and are repeated: noted in the store as well as it can be done in passing.
+//! Retry recorder: records failed attempts that will be repeated in the store, on a best-effort basis.
 
 use pipeline::contract::{ErrorBody, JobEvent};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::events::jobs::{
-    Jobs,
-    job::{Turn, shortened},
+use crate::events::{
+    jobs::{
+        RunningJobs,
+        job::{ExecutionId, truncated},
+    },
+    lossy_queue::{BatchReceiver, LossySender, lossy_queue},
 };
 use store::{Retrying, Store};
 
-/// How many wait to be noted. What comes beyond is not noted.
-const QUEUE: usize = 1000;
-/// How many are noted at once.
-const BATCH: usize = 500;
-/// The longest error that is kept, in bytes.
-const LONGEST_ERROR: usize = 2000;
+/// The longest error text that is stored.
+const MAX_ERROR_BYTES: usize = 2000;
 
-/// Takes them in.
+/// Passes on retries.
 #[derive(Debug)]
-pub struct Retries(mpsc::Sender<Retrying>);
+pub struct RetrySender(LossySender<Retrying>);
 
-/// Puts them into the store.
+/// Records retries in the store.
 #[derive(Debug)]
-pub struct Notes(mpsc::Receiver<Retrying>);
+pub struct RetryRecorder(BatchReceiver<Retrying>);
 
-/// The two ends of a queue of them.
-pub fn retries() -> (Retries, Notes) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Retries(sender), Notes(receiver))
+/// The two ends of a queue of retries.
+pub fn retry_recorder() -> (RetrySender, RetryRecorder) {
+    let (sender, receiver) = lossy_queue();
+    (RetrySender(sender), RetryRecorder(receiver))
 }
 
-impl Retries {
-    /// Has it noted, or passes it over if too many wait. Returns at once.
-    pub fn note(&self, event: &JobEvent) {
+impl RetrySender {
+    /// Has a `request.retrying` event recorded, or drops it if too many wait. Returns at once.
+    pub fn try_send(&self, event: &JobEvent) {
         let Some(retrying) = retrying(event) else { return };
         if let Err(error) = self.0.try_send(retrying) {
-            debug!(requestId = %event.request_id, "a retry is not noted: {error}");
+            debug!(requestId = %event.request_id, "retry not recorded: {error}");
         }
     }
 }
 
-impl Notes {
-    /// Notes what comes, until told to stop. While the store is away, it is passed over: the result
-    /// of the last attempt tells as much.
-    pub async fn run(mut self, store: Store, jobs: Jobs, stop: CancellationToken) {
-        loop {
-            let mut news = Vec::new();
-            tokio::select! {
-                () = stop.cancelled() => return,
-                some = self.0.recv_many(&mut news, BATCH) => if some == 0 { return },
-            }
-            let ids: Vec<_> = news.iter().map(|retrying| retrying.id).collect();
-            match store.record_retries(news).await {
+impl RetryRecorder {
+    /// Records what comes, until told to stop. Retries that come while the store is away are dropped: the
+    /// result of the last attempt tells as much.
+    pub async fn run(mut self, store: Store, jobs: RunningJobs, stop: CancellationToken) {
+        while let Some(retries) = self.0.next_batch(&stop).await {
+            let ids: Vec<_> = retries.iter().map(|retrying| retrying.id).collect();
+            match store.record_retries(retries).await {
                 Ok(()) => jobs.followers().wake(ids),
-                Err(error) => debug!(retries = ids.len(), "retries are not noted: {error}"),
+                Err(error) => debug!(count = ids.len(), "retries not recorded: {error}"),
             }
         }
     }
 }
 
-/// What a worker tells of a failed attempt, in the store's terms; none if there can be no row for it.
+/// A `request.retrying` event in the store's terms; none if its id is not a UUID, so that no row can be its
+/// own.
 fn retrying(event: &JobEvent) -> Option<Retrying> {
-    let turn = Turn::of(event);
+    let execution = ExecutionId::of(event);
     Some(Retrying {
         id: event.request_id.uuid()?,
-        run: turn.run,
-        attempts: turn.attempt,
+        run: execution.run,
+        attempts: execution.attempt,
         last_error: event.error.as_ref().map(last_error).unwrap_or_default(),
         next_attempt_at: event.next_attempt_at,
     })
@@ -75,14 +69,12 @@ fn retrying(event: &JobEvent) -> Option<Retrying> {
 
 fn last_error(error: &ErrorBody) -> String {
     let text = if error.message.is_empty() { &error.code } else { &error.message };
-    shortened(text, LONGEST_ERROR)
+    truncated(text, MAX_ERROR_BYTES)
 }
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::Event;
-
-    use pipeline::contract::Timestamp;
+    use pipeline::contract::{Event, Timestamp};
 
     use super::*;
 
@@ -94,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_noted_with_all_that_was_said() {
+    fn all_fields_of_a_retry_are_read() {
         let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
         let full = format!(
             r#"{{"requestId":"{id}","run":1,"attempt":2,"error":{{"code":"busy","message":"later"}},

@@ -1,82 +1,87 @@
-//! Those who wait for news of a request: woken by it, instead of asking again and again.
+//! Waiters: wakes those who wait for a request to change, such as long polls.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Who waits for which request. Clones are the same.
+/// Who waits for which request. Clones share the same waiters.
 #[derive(Debug, Clone, Default)]
 pub struct Waiters {
-    waiting: Arc<Mutex<HashMap<Uuid, watch::Sender<()>>>>,
+    /// One channel for each request that somebody waits for.
+    channels: Arc<Mutex<HashMap<Uuid, watch::Sender<()>>>>,
 }
 
-/// One who waits. Register before looking at the store, or the news may come in between.
+/// A registration for the changes of one request. Register before reading the store, so that a change in
+/// between is not missed.
 #[derive(Debug)]
 pub struct Waiter {
     id: Uuid,
-    /// Always there, but for the moment in which this one goes.
-    news: Option<watch::Receiver<()>>,
+    /// Always there until the waiter is dropped.
+    changes: Option<watch::Receiver<()>>,
     waiters: Waiters,
 }
 
 impl Waiters {
-    /// Registers one who waits for news of a request.
+    /// Registers a waiter for a request.
     pub fn register(&self, id: Uuid) -> Waiter {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = Some(waiting.entry(id).or_default().subscribe());
-        Waiter { id, news, waiters: self.clone() }
+        let changes = Some(self.channels().entry(id).or_default().subscribe());
+        Waiter { id, changes, waiters: self.clone() }
     }
 
     /// Wakes all who wait for these requests.
     pub fn wake(&self, ids: impl IntoIterator<Item = Uuid>) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let channels = self.channels();
         for id in ids {
-            if let Some(news) = waiting.get(&id) {
-                news.send_replace(());
+            if let Some(channel) = channels.get(&id) {
+                channel.send_replace(());
             }
         }
     }
 
-    /// Wakes all: something may have happened that nobody told.
+    /// Wakes all waiters, when changes may have been missed.
     pub fn wake_all(&self) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for news in waiting.values() {
-            news.send_replace(());
+        for channel in self.channels().values() {
+            channel.send_replace(());
         }
     }
 
-    /// How many requests somebody waits for.
+    /// The number of requests that somebody waits for.
     pub fn len(&self) -> usize {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.channels().len()
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<()>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Waiter {
-    /// Waits for news since the last time, or since the registration.
-    pub async fn news(&mut self) {
-        // The sender stays as long as somebody is registered.
-        if let Some(news) = &mut self.news {
-            let _ = news.changed().await;
+    /// Waits until the request may have changed since the last call, or since the registration.
+    pub async fn changed(&mut self) {
+        // The sender stays as long as a waiter is registered.
+        if let Some(changes) = &mut self.changes {
+            let _ = changes.changed().await;
         }
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.waiters.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, or two who go at once would each take the other to be there still.
-        self.news = None;
-        if waiting.get(&self.id).is_some_and(|news| news.receiver_count() == 0) {
-            waiting.remove(&self.id);
+        let mut channels = self.waiters.channels();
+        // Under the lock: else each of two waiters that are dropped at the same time would still count
+        // the other, and the channel would stay.
+        self.changes = None;
+        if channels.get(&self.id).is_some_and(|channel| channel.receiver_count() == 0) {
+            channels.remove(&self.id);
         }
     }
 }
@@ -86,21 +91,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_who_wait_are_woken_and_nobody_else() {
+    async fn only_waiters_of_the_request_are_woken() {
         let waiters = Waiters::default();
         let (id, other) = (Uuid::now_v7(), Uuid::now_v7());
         let (mut one, mut two, mut three) =
             (waiters.register(id), waiters.register(id), waiters.register(other));
         waiters.wake([id]);
-        tokio::join!(one.news(), two.news());
-        let quiet = futures_util::FutureExt::now_or_never(three.news());
-        assert!(quiet.is_none());
+        tokio::join!(one.changed(), two.changed());
+        let pending = futures_util::FutureExt::now_or_never(three.changed());
+        assert!(pending.is_none());
         waiters.wake_all();
-        three.news().await;
+        three.changed().await;
     }
 
     #[test]
-    fn nothing_is_left_of_those_who_went() {
+    fn the_last_waiter_removes_the_channel() {
         let waiters = Waiters::default();
         let id = Uuid::now_v7();
         let (one, two) = (waiters.register(id), waiters.register(id));

@@ -128,14 +128,14 @@ impl View {
     /// The same request, with the work on it that is known of. It changes nothing about one that
     /// has ended, or was replayed since.
     pub(crate) fn with(self, job: Option<Job>) -> Self {
-        let Some(job) = job.filter(|job| !self.is_final && job.turn.run >= self.run) else {
+        let Some(job) = job.filter(|job| !self.is_final && job.execution.run >= self.run) else {
             return self;
         };
         Self {
             status: PROCESSING,
-            attempts: self.attempts.max(job.turn.attempt),
-            deliveries: self.deliveries.max(job.turn.delivery),
-            run: job.turn.run,
+            attempts: self.attempts.max(job.execution.attempt),
+            deliveries: self.deliveries.max(job.execution.delivery),
+            run: job.execution.run,
             started_at: job.started_at,
             worker: job.worker.clone(),
             progress: job.progress.as_ref().and_then(|progress| progress.value),
@@ -185,7 +185,7 @@ pub(crate) fn etag(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::jobs::job::Turn;
+    use crate::events::jobs::job::ExecutionId;
 
     fn shown(status: Status, run: u32) -> View {
         let summary = Summary {
@@ -205,9 +205,9 @@ mod tests {
             next_attempt_at: Some(Timestamp::from_millis(7)),
             callback: None,
         };
-        let turn = Turn { run: 1, attempt: 1, delivery: 3 };
+        let execution = ExecutionId { run: 1, attempt: 1, delivery: 3 };
         let job = Job {
-            turn,
+            execution,
             worker: Some("a".into()),
             started_at: Some(Timestamp::from_millis(5)),
             progress: None,

@@ -1,20 +1,28 @@
-//! One attempt from its beginning to its mark in the store.
+//! One attempt at a callback: reads the request, sends the webhook, records the outcome in the store.
 
 use std::{sync::Arc, time::Duration};
 
-use pipeline::contract::Timestamp;
+use pipeline::{
+    contract::Timestamp,
+    log_messages::{CALLBACK_DELIVERED, CALLBACK_FAILED},
+};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
-use crate::views::request::View;
-use crate::webhooks::{
-    LEASE, retry_schedule,
-    sender::{Answer, Letter, Sender},
+use crate::{
+    views::request::View,
+    webhooks::{
+        retry_schedule,
+        sender::{WebhookOutcome, WebhookRequest, WebhookSender},
+    },
 };
 use store::{AttemptOutcome, AttemptReport, Found, LeasedCallback, Record, Store, StoreError};
 
-/// What a receiver gets.
+/// How long a leased callback belongs to this web service: longer than an attempt takes, but not much.
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(30);
+
+/// The body of a webhook.
 #[derive(Serialize)]
 struct Body<'v> {
     #[serde(rename = "type")]
@@ -23,54 +31,58 @@ struct Body<'v> {
     data: &'v View,
 }
 
-/// Tries to deliver a callback and notes what came of it. Gives how long the receiver took.
+/// Makes an attempt and records its outcome. Returns how long the receiver took. Without a sender, the
+/// attempt fails.
 pub(crate) async fn run(
     store: Store,
-    sender: Option<Arc<Sender>>,
-    taken: LeasedCallback,
+    sender: Option<Arc<WebhookSender>>,
+    leased: LeasedCallback,
 ) -> Duration {
     let mut took = Duration::ZERO;
-    let (fate, error) = match letter(&store, &taken).await {
+    let (fate, error) = match webhook(&store, &leased).await {
         Err(error) => {
-            // It is due again after the lease.
-            debug!(requestId = %taken.id, "a callback waits: {error}");
+            // The callback is due again when its lease is over.
+            debug!(requestId = %leased.id, "callback waits for the store: {error}");
             return took;
         }
         Ok(None) => (AttemptOutcome::Dropped, None),
-        Ok(Some(letter)) => {
+        Ok(Some(webhook)) => {
             let began = Instant::now();
-            let answer = answer(sender, letter).await;
+            let outcome = send(sender, webhook).await;
             took = began.elapsed();
-            let fate = fate(&answer, taken.attempt);
-            log(&taken, &answer, &fate);
-            (fate, error(answer))
+            let fate = attempt_outcome(&outcome, leased.attempt);
+            log(&leased, &outcome, &fate);
+            (fate, error(outcome))
         }
     };
-    let attempted = AttemptReport { id: taken.id, lease: taken.lease, fate, error };
-    // After the lease it is no longer ours to say.
-    let _ = timeout(LEASE, note(&store, attempted)).await;
+    let report = AttemptReport { id: leased.id, lease: leased.lease, fate, error };
+    // After the lease the callback belongs to whoever leases it next.
+    let _ = timeout(LEASE_DURATION, record(&store, report)).await;
     took
 }
 
-/// What the receiver says. Without a sender, nobody asks it.
-async fn answer(sender: Option<Arc<Sender>>, letter: Letter) -> Answer {
+async fn send(sender: Option<Arc<WebhookSender>>, webhook: WebhookRequest) -> WebhookOutcome {
     match sender {
-        Some(sender) => sender.send(letter).await,
-        None => Answer::failed("WEBHOOK_SECRET is not set".to_owned()),
+        Some(sender) => sender.send(webhook).await,
+        None => WebhookOutcome::failed("WEBHOOK_SECRET is not set".to_owned()),
     }
 }
 
-async fn letter(store: &Store, taken: &LeasedCallback) -> Result<Option<Letter>, StoreError> {
-    let Found::Record(request) = store.get(taken.id).await? else { return Ok(None) };
+/// The webhook of a callback; none if there is nothing to tell any more.
+async fn webhook(
+    store: &Store,
+    leased: &LeasedCallback,
+) -> Result<Option<WebhookRequest>, StoreError> {
+    let Found::Record(request) = store.get(leased.id).await? else { return Ok(None) };
     let Some(callback) = request.summary.callback.clone() else { return Ok(None) };
-    // It was replayed: its next end is told anew.
-    if !request.summary.status.is_final() || request.summary.run != taken.run {
+    // After a replay, the end of the new run gets a webhook of its own.
+    if !request.summary.status.is_final() || request.summary.run != leased.run {
         return Ok(None);
     }
     let status = request.summary.status.as_str();
-    let id = format!("{}-{}-{status}", taken.id, taken.run);
-    let body = body(*request, taken.ended_at);
-    Ok(Some(Letter { url: callback.url, id, body }))
+    let id = format!("{}-{}-{status}", leased.id, leased.run);
+    let body = body(*request, leased.ended_at);
+    Ok(Some(WebhookRequest { url: callback.url, id, body }))
 }
 
 fn body(request: Record, ended_at: Timestamp) -> String {
@@ -80,46 +92,48 @@ fn body(request: Record, ended_at: Timestamp) -> String {
         .expect("texts, numbers and checked JSON are always JSON")
 }
 
-/// What becomes of a callback after this answer.
-fn fate(answer: &Answer, attempt: u32) -> AttemptOutcome {
-    match answer {
-        Answer::Delivered(_) => AttemptOutcome::Delivered,
-        Answer::Gone => AttemptOutcome::GivenUp,
-        Answer::Failed { retry_after, .. } => match retry_schedule::pause(attempt, *retry_after) {
-            Some(pause) => AttemptOutcome::Again(pause),
-            None => AttemptOutcome::GivenUp,
-        },
-    }
-}
-
-fn error(answer: Answer) -> Option<String> {
-    match answer {
-        Answer::Delivered(_) => None,
-        Answer::Gone => Some("the receiver answered 410: it wants no more".to_owned()),
-        Answer::Failed { reason, .. } => Some(reason),
-    }
-}
-
-fn log(taken: &LeasedCallback, answer: &Answer, fate: &AttemptOutcome) {
-    let LeasedCallback { id, host, attempt, .. } = taken;
-    let given_up = *fate == AttemptOutcome::GivenUp;
-    match answer {
-        Answer::Delivered(status) => {
-            info!(requestId = %id, host, attempt, status = status.as_u16(), "callback delivered");
+/// What becomes of a callback after an attempt with this outcome.
+fn attempt_outcome(outcome: &WebhookOutcome, attempt: u32) -> AttemptOutcome {
+    match outcome {
+        WebhookOutcome::Delivered(_) => AttemptOutcome::Delivered,
+        WebhookOutcome::Gone => AttemptOutcome::GivenUp,
+        WebhookOutcome::Failed { retry_after, .. } => {
+            match retry_schedule::pause(attempt, *retry_after) {
+                Some(pause) => AttemptOutcome::Again(pause),
+                None => AttemptOutcome::GivenUp,
+            }
         }
-        Answer::Gone => {
+    }
+}
+
+fn error(outcome: WebhookOutcome) -> Option<String> {
+    match outcome {
+        WebhookOutcome::Delivered(_) => None,
+        WebhookOutcome::Gone => Some("the receiver answered 410: it wants no more".to_owned()),
+        WebhookOutcome::Failed { reason, .. } => Some(reason),
+    }
+}
+
+fn log(leased: &LeasedCallback, outcome: &WebhookOutcome, fate: &AttemptOutcome) {
+    let LeasedCallback { id, host, attempt, .. } = leased;
+    let given_up = *fate == AttemptOutcome::GivenUp;
+    match outcome {
+        WebhookOutcome::Delivered(status) => {
+            info!(requestId = %id, host, attempt, status = status.as_u16(), "{CALLBACK_DELIVERED}");
+        }
+        WebhookOutcome::Gone => {
             warn!(requestId = %id, host, attempt, status = 410, given_up, "callback refused");
         }
-        Answer::Failed { status, reason, .. } => {
+        WebhookOutcome::Failed { status, reason, .. } => {
             let status = status.map(|status| status.as_u16());
-            warn!(requestId = %id, host, attempt, status, reason, given_up, "callback failed");
+            warn!(requestId = %id, host, attempt, status, reason, given_up, "{CALLBACK_FAILED}");
         }
     }
 }
 
-/// Notes what came of an attempt, as soon as the store is there.
-async fn note(store: &Store, attempted: AttemptReport) {
-    while let Err(StoreError::Unavailable(_)) = store.record_attempt(attempted.clone()).await {
+/// Records the outcome of an attempt, as soon as the store is there.
+async fn record(store: &Store, report: AttemptReport) {
+    while let Err(StoreError::Unavailable(_)) = store.record_attempt(report.clone()).await {
         store.until_up().await;
     }
 }
@@ -131,16 +145,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_tried_again_until_it_is_given_up() {
-        assert_eq!(fate(&Answer::Delivered(StatusCode::OK), 1), AttemptOutcome::Delivered);
-        assert_eq!(fate(&Answer::Gone, 1), AttemptOutcome::GivenUp);
-        let failed = Answer::failed("no".to_owned());
+    fn a_failed_callback_is_tried_again_until_it_is_given_up() {
+        let delivered = WebhookOutcome::Delivered(StatusCode::OK);
+        assert_eq!(attempt_outcome(&delivered, 1), AttemptOutcome::Delivered);
+        assert_eq!(attempt_outcome(&WebhookOutcome::Gone, 1), AttemptOutcome::GivenUp);
+        let failed = WebhookOutcome::failed("no".to_owned());
+        let first = attempt_outcome(&failed, 1);
         assert!(
-            matches!(fate(&failed, 1), AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause.as_millis()))
+            matches!(first, AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause.as_millis()))
         );
-        assert_eq!(fate(&failed, 35), AttemptOutcome::GivenUp);
+        assert_eq!(attempt_outcome(&failed, 35), AttemptOutcome::GivenUp);
         let retry_after = Some(Duration::from_secs(30));
-        let busy = Answer::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(fate(&busy, 1), AttemptOutcome::Again(Duration::from_secs(30)));
+        let busy = WebhookOutcome::Failed { status: None, reason: String::new(), retry_after };
+        assert_eq!(attempt_outcome(&busy, 1), AttemptOutcome::Again(Duration::from_secs(30)));
     }
 }

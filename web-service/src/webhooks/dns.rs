@@ -1,47 +1,51 @@
-//! From a name to addresses that may be called. The client connects to what comes out of here and to
-//! nothing else, so that a name which leads elsewhere a moment later leads nowhere.
+//! DNS for webhooks: resolves names and refuses those that lead to addresses which may not be called.
+//!
+//! The HTTP client connects only to the addresses that come out of here, so a name that resolves to
+//! something else a moment later does no harm.
 
 use std::{io, net::SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::webhooks::target::Reach;
+use crate::webhooks::target::AllowedTargets;
 
-/// Who knows the addresses of names.
-pub(crate) trait Names: Clone + Send + Sync + 'static {
-    /// All addresses of a name; the ports mean nothing.
+/// Resolves names.
+pub(crate) trait Lookup: Clone + Send + Sync + 'static {
+    /// All addresses of a name; their ports mean nothing.
     fn addresses(&self, name: &str) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
 
-/// This machine, as it is set up.
+/// The resolver of the operating system.
 #[derive(Clone)]
-pub(crate) struct System;
+pub(crate) struct SystemResolver;
 
-impl Names for System {
+impl Lookup for SystemResolver {
     async fn addresses(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
         Ok(tokio::net::lookup_host((name, 0)).await?.collect())
     }
 }
 
-/// Lets only such addresses through as may be called.
-pub(crate) struct Checked<N> {
-    pub(crate) names: N,
-    pub(crate) reach: Reach,
+/// Resolves only names all of whose addresses are allowed.
+pub(crate) struct CheckedResolver<L> {
+    pub(crate) lookup: L,
+    pub(crate) allowed: AllowedTargets,
 }
 
-/// A name that leads where nobody may call. Where that is stays with us: it may tell of our network.
+/// A name that resolves to an address which may not be called. The message does not tell which one: that
+/// could reveal something of our network.
 #[derive(Debug, thiserror::Error)]
 #[error("the name leads to an address that is not public")]
-pub(crate) struct NotPublic;
+pub(crate) struct NotPublicError;
 
-impl<N: Names> Resolve for Checked<N> {
+impl<L: Lookup> Resolve for CheckedResolver<L> {
     fn resolve(&self, name: Name) -> Resolving {
-        let (names, reach) = (self.names.clone(), self.reach);
+        let (lookup, allowed) = (self.lookup.clone(), self.allowed);
         Box::pin(async move {
-            let addresses = names.addresses(name.as_str()).await?;
-            // One bad address spoils all: with two at hand it would be chance which is called.
-            if !addresses.iter().all(|address| reach.takes_ip(address.ip())) {
-                return Err(NotPublic.into());
+            let addresses = lookup.addresses(name.as_str()).await?;
+            // One such address is enough to refuse the name: otherwise it would depend on chance which
+            // address is called.
+            if !addresses.iter().all(|address| allowed.allows_ip(address.ip())) {
+                return Err(NotPublicError.into());
             }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })

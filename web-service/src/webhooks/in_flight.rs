@@ -1,4 +1,4 @@
-//! The attempts that are under way, and for how many more there is room.
+//! Webhooks in flight: the running attempts, and the capacity for more, in total and by host.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,28 +9,29 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use store::SendCapacity;
 
-/// How many attempts are under way at most,
-const TOTAL: usize = 32;
-/// how many of them to one host,
-const PER_HOST: usize = 4;
-/// and how many to all the hosts that took long the last time: when many hang, the others find room.
-const TO_SLOW: usize = 16;
-/// From when on a host takes long.
-const SLOW: Duration = Duration::from_secs(2);
-/// How many slow hosts are remembered.
-const REMEMBERED: usize = 1000;
+/// The most attempts in flight.
+const MAX_IN_FLIGHT: usize = 32;
+/// The most attempts in flight to one host.
+const MAX_PER_HOST: usize = 4;
+/// The most attempts in flight to all slow hosts together, so that many hanging receivers leave capacity
+/// for the others.
+const MAX_TO_SLOW_HOSTS: usize = 16;
+/// A host is slow if its last attempt took this long.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
+/// The most slow hosts that are remembered.
+const MAX_SLOW_HOSTS: usize = 1000;
 
-/// Attempts that are under way.
+/// The attempts in flight.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    /// Each gives how long the receiver took.
+    /// Each attempt returns how long the receiver took.
     attempts: JoinSet<Duration>,
     hosts: HashMap<Id, String>,
     slow: HashSet<String>,
 }
 
 impl InFlight {
-    /// Begins an attempt, which gives how long the receiver took.
+    /// Starts an attempt, which returns how long the receiver took.
     pub(crate) fn start(
         &mut self,
         host: String,
@@ -40,23 +41,23 @@ impl InFlight {
         self.hosts.insert(id, host);
     }
 
-    /// For how many more there is room.
-    pub(crate) fn room(&self) -> SendCapacity {
+    /// The capacity for more attempts.
+    pub(crate) fn capacity(&self) -> SendCapacity {
         let mut busy = HashMap::new();
         for host in self.hosts.values() {
             *busy.entry(host.clone()).or_default() += 1;
         }
         let to_slow = self.hosts.values().filter(|host| self.slow.contains(*host)).count();
         SendCapacity {
-            total: TOTAL.saturating_sub(self.hosts.len()),
-            per_host: PER_HOST,
+            total: MAX_IN_FLIGHT.saturating_sub(self.hosts.len()),
+            per_host: MAX_PER_HOST,
             busy,
             slow: self.slow.clone(),
-            slow_total: TO_SLOW.saturating_sub(to_slow),
+            slow_total: MAX_TO_SLOW_HOSTS.saturating_sub(to_slow),
         }
     }
 
-    /// Waits until one has ended; for ever, if there is none.
+    /// Waits until an attempt has ended; forever if there is none.
     pub(crate) async fn one_ended(&mut self) {
         match self.attempts.join_next_with_id().await {
             Some(ended) => self.ended(ended),
@@ -64,24 +65,24 @@ impl InFlight {
         }
     }
 
-    /// Forgets those that have ended.
+    /// Removes the attempts that have ended. Does not wait.
     pub(crate) fn reap(&mut self) {
         while let Some(ended) = self.attempts.try_join_next_with_id() {
             self.ended(ended);
         }
     }
 
-    /// Waits until all have ended.
+    /// Waits until all attempts have ended.
     pub(crate) async fn all_ended(mut self) {
         while self.attempts.join_next().await.is_some() {}
     }
 
     fn ended(&mut self, ended: Result<(Id, Duration), JoinError>) {
-        let (id, took) = ended.unwrap_or_else(|broken| (broken.id(), Duration::ZERO));
+        let (id, took) = ended.unwrap_or_else(|error| (error.id(), Duration::ZERO));
         let Some(host) = self.hosts.remove(&id) else { return };
-        if took < SLOW {
+        if took < SLOW_AFTER {
             self.slow.remove(&host);
-        } else if self.slow.len() < REMEMBERED {
+        } else if self.slow.len() < MAX_SLOW_HOSTS {
             self.slow.insert(host);
         }
     }
@@ -102,35 +103,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_is_slow_until_it_is_quick_again() {
+    async fn a_host_is_slow_until_an_attempt_is_quick() {
         let mut in_flight = InFlight::default();
-        attempts(&mut in_flight, "slow", &[SLOW]).await;
-        attempts(&mut in_flight, "quick", &[SLOW / 2]).await;
-        assert_eq!(in_flight.room().slow, ["slow".to_owned()].into());
+        attempts(&mut in_flight, "slow", &[SLOW_AFTER]).await;
+        attempts(&mut in_flight, "quick", &[SLOW_AFTER / 2]).await;
+        assert_eq!(in_flight.capacity().slow, ["slow".to_owned()].into());
         in_flight.start("slow".to_owned(), std::future::pending());
         in_flight.start("quick".to_owned(), std::future::pending());
-        let room = in_flight.room();
-        assert_eq!((room.total, room.slow_total, room.busy["slow"]), (TOTAL - 2, TO_SLOW - 1, 1));
+        let capacity = in_flight.capacity();
+        assert_eq!(
+            (capacity.total, capacity.slow_total, capacity.busy["slow"]),
+            (MAX_IN_FLIGHT - 2, MAX_TO_SLOW_HOSTS - 1, 1)
+        );
 
-        let mut in_flight = InFlight { slow: room.slow, ..InFlight::default() };
+        let mut in_flight = InFlight { slow: capacity.slow, ..InFlight::default() };
         attempts(&mut in_flight, "slow", &[Duration::ZERO]).await;
-        assert!(in_flight.room().slow.is_empty());
+        assert!(in_flight.capacity().slow.is_empty());
     }
 
     #[tokio::test]
-    async fn an_attempt_that_breaks_leaves_its_room() {
+    async fn an_attempt_that_panics_frees_its_capacity() {
         let mut in_flight = InFlight::default();
         in_flight.start("a".to_owned(), async { panic!("it breaks") });
         in_flight.one_ended().await;
-        assert_eq!((in_flight.room().total, in_flight.room().busy.len()), (TOTAL, 0));
+        assert_eq!(
+            (in_flight.capacity().total, in_flight.capacity().busy.len()),
+            (MAX_IN_FLIGHT, 0)
+        );
     }
 
     #[tokio::test]
-    async fn only_so_many_slow_hosts_are_remembered() {
+    async fn the_number_of_remembered_slow_hosts_is_limited() {
         let mut in_flight = InFlight::default();
-        for n in 0..=REMEMBERED {
-            attempts(&mut in_flight, &n.to_string(), &[SLOW]).await;
+        for n in 0..=MAX_SLOW_HOSTS {
+            attempts(&mut in_flight, &n.to_string(), &[SLOW_AFTER]).await;
         }
-        assert_eq!(in_flight.room().slow.len(), REMEMBERED);
+        assert_eq!(in_flight.capacity().slow.len(), MAX_SLOW_HOSTS);
     }
 }

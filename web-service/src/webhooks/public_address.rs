@@ -1,5 +1,4 @@
-//! Which addresses are public: those that anybody on the internet may call, and that are nobody's own
-//! network.
+//! Public addresses: tells the IP addresses of the public internet from private and special ones.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,19 +12,19 @@ const fn v6(a: u16, b: u16, c: u16, length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), length)
 }
 
-/// What IANA's registry of special addresses has of IPv4, and does not call globally reachable, as whole
-/// blocks; and what is the provider's own in a large cloud.
+/// The IPv4 blocks of IANA's special-purpose address registry that are not globally reachable, and the host
+/// address of a large cloud.
 const NOT_PUBLIC_V4: &[Ipv4Net] = &[
     v4(0, 0, 0, 0, 8),        // this network
     v4(10, 0, 0, 0, 8),       // private
-    v4(100, 64, 0, 0, 10),    // shared by providers' customers
+    v4(100, 64, 0, 0, 10),    // carrier-grade NAT
     v4(127, 0, 0, 0, 8),      // loopback
     v4(168, 63, 129, 16, 32), // the host of a virtual machine at Azure
-    v4(169, 254, 0, 0, 16),   // link-local; what clouds tell their machines
+    v4(169, 254, 0, 0, 16),   // link-local; metadata services of clouds
     v4(172, 16, 0, 0, 12),    // private
     v4(192, 0, 0, 0, 24),     // protocol assignments
     v4(192, 0, 2, 0, 24),     // documentation
-    v4(192, 88, 99, 0, 24),   // relays of 6to4
+    v4(192, 88, 99, 0, 24),   // 6to4 relays
     v4(192, 168, 0, 0, 16),   // private
     v4(198, 18, 0, 0, 15),    // benchmarks
     v4(198, 51, 100, 0, 24),  // documentation
@@ -34,19 +33,19 @@ const NOT_PUBLIC_V4: &[Ipv4Net] = &[
     v4(240, 0, 0, 0, 4),      // reserved; broadcast
 ];
 
-/// All public addresses of IPv6 are in here,
+/// All public IPv6 addresses are in this block. Source: IANA's IPv6 address space registry.
 const GLOBAL_UNICAST: Ipv6Net = v6(0x2000, 0, 0, 3);
-/// but for these.
+/// The blocks in [`GLOBAL_UNICAST`] that are not public. Source: IANA's special-purpose address registry.
 const NOT_PUBLIC_V6: &[Ipv6Net] = &[
     v6(0x2001, 0, 0, 23),     // protocol assignments; Teredo, benchmarks, ORCHID
     v6(0x2001, 0xdb8, 0, 32), // documentation
     v6(0x2002, 0, 0, 16),     // 6to4, which leads to any IPv4 address
     v6(0x3fff, 0, 0, 20),     // documentation
 ];
-/// The last 32 bits are an IPv4 address, to which a gateway leads (NAT64).
-const TRANSLATED: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
+/// NAT64 (RFC 6052): a gateway translates to the IPv4 address in the last 32 bits.
+const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 
-/// Whether anybody on the internet may call this address.
+/// Whether this is an address of the public internet.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -62,7 +61,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(mapped) = address.to_ipv4_mapped() {
         return is_public_v4(mapped);
     }
-    if TRANSLATED.contains(&address) {
+    if NAT64.contains(&address) {
         let [.., a, b, c, d] = address.octets();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
@@ -94,7 +93,7 @@ mod tests {
         1fff:ffff::";
 
     #[test]
-    fn only_public_addresses_are_public() {
+    fn known_addresses_are_classified() {
         for (addresses, expected) in [(PUBLIC, true), (NOT_PUBLIC, false)] {
             for text in addresses.split_whitespace() {
                 assert_eq!(is_public(text.parse().unwrap()), expected, "{text}");
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_std_knows_to_be_special_is_never_public() {
+    fn addresses_that_std_calls_special_are_never_public() {
         let mut octets = [0_u8; 4];
         for first in 0..=255 {
             for second in 0..=255 {

@@ -1,4 +1,4 @@
-//! One attempt to deliver a callback.
+//! Webhook sender: one signed POST, and what the response means.
 
 use std::{
     error::Error,
@@ -10,118 +10,124 @@ use reqwest::{Client, Response, StatusCode, header, redirect};
 use url::Url;
 
 use crate::webhooks::{
-    dns::{Checked, Names},
-    signature::Secrets,
-    target::Reach,
+    dns::{CheckedResolver, Lookup},
+    signature::WebhookSecrets,
+    target::{AllowedTargets, TargetError},
 };
 
-/// How long it may take to be connected.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the whole attempt may take.
-pub(crate) const WHOLE: Duration = Duration::from_secs(15);
-/// How many bytes of an answer are read, for the sake of the connection: it can be used again.
-const READ: usize = 64 << 10;
-/// How many characters of a reason are kept.
-const REASON: usize = 200;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of a response body is read. A connection whose response was read to its end can be used again.
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
+/// The longest error text, in characters.
+const MAX_REASON_CHARS: usize = 200;
 
-/// Delivers callbacks.
-pub(crate) struct Sender {
+/// Sends webhooks.
+pub(crate) struct WebhookSender {
     client: Client,
-    secrets: Secrets,
-    reach: Reach,
+    secrets: WebhookSecrets,
+    allowed: AllowedTargets,
 }
 
-/// A callback that is about to be delivered.
-pub(crate) struct Letter {
+/// A webhook to send.
+pub(crate) struct WebhookRequest {
     pub(crate) url: String,
-    /// The same at each attempt, so that the receiver can tell that it has it already.
+    /// The header `webhook-id`: the same at each attempt, so that the receiver can recognize a duplicate.
     pub(crate) id: String,
     pub(crate) body: String,
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Answer {
-    /// The receiver has it.
+pub(crate) enum WebhookOutcome {
+    /// The receiver answered with a 2xx status.
     Delivered(StatusCode),
-    /// The receiver wants no more of them.
+    /// The receiver answered 410: it wants no further attempts.
     Gone,
-    /// It did not work out.
+    /// There was no answer, or another status.
     Failed { status: Option<StatusCode>, reason: String, retry_after: Option<Duration> },
 }
 
-impl Sender {
-    /// A sender whose connections go only where they may.
+impl WebhookSender {
+    /// A sender that connects only to `allowed` targets.
     ///
     /// # Errors
-    /// If this machine has no certificates to check receivers by.
-    pub(crate) fn new(secrets: Secrets, reach: Reach, names: impl Names) -> anyhow::Result<Self> {
-        // Installed already is as good: every part of the program uses the same provider.
+    /// If this machine has no CA certificates to verify receivers with.
+    pub(crate) fn new(
+        secrets: WebhookSecrets,
+        allowed: AllowedTargets,
+        lookup: impl Lookup,
+    ) -> anyhow::Result<Self> {
+        // An error means that it is installed already: all parts of the program use the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
-            // A proxy would look names up by itself.
+            // A proxy would resolve names itself, unchecked.
             .no_proxy()
-            .dns_resolver(Checked { names, reach })
+            .dns_resolver(CheckedResolver { lookup, allowed })
             .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .user_agent(concat!("slowlane/", env!("CARGO_PKG_VERSION")));
         let client = client.build().context(
-            "callbacks can't be sent: this machine has no certificates of authorities to check receivers by; \
+            "callbacks can't be sent: this machine has no CA certificates to verify receivers with; \
              install them (ca-certificates) or name their file in SSL_CERT_FILE",
         )?;
-        Ok(Self { client, secrets, reach })
+        Ok(Self { client, secrets, allowed })
     }
 
-    /// Tries once.
-    pub(crate) async fn send(&self, letter: Letter) -> Answer {
-        // What may be called can have changed since the address was taken.
-        let url = match checked(self.reach, &letter.url) {
+    /// Makes one attempt.
+    pub(crate) async fn send(&self, webhook: WebhookRequest) -> WebhookOutcome {
+        // Which targets are allowed may have changed since the request was accepted.
+        let url = match checked(self.allowed, &webhook.url) {
             Ok(url) => url,
-            Err(reason) => return Answer::failed(reason),
+            Err(error) => return WebhookOutcome::failed(error.to_string()),
         };
         let timestamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let signature = self.secrets.sign(&letter.id, timestamp, letter.body.as_bytes());
+        let signature = self.secrets.sign(&webhook.id, timestamp, webhook.body.as_bytes());
         let post = self.client.post(url).header(header::CONTENT_TYPE, "application/json");
-        let post = post.header("webhook-id", letter.id).header("webhook-timestamp", timestamp);
-        match post.header("webhook-signature", signature).body(letter.body).send().await {
+        let post = post.header("webhook-id", webhook.id).header("webhook-timestamp", timestamp);
+        match post.header("webhook-signature", signature).body(webhook.body).send().await {
             Ok(response) => {
-                let answer = judge(response.status(), response.headers());
-                read(response).await;
-                answer
+                let outcome = classify_response(response.status(), response.headers());
+                read_body(response).await;
+                outcome
             }
-            Err(error) => Answer::failed(reason(&error)),
+            Err(error) => WebhookOutcome::failed(reason(&error)),
         }
     }
 }
 
-fn checked(reach: Reach, url: &str) -> Result<Url, String> {
-    let url = Url::parse(url).map_err(|error| error.to_string())?;
-    reach.check(&url).map(|_| url)
+fn checked(allowed: AllowedTargets, url: &str) -> Result<Url, TargetError> {
+    let url = Url::parse(url)?;
+    allowed.check(&url).map(|_| url)
 }
 
-impl Answer {
+impl WebhookOutcome {
+    /// A failure without a response.
     pub(crate) fn failed(reason: String) -> Self {
         Self::Failed { status: None, reason, retry_after: None }
     }
 }
 
-/// What an answer means.
-fn judge(status: StatusCode, headers: &header::HeaderMap) -> Answer {
+/// What a response means: 2xx is delivered, 410 is gone, all else failed. `Retry-After` counts with 429 and
+/// 503.
+fn classify_response(status: StatusCode, headers: &header::HeaderMap) -> WebhookOutcome {
     if status.is_success() {
-        return Answer::Delivered(status);
+        return WebhookOutcome::Delivered(status);
     }
     if status == StatusCode::GONE {
-        return Answer::Gone;
+        return WebhookOutcome::Gone;
     }
     let mut reason = format!("the receiver answered {}", status.as_u16());
     if status.is_redirection() {
         reason.push_str("; redirects are not followed");
     }
-    let heeded = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-    let after = headers.get(header::RETRY_AFTER).filter(|_| heeded.contains(&status));
-    let retry_after = after.and_then(|after| seconds_or_date(after.to_str().ok()?));
-    Answer::Failed { status: Some(status), reason, retry_after }
+    let can_wait = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    let retry_after = headers.get(header::RETRY_AFTER).filter(|_| can_wait.contains(&status));
+    let retry_after = retry_after.and_then(|value| seconds_or_date(value.to_str().ok()?));
+    WebhookOutcome::Failed { status: Some(status), reason, retry_after }
 }
 
 fn seconds_or_date(text: &str) -> Option<Duration> {
@@ -131,30 +137,30 @@ fn seconds_or_date(text: &str) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
 }
 
-/// Reads an answer to its end, unless that is far or takes too long.
-async fn read(mut response: Response) {
-    let mut left = READ;
-    while let Ok(Some(piece)) = response.chunk().await {
-        match left.checked_sub(piece.len()) {
+/// Reads a response to its end, unless it is too long or takes too long.
+async fn read_body(mut response: Response) {
+    let mut left = MAX_RESPONSE_BYTES;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        match left.checked_sub(chunk.len()) {
             Some(rest) => left = rest,
             None => return,
         }
     }
 }
 
-/// Why there was no answer. Without the address, which may hold what nobody is to see.
+/// Why there was no response. Without the URL, which may contain secrets.
 fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     let text = match (error.is_connect(), error.is_timeout()) {
-        (true, true) => format!("no connection within {} s", CONNECT.as_secs()),
-        (false, true) => format!("no answer within {} s", WHOLE.as_secs()),
+        (true, true) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
+        (false, true) => format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
         (true, false) => format!("no connection: {cause}"),
         (false, false) => format!("no answer: {cause}"),
     };
-    text.chars().take(REASON).collect()
+    text.chars().take(MAX_REASON_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -178,29 +184,29 @@ mod tests {
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-    /// Gives another list of addresses each time, and the last one for ever.
+    /// Returns the next list of addresses at each lookup, and the last one from then on.
     #[derive(Clone)]
-    struct Turns(Arc<(Vec<Vec<SocketAddr>>, AtomicUsize)>);
+    struct FakeLookup(Arc<(Vec<Vec<SocketAddr>>, AtomicUsize)>);
 
-    impl Names for Turns {
+    impl Lookup for FakeLookup {
         async fn addresses(&self, _: &str) -> io::Result<Vec<SocketAddr>> {
-            let (turns, at) = &*self.0;
-            Ok(turns[at.fetch_add(1, Ordering::Relaxed).min(turns.len() - 1)].clone())
+            let (answers, at) = &*self.0;
+            Ok(answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)].clone())
         }
     }
 
-    fn names(turns: &[&[&str]]) -> Turns {
+    fn lookup(answers: &[&[&str]]) -> FakeLookup {
         let address = |text: &&str| SocketAddr::new(text.parse().unwrap(), 0);
-        let turns = turns.iter().map(|turn| turn.iter().map(address).collect()).collect();
-        Turns(Arc::new((turns, AtomicUsize::new(0))))
+        let answers = answers.iter().map(|answer| answer.iter().map(address).collect()).collect();
+        FakeLookup(Arc::new((answers, AtomicUsize::new(0))))
     }
 
-    fn sender(reach: Reach, names: Turns) -> Sender {
-        Sender::new(Secrets::parse(SECRET).unwrap(), reach, names).unwrap()
+    fn sender(allowed: AllowedTargets, lookup: FakeLookup) -> WebhookSender {
+        WebhookSender::new(WebhookSecrets::parse(SECRET).unwrap(), allowed, lookup).unwrap()
     }
 
-    async fn send(sender: &Sender, url: String) -> Answer {
-        sender.send(Letter { url, id: "1-0".to_owned(), body: "{}".to_owned() }).await
+    async fn send(sender: &WebhookSender, url: String) -> WebhookOutcome {
+        sender.send(WebhookRequest { url, id: "1-0".to_owned(), body: "{}".to_owned() }).await
     }
 
     /// Answers each connection, and counts them.
@@ -220,54 +226,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_leads_inside_is_refused_when_the_connection_is_made() {
+    async fn a_name_that_resolves_to_a_private_address_is_refused() {
         let (port, calls) = receiver().await;
-        let spoilt: &[&[&str]] =
+        let private: &[&[&str]] =
             &[&["127.0.0.1"], &["::1"], &["1.1.1.1", "127.0.0.1"], &["::ffff:127.0.0.1"]];
-        for turn in spoilt {
-            let sender = sender(Reach::Public, names(&[turn]));
-            let answer = send(&sender, format!("https://rebound.example:{port}/")).await;
-            let Answer::Failed { reason, .. } = answer else { panic!("{answer:?}") };
+        for answer in private {
+            let sender = sender(AllowedTargets::PublicHttps, lookup(&[answer]));
+            let outcome = send(&sender, format!("https://rebound.example:{port}/")).await;
+            let WebhookOutcome::Failed { reason, .. } = outcome else { panic!("{outcome:?}") };
             assert!(reason.contains("not public") && !reason.contains("127"), "{reason}");
         }
         assert_eq!(calls.load(Ordering::Relaxed), 0);
-        let sender = sender(Reach::Anywhere, names(&[&["127.0.0.1"]]));
-        let answer = send(&sender, format!("http://rebound.example:{port}/")).await;
-        assert_eq!(answer, Answer::Delivered(StatusCode::NO_CONTENT));
+        let sender = sender(AllowedTargets::Any, lookup(&[&["127.0.0.1"]]));
+        let outcome = send(&sender, format!("http://rebound.example:{port}/")).await;
+        assert_eq!(outcome, WebhookOutcome::Delivered(StatusCode::NO_CONTENT));
     }
 
     #[tokio::test]
-    async fn a_name_is_asked_for_once_and_what_was_checked_is_called() {
+    async fn a_name_is_resolved_once_and_the_checked_address_is_called() {
         let (port, calls) = receiver().await;
-        // The second answer would be the one that is called, if there were a second question.
-        let turns = names(&[&["127.0.0.1"], &["127.0.0.99"]]);
-        let sender = sender(Reach::Anywhere, turns.clone());
-        let answer = send(&sender, format!("http://rebound.example:{port}/")).await;
-        assert_eq!(answer, Answer::Delivered(StatusCode::NO_CONTENT));
-        assert_eq!((turns.0.1.load(Ordering::Relaxed), calls.load(Ordering::Relaxed)), (1, 1));
+        // If there were a second lookup, its address would be called.
+        let lookup = lookup(&[&["127.0.0.1"], &["127.0.0.99"]]);
+        let sender = sender(AllowedTargets::Any, lookup.clone());
+        let outcome = send(&sender, format!("http://rebound.example:{port}/")).await;
+        assert_eq!(outcome, WebhookOutcome::Delivered(StatusCode::NO_CONTENT));
+        assert_eq!((lookup.0.1.load(Ordering::Relaxed), calls.load(Ordering::Relaxed)), (1, 1));
     }
 
     #[tokio::test]
-    async fn an_address_that_is_no_longer_allowed_is_not_called() {
+    async fn a_target_that_is_no_longer_allowed_is_not_called() {
         let (port, calls) = receiver().await;
-        let sender = sender(Reach::Public, names(&[&["1.1.1.1"]]));
+        let sender = sender(AllowedTargets::PublicHttps, lookup(&[&["1.1.1.1"]]));
         for url in [format!("http://127.0.0.1:{port}/"), format!("https://127.0.0.1:{port}/")] {
-            assert!(matches!(send(&sender, url).await, Answer::Failed { status: None, .. }));
+            assert!(matches!(
+                send(&sender, url).await,
+                WebhookOutcome::Failed { status: None, .. }
+            ));
         }
         assert_eq!(calls.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn answers_are_judged_by_their_status() {
-        let judged = |status: u16, after: &str| {
+    fn responses_are_classified_by_their_status() {
+        let classified = |status: u16, after: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, after.parse().unwrap());
-            judge(StatusCode::from_u16(status).unwrap(), &headers)
+            classify_response(StatusCode::from_u16(status).unwrap(), &headers)
         };
         for good in [200, 202, 204, 299] {
-            assert!(matches!(judged(good, "5"), Answer::Delivered(_)));
+            assert!(matches!(classified(good, "5"), WebhookOutcome::Delivered(_)));
         }
-        assert_eq!(judged(410, "5"), Answer::Gone);
+        assert_eq!(classified(410, "5"), WebhookOutcome::Gone);
         let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
         for (status, after, seconds) in [
             (301, "5", None),
@@ -280,10 +289,12 @@ mod tests {
             (503, "-1", None),
             (503, "Fri, 31 Dec 1999 23:59:59 GMT", None),
         ] {
-            let Answer::Failed { retry_after, .. } = judged(status, after) else { panic!() };
+            let WebhookOutcome::Failed { retry_after, .. } = classified(status, after) else {
+                panic!()
+            };
             assert_eq!(retry_after, seconds.map(Duration::from_secs), "{status} {after}");
         }
-        let Answer::Failed { retry_after, .. } = judged(503, &date) else { panic!() };
+        let WebhookOutcome::Failed { retry_after, .. } = classified(503, &date) else { panic!() };
         assert!(retry_after.unwrap() > Duration::from_secs(90));
     }
 }

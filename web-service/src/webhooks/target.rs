@@ -1,4 +1,4 @@
-//! What may stand as a `callbackUrl`.
+//! Webhook targets: which URLs may stand as a `callbackUrl` and be called.
 
 use std::net::IpAddr;
 
@@ -7,71 +7,101 @@ use url::{Host, Url};
 use crate::webhooks::public_address::is_public;
 use store::Target;
 
-/// The longest address, in bytes.
-const LONGEST: usize = 2000;
+/// The longest `callbackUrl`.
+const MAX_URL_BYTES: usize = 2000;
 
-/// Which addresses may be called.
+/// Which targets may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// Public ones, over https.
-    Public,
-    /// Any, also over http: for development.
-    Anywhere,
+pub enum AllowedTargets {
+    /// Public addresses, over https.
+    PublicHttps,
+    /// All addresses, over http too: for development.
+    Any,
 }
 
-impl Reach {
-    /// An address that a client gives, in its one form: however a number is written there, it is an IP
-    /// address afterwards.
+/// Why a `callbackUrl` is not taken. The messages are sentences for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// `WEBHOOK_SECRET` is not set.
+    #[error("callbackUrl can't be used here: set WEBHOOK_SECRET, with which callbacks are signed.")]
+    NoSecret,
+    /// Longer than [`MAX_URL_BYTES`].
+    #[error("callbackUrl must not be longer than {MAX_URL_BYTES} bytes.")]
+    TooLong,
+    /// Not a URL.
+    #[error("callbackUrl is not a URL: {0}.")]
+    NotUrl(#[from] url::ParseError),
+    /// Neither https, nor http where that is allowed.
+    #[error("callbackUrl must begin with https://.")]
+    Scheme,
+    /// A user or a password.
+    #[error("callbackUrl must not contain a user or a password.")]
+    Credentials,
+    /// Port 0.
+    #[error("callbackUrl must not have port 0.")]
+    PortZero,
+    /// No host.
+    #[error("callbackUrl must name a host.")]
+    NoHost,
+    /// An address that is not public.
+    #[error(
+        "callbackUrl leads to an address that is not public; CALLBACK_ALLOW_PRIVATE=true allows that, for development."
+    )]
+    NotPublic,
+}
+
+impl AllowedTargets {
+    /// Parses a target and normalizes it: an IP address gets its usual form, however it was written.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence.
-    pub fn target(self, text: &str) -> Result<Target, String> {
-        if text.len() > LONGEST {
-            return Err(format!("callbackUrl has {LONGEST} bytes at most."));
+    /// If it is not a URL, or not allowed.
+    pub fn target(self, text: &str) -> Result<Target, TargetError> {
+        if text.len() > MAX_URL_BYTES {
+            return Err(TargetError::TooLong);
         }
-        let url = Url::parse(text).map_err(|error| format!("callbackUrl is no URL: {error}."))?;
+        let url = Url::parse(text)?;
         let host = self.check(&url)?;
         Ok(Target { url: url.into(), host })
     }
 
-    /// The host of an address that may be called, as far as can be seen without asking for its name.
+    /// Checks a URL as far as that is possible without a DNS lookup. Returns its host.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence.
-    pub fn check(self, url: &Url) -> Result<String, String> {
+    /// If it is not allowed.
+    pub fn check(self, url: &Url) -> Result<String, TargetError> {
         match url.scheme() {
             "https" => {}
-            "http" if self == Self::Anywhere => {}
-            _ => return Err("callbackUrl begins with https://.".to_owned()),
+            "http" if self == Self::Any => {}
+            _ => return Err(TargetError::Scheme),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("callbackUrl holds no user and no password.".to_owned());
+            return Err(TargetError::Credentials);
         }
         if url.port() == Some(0) {
-            return Err("callbackUrl has no port 0.".to_owned());
+            return Err(TargetError::PortZero);
         }
-        let host = url.host().ok_or("callbackUrl names a host.")?;
-        if self.takes(&host) {
+        let host = url.host().ok_or(TargetError::NoHost)?;
+        if self.allows_host(&host) {
             return Ok(host.to_string());
         }
-        Err("callbackUrl leads to an address that is not public; CALLBACK_ALLOW_PRIVATE=true allows that, for development.".to_owned())
+        Err(TargetError::NotPublic)
     }
 
-    /// Whether an address to which a name leads may be called.
-    pub fn takes_ip(self, address: IpAddr) -> bool {
-        self == Self::Anywhere || is_public(address)
+    /// Whether an address that a name resolves to may be called.
+    pub fn allows_ip(self, address: IpAddr) -> bool {
+        self == Self::Any || is_public(address)
     }
 
-    fn takes(self, host: &Host<&str>) -> bool {
+    fn allows_host(self, host: &Host<&str>) -> bool {
         match host {
-            Host::Ipv4(address) => self.takes_ip((*address).into()),
-            Host::Ipv6(address) => self.takes_ip((*address).into()),
-            Host::Domain(name) => self == Self::Anywhere || !is_local(name),
+            Host::Ipv4(address) => self.allows_ip((*address).into()),
+            Host::Ipv6(address) => self.allows_ip((*address).into()),
+            Host::Domain(name) => self == Self::Any || !is_local(name),
         }
     }
 }
 
-/// Whether a name is this machine's own whatever the servers of names say (RFC 6761).
+/// Whether a name means this machine whatever DNS says (RFC 6761).
 fn is_local(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name == "localhost" || name.ends_with(".localhost")
@@ -82,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_https_addresses_are_taken() {
+    fn public_https_urls_are_allowed() {
         for (good, host) in [
             ("https://example.com", "example.com"),
             ("https://EXAMPLE.com:8443/a?token=b#c", "example.com"),
@@ -91,12 +121,12 @@ mod tests {
             ("https://localhost.example.com/", "localhost.example.com"),
             ("https://bücher.example/", "xn--bcher-kva.example"),
         ] {
-            assert_eq!(Reach::Public.target(good).unwrap().host, host);
+            assert_eq!(AllowedTargets::PublicHttps.target(good).unwrap().host, host);
         }
     }
 
     #[test]
-    fn what_leads_elsewhere_is_refused_however_it_is_written() {
+    fn private_addresses_are_refused_in_every_spelling() {
         for bad in [
             "https://127.0.0.1/",
             "https://127.1/",
@@ -121,15 +151,15 @@ mod tests {
             "https://LOCALHOST./",
             "https://a.localhost/",
         ] {
-            let refused = Reach::Public.target(bad).unwrap_err();
-            assert!(refused.contains("not public"), "{bad}: {refused}");
-            assert!(Reach::Anywhere.target(bad).is_ok(), "{bad}");
+            let refused = AllowedTargets::PublicHttps.target(bad).unwrap_err();
+            assert_eq!(refused, TargetError::NotPublic, "{bad}");
+            assert!(AllowedTargets::Any.target(bad).is_ok(), "{bad}");
         }
     }
 
     #[test]
-    fn what_is_no_address_is_refused_everywhere() {
-        let long = format!("https://example.com/{}", "x".repeat(LONGEST));
+    fn malformed_urls_are_always_refused() {
+        let long = format!("https://example.com/{}", "x".repeat(MAX_URL_BYTES));
         for bad in [
             "",
             "example.com",
@@ -147,10 +177,10 @@ mod tests {
             "https://[::1/",
             &long,
         ] {
-            assert!(Reach::Public.target(bad).is_err(), "{bad}");
-            assert!(Reach::Anywhere.target(bad).is_err(), "{bad}");
+            assert!(AllowedTargets::PublicHttps.target(bad).is_err(), "{bad}");
+            assert!(AllowedTargets::Any.target(bad).is_err(), "{bad}");
         }
-        assert!(Reach::Public.target("http://example.com/").is_err());
-        assert!(Reach::Anywhere.target("http://example.com/").is_ok());
+        assert!(AllowedTargets::PublicHttps.target("http://example.com/").is_err());
+        assert!(AllowedTargets::Any.target("http://example.com/").is_ok());
     }
 }

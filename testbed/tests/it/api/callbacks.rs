@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages::CALLBACK_FAILED;
 use serde_json::{Value, json};
 use testbed::{
     Program,
@@ -69,7 +70,7 @@ async fn callback(web: &Web, id: &str, status: &str) -> Result<Value> {
 /// Waits for the log line of an attempt that failed.
 async fn failure(web: &Web, id: &str) -> Result<Value> {
     let of_id =
-        |line: &str| json_message(line, "callback failed").filter(|line| line["requestId"] == *id);
+        |line: &str| json_message(line, CALLBACK_FAILED).filter(|line| line["requestId"] == *id);
     web.program.wait_for(&format!("a callback of {id} that failed"), of_id).await
 }
 

@@ -1,6 +1,7 @@
 //! A request's life, seen by its id.
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages::REQUESTS_EXPIRED;
 use serde_json::{Value, json};
 use testbed::foreign::Properties;
 
@@ -147,7 +148,7 @@ async fn never_seen_and_expired_are_told_apart() -> Result<()> {
     let (web, _processor) = tokio::try_join!(Web::start(program), stack.processor(1, "1ms"))?;
     let id = web.accepted("a".into()).await?;
     web.ended(&id).await?;
-    web.program.wait_for_message("expired").await?;
+    web.program.wait_for_message(REQUESTS_EXPIRED).await?;
     let answer = web.get(&format!("/api/v1/requests/{id}")).await?;
     assert_eq!(answer.status(), 410);
     for unknown in ["01890000-0000-7000-8000-000000000000", "nonsense"] {

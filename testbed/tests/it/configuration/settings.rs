@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::Result;
+use pipeline::log_messages::OPEN_FILES_LIMIT;
 use testbed::{Program, workspace};
 
 /// All programs that have settings.
@@ -126,7 +127,7 @@ async fn an_address_that_is_taken_is_said() -> Result<()> {
 async fn a_web_service_may_open_as_many_files_as_the_system_lets_it() -> Result<()> {
     let program = Program::new("web-service").env("HTTP_ADDR", "127.0.0.1:0");
     let web = program.env("LOG_FORMAT", "json").start()?;
-    let told = web.wait_for_message("this many clients and files at most").await?;
+    let told = web.wait_for_message(OPEN_FILES_LIMIT).await?;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", web.pid()))?;
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let files: Vec<_> = files.unwrap_or_default().split_whitespace().take(2).collect();

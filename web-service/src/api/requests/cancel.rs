@@ -46,7 +46,7 @@ pub(crate) async fn cancel(
     match state.store.cancel(id).await {
         Ok(Cancel::Done(run)) => {
             info!(requestId = %id, run, "cancelled");
-            state.news.cancelled(id, run);
+            state.notifier.notify_cancelled(id, run);
             Ok(whole(&long_poll::look(&state, id).await?))
         }
         Ok(Cancel::TooLate(status)) => Err(Problem::already_ended(status.as_str())),

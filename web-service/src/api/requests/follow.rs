@@ -121,9 +121,9 @@ impl Follower {
     async fn changed(&mut self) -> bool {
         loop {
             tokio::select! {
-                () = self.end.news() => {}
+                () = self.end.changed() => {}
                 // For progress alone nobody looks at the store.
-                () = self.work.news() => if self.current().is_some() { return true },
+                () = self.work.changed() => if self.current().is_some() { return true },
                 () = sleep_until(self.again) => {}
                 () = self.state.drain.cancelled() => return false,
             }

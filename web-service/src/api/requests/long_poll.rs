@@ -37,7 +37,7 @@ pub(crate) async fn wait(state: &State, id: Uuid, patience: Duration) -> Result<
             return Ok(view);
         }
         tokio::select! {
-            () = waiter.news() => {}
+            () = waiter.changed() => {}
             () = sleep(LOOK_AGAIN) => {}
             () = sleep_until(until) => return Ok(view),
             () = state.drain.cancelled() => return Ok(view),

@@ -52,7 +52,9 @@ pub(crate) async fn replay(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let id = parse_id(&id)?;
-    replay::replay(&state.dispatch, &state.news, id).await.map_err(|error| refusal(id, &error))?;
+    replay::replay(&state.dispatch, &state.notifier, id)
+        .await
+        .map_err(|error| refusal(id, &error))?;
     Ok(HttpResponse::Accepted()
         .insert_header((header::LOCATION, location(id)))
         .json(Accepted { request_id: id }))

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::api::http::{idempotency_key, problem::Problem};
 use crate::{
     dispatch::submission::{IdempotencyKey, Submission},
-    webhooks::Rules,
+    webhooks::callback_policy::CallbackPolicy,
 };
 
 /// The longest time that a request may wait: what a broker takes in milliseconds has an end.
@@ -68,11 +68,11 @@ impl<'a> Posted<'a> {
         body: &'a [u8],
         key: Option<&str>,
         trace: Option<TraceParent>,
-        rules: &Rules,
+        policy: &CallbackPolicy,
     ) -> Result<Submission<'a>, Problem> {
         let Self { data, expires_in, callback_url } = parse(body)?;
         let wish = wish(body, data, expires_in.as_deref(), key, trace)?;
-        calling(wish, callback_url.as_deref(), rules)
+        calling(wish, callback_url.as_deref(), policy)
     }
 }
 
@@ -81,14 +81,14 @@ impl<'a> Line<'a> {
     pub(crate) fn wish(
         line: &'a [u8],
         trace: Option<TraceParent>,
-        rules: &Rules,
+        policy: &CallbackPolicy,
     ) -> Result<Submission<'a>, Problem> {
         let Self { data, expires_in, callback_url, idempotency_key } = parse(line)?;
         if let Some(key) = &idempotency_key {
             idempotency_key::check(key)?;
         }
         let wish = wish(line, data, expires_in.as_deref(), idempotency_key.as_deref(), trace)?;
-        calling(wish, callback_url.as_deref(), rules)
+        calling(wish, callback_url.as_deref(), policy)
     }
 }
 
@@ -111,10 +111,10 @@ fn wish<'a>(
 fn calling<'a>(
     wish: Submission<'a>,
     url: Option<&str>,
-    rules: &Rules,
+    policy: &CallbackPolicy,
 ) -> Result<Submission<'a>, Problem> {
-    let callback = url.map(|url| rules.target(url)).transpose();
-    let callback = callback.map_err(Problem::callback_refused)?;
+    let callback = url.map(|url| policy.target(url)).transpose();
+    let callback = callback.map_err(|error| Problem::callback_refused(error.to_string()))?;
     Ok(Submission { callback, ..wish })
 }
 
@@ -145,12 +145,13 @@ mod tests {
     use actix_web::ResponseError;
 
     use super::*;
-    use crate::webhooks::target::Reach;
+    use crate::webhooks::target::AllowedTargets;
 
-    const RULES: Rules = Rules { signed: true, reach: Reach::Public };
+    const POLICY: CallbackPolicy =
+        CallbackPolicy { can_sign: true, allowed: AllowedTargets::PublicHttps };
 
     fn status(body: &str) -> u16 {
-        match Posted::wish(body.as_bytes(), None, None, &RULES) {
+        match Posted::wish(body.as_bytes(), None, None, &POLICY) {
             Ok(_) => 202,
             Err(problem) => problem.status_code().as_u16(),
         }
@@ -160,7 +161,7 @@ mod tests {
     fn any_json_is_data() {
         for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
             let body = format!("{{ \"data\" : {data} }}");
-            let wish = Posted::wish(body.as_bytes(), None, None, &RULES).unwrap();
+            let wish = Posted::wish(body.as_bytes(), None, None, &POLICY).unwrap();
             assert_eq!(wish.data.get(), data);
         }
     }
@@ -199,32 +200,32 @@ mod tests {
         let key = |key: &str| format!("{{\"data\":1,\"idempotencyKey\":\"{key}\"}}");
         let (one, same, other) = (key("a"), key("a"), key("b"));
         let name =
-            |line: &str| Line::wish(line.as_bytes(), None, &RULES).unwrap().key.unwrap().name;
+            |line: &str| Line::wish(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().name;
         assert_eq!(name(&one), name(&same));
         assert_ne!(name(&one), name(&other));
         for bad in ["", " ", "a b", "\u{fc}", &"x".repeat(256)] {
-            assert!(Line::wish(key(bad).as_bytes(), None, &RULES).is_err(), "{bad}");
+            assert!(Line::wish(key(bad).as_bytes(), None, &POLICY).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_callback_goes_only_where_it_may() {
-        let wish = |url: &str, rules: &Rules| {
+        let wish = |url: &str, policy: &CallbackPolicy| {
             let body = format!("{{\"data\":1,\"callbackUrl\":{url}}}");
-            let line = Line::wish(body.as_bytes(), None, rules).map(|wish| wish.callback);
-            let alone = Posted::wish(body.as_bytes(), None, None, rules).map(|wish| wish.callback);
+            let line = Line::wish(body.as_bytes(), None, policy).map(|wish| wish.callback);
+            let alone = Posted::wish(body.as_bytes(), None, None, policy).map(|wish| wish.callback);
             assert_eq!(line.is_ok(), alone.is_ok());
             alone.map_err(|problem| (problem.status_code().as_u16(), problem.to_string()))
         };
-        let target = wish("\"https://example.com/a\"", &RULES).unwrap().unwrap();
+        let target = wish("\"https://example.com/a\"", &POLICY).unwrap().unwrap();
         assert_eq!(
             (target.url.as_str(), target.host.as_str()),
             ("https://example.com/a", "example.com")
         );
-        assert_eq!(wish("null", &RULES), Ok(None));
-        assert_eq!(wish("\"https://127.0.0.1/\"", &RULES).unwrap_err().0, 422);
-        assert_eq!(wish("5", &RULES).unwrap_err().0, 422);
-        let unsigned = Rules { signed: false, ..RULES };
+        assert_eq!(wish("null", &POLICY), Ok(None));
+        assert_eq!(wish("\"https://127.0.0.1/\"", &POLICY).unwrap_err().0, 422);
+        assert_eq!(wish("5", &POLICY).unwrap_err().0, 422);
+        let unsigned = CallbackPolicy { can_sign: false, ..POLICY };
         let (status, said) = wish("\"https://example.com/a\"", &unsigned).unwrap_err();
         assert!(status == 422 && said.contains("set WEBHOOK_SECRET"), "{said}");
     }

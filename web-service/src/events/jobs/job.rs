@@ -1,92 +1,97 @@
-//! The work on a request, as a worker tells of it.
+//! Job: one execution of a request, as its worker's events describe it.
 
 use pipeline::contract::{JobEvent, Timestamp};
 
-/// The longest name of a worker that is kept, in bytes.
-const LONGEST_NAME: usize = 255;
-/// The longest message that is kept, in bytes.
-const LONGEST_MESSAGE: usize = 1000;
+/// The longest worker name that is kept.
+const MAX_WORKER_BYTES: usize = 255;
+/// The longest progress message that is kept.
+const MAX_MESSAGE_BYTES: usize = 1000;
 
 /// The work on a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Which of all the times it is worked on.
-    pub turn: Turn,
-    /// Who does it: `host:pid/slot`. A foreign worker need not say.
+    /// Which execution of the request this is.
+    pub execution: ExecutionId,
+    /// The worker, `host:pid/slot`. None if a foreign worker does not tell.
     pub worker: Option<String>,
-    /// When it began, by the worker's clock; none if only its progress was heard of.
+    /// When the work began, by the worker's clock; none if only progress was reported.
     pub started_at: Option<Timestamp>,
-    /// How far it is.
+    /// The latest progress.
     pub progress: Option<Progress>,
 }
 
-/// Which of all the times that a request is worked on; the later is the greater.
+/// Which execution of a request: ordered, the later one is the greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Turn {
-    /// 0, and one more for each replay.
+pub struct ExecutionId {
+    /// From 0, raised by each replay.
     pub run: u32,
-    /// From 1.
+    /// From 1, raised by each retry.
     pub attempt: u32,
-    /// From 1.
+    /// From 1, raised by each redelivery.
     pub delivery: u32,
 }
 
-/// How far the work is, as the worker sees it.
+/// The progress of a job, as the worker reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// As the worker counts it.
+    /// A number on the worker's own scale.
     pub value: Option<f64>,
-    /// What it says of it.
+    /// A text for people.
     pub message: Option<String>,
-    /// When it said so, by its clock.
+    /// When it was reported, by the worker's clock.
     pub at: Timestamp,
 }
 
 impl Job {
-    /// Work of which its worker says when it began.
+    /// The job of a `request.started` event.
     pub(crate) fn started(event: &JobEvent) -> Self {
-        let name = shortened(&event.worker, LONGEST_NAME);
+        Self { started_at: Some(event.at), ..Self::of(event) }
+    }
+
+    /// The job of a `request.progress` event.
+    pub(crate) fn in_progress(event: &JobEvent) -> Self {
+        let progress = Progress {
+            value: event.progress,
+            message: event.message.as_deref().map(|text| truncated(text, MAX_MESSAGE_BYTES)),
+            at: event.at,
+        };
+        Self { progress: Some(progress), ..Self::of(event) }
+    }
+
+    /// Whether both are the same execution by the same worker, whatever their progress.
+    pub fn is_same_work(&self, other: &Self) -> bool {
+        (self.execution, &self.worker, self.started_at)
+            == (other.execution, &other.worker, other.started_at)
+    }
+
+    fn of(event: &JobEvent) -> Self {
+        let worker = truncated(&event.worker, MAX_WORKER_BYTES);
         Self {
-            turn: Turn::of(event),
-            worker: Some(name).filter(|name| !name.is_empty()),
-            started_at: Some(event.at),
+            execution: ExecutionId::of(event),
+            worker: Some(worker).filter(|worker| !worker.is_empty()),
+            started_at: None,
             progress: None,
         }
     }
-
-    /// Work of which its worker says how far it is.
-    pub(crate) fn underway(event: &JobEvent) -> Self {
-        let progress = Progress {
-            value: event.progress,
-            message: event.message.as_deref().map(|text| shortened(text, LONGEST_MESSAGE)),
-            at: event.at,
-        };
-        Self { started_at: None, progress: Some(progress), ..Self::started(event) }
-    }
-
-    /// Whether this is the same work, however far it has come.
-    pub fn is_same_work(&self, other: &Self) -> bool {
-        (self.turn, &self.worker, self.started_at) == (other.turn, &other.worker, other.started_at)
-    }
 }
 
-impl Turn {
-    /// The turn that an event tells of.
+impl ExecutionId {
+    /// The execution that an event is about.
     pub fn of(event: &JobEvent) -> Self {
         Self {
-            run: count(event.run),
-            attempt: count(event.attempt).max(1),
-            delivery: count(event.delivery).max(1),
+            run: clamped(event.run),
+            attempt: clamped(event.attempt).max(1),
+            delivery: clamped(event.delivery).max(1),
         }
     }
 }
 
-/// A number of a message, brought into our bounds.
-fn count(number: i64) -> u32 {
+/// A number from a message, clamped to our range.
+fn clamped(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
 
-/// A text, or its beginning if it is longer than so many bytes.
-pub(crate) fn shortened(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].to_owned()
+/// The beginning of a text, at most `max_bytes` long.
+pub(crate) fn truncated(text: &str, max_bytes: usize) -> String {
+    text[..text.floor_char_boundary(max_bytes)].to_owned()
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages::CALLBACK_DELIVERED;
 use testbed::process::{DEADLINE, json_message};
 
 use super::{accepted, callback, calling, failure, receiver::Receiver, stack};
@@ -88,7 +89,7 @@ async fn of_two_web_services_one_tells() -> Result<()> {
     }
     assert_eq!(receiver.count("/ok"), ids.len(), "each once");
     let told = |web: &Web| {
-        let told = |line: &String| json_message(line, "callback delivered").is_some();
+        let told = |line: &String| json_message(line, CALLBACK_DELIVERED).is_some();
         web.program.lines().iter().filter(|line| told(line)).count()
     };
     ensure!(told(&one) > 0 && told(&other) > 0, "both tell: {} and {}", told(&one), told(&other));

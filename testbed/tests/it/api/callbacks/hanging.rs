@@ -1,6 +1,7 @@
 //! Receivers that hang are in nobody else's way.
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages::CALLBACK_FAILED;
 use serde_json::json;
 use testbed::process::json_message;
 
@@ -27,7 +28,7 @@ async fn a_receiver_that_hangs_holds_up_nobody_else() -> Result<()> {
     // The first four time out; then it is the turn of the others.
     let reason = json!("no answer within 15 s");
     let timed_out =
-        |line: &str| json_message(line, "callback failed").filter(|f| f["reason"] == reason);
+        |line: &str| json_message(line, CALLBACK_FAILED).filter(|f| f["reason"] == reason);
     web.program.wait_for("an attempt that timed out", timed_out).await?;
     receiver.calls("/hang", 5).await?;
     receiver.let_go();
