@@ -1,28 +1,27 @@
-//! What can be typed.
+//! Command-line arguments: commands, flags, and what their values may be. The doc comments of fields and
+//! variants are the texts of `--help`.
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipeline::config::{self, ConfigError, Reader, Source, variables::SLOWLANE_URL};
-use url::Url;
+use pipeline::config::variables::SLOWLANE_URL;
 
 /// Submits requests to Slowlane's web service, waits for them, and shows them
 #[derive(Debug, Parser)]
 #[command(name = "slowlane", version, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL", alias = "slowlane-url", help = about_url())]
-    url: Option<String>,
+    #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "URL", alias = "slowlane-url", help = url_help())]
+    pub(crate) url: Option<String>,
     /// Print for people, or JSON for programs
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FORMAT", default_value = "text")]
-    output: Format,
+    #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
     /// How long a service that can't be reached, or takes nothing now, is tried again [default:
     /// 5m for wait, watch, bulk and failed, 30s for submit, cancel and replay, else 5s]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    retry_for: Option<Duration>,
+    #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) retry_for: Option<Duration>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,8 +30,8 @@ pub(crate) struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 completed; 1 another error; 2 wrong usage; 3 failed; 4 cancelled; \
 5 not ended (in time); 6 not found or expired; 7 the service can't be reached or takes nothing now.";
 
-/// What the flags are listed under that hold for every command, apart from its own.
-const EVERYWHERE: &str = "Options of all commands";
+/// The heading of the flags that every command has.
+const COMMON_OPTIONS: &str = "Options of all commands";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -113,11 +112,11 @@ pub(crate) enum Failed {
         which: String,
     },
     /// Do failed requests again
-    Replay(Choice),
+    Replay(Selector),
     /// Let go of failed requests and their messages, at once and for ever
     Discard {
         #[command(flatten)]
-        choice: Choice,
+        selector: Selector,
         /// All messages that belong to no request
         #[arg(long, conflicts_with_all = ["ids", "all"])]
         messages: bool,
@@ -136,7 +135,7 @@ pub(crate) struct FailedList {
     pub(crate) all: bool,
 }
 
-/// Which of all that have failed.
+/// Filters for failed requests and parked messages.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Filters {
     /// Only requests of this type
@@ -146,15 +145,16 @@ pub(crate) struct Filters {
     #[arg(long)]
     pub(crate) code: Option<String>,
     /// Only what has failed since then: 2h (ago), or 2026-11-21T09:00:00Z
-    #[arg(long, alias = "after", value_name = "TIME", value_parser = moment)]
+    #[arg(long, alias = "after", value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<SystemTime>,
     /// Only what has failed before then
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) before: Option<SystemTime>,
 }
 
+/// Which failed requests and parked messages to replay or discard.
 #[derive(Debug, Args)]
-pub(crate) struct Choice {
+pub(crate) struct Selector {
     /// What submit has printed; for discard also the number of a message
     #[arg(conflicts_with_all = ["kind", "code", "since", "before", "all"])]
     pub(crate) ids: Vec<String>,
@@ -200,7 +200,7 @@ pub(crate) struct Submit {
 pub(crate) struct List {
     /// Only requests with this status
     #[arg(long)]
-    pub(crate) status: Option<Filter>,
+    pub(crate) status: Option<StatusFilter>,
     /// Only requests of this type
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
@@ -224,9 +224,9 @@ pub(crate) struct Bulk {
     pub(crate) concurrency: u16,
 }
 
-/// A status to list.
+/// The status to list.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum Filter {
+pub(crate) enum StatusFilter {
     Queued,
     Processing,
     Completed,
@@ -234,7 +234,7 @@ pub(crate) enum Filter {
     Cancelled,
 }
 
-/// Who reads what is printed.
+/// The format of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// People.
@@ -243,46 +243,24 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What holds for every command.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    /// `SLOWLANE_URL`. It may hold a password.
-    pub(crate) url: Url,
-    pub(crate) format: Format,
-    /// How long to try again, where the user has said so.
-    pub(crate) retry_for: Option<Duration>,
-}
-
-impl Arguments {
-    /// Joins the flags with the environment and `.env`.
-    pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
-        let flag = self.url.iter().map(|url| (SLOWLANE_URL.name.to_owned(), url.clone()));
-        let source = Source::of_process(flag.collect::<HashMap<_, _>>())?;
-        let mut reader = Reader::new(&source);
-        let url = reader.read(&SLOWLANE_URL, config::http_url);
-        reader.finish()?;
-        Ok(Settings { url, format: self.output, retry_for: self.retry_for })
-    }
-}
-
-fn about_url() -> String {
+fn url_help() -> String {
     let default = SLOWLANE_URL.default.unwrap_or_default();
     format!("Where the web service is [env: {}, default: {default}]", SLOWLANE_URL.name)
 }
 
-/// The text of a duration, which the service is to read.
+/// A duration as text, since the service parses it.
 fn checked_duration(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
 }
 
-/// A moment, or how long ago it was.
-fn moment(text: &str) -> Result<SystemTime, String> {
-    if let Ok(moment) = humantime::parse_rfc3339_weak(text) {
-        return Ok(moment);
+/// A time, or how long ago it was.
+fn time(text: &str) -> Result<SystemTime, &'static str> {
+    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+        return Ok(time);
     }
     let ago = humantime::parse_duration(text)
         .map_err(|_| "a duration like 2h, or a time in UTC like 2026-11-21T09:00:00Z")?;
-    SystemTime::now().checked_sub(ago).ok_or_else(|| "before all times".to_owned())
+    SystemTime::now().checked_sub(ago).ok_or("too long ago")
 }
 
 fn idempotency_key(text: &str) -> Result<String, &'static str> {
@@ -301,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn clap_finds_no_fault_with_the_arguments() {
+    fn the_definition_of_the_arguments_is_valid() {
         Arguments::command().debug_assert();
     }
 
@@ -314,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_2() {
+    fn bad_arguments_are_refused_with_2() {
         let long = format!("slowlane submit 1 --idempotency-key {}", "k".repeat(256));
         for bad in [
             "slowlane submit 1 --file f",

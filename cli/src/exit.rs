@@ -1,20 +1,20 @@
-//! How `slowlane` ends: the exit codes, and what is said of a failure.
+//! Exit codes of `slowlane`, and the message of a command that failed.
 
 use std::{io, process::ExitCode};
 
 use crate::{
-    api::{CallError, Status},
+    api::{error::CallError, request::Status},
     output,
 };
 
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All is done; a request was completed.
+    /// The command succeeded; a request that it waited for is completed.
     Completed = 0,
-    /// Anything that has no code of its own.
+    /// Any failure without a code of its own.
     Other = 1,
-    /// The command makes no sense as it was typed, or its data don't.
+    /// The arguments or the data can't be used.
     Usage = 2,
     /// The request failed.
     Failed = 3,
@@ -22,14 +22,14 @@ pub(crate) enum Exit {
     Cancelled = 4,
     /// The request has not ended, or not in time.
     NotInTime = 5,
-    /// There is no such request, or no more.
+    /// The request does not exist, or no longer.
     NotFound = 6,
-    /// The service can't be reached, or takes nothing now.
+    /// The service can't be reached, or accepts nothing now.
     Unreachable = 7,
 }
 
 impl Exit {
-    /// What a request's status is told by.
+    /// The code for a request's status.
     pub(crate) fn of(status: Status) -> Self {
         match status {
             Status::Completed => Self::Completed,
@@ -40,15 +40,15 @@ impl Exit {
     }
 }
 
-/// Why a command could not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// What was typed, or what a file holds, can't be used.
+    /// The arguments, or a file that they name, can't be used.
     Usage(String),
-    /// The service could not be asked, or did not give what was asked.
+    /// A call to the service failed.
     Call(CallError),
-    /// Whoever read the output has gone away, as in `| head`.
-    NobodyReads,
+    /// The reader of standard output is gone, as after `| head`. This is no error of the command.
+    OutputClosed,
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -59,6 +59,17 @@ impl From<CallError> for Failure {
     }
 }
 
+/// Errors of standard output, see [`output::line`]. Those of files are given a context first, which
+/// makes them an [`anyhow::Error`].
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Other(anyhow::Error::new(error).context("the output can't be written")),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Other(error)
@@ -66,31 +77,26 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
-    /// What a failed write to standard output means.
-    pub(crate) fn of_output(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NobodyReads,
-            _ => Self::Other(anyhow::Error::new(error).context("the output can't be written")),
-        }
-    }
-
     fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::NobodyReads => Exit::Completed,
-            // What was sent can't be used, and was typed like that.
-            Self::Call(CallError::Refused { status: 400 | 413 | 422, .. }) => Exit::Usage,
-            Self::Other(_) | Self::Call(CallError::Refused { .. } | CallError::Foreign(_)) => {
+            Self::OutputClosed => Exit::Completed,
+            // The service found fault with the data or the flags.
+            Self::Call(CallError::Rejected { status: 400 | 413 | 422, .. }) => Exit::Usage,
+            Self::Other(_)
+            | Self::Call(CallError::Rejected { .. } | CallError::UnexpectedResponse(_)) => {
                 Exit::Other
             }
-            Self::Call(CallError::Missing(_)) => Exit::NotFound,
-            Self::Call(CallError::Unreachable(_) | CallError::Busy { .. }) => Exit::Unreachable,
+            Self::Call(CallError::NotFound(_)) => Exit::NotFound,
+            Self::Call(CallError::Unreachable(_) | CallError::Unavailable { .. }) => {
+                Exit::Unreachable
+            }
         }
     }
 
-    fn text(&self) -> Option<String> {
+    fn message(&self) -> Option<String> {
         match self {
-            Self::NobodyReads => None,
+            Self::OutputClosed => None,
             Self::Usage(text) => Some(text.clone()),
             Self::Call(error) => Some(error.to_string()),
             Self::Other(error) => Some(format!("{error:#}")),
@@ -98,11 +104,11 @@ impl Failure {
     }
 }
 
-/// Says what went wrong, if anything did, and gives the code to end with.
+/// Prints the message of a failure and returns the exit code.
 pub(crate) fn end(ended: Result<Exit, Failure>) -> ExitCode {
     let exit = ended.unwrap_or_else(|failure| {
-        if let Some(text) = failure.text() {
-            output::note(text);
+        if let Some(message) = failure.message() {
+            output::note(message);
         }
         failure.exit()
     });
@@ -114,21 +120,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_has_the_code_that_was_promised() {
+    fn every_outcome_has_its_documented_code() {
         let status = [Status::Completed, Status::Failed, Status::Cancelled, Status::Queued];
         assert_eq!(status.map(|status| Exit::of(status) as u8), [0, 3, 4, 5]);
         let text = String::new;
-        let refused = |status| CallError::Refused { status, kind: text(), said: text() };
-        let busy = CallError::Busy { said: text(), after: None };
+        let rejected =
+            |status| CallError::Rejected { status, problem_type: text(), detail: text() };
+        let unavailable = CallError::Unavailable { detail: text(), retry_after: None };
         for (failure, code) in [
             (Failure::Usage(text()), 2),
-            (CallError::Missing(text()).into(), 6),
+            (CallError::NotFound(text()).into(), 6),
             (CallError::Unreachable(text()).into(), 7),
-            (busy.into(), 7),
-            (refused(422).into(), 2),
-            (refused(409).into(), 1),
+            (unavailable.into(), 7),
+            (rejected(422).into(), 2),
+            (rejected(409).into(), 1),
             (anyhow::anyhow!("disk full").into(), 1),
-            (Failure::of_output(io::ErrorKind::BrokenPipe.into()), 0),
+            (io::Error::from(io::ErrorKind::StorageFull).into(), 1),
+            (io::Error::from(io::ErrorKind::BrokenPipe).into(), 0),
         ] {
             assert_eq!(failure.exit() as u8, code, "{failure:?}");
         }

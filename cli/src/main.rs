@@ -1,17 +1,18 @@
 //! `slowlane`, the command line: submits requests, waits for them, and shows them.
 //!
-//! In reading order: [`arguments`] says what can be typed, [`commands`] what comes of it, [`api`]
-//! how the web service is asked. [`exit`] is how it all ends.
+//! In reading order: [`arguments`] and [`settings`] are what a user gives, [`commands`] carries it out
+//! through [`api`], [`text`] and [`output`] print it, and [`exit`] says how it ended.
 
 mod arguments;
+mod settings;
+
 mod commands;
 
 mod api;
-mod patience;
 
 mod exit;
-mod input;
 mod output;
+mod text;
 
 use std::process::ExitCode;
 
@@ -20,21 +21,22 @@ use clap::Parser;
 use crate::{
     arguments::{Arguments, Command},
     exit::{Exit, Failure},
+    settings::Settings,
 };
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Shells ask for completions as they start: a bad setting must not be in the way.
+    // Shells ask for completions as they start, and a bad setting must not break that.
     if let Command::Completions { shell } = arguments.command {
         return exit::end(commands::completions::run(shell));
     }
-    match arguments.settings() {
+    match Settings::read(&arguments) {
         Ok(settings) => exit::end(run(arguments.command, settings)),
         Err(error) => error.exit("slowlane"),
     }
 }
 
 #[tokio::main]
-async fn run(command: Command, settings: arguments::Settings) -> Result<Exit, Failure> {
+async fn run(command: Command, settings: Settings) -> Result<Exit, Failure> {
     commands::run(command, settings).await
 }

@@ -1,10 +1,10 @@
-//! A request as the service shows it.
+//! A request as the service returns it.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// A request as the service shows it: its JSON as it came, and what we look at in it.
+/// A request: its JSON as it came, and the fields that commands use.
 #[derive(Debug)]
 pub(crate) struct Request {
     json: Box<RawValue>,
@@ -15,7 +15,7 @@ pub(crate) struct Request {
     result: Option<Box<RawValue>>,
 }
 
-/// Where a request is in its life.
+/// The status of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -24,7 +24,7 @@ pub(crate) enum Status {
     Completed,
     Failed,
     Cancelled,
-    /// A state that a later release knows; it is none of the final ones.
+    /// A status of a later release; it does not count as final.
     #[serde(other)]
     Unknown,
 }
@@ -38,7 +38,7 @@ pub(crate) struct ErrorBody {
     pub(crate) message: String,
 }
 
-/// What else is known of a request.
+/// The other fields of a request.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Details {
@@ -57,7 +57,7 @@ pub(crate) struct Details {
     pub(crate) callback: Option<Callback>,
 }
 
-/// How far the callback of a request has come.
+/// The callback of a request, and its attempts so far.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Callback {
@@ -67,21 +67,13 @@ pub(crate) struct Callback {
     pub(crate) next_attempt_at: Option<String>,
 }
 
-/// Some of many requests or messages.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Page<T> {
-    pub(crate) items: Vec<T>,
-    pub(crate) next_cursor: Option<String>,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
     request_id: Uuid,
     status: Status,
     error: Option<ErrorBody>,
-    // `null` is a result like any other.
+    // `null` is a result like any other, which `Option` alone would take for none.
     #[serde(default, deserialize_with = "present")]
     processing_results: Option<Box<RawValue>>,
 }
@@ -91,17 +83,17 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>,
 }
 
 impl Request {
-    /// The request as it came.
+    /// The JSON as it came.
     pub(crate) fn json(&self) -> &str {
         self.json.get()
     }
 
-    /// The result, if there is one, as it came.
+    /// The result as it came, if there is one.
     pub(crate) fn result(&self) -> Option<&str> {
         self.result.as_deref().map(RawValue::get)
     }
 
-    /// What the service says of the error, as it came.
+    /// The error as it came, with fields that this release does not know.
     pub(crate) fn error_json(&self) -> Option<Box<RawValue>> {
         #[derive(Deserialize)]
         struct Error {
@@ -122,13 +114,13 @@ impl<'de> Deserialize<'de> for Request {
 }
 
 impl Status {
-    /// Whether nothing comes after it.
+    /// Whether no other status follows in this run.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
     /// The status as the service writes it.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Processing => "processing",
@@ -161,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn what_later_releases_say_does_no_harm() {
+    fn unknown_fields_and_statuses_are_accepted() {
         let request = request("\"status\":\"paused\",\"color\":{},\"progress\":{\"done\":1}");
         assert!(request.status == Status::Unknown && !request.status.is_final());
         assert_eq!(request.details.progress.map(|p| p.get().to_owned()).unwrap(), "{\"done\":1}");
     }
 
     #[test]
-    fn an_error_keeps_what_else_stands_in_it() {
+    fn an_error_keeps_unknown_fields() {
         let request =
             request("\"status\":\"failed\",\"error\":{\"code\":\"x\",\"message\":\"m\",\"n\":1}");
         assert_eq!(request.error.as_ref().unwrap().code, "x");

@@ -1,119 +1,106 @@
-//! `slowlane bulk`: a file of data in, a file of results out, in the same order, each once.
+//! `slowlane bulk`: submits each line of a file and writes the results in the order of the lines.
 //!
-//! What makes a stopped run go on where it was: [`mod@run`] keeps, beside the output, a name for the run
-//! from which each line's idempotency key follows; [`results`] finds where the output ends. So a line
-//! is sent again only with its old key, and written only behind the line before it.
+//! An interrupted run continues where it was: [`run_state`] keeps, beside the output, the id of the run,
+//! from which each line's idempotency key follows, and [`output_file`] finds where the output ends. So a
+//! line is only submitted again under its old key, and only written after the line before it.
 
-mod input;
-mod order;
+mod input_file;
+mod output_file;
 mod progress;
-mod results;
-mod run;
-mod task;
-
-use std::future::Future;
+mod reorder_buffer;
+mod run_state;
+mod submit_line;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use pipeline::shutdown::Shutdown;
 use serde_json::json;
 
 use self::{
-    input::{Line, Lines, Survey},
-    order::Order,
+    input_file::{Lines, Survey},
+    output_file::OutputFile,
     progress::Progress,
-    results::Results,
-    run::Run,
-    task::Outcome,
+    reorder_buffer::ReorderBuffer,
+    run_state::RunState,
+    submit_line::submit_line,
 };
-use super::LASTS;
+use super::{connect::client_with_bar, interrupt::until_interrupted};
 use crate::{
-    api::{CallError, Client},
-    arguments::{Bulk, Format, Settings},
+    api::client::Client,
+    arguments::{Bulk, Format},
     exit::{Exit, Failure},
     output,
-    patience::Notes,
+    settings::Settings,
 };
 
-/// Sends each line of a file and writes what became of it.
+/// Submits all lines and writes their results.
 pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure> {
     let format = settings.format;
     let survey = Survey::of(&bulk.file)?;
-    Run::check(&bulk, &survey)?;
-    let mut results = Results::open(&bulk.out)?;
-    let run = Run::begin_or_go_on(&bulk, &survey, results.is_empty())?;
-    results.cut()?;
-    let progress = Progress::new(survey.lines, results.counts());
-    let retry_for = settings.retry_for.unwrap_or(LASTS);
-    let client = Client::new(settings.url, retry_for, Notes::above(progress.bar()))?;
-    let lines = Lines::open(&bulk.file)?.after(results.last_line());
-
-    let work = work(&client, &run, lines, &mut results, &progress, usize::from(bulk.concurrency));
-    let stop = Shutdown::on_signals().map_err(anyhow::Error::new)?.drain;
-    let ended = tokio::select! {
-        ended = work => ended.map(|()| true),
-        () = stop.cancelled() => Ok(false),
-    };
+    RunState::check(&bulk, &survey)?;
+    let mut out = OutputFile::open(&bulk.out)?;
+    let run = RunState::load_or_create(&bulk, &survey, out.is_empty())?;
+    out.truncate()?;
+    let progress = Progress::new(survey.lines, out.counts());
+    let client = client_with_bar(settings, progress.bar())?;
+    let lines = Lines::open(&bulk.file)?.after(out.last_line());
+    let concurrency = usize::from(bulk.concurrency);
+    let work = submit_all(&client, &run, lines, &mut out, &progress, concurrency);
+    let ended = until_interrupted(work).await;
     progress.finish();
-    results.sync()?;
-    summary(&bulk, &survey, &results, format, ended)
+    out.sync()?;
+    summary(&bulk, &survey, &out, format, ended)
 }
 
-/// Keeps as many lines under way as may be, and writes each result when its turn has come. Dropped
-/// halfway, it leaves only whole lines behind.
-async fn work(
+/// Keeps `concurrency` lines in flight, and writes each result once all before it are written. If it is
+/// dropped in the middle, the output ends with a whole line.
+async fn submit_all(
     client: &Client,
-    run: &Run,
+    run: &RunState,
     mut lines: Lines,
-    results: &mut Results,
+    out: &mut OutputFile,
     progress: &Progress,
     concurrency: usize,
 ) -> Result<(), Failure> {
-    let mut tasks = FuturesUnordered::new();
-    let mut order = Order::default();
-    let mut more = true;
+    let mut in_flight = FuturesUnordered::new();
+    let mut buffer = ReorderBuffer::default();
+    let mut at_end = false;
     let mut ticks = progress::ticks();
     loop {
-        while more && tasks.len() < concurrency && order.has_room() {
+        while !at_end && in_flight.len() < concurrency && buffer.has_room() {
             match lines.next()? {
-                Some(line) => tasks.push(numbered(order.promise(), send(client, run, line))),
-                None => more = false,
+                Some(line) => {
+                    let position = buffer.reserve();
+                    let key = run.idempotency_key(line.number);
+                    in_flight
+                        .push(async move { (position, submit_line(client, line, &key).await) });
+                }
+                None => at_end = true,
             }
         }
         tokio::select! {
-            done = tasks.next() => {
-                let Some((place, outcome)) = done else { return Ok(()) };
-                order.put(place, outcome?);
-                for outcome in order.ready() {
-                    results.write(&outcome)?;
+            done = in_flight.next() => {
+                let Some((position, result)) = done else { return Ok(()) };
+                buffer.insert(position, result?);
+                for result in buffer.drain_ready() {
+                    out.write(&result)?;
                 }
-                progress.show(results.counts());
+                progress.show(out.counts());
             }
-            _ = ticks.tick() => progress.tell(results.counts()),
+            _ = ticks.tick() => progress.report(out.counts()),
         }
     }
 }
 
-async fn numbered<T>(place: u64, future: impl Future<Output = T>) -> (u64, T) {
-    (place, future.await)
-}
-
-async fn send(client: &Client, run: &Run, line: Line) -> Result<Outcome, CallError> {
-    let key = run.key(line.number);
-    task::run(client, line, &key).await
-}
-
-/// Says at the end what became of it all. `ended` is whether all lines are done.
+/// Prints the counts at the end. `ended` is whether all lines are done.
 fn summary(
     bulk: &Bulk,
     survey: &Survey,
-    results: &Results,
+    out: &OutputFile,
     format: Format,
     ended: Result<bool, Failure>,
 ) -> Result<Exit, Failure> {
-    let counts = results.counts();
+    let counts = out.counts();
     let (lines, done, completed) = (survey.lines, counts.written(), counts.completed);
     let failed = counts.failed;
-    let out = bulk.out.display();
     let exit = match &ended {
         Ok(true) if failed == 0 => Exit::Completed,
         Ok(true) => Exit::Failed,
@@ -126,6 +113,7 @@ fn summary(
     }
     match format {
         Format::Text if exit != Exit::Other => {
+            let out = bulk.out.display();
             output::note(format!("{lines} lines: {completed} completed, {failed} not, see {out}"));
         }
         Format::Text => {}

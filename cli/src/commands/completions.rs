@@ -1,4 +1,4 @@
-//! `slowlane completions SHELL`.
+//! `slowlane completions`: prints the completions for a shell.
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
@@ -9,9 +9,9 @@ use crate::{
     output,
 };
 
-/// Prints what a shell needs to complete our command lines.
+/// Prints the completion script of a shell.
 pub(crate) fn run(shell: Shell) -> Result<Exit, Failure> {
-    // Straight to standard output, it would panic where nobody reads it.
+    // `generate` panics if it can't write, as it can't to a closed standard output.
     let mut script = Vec::new();
     generate(shell, &mut Arguments::command(), "slowlane", &mut script);
     output::line(String::from_utf8_lossy(&script).trim_end())?;

@@ -1,85 +1,55 @@
-//! `slowlane failed`: what has failed is for people, who look at it, have it done again, or let go of it.
-//!
-//! [`choose`] finds what is meant, page by page; [`mod@print`] shows it; [`many`] does something about all of it.
+//! `slowlane failed`: lists failed requests and parked messages, shows, replays or discards them.
 
-mod choose;
+mod bulk_action;
 mod list;
-mod many;
-mod print;
+mod select;
 mod show;
-
-use uuid::Uuid;
+mod target;
+mod text;
 
 use self::{
-    choose::{chosen, messages},
-    many::Deed,
+    bulk_action::BulkAction,
+    select::{select, select_messages},
 };
-use super::{LASTS, client};
+use super::connect::{LONG_RETRY, client};
 use crate::{
-    api::CallError,
-    arguments::{Choice, Failed, Settings},
+    arguments::{Failed, Selector},
     exit::{Exit, Failure},
+    settings::Settings,
 };
-
-/// One of those that something is done about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// A request that has come to this run.
-    Request(Uuid, u64),
-    /// A message that belongs to no request.
-    Message(i64),
-}
 
 /// Runs one of the commands.
 pub(super) async fn run(command: Failed, settings: Settings) -> Result<Exit, Failure> {
     let format = settings.format;
-    match command {
-        Failed::List(list) => list::run(&client(settings, LASTS)?, &list, format).await,
-        Failed::Show { which } => show::run(&client(settings, LASTS)?, &which, format).await,
-        Failed::Replay(choice) => {
-            let numbers = choice.ids.iter().any(|id| number(id).is_some());
-            if numbers {
-                let text = "a message that belongs to no request can't be done again";
+    let client = client(settings.clone(), LONG_RETRY)?;
+    let (action, selection, selector) = match command {
+        Failed::List(list) => return list::run(&client, &list, format).await,
+        Failed::Show { which } => return show::run(&client, &which, format).await,
+        Failed::Replay(selector) => {
+            if selector.ids.iter().any(|id| target::message_number(id).is_some()) {
+                let text = "a message that belongs to no request can't be replayed";
                 return Err(Failure::Usage(text.to_owned()));
             }
-            check(&choice)?;
-            let all = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
-            many::run(settings, Deed::Replay, all, &choice).await
+            check(&selector)?;
+            (BulkAction::Replay, select(&client, &selector).await?, selector)
         }
-        Failed::Discard { choice, messages: true } => {
-            let all = messages(&client(settings.clone(), LASTS)?, &choice.filters).await?;
-            many::run(settings, Deed::Discard, all, &choice).await
+        Failed::Discard { selector, messages: true } => {
+            let selection = select_messages(&client, &selector.filters).await?;
+            (BulkAction::Discard, selection, selector)
         }
-        Failed::Discard { choice, messages: false } => {
-            check(&choice)?;
-            let all = chosen(&client(settings.clone(), LASTS)?, &choice).await?;
-            many::run(settings, Deed::Discard, all, &choice).await
+        Failed::Discard { selector, messages: false } => {
+            check(&selector)?;
+            (BulkAction::Discard, select(&client, &selector).await?, selector)
         }
-    }
+    };
+    bulk_action::run(settings, action, selection, &selector).await
 }
 
-/// Nothing is done about all of them unless that was said.
-fn check(choice: &Choice) -> Result<(), Failure> {
-    if choice.ids.is_empty() && !choice.all && !choice.filters.any() {
-        let text = "which? Give ids, or --type, --code, --since, --before, or --all";
+/// Refuses an empty selector: to select everything, a user has to say so.
+fn check(selector: &Selector) -> Result<(), Failure> {
+    if selector.ids.is_empty() && !selector.all && !selector.filters.any() {
+        let text = "nothing is selected: give ids, or --type, --code, --since, --before, or --all";
         return Err(Failure::Usage(text.to_owned()));
     }
     Ok(())
-}
-
-/// The number of a message, if it is one: no id of a request is short.
-fn number(text: &str) -> Option<i64> {
-    text.parse().ok().filter(|number| *number > 0)
-}
-
-/// The request or message of this name.
-fn target(text: &str) -> Result<Result<Uuid, i64>, CallError> {
-    if let Some(number) = number(text) {
-        return Ok(Err(number));
-    }
-    Uuid::try_parse(text).map(Ok).map_err(|_| {
-        CallError::Missing(format!(
-            "there is no request {text:?}: an id is a UUID, as submit prints it; a message has a number"
-        ))
-    })
 }

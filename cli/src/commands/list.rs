@@ -1,79 +1,66 @@
-//! `slowlane list`.
+//! `slowlane list`: lists requests, newest first.
 
-use super::table::Table;
+use clap::ValueEnum;
+
+use super::{request_text, table::Table};
 use crate::{
-    api::{Client, Request},
-    arguments::{Filter, Format, List},
+    api::{
+        client::Client,
+        page::{MAX_PAGE_ITEMS, for_each_item},
+        request::Request,
+    },
+    arguments::{Format, List},
     exit::{Exit, Failure},
-    output,
+    output, text,
 };
 
-/// The most that a page has.
-const PAGE: u64 = 500;
+/// The columns have fixed widths, since the first page is printed before the later ones are known.
+const HEADER: &str =
+    "ID                                    STATUS      TYPE        ACCEPTED                  ERROR";
 
-/// Prints requests, page by page, as they come: however many there are, only a page is in memory.
+/// Prints requests page by page.
 pub(super) async fn run(client: &Client, list: List, format: Format) -> Result<Exit, Failure> {
-    let mut left = if list.all { u64::MAX } else { list.limit };
-    let mut table = Table::new(format);
-    let mut cursor = None;
-    while left > 0 {
-        let mut page = client.list(&query(&list, left, cursor)).await?;
-        page.items.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        left -= page.items.len() as u64;
-        for request in &page.items {
-            table.print(HEADER, || row(request), request.json())?;
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let limit = if list.all { u64::MAX } else { list.limit };
+    let mut table = Table::new(format, HEADER, limit);
+    let fetch = async |cursor| client.list(&query(&list, limit, cursor)).await;
+    for_each_item(fetch, |request: &Request| {
+        Ok::<_, Failure>(table.print(|| row(request), request.json())?)
+    })
+    .await?;
     if table.end()? == 0 && format == Format::Text {
         output::note("there are no such requests");
     }
     Ok(Exit::Completed)
 }
 
-fn query(list: &List, left: u64, cursor: Option<String>) -> Vec<(&'static str, String)> {
-    let mut query = vec![("limit", left.min(PAGE).to_string())];
-    query.extend(list.status.map(|status| ("status", word(status).to_owned())));
+fn query(list: &List, limit: u64, cursor: Option<String>) -> Vec<(&'static str, String)> {
+    let mut query = vec![("limit", limit.min(MAX_PAGE_ITEMS).to_string())];
+    let status = list.status.and_then(|status| status.to_possible_value());
+    query.extend(status.map(|status| ("status", status.get_name().to_owned())));
     query.extend(list.kind.clone().map(|kind| ("type", kind)));
     query.extend(cursor.map(|cursor| ("cursor", cursor)));
     query
 }
 
-fn word(filter: Filter) -> &'static str {
-    match filter {
-        Filter::Queued => "queued",
-        Filter::Processing => "processing",
-        Filter::Completed => "completed",
-        Filter::Failed => "failed",
-        Filter::Cancelled => "cancelled",
-    }
-}
-
-const HEADER: &str =
-    "ID                                    STATUS      TYPE        ACCEPTED                  ERROR";
-
-/// The columns have fixed widths, since later pages aren't known yet.
 fn row(request: &Request) -> String {
-    let status = output::status(request.status, 10);
-    let (kind, accepted) = (&request.details.kind, request.details.accepted_at.as_deref());
-    let accepted = accepted.unwrap_or_default();
-    let why = request.error.as_ref().map(|_| output::why_in_short(request)).unwrap_or_default();
-    let kind = output::plain(kind, &[]);
-    let row = format!("{}  {status}  {kind:<10}  {accepted:<24}  {why}", request.id);
+    let status = request_text::status(request.status, 10);
+    let kind = text::escape_controls(&request.details.kind, &[]);
+    let accepted = request.details.accepted_at.as_deref().unwrap_or_default();
+    let error = request.error.as_ref().map(|_| request_text::short_error(request));
+    let error = error.unwrap_or_default();
+    let row = format!("{}  {status}  {kind:<10}  {accepted:<24}  {error}", request.id);
     row.trim_end().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::StatusFilter;
 
     #[test]
-    fn a_query_names_what_was_asked_and_no_more_than_a_page() {
+    fn a_query_has_the_filters_and_asks_for_one_page_at_most() {
         let list = List {
-            status: Some(Filter::Failed),
+            status: Some(StatusFilter::Failed),
             kind: Some("a b".to_owned()),
             limit: 1,
             all: false,
@@ -84,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_stand_under_the_header() {
+    fn columns_are_aligned_with_the_header() {
         let json = r#"{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"completed","type":"default",
             "acceptedAt":"2026-11-21T09:54:22.988Z"}"#;
         let row = row(&serde_json::from_str(json).unwrap());

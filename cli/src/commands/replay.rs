@@ -1,36 +1,39 @@
-//! `slowlane replay`.
+//! `slowlane replay`: processes a failed request again, under the same id.
 
-use super::{parse, wait};
-use crate::{
-    api::Client,
-    arguments::Format,
-    exit::{Exit, Failure},
-    input, output,
-};
 use serde_json::json;
 
-/// Has a failed request done again, and with `--wait` waits for its end.
+use super::{
+    request_id::parse,
+    wait::{self, WaitFlag},
+};
+use crate::{
+    api::client::Client,
+    arguments::Format,
+    exit::{Exit, Failure},
+    output,
+};
+
+/// Replays a failed request, and with `--wait` waits for its end.
 pub(super) async fn run(
     client: &Client,
     mut id: Option<String>,
-    waiting: Option<Option<String>>,
+    wait: Option<Option<String>>,
     format: Format,
 ) -> Result<Exit, Failure> {
-    // In `replay --wait ID` the id looks like the timeout.
-    let waiting = input::waiting(waiting, &mut id)?;
-    let missing = || Failure::Usage("which request? slowlane replay ID".to_owned());
+    let wait = WaitFlag::read(wait, &mut id)?;
+    let missing = || Failure::Usage("the id is missing: slowlane replay ID".to_owned());
     let id = parse(&id.ok_or_else(missing)?)?;
     let before = client.get(id).await?;
     client.replay(id, before.details.run).await?;
-    match (waiting, format) {
-        (Some(timeout), _) => {
-            output::note(format!("{id} is done again"));
+    match (wait, format) {
+        (WaitFlag::Wait { timeout }, _) => {
+            output::note(format!("{id} is queued again"));
             return wait::run(client, id, timeout, format).await;
         }
-        (None, Format::Text) => {
-            output::note(format!("{id} is done again; slowlane wait {id} waits for its end"));
+        (WaitFlag::Absent, Format::Text) => {
+            output::note(format!("{id} is queued again; slowlane wait {id} waits for its end"));
         }
-        (None, Format::Json) => output::line(json!({ "requestId": id }))?,
+        (WaitFlag::Absent, Format::Json) => output::line(json!({ "requestId": id }))?,
     }
     Ok(Exit::Completed)
 }

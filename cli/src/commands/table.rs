@@ -1,45 +1,45 @@
-//! Tables for people, JSON arrays for programs, printed line by line as the items come.
+//! Tables for people and JSON arrays for programs, printed item by item.
 
-use crate::{arguments::Format, exit::Failure, output};
+use std::io;
 
-/// A table, or a JSON array with an item on each line.
+use crate::{arguments::Format, output, text};
+
+/// A table, or a JSON array with an item on each line, of a limited length.
 pub(super) struct Table {
     format: Format,
-    /// How many items stand there so far.
+    header: &'static str,
+    /// How many items have been printed.
     printed: u64,
+    limit: u64,
 }
 
 impl Table {
-    /// Nothing so far.
-    pub(super) fn new(format: Format) -> Self {
-        Self { format, printed: 0 }
+    /// An empty table for up to `limit` items.
+    pub(super) fn new(format: Format, header: &'static str, limit: u64) -> Self {
+        Self { format, header, printed: 0, limit }
     }
 
-    /// Prints an item; the header stands above the first one.
-    pub(super) fn print(
-        &mut self,
-        header: &str,
-        text: impl FnOnce() -> String,
-        json: &str,
-    ) -> Result<(), Failure> {
+    /// Prints an item, the first one below the header. Returns whether there is room for more.
+    pub(super) fn print(&mut self, row: impl FnOnce() -> String, json: &str) -> io::Result<bool> {
         let first = self.printed == 0;
-        self.printed += 1;
         match self.format {
             Format::Text => {
                 if first {
-                    output::line(header)?;
+                    output::line(self.header)?;
                 }
-                output::line(text())
+                output::line(row())?;
             }
             Format::Json => {
-                let before = if first { '[' } else { ',' };
-                output::line(format!("{before}{}", output::one_line(json)))
+                let separator = if first { '[' } else { ',' };
+                output::line(format!("{separator}{}", text::one_line(json)))?;
             }
         }
+        self.printed += 1;
+        Ok(self.printed < self.limit)
     }
 
-    /// Ends it, and says how many items stand there. A table without any has no header either.
-    pub(super) fn end(self) -> Result<u64, Failure> {
+    /// Ends the table and returns how many items it has. An empty table has no header either.
+    pub(super) fn end(self) -> io::Result<u64> {
         if self.format == Format::Json {
             output::line(if self.printed == 0 { "[]" } else { "]" })?;
         }

@@ -1,17 +1,55 @@
-//! `slowlane wait`.
+//! `slowlane wait`, and the flag `--wait` of other commands: waits for the end of a request.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::request_text;
 use crate::{
-    api::Client,
+    api::{
+        client::Client,
+        request::{Request, Status},
+    },
     arguments::Format,
     exit::{Exit, Failure},
-    output,
+    output, text,
 };
 
-/// Waits until a request has ended, and prints how.
+/// The flag `--wait [TIMEOUT]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitFlag {
+    /// The flag is missing.
+    Absent,
+    /// Wait for the end; without a timeout however long that takes.
+    Wait { timeout: Option<Duration> },
+}
+
+impl WaitFlag {
+    /// Reads the flag. In `submit --wait DATA` clap takes the command's argument for the timeout: then it
+    /// is moved to `argument`, if that is empty.
+    ///
+    /// # Errors
+    /// If the timeout is no duration and can't be the argument either.
+    pub(super) fn read(
+        flag: Option<Option<String>>,
+        argument: &mut Option<String>,
+    ) -> Result<Self, Failure> {
+        let Some(timeout) = flag else { return Ok(Self::Absent) };
+        let Some(timeout) = timeout else { return Ok(Self::Wait { timeout: None }) };
+        match humantime::parse_duration(&timeout) {
+            Ok(timeout) => Ok(Self::Wait { timeout: Some(timeout) }),
+            Err(_) if argument.is_none() => {
+                *argument = Some(timeout);
+                Ok(Self::Wait { timeout: None })
+            }
+            Err(error) => Err(Failure::Usage(format!(
+                "--wait takes a duration like 90s or 5m, not {timeout:?}: {error}"
+            ))),
+        }
+    }
+}
+
+/// Waits until a request has ended, and prints its result or error.
 pub(super) async fn run(
     client: &Client,
     id: Uuid,
@@ -20,8 +58,43 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let request = client.wait(id, timeout).await?;
     match format {
-        Format::Text => output::ended(&request)?,
-        Format::Json => output::line(output::one_line(request.json()))?,
+        Format::Text if request.status == Status::Completed => {
+            output::line(request_text::result(&request))?;
+        }
+        Format::Text => output::note(no_result(&request)),
+        Format::Json => output::line(text::one_line(request.json()))?,
     }
     Ok(Exit::of(request.status))
+}
+
+/// Why there is no result.
+fn no_result(request: &Request) -> String {
+    let id = request.id;
+    match request.status {
+        Status::Failed => format!("{id} failed: {}", request_text::error(request)),
+        Status::Cancelled => format!("{id} was cancelled"),
+        status => {
+            let status = status.as_str();
+            format!("{id} has not ended yet, it is {status}; slowlane wait {id} waits for it")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_after_wait_is_not_a_timeout() {
+        let flag = |text: &str| Some(Some(text.to_owned()));
+        let wait = WaitFlag::Wait { timeout: None };
+        let minute = WaitFlag::Wait { timeout: Some(Duration::from_secs(60)) };
+        let mut data = None;
+        assert_eq!(WaitFlag::read(flag("1m"), &mut data).unwrap(), minute);
+        assert_eq!(WaitFlag::read(flag("{\"a\":1}"), &mut data).unwrap(), wait);
+        assert_eq!(data.as_deref(), Some("{\"a\":1}"));
+        assert!(WaitFlag::read(flag("soon"), &mut data).is_err());
+        assert_eq!(WaitFlag::read(Some(None), &mut data).unwrap(), wait);
+        assert_eq!(WaitFlag::read(None, &mut data).unwrap(), WaitFlag::Absent);
+    }
 }

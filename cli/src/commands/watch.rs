@@ -1,4 +1,4 @@
-//! `slowlane watch`.
+//! `slowlane watch`: prints every change of a request until it has ended.
 
 use std::time::Duration;
 
@@ -7,27 +7,33 @@ use serde_json::value::RawValue;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::request_text;
 use crate::{
-    api::{Client, Event, Request, Status},
+    api::{
+        client::Client,
+        event_stream::Event,
+        request::{Request, Status},
+    },
     arguments::Format,
     exit::{Exit, Failure},
     output,
+    text::{escape_controls, one_line, shorten},
 };
 
-/// The pause before a stream that has broken off is opened again.
-const PAUSE: Duration = Duration::from_millis(250);
+/// The pause before a stream that was lost is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 
-/// Prints what happens to a request until it has ended. A lost connection is made again; the stream
-/// then begins with the present state, which is printed only if it is news.
+/// Prints the events of a request until its end. A stream that was opened again begins with the present
+/// state, which is printed only if it has changed.
 pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exit, Failure> {
-    let mut told = String::new();
+    let mut last = String::new();
     loop {
         let mut events = client.events(id).await?;
         while let Some(event) = events.next().await {
             let line = line(&event, format);
-            if line != told {
+            if line != last {
                 output::line(&line)?;
-                told = line;
+                last = line;
             }
             if let Event::Status(request) = event
                 && request.status.is_final()
@@ -35,21 +41,21 @@ pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exi
                 return end(&request, format);
             }
         }
-        sleep(PAUSE).await;
+        sleep(REOPEN_PAUSE).await;
     }
 }
 
 fn end(request: &Request, format: Format) -> Result<Exit, Failure> {
     if format == Format::Text && request.status == Status::Completed {
-        output::line(output::result(request))?;
+        output::line(request_text::result(request))?;
     }
     Ok(Exit::of(request.status))
 }
 
 fn line(event: &Event, format: Format) -> String {
     match (event, format) {
-        (Event::Status(request), Format::Json) => output::one_line(request.json()).into_owned(),
-        (Event::Progress(json), Format::Json) => output::one_line(json).into_owned(),
+        (Event::Status(request), Format::Json) => one_line(request.json()).into_owned(),
+        (Event::Progress(json), Format::Json) => one_line(json).into_owned(),
         (Event::Status(request), Format::Text) => state(request),
         (Event::Progress(json), Format::Text) => progress(json),
     }
@@ -57,24 +63,24 @@ fn line(event: &Event, format: Format) -> String {
 
 fn state(request: &Request) -> String {
     let details = &request.details;
-    let mut parts = vec![output::status(request.status, 10)];
+    let mut parts = vec![request_text::status(request.status, 10)];
     if request.error.is_some() {
-        parts.push(output::why(request));
+        parts.push(request_text::error(request));
     } else if !request.status.is_final() {
         let some = |name: &str, text: &Option<String>| {
-            text.as_ref().map(|text| format!("{name} {}", output::plain(text, &[])))
+            text.as_ref().map(|text| format!("{name} {}", escape_controls(text, &[])))
         };
         parts.extend(some("by", &details.worker));
         parts.extend(details.progress.as_ref().map(|progress| progress.get().to_owned()));
         parts.extend((details.attempts > 1).then(|| format!("attempt {}", details.attempts)));
         let after = details.last_error.as_ref();
-        parts.extend(after.map(|error| format!("after {}", output::in_short(error))));
+        parts.extend(after.map(|error| format!("after {}", shorten(error))));
         parts.extend(some("again at", &details.next_attempt_at));
     }
     parts.join("  ").trim_end().to_owned()
 }
 
-/// What a worker says of its work.
+/// What a worker reports about its work.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Progress {
@@ -83,11 +89,11 @@ struct Progress {
 }
 
 fn progress(json: &str) -> String {
-    let told: Progress = serde_json::from_str(json).unwrap_or_default();
+    let reported: Progress = serde_json::from_str(json).unwrap_or_default();
     let parts = [
-        Some(output::status(Status::Processing, 10)),
-        told.progress.map(|progress| progress.get().to_owned()),
-        told.message.map(|message| output::plain(&message, &[]).into_owned()),
+        Some(request_text::status(Status::Processing, 10)),
+        reported.progress.map(|progress| progress.get().to_owned()),
+        reported.message.map(|message| escape_controls(&message, &[]).into_owned()),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_says_what_matters_in_it() {
+    fn a_state_is_one_line_with_what_is_known() {
         let retried = request(
             "\"status\":\"queued\",\"attempts\":2,\"lastError\":\"boom\",\"nextAttemptAt\":\"T\"",
         );

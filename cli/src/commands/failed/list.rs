@@ -1,51 +1,49 @@
-//! `slowlane failed list`.
+//! `slowlane failed list`: lists failed requests, and parked messages that belong to none.
+
+use std::io;
 
 use super::{
-    super::table::Table,
-    choose::{each_message, each_request},
-    print,
+    select::{for_each_message, for_each_request},
+    text,
 };
 use crate::{
-    api::Client,
+    api::client::Client,
     arguments::{FailedList, Format},
+    commands::table::Table,
     exit::{Exit, Failure},
     output,
 };
 
-/// Prints failed requests, and the messages that belong to none, page by page as they come.
+/// Prints both lists page by page.
 pub(super) async fn run(
     client: &Client,
     list: &FailedList,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let most = if list.all { u64::MAX } else { list.limit };
-    between("{\"requests\":", format)?;
-    let (mut table, mut left) = (Table::new(format), most);
-    each_request(client, &list.filters, |request| {
-        table.print(print::REQUESTS, || print::request(request), request.json())?;
-        left -= 1;
-        Ok(left > 0)
+    let limit = if list.all { u64::MAX } else { list.limit };
+    json_part("{\"requests\":", format)?;
+    let mut table = Table::new(format, text::REQUEST_HEADER, limit);
+    for_each_request(client, &list.filters, |request| {
+        Ok(table.print(|| text::request_row(request), request.json())?)
     })
     .await?;
     let requests = table.end()?;
-    between(",\"messages\":", format)?;
-    let (mut table, mut left) = (Table::new(format), most);
-    each_message(client, &list.filters, |letter| {
-        table.print(print::MESSAGES, || print::message(letter), letter.json())?;
-        left -= 1;
-        Ok(left > 0)
+    json_part(",\"messages\":", format)?;
+    let mut table = Table::new(format, text::MESSAGE_HEADER, limit);
+    for_each_message(client, &list.filters, |message| {
+        Ok(table.print(|| text::message_row(message), message.json())?)
     })
     .await?;
     let messages = table.end()?;
-    between("}", format)?;
+    json_part("}", format)?;
     if format == Format::Text && requests + messages == 0 {
-        let what = if list.filters.any() { "nothing like this" } else { "nothing" };
-        output::note(format!("{what} has failed, or all of it was let go of"));
+        let such = if list.filters.any() { " that match" } else { "" };
+        output::note(format!("there are no failed requests or messages{such}"));
     }
     Ok(Exit::Completed)
 }
 
-/// What stands between the arrays.
-fn between(json: &str, format: Format) -> Result<(), Failure> {
+/// Prints a part of the JSON object around the two arrays.
+fn json_part(json: &str, format: Format) -> io::Result<()> {
     if format == Format::Json { output::line(json) } else { Ok(()) }
 }

@@ -1,24 +1,29 @@
-//! `slowlane failed show`.
+//! `slowlane failed show`: shows a failed request with its parked messages, or one parked message.
 
 use uuid::Uuid;
 
-use super::{super::get, print, target};
+use super::{
+    target::{Name, parse_name},
+    text,
+};
 use crate::{
-    api::{CallError, Client, Letter},
+    api::{client::Client, error::CallError, page::for_each_item, parked_message::ParkedMessage},
     arguments::Format,
+    commands::request_text,
     exit::{Exit, Failure},
     output,
+    text::one_line,
 };
 
-/// Shows a request with all messages of it that were parked, the latest first; or a message.
+/// Prints a request and all parked messages of it, the latest first; or a message.
 pub(super) async fn run(client: &Client, which: &str, format: Format) -> Result<Exit, Failure> {
-    match target(which)? {
-        Ok(id) => request(client, id, format).await?,
-        Err(number) => {
-            let letter = client.message(number).await?;
+    match parse_name(which)? {
+        Name::Request(id) => request(client, id, format).await?,
+        Name::Message(number) => {
+            let message = client.parked_message(number).await?;
             match format {
-                Format::Text => output::line(print::whole(&letter))?,
-                Format::Json => output::line(output::one_line(letter.json()))?,
+                Format::Text => output::line(text::message_record(&message))?,
+                Format::Json => output::line(one_line(message.json()))?,
             }
         }
     }
@@ -27,42 +32,45 @@ pub(super) async fn run(client: &Client, which: &str, format: Format) -> Result<
 
 async fn request(client: &Client, id: Uuid, format: Format) -> Result<(), Failure> {
     let request = client.get(id).await?;
-    let letters = letters(client, id).await?;
+    let messages = messages(client, id).await?;
     match format {
         Format::Text => {
-            output::line(get::text(&request))?;
-            for letter in &letters {
-                output::line(format!("\n{}", print::whole(letter)))?;
+            output::line(request_text::record(&request))?;
+            for message in &messages {
+                output::line(format!("\n{}", text::message_record(message)))?;
             }
-            Ok(())
         }
         Format::Json => {
-            let letters: Vec<_> = letters.iter().map(Letter::json).collect();
-            let (request, letters) = (request.json(), letters.join(","));
-            let json = format!("{{\"request\":{request},\"messages\":[{letters}]}}");
-            output::line(output::one_line(&json))
+            let messages: Vec<_> = messages.iter().map(ParkedMessage::json).collect();
+            let (request, messages) = (request.json(), messages.join(","));
+            let json = format!("{{\"request\":{request},\"messages\":[{messages}]}}");
+            output::line(one_line(&json))?;
         }
     }
+    Ok(())
 }
 
-/// The messages of a request, each whole: they are few.
-async fn letters(client: &Client, id: Uuid) -> Result<Vec<Letter>, CallError> {
-    let (mut letters, mut cursor) = (Vec::new(), None);
-    loop {
+/// The parked messages of a request with their whole bodies, which pages leave out.
+async fn messages(client: &Client, id: Uuid) -> Result<Vec<ParkedMessage>, CallError> {
+    let mut numbers = Vec::new();
+    let fetch = async |cursor: Option<String>| {
         let mut query = vec![("request", id.to_string())];
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
-        let page = client.parked(&query).await?;
-        for letter in &page.items {
-            match client.message(letter.details.number).await {
-                Ok(letter) => letters.push(letter),
-                // It has expired since.
-                Err(CallError::Missing(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(letters);
+        client.parked_messages(&query).await
+    };
+    for_each_item(fetch, |message| {
+        numbers.push(message.details.number);
+        Ok::<_, CallError>(true)
+    })
+    .await?;
+    let mut messages = Vec::new();
+    for number in numbers {
+        match client.parked_message(number).await {
+            Ok(message) => messages.push(message),
+            // It has expired in the meantime.
+            Err(CallError::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(messages)
 }

@@ -1,4 +1,4 @@
-//! The lines of the input file.
+//! The input file of a bulk run: checks all lines first, then reads them one by one.
 
 use std::{
     fs::File,
@@ -10,33 +10,36 @@ use anyhow::Context;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use crate::{exit::Failure, input::LONGEST};
+use crate::{commands::request_data::MAX_DATA_BYTES, exit::Failure};
 
-/// How many bad lines are named.
-const NAMED: usize = 3;
+/// How many bad lines an error names.
+const MAX_REPORTED_LINES: usize = 3;
 
-/// One request's data.
+/// The data of one request.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Its number in the file, from 1; empty lines count.
+    /// Its number in the file, from 1; empty lines are counted.
     pub(super) number: u64,
     pub(super) data: Box<RawValue>,
 }
 
-/// What a whole file is, found before anything of it is sent.
+/// Facts about a whole file, collected before any line is submitted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Survey {
     /// How many lines are not empty.
     pub(super) lines: u64,
     pub(super) bytes: u64,
-    /// SHA-256 of all of it, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal.
     pub(super) digest: String,
-    /// What is wrong with the first bad lines.
+    /// The errors of the first bad lines.
     bad: Vec<String>,
 }
 
 impl Survey {
-    /// Reads a file from its beginning to its end.
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// If it can't be read.
     pub(super) fn of(path: &Path) -> Result<Self, Failure> {
         let mut reader = RawLines::open(path)?;
         let mut digest = Sha256::new();
@@ -50,7 +53,7 @@ impl Survey {
                 Parsed::Bad(problem) => Some(problem),
             };
             survey.lines += 1;
-            if let Some(problem) = problem.filter(|_| survey.bad.len() < NAMED) {
+            if let Some(problem) = problem.filter(|_| survey.bad.len() < MAX_REPORTED_LINES) {
                 survey.bad.push(format!("line {}: {problem}", reader.number));
             }
         }
@@ -58,7 +61,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Refuses a file of which some lines could never be sent.
+    /// Refuses a file with lines that are not JSON, or too long.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match self.bad.is_empty() {
             true => Ok(()),
@@ -82,7 +85,7 @@ impl Lines {
         Ok(Self { raw: RawLines::open(path)?, after: 0 })
     }
 
-    /// Leaves out everything up to a line that is done.
+    /// Skips all lines up to number `line`.
     pub(super) fn after(self, line: u64) -> Self {
         Self { after: line, ..self }
     }
@@ -96,7 +99,7 @@ impl Lines {
                 _ if number <= self.after => {}
                 Parsed::Empty => {}
                 Parsed::Data(data) => return Ok(Some(Line { number, data })),
-                // It was good when it was looked at first.
+                // It was valid in the survey.
                 Parsed::Bad(problem) => {
                     let text = format!("the input has changed, line {number}: {problem}");
                     return Err(Failure::Usage(text));
@@ -114,8 +117,8 @@ enum Parsed {
 }
 
 fn parse(bytes: &[u8]) -> Parsed {
-    if bytes.len() >= LONGEST {
-        return Parsed::Bad("longer than any web service takes".to_owned());
+    if bytes.len() >= MAX_DATA_BYTES {
+        return Parsed::Bad("longer than 15 MiB".to_owned());
     }
     if bytes.trim_ascii().is_empty() {
         return Parsed::Empty;
@@ -126,40 +129,41 @@ fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// What is wrong with a line. The number that it has in itself, 1, would be taken for the one in the file.
+/// The error of a line, without serde's line number, which is always 1.
 fn problem(error: &serde_json::Error) -> String {
     let (text, column) = (error.to_string(), error.column());
     let what = text.strip_suffix(&format!(" at line {} column {column}", error.line()));
     format!("{} at column {column}", what.unwrap_or(&text))
 }
 
-/// Lines as they stand in the file; of one that is too long, its parts.
+/// Lines with their line breaks; one that is too long comes in parts.
 struct RawLines {
     reader: BufReader<File>,
     line: Vec<u8>,
     number: u64,
-    whole: bool,
+    /// Whether the last part read ended its line.
+    at_line_end: bool,
 }
 
 impl RawLines {
     fn open(path: &Path) -> Result<Self, Failure> {
-        let refused = |why: &dyn std::fmt::Display| {
+        let unreadable = |why: &dyn std::fmt::Display| {
             Failure::Usage(format!("the file {} can't be read: {why}", path.display()))
         };
-        let file = File::open(path).map_err(|error| refused(&error))?;
-        // It is read twice: what comes through a pipe would be gone.
+        let file = File::open(path).map_err(|error| unreadable(&error))?;
+        // It is read twice, which a pipe does not allow.
         if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-            return Err(refused(&"it is no plain file"));
+            return Err(unreadable(&"it is not a regular file"));
         }
-        Ok(Self { reader: BufReader::new(file), line: Vec::new(), number: 0, whole: true })
+        Ok(Self { reader: BufReader::new(file), line: Vec::new(), number: 0, at_line_end: true })
     }
 
     fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
-        let limit = LONGEST as u64;
+        let limit = MAX_DATA_BYTES as u64;
         let read = (&mut self.reader).take(limit).read_until(b'\n', &mut self.line)?;
-        self.number += u64::from(self.whole);
-        self.whole = self.line.ends_with(b"\n");
+        self.number += u64::from(self.at_line_end);
+        self.at_line_end = self.line.ends_with(b"\n");
         Ok((read > 0).then_some(self.line.as_slice()))
     }
 }
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_are_counted_and_left_out() {
+    fn empty_lines_are_counted_and_skipped() {
         let text = b"1\n\n{\"a\":1}\r\n  \n\"last\"";
         assert_eq!(numbers(text, 0), [1, 3, 5]);
         assert_eq!(numbers(text, 3), [5]);
@@ -195,9 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_named_before_anything_is_sent() {
+    fn bad_lines_are_reported_before_anything_is_submitted() {
         let survey = Survey::of(file(b"1\nnonsense\n2\n{\n\xff\n[\n").path()).unwrap();
-        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was taken") };
+        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was accepted") };
         assert!(text.contains("line 2:") && text.contains("line 4:"), "{text}");
         assert!(text.contains("line 5:") && !text.contains("line 6:"), "{text}");
         assert!(text.contains("line 4: EOF while parsing an object at column 1\n"), "{text}");
@@ -213,12 +217,12 @@ mod tests {
 
     #[test]
     fn a_line_without_end_takes_no_more_memory_than_the_longest() {
-        let mut text = vec![b' '; LONGEST + 10];
+        let mut text = vec![b' '; MAX_DATA_BYTES + 10];
         text.extend_from_slice(b"\n1\n");
         let file = file(&text);
         let survey = Survey::of(file.path()).unwrap();
         assert_eq!(survey.bytes, text.len() as u64);
-        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was taken") };
+        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was accepted") };
         assert!(text.contains("line 1: longer"), "{text}");
     }
 }

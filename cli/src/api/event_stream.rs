@@ -1,4 +1,4 @@
-//! The stream of what happens to a request, as server-sent events.
+//! Server-sent events of a request: its changes of status and its progress.
 
 use std::{pin::Pin, time::Duration};
 
@@ -7,37 +7,39 @@ use reqwest::{Response, header};
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::timeout;
 
-use super::Request;
+use super::request::Request;
 
-/// The service sends something at least every 15 s.
-const SILENCE: Duration = Duration::from_secs(45);
+/// How long a stream may be silent before it counts as lost. The service sends something every 15 s.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
 
 type Parsed = Result<Sse, sse_stream::Error>;
 
 /// The events of one connection.
-pub(crate) struct Events(Pin<Box<dyn Stream<Item = Parsed>>>);
+pub(crate) struct EventStream(Pin<Box<dyn Stream<Item = Parsed>>>);
 
 /// Something that happened to a request.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The request has changed; it looks so now.
+    /// The request has changed; this is its present state.
     Status(Box<Request>),
-    /// Its worker tells something, in JSON.
+    /// What its worker reports, as JSON.
     Progress(String),
 }
 
-impl Events {
-    /// The events in an answer; none if it is of another kind.
-    pub(super) fn of(answer: Response) -> Option<Self> {
-        let kind = answer.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let good = kind.starts_with("text/event-stream");
-        good.then(|| Self(Box::pin(SseByteStream::new(answer.bytes_stream()))))
+impl EventStream {
+    /// The events in a response; `None` if its content type is another one.
+    pub(super) fn of(response: Response) -> Option<Self> {
+        let content_type = response.headers().get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let is_stream = content_type.starts_with("text/event-stream");
+        is_stream.then(|| Self(Box::pin(SseByteStream::new(response.bytes_stream()))))
     }
 
-    /// The next event; none when the connection has ended, whether in order or not.
+    /// The next event; `None` when the stream has ended or the connection is lost.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            let Ok(Some(Ok(sse))) = timeout(SILENCE, self.0.next()).await else { return None };
+            let Ok(Some(Ok(sse))) = timeout(SILENCE_TIMEOUT, self.0.next()).await else {
+                return None;
+            };
             if let Some(event) = Event::of(sse) {
                 return Some(event);
             }
@@ -46,7 +48,7 @@ impl Events {
 }
 
 impl Event {
-    /// An event of a name we know, with data as it should be.
+    /// The event, if its name is known and its data can be read.
     fn of(sse: Sse) -> Option<Self> {
         let data = sse.data?;
         match sse.event.as_deref() {
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn known_events_come_in_order_and_the_rest_is_passed_over() {
+    async fn known_events_come_in_order_and_others_are_skipped() {
         let status = r#"{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"queued"}"#;
         let text = format!(
             ": keep-alive\n\nevent: status\ndata: {status}\n\nevent: other\ndata: {{}}\n\n\
@@ -73,7 +75,7 @@ mod tests {
         );
         let chunks = text.into_bytes().chunks(7).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let chunks = stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
-        let mut events = Events(Box::pin(SseByteStream::new(
+        let mut events = EventStream(Box::pin(SseByteStream::new(
             chunks.map(|chunk| chunk.map(std::io::Cursor::new)),
         )));
         assert!(

@@ -1,4 +1,4 @@
-//! A run's name, kept beside its output, and from which input it was made.
+//! State file of a bulk run, beside its output: the id of the run, and the digest of its input.
 
 use std::{
     fs::{self, File},
@@ -10,13 +10,13 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::input::Survey;
+use super::input_file::Survey;
 use crate::{arguments::Bulk, exit::Failure};
 
-/// What is kept of a run.
+/// The state of a run.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Run {
-    /// All idempotency keys begin with it.
+pub(super) struct RunState {
+    /// A part of all idempotency keys.
     run: Uuid,
     input: Input,
 }
@@ -27,19 +27,22 @@ struct Input {
     sha256: String,
 }
 
-impl Run {
-    /// Refuses an input that can begin no run, before the output is touched.
+impl RunState {
+    /// Refuses an input with bad lines, unless a run of it has begun. The output is not touched.
     pub(super) fn check(bulk: &Bulk, survey: &Survey) -> Result<(), Failure> {
-        if beside(&bulk.out).exists() { Ok(()) } else { survey.check() }
+        if state_path(&bulk.out).exists() { Ok(()) } else { survey.check() }
     }
 
-    /// The run of this output: a new one, or the one before, if the input is the same.
-    pub(super) fn begin_or_go_on(
+    /// Loads the state of this output's run, or creates the one of a new run.
+    ///
+    /// # Errors
+    /// If the input is not that of the run, or the output has content but no state.
+    pub(super) fn load_or_create(
         bulk: &Bulk,
         survey: &Survey,
         out_is_empty: bool,
     ) -> Result<Self, Failure> {
-        let path = beside(&bulk.out);
+        let path = state_path(&bulk.out);
         let (state, out) = (path.display(), bulk.out.display());
         let input = Input { bytes: survey.bytes, sha256: survey.digest.clone() };
         match read(&path)? {
@@ -49,8 +52,7 @@ impl Run {
                 bulk.file.display()
             ))),
             None if !out_is_empty => Err(Failure::Usage(format!(
-                "{out} holds something already, and {state}, which would say of which run, is missing: \
-                 give another --out"
+                "{out} is not empty, and {state}, which would identify its run, is missing: give another --out"
             ))),
             None => {
                 let run = Self { run: Uuid::new_v4(), input };
@@ -60,22 +62,22 @@ impl Run {
         }
     }
 
-    /// The idempotency key of a line: the same one in every start of the run.
-    pub(super) fn key(&self, line: u64) -> String {
+    /// The idempotency key of a line: the same in every start of the run.
+    pub(super) fn idempotency_key(&self, line: u64) -> String {
         format!("bulk-{}-{line}", self.run)
     }
 
-    /// Puts it on disk, whole or not at all, before anything is sent under its name.
+    /// Writes the state to disk, whole or not at all. Until then no line is submitted.
     fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let half = with_ending(path, ".new");
-        let mut file = File::create(&half)?;
+        let temporary = with_suffix(path, ".new");
+        let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
-        Ok(fs::rename(half, path)?)
+        Ok(fs::rename(temporary, path)?)
     }
 }
 
-fn read(path: &Path) -> Result<Option<Run>, Failure> {
+fn read(path: &Path) -> Result<Option<RunState>, Failure> {
     let shown = path.display();
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -86,17 +88,19 @@ fn read(path: &Path) -> Result<Option<Run>, Failure> {
     };
     let run = serde_json::from_slice(&text);
     run.map(Some).map_err(|error| {
-        Failure::Usage(format!("{shown} is no state of a run ({error}): give another --out"))
+        Failure::Usage(format!(
+            "{shown} is not the state file of a run ({error}): give another --out"
+        ))
     })
 }
 
-fn beside(out: &Path) -> PathBuf {
-    with_ending(out, ".state")
+fn state_path(out: &Path) -> PathBuf {
+    with_suffix(out, ".state")
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }
 
@@ -117,19 +121,23 @@ mod tests {
             Self { _folder: folder, bulk: Bulk { file, out, concurrency: 1 } }
         }
 
-        fn start(&self, out_is_empty: bool) -> Result<Run, Failure> {
-            Run::begin_or_go_on(&self.bulk, &Survey::of(&self.bulk.file).unwrap(), out_is_empty)
+        fn start(&self, out_is_empty: bool) -> Result<RunState, Failure> {
+            RunState::load_or_create(
+                &self.bulk,
+                &Survey::of(&self.bulk.file).unwrap(),
+                out_is_empty,
+            )
         }
     }
 
     #[test]
     fn a_second_start_has_the_keys_of_the_first_and_another_output_has_others() {
         let mut world = World::with("1\n2\n");
-        let key = world.start(true).unwrap().key(2);
+        let key = world.start(true).unwrap().idempotency_key(2);
         assert!(key.len() < 255 && key.is_ascii() && key.ends_with("-2"), "{key}");
-        assert_eq!(world.start(false).unwrap().key(2), key);
+        assert_eq!(world.start(false).unwrap().idempotency_key(2), key);
         world.bulk.out.set_extension("other");
-        assert_ne!(world.start(true).unwrap().key(2), key);
+        assert_ne!(world.start(true).unwrap().idempotency_key(2), key);
     }
 
     #[test]
@@ -144,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn an_output_of_which_nobody_knows_the_run_is_left_alone() {
+    fn an_output_without_state_is_refused() {
         assert!(matches!(World::with("1\n").start(false), Err(Failure::Usage(_))));
     }
 
     #[test]
-    fn of_a_bad_input_no_run_is_begun() {
+    fn a_bad_input_begins_no_run() {
         let world = World::with("1\nnonsense\n");
         let survey = Survey::of(&world.bulk.file).unwrap();
-        assert!(Run::check(&world.bulk, &survey).is_err());
+        assert!(RunState::check(&world.bulk, &survey).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The output file: where it ends, and what is added to it.
+//! The output file of a bulk run: finds the last whole line, and appends out.
 
 use std::{
     fmt::Display,
@@ -10,20 +10,20 @@ use std::{
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::task::Outcome;
+use super::submit_line::LineResult;
 use crate::exit::Failure;
 
-/// The output file, held by this process alone.
+/// The output file, locked by this process.
 #[derive(Debug)]
-pub(super) struct Results {
+pub(super) struct OutputFile {
     path: PathBuf,
     file: File,
-    /// When it was opened.
+    /// Its bytes when it was opened.
     length: u64,
     end: End,
 }
 
-/// What stands in the output.
+/// The results in the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) completed: u64,
@@ -31,7 +31,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// All lines of the output.
+    /// The number of lines.
     pub(super) fn written(self) -> u64 {
         self.completed + self.failed
     }
@@ -42,26 +42,29 @@ impl Counts {
     }
 }
 
-/// Where an output ends.
+/// The end of the whole lines of an output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct End {
     /// The number in the input of the last line that is done; 0 if none is.
     line: u64,
-    /// Where the last whole line ends.
+    /// The bytes up to the end of the last whole line.
     bytes: u64,
     counts: Counts,
 }
 
-impl Results {
-    /// Opens the output, made if it is missing, and finds where it ends. Nothing in it is changed.
+impl OutputFile {
+    /// Opens the output, creates it if it is missing, and finds where it ends. It does not change the content.
+    ///
+    /// # Errors
+    /// If it can't be written, another process writes it, or it has lines that are no results.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let refused = |why: &dyn Display| {
             Failure::Usage(format!("the output {shown} can't be written: {why}"))
         };
-        // Nobody can go on with a run whose results went through a pipe, or nowhere.
+        // A run can't continue if its results went into a pipe or a device.
         if path.exists() && !path.is_file() {
-            return Err(refused(&"it is no plain file"));
+            return Err(refused(&"it is not a regular file"));
         }
         let file = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = file.map_err(|error| refused(&error))?;
@@ -81,15 +84,15 @@ impl Results {
         Ok(Self { path: path.to_owned(), file, length, end })
     }
 
-    /// Whether it held nothing when it was opened.
+    /// Whether it was empty when it was opened.
     pub(super) fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Cuts off a half-written line, as it is left by a kill.
-    pub(super) fn cut(&mut self) -> Result<(), Failure> {
-        let cut = self.file.set_len(self.end.bytes);
-        Ok(cut.with_context(|| format!("{} can't be written", self.path.display()))?)
+    /// Removes an incomplete last line, which a killed process leaves.
+    pub(super) fn truncate(&mut self) -> Result<(), Failure> {
+        let truncated = self.file.set_len(self.end.bytes);
+        Ok(truncated.with_context(|| format!("{} can't be written", self.path.display()))?)
     }
 
     /// The number in the input of the last line that is done; 0 if none is.
@@ -97,35 +100,36 @@ impl Results {
         self.end.line
     }
 
-    /// What stands in the output.
+    /// The results in the output.
     pub(super) fn counts(&self) -> Counts {
         self.end.counts
     }
 
-    /// Adds a line.
-    pub(super) fn write(&mut self, outcome: &Outcome) -> Result<(), Failure> {
-        let line = format!("{}\n", outcome.json);
+    /// Appends the line of a result.
+    pub(super) fn write(&mut self, result: &LineResult) -> Result<(), Failure> {
+        let line = format!("{}\n", result.json);
         let written = self.file.write_all(line.as_bytes());
         written.with_context(|| format!("{} can't be written", self.path.display()))?;
-        self.end.line = outcome.line;
-        self.end.counts.add(outcome.completed);
+        self.end.line = result.line;
+        self.end.counts.add(result.completed);
         Ok(())
     }
 
-    /// Makes sure that it is on disk.
+    /// Waits until the file is on disk.
     pub(super) fn sync(&self) -> Result<(), Failure> {
         let synced = self.file.sync_data();
         Ok(synced.with_context(|| format!("{} can't be written", self.path.display()))?)
     }
 }
 
-/// What we look at in a line of the output.
+/// The fields of an output line that are read again.
 #[derive(Deserialize)]
 struct Known {
     line: u64,
     status: String,
 }
 
+/// Reads the output up to its last whole line.
 fn end(mut lines: impl BufRead + Seek) -> anyhow::Result<End> {
     let mut end = End::default();
     let mut line = Vec::new();
@@ -139,9 +143,7 @@ fn end(mut lines: impl BufRead + Seek) -> anyhow::Result<End> {
         let known = serde_json::from_slice::<Known>(&line);
         let Some(known) = known.ok().filter(|known| known.line > end.line) else {
             let number = end.counts.written() + 1;
-            bail!(
-                "has something else in its line {number}; it is left as it is: give another --out"
-            );
+            bail!("has other content in line {number} and was not changed: give another --out");
         };
         end.line = known.line;
         end.bytes += read as u64;
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_behind_the_last_whole_line() {
+    fn the_end_is_behind_the_last_whole_line() {
         let counts = Counts { completed: 1, failed: 1 };
         let expected = End { line: 3, bytes: TWO.len() as u64, counts };
         for rest in ["", "{\"line\":4,\"sta", "{\"line\":4,\"status\":\"completed\"}", "\0\0\0"] {
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_something_else_is_left_alone() {
+    fn a_file_with_other_content_is_refused() {
         for other in ["dear diary\n", "{\"line\":0,\"status\":\"x\"}\n", "{\"a\":1}\n", "\n"] {
             assert!(of(other).is_err(), "{other:?}");
             assert!(of(&format!("{TWO}{other}")).is_err(), "{other:?}");
@@ -183,16 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_stands_where_the_half_line_was() {
+    fn a_new_line_replaces_the_incomplete_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
         fs::write(&path, format!("{TWO}{{\"line\":4,\"st")).unwrap();
-        let mut results = Results::open(&path).unwrap();
-        results.cut().unwrap();
-        assert!(Results::open(&path).is_err(), "two write at a time");
+        let mut out = OutputFile::open(&path).unwrap();
+        out.truncate().unwrap();
+        assert!(OutputFile::open(&path).is_err(), "two write at a time");
         let json = "{\"line\":4,\"status\":\"completed\"}".to_owned();
-        results.write(&Outcome { json: json.clone(), line: 4, completed: true }).unwrap();
-        assert_eq!((results.last_line(), results.counts().written()), (4, 3));
+        out.write(&LineResult { json: json.clone(), line: 4, completed: true }).unwrap();
+        assert_eq!((out.last_line(), out.counts().written()), (4, 3));
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{TWO}{json}\n"));
     }
 }

@@ -1,0 +1,146 @@
+//! Calls about requests: submit, get, wait, list, follow, cancel, and send a callback again.
+
+use std::time::Duration;
+
+use reqwest::{Method, header};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use super::{
+    client::{Client, RESPONSE_TIMEOUT},
+    error::CallError,
+    event_stream::EventStream,
+    page::Page,
+    request::Request,
+    submission::Submission,
+};
+
+/// How long the response to a submission may take: the service reads the body for up to 30 s, then
+/// the publisher confirm and the store take some seconds each.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest wait in one call. Proxies usually cut idle connections after a minute.
+const MAX_POLL: Duration = Duration::from_secs(30);
+/// The pause after a long poll that returned early, as it does when the service is stopping.
+const EARLY_POLL_PAUSE: Duration = Duration::from_millis(500);
+
+/// The service's response to a request that it has accepted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Accepted {
+    request_id: Uuid,
+}
+
+impl Client {
+    /// Submits a request and returns its id. The idempotency key makes it safe to repeat the call.
+    pub(crate) async fn submit(
+        &self,
+        submission: &Submission<'_>,
+        idempotency_key: &str,
+    ) -> Result<Uuid, CallError> {
+        let (url, body) = (self.url(&["processData"]), submission.json());
+        let accepted = self.with_retries(async || {
+            let post = self.request(Method::POST, url.clone());
+            let post = post.header(header::CONTENT_TYPE, "application/json");
+            let post = post.header("Idempotency-Key", idempotency_key).body(body.clone());
+            self.send_for_json(post, SUBMIT_TIMEOUT).await
+        });
+        match accepted.await {
+            Ok(Accepted { request_id }) => Ok(request_id),
+            // Only the path itself can be missing here: another program answers.
+            Err(CallError::NotFound(detail)) => Err(CallError::UnexpectedResponse(detail)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A request as it is now.
+    pub(crate) async fn get(&self, id: Uuid) -> Result<Request, CallError> {
+        self.with_retries(async || self.get_once(id, Duration::ZERO).await).await
+    }
+
+    /// A request once it has ended, or as it is after `timeout`. Without a timeout it waits for the end.
+    pub(crate) async fn wait(
+        &self,
+        id: Uuid,
+        timeout: Option<Duration>,
+    ) -> Result<Request, CallError> {
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let start = Instant::now();
+            let left = end.map_or(MAX_POLL, |end| end.saturating_duration_since(start));
+            let wait = whole_seconds(left.min(MAX_POLL));
+            if let (Duration::ZERO, Some(end)) = (wait, end) {
+                sleep_until(end).await;
+            }
+            let deadline = self.retry_deadline();
+            let deadline = end.map_or(deadline, |end| deadline.min(end));
+            let get = async || self.get_once(id, wait).await;
+            let request = self.with_retries_until(deadline, get).await?;
+            if request.status.is_final() || end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(request);
+            }
+            if start.elapsed() < wait / 2 {
+                sleep(EARLY_POLL_PAUSE.min(left)).await;
+            }
+        }
+    }
+
+    /// A page of requests.
+    pub(crate) async fn list(&self, query: &[(&str, String)]) -> Result<Page<Request>, CallError> {
+        let mut url = self.url(&["requests"]);
+        url.query_pairs_mut().extend_pairs(query);
+        self.call(Method::GET, url).await
+    }
+
+    /// The events of a request from now on; the first one is its present state.
+    pub(crate) async fn events(&self, id: Uuid) -> Result<EventStream, CallError> {
+        let url = self.url(&["requests", &id.to_string(), "events"]);
+        self.with_retries(async || {
+            let get = self.request(Method::GET, url.clone());
+            let get = get.header(header::ACCEPT, "text/event-stream");
+            let response = self.send_for_stream(get, RESPONSE_TIMEOUT).await?;
+            EventStream::of(response).ok_or_else(|| self.unexpected("no stream of events"))
+        })
+        .await
+    }
+
+    /// Cancels a request and returns it as it is then.
+    pub(crate) async fn cancel(&self, id: Uuid) -> Result<Request, CallError> {
+        self.call(Method::DELETE, self.url(&["requests", &id.to_string()])).await
+    }
+
+    /// Makes the service send the callback of a request again.
+    pub(crate) async fn retry_callback(&self, id: Uuid) -> Result<(), CallError> {
+        let url = self.url(&["requests", &id.to_string(), "callback", "retry"]);
+        self.call(Method::POST, url).await.map(|Accepted { .. }| ())
+    }
+
+    async fn get_once(&self, id: Uuid, wait: Duration) -> Result<Request, CallError> {
+        let mut get = self.request(Method::GET, self.url(&["requests", &id.to_string()]));
+        if !wait.is_zero() {
+            get = get.header("Prefer", format!("wait={}", wait.as_secs()));
+        }
+        self.send_for_json(get, wait + RESPONSE_TIMEOUT).await
+    }
+}
+
+/// `Prefer: wait` takes whole seconds.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::retry::RetryNotices;
+
+    #[tokio::test]
+    async fn an_unreachable_service_is_reported_with_the_reason() {
+        // Nothing listens on the port of a closed socket.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let base = format!("http://{closed}").parse().unwrap();
+        let client = Client::new(base, Duration::ZERO, RetryNotices::default()).unwrap();
+        let text = client.get(Uuid::nil()).await.unwrap_err().to_string();
+        assert!(text.contains("refused") && text.contains(&closed.to_string()), "{text}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Submits one line of the input, waits for its end, and makes its line of the output.
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use uuid::Uuid;
+
+use super::input_file::Line;
+use crate::{
+    api::{
+        client::Client,
+        error::CallError,
+        request::{Request, Status},
+        submission::Submission,
+    },
+    text,
+};
+
+/// The result of a line.
+#[derive(Debug)]
+pub(super) struct LineResult {
+    /// The line of the output, without its line break.
+    pub(super) json: String,
+    /// The number of the line in the input, from 1.
+    pub(super) line: u64,
+    pub(super) completed: bool,
+}
+
+/// Submits a line and waits for its end.
+///
+/// # Errors
+/// If the error concerns more than this line; a rejection of its data is a result.
+pub(super) async fn submit_line(
+    client: &Client,
+    line: Line,
+    idempotency_key: &str,
+) -> Result<LineResult, CallError> {
+    let id = match client.submit(&Submission::new(&line.data), idempotency_key).await {
+        Ok(id) => id,
+        Err(CallError::Rejected { status: 400 | 413 | 422, problem_type, detail }) => {
+            return Ok(failed(line.number, None, &problem_type, &detail));
+        }
+        // Other rejections, as of missing rights, would meet every line.
+        Err(error) => return Err(error),
+    };
+    match client.wait(id, None).await {
+        Ok(request) => Ok(ended(line.number, &request)),
+        Err(CallError::NotFound(detail)) => Ok(failed(line.number, Some(id), "not-found", &detail)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A line of the output.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutputLine<'a> {
+    line: u64,
+    request_id: Option<Uuid>,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processing_results: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Box<RawValue>>,
+}
+
+fn ended(line: u64, request: &Request) -> LineResult {
+    let result = request.result().and_then(|json| serde_json::from_str(json).ok());
+    line_result(&OutputLine {
+        line,
+        request_id: Some(request.id),
+        status: request.status.as_str(),
+        processing_results: result,
+        error: request.error_json(),
+    })
+}
+
+/// The service rejected the data, or no longer knows the request.
+fn failed(line: u64, request_id: Option<Uuid>, code: &str, message: &str) -> LineResult {
+    let error = to_raw_value(&serde_json::json!({ "code": code, "message": message })).ok();
+    let status = Status::Failed.as_str();
+    line_result(&OutputLine { line, request_id, status, processing_results: None, error })
+}
+
+fn line_result(output: &OutputLine<'_>) -> LineResult {
+    let json = serde_json::to_string(output).expect("strings, numbers and checked JSON serialize");
+    LineResult {
+        json: text::one_line(&json).into_owned(),
+        line: output.line,
+        completed: output.status == Status::Completed.as_str(),
+    }
+}

@@ -1,0 +1,99 @@
+//! Text for terminals: control characters escaped, long texts shortened, fields aligned, JSON on one line.
+
+use std::borrow::Cow;
+
+/// How many characters of a long text a table shows from its beginning.
+const SHORT_HEAD_CHARS: usize = 60;
+/// How many characters of a long text a table shows from its end.
+const SHORT_TAIL_CHARS: usize = 80;
+/// Stands for the characters between.
+const ELLIPSIS: &str = " ... ";
+
+/// Escapes control characters except those in `keep`, so that a text can't control the terminal.
+pub(crate) fn escape_controls<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
+    let is_escaped = |c: char| c.is_control() && !keep.contains(&c);
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| match is_escaped(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+/// Escapes control characters except line breaks and tabs.
+pub(crate) fn escape_lines(text: &str) -> Cow<'_, str> {
+    escape_controls(text, &['\n', '\t'])
+}
+
+/// A text on one line. Of a long one only the beginning and the end are left: programs tell in
+/// either what went wrong.
+pub(crate) fn shorten(text: &str) -> String {
+    let head = text.char_indices().nth(SHORT_HEAD_CHARS);
+    let tail = text.char_indices().rev().nth(SHORT_TAIL_CHARS - 1);
+    let too_long = text.chars().nth(SHORT_HEAD_CHARS + SHORT_TAIL_CHARS + ELLIPSIS.len());
+    match (head, tail, too_long) {
+        (Some((head, _)), Some((tail, _)), Some(_)) => {
+            let (head, tail) = (&text[..head], &text[tail..]);
+            format!("{}{ELLIPSIS}{}", escape_controls(head, &[]), escape_controls(tail, &[]))
+        }
+        _ => escape_controls(text, &[]).into_owned(),
+    }
+}
+
+/// A field of a record: its name and its text, whose further lines are indented below the first.
+pub(crate) fn field(name: &str, text: &str) -> String {
+    let text = escape_lines(text);
+    raw_field(name, &text.trim_end().replace('\n', "\n            "))
+}
+
+/// A field whose text is shown as it is.
+pub(crate) fn raw_field(name: &str, text: &str) -> String {
+    format!("{name:<10}  {text}")
+}
+
+/// JSON on one line. Line breaks can only stand between its tokens; inside strings they are escaped.
+pub(crate) fn one_line(json: &str) -> Cow<'_, str> {
+    match json.contains(['\n', '\r']) {
+        true => Cow::Owned(json.replace(['\n', '\r'], " ")),
+        false => Cow::Borrowed(json),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(escape_controls("grün 🦀", &[]), "grün 🦀");
+        assert_eq!(escape_controls("a\x1b[2Jb\n", &['\n']), "a\\u{1b}[2Jb\n");
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_beginning_and_its_end() {
+        assert_eq!(shorten("two\nlines"), "two\\nlines");
+        let short = shorten(&format!("it ended with 1:\n{}\nno luck", "ü".repeat(500)));
+        assert!(
+            short.starts_with("it ended with 1:\\nüüü") && short.ends_with("ü\\nno luck"),
+            "{short}"
+        );
+        assert_eq!(short.matches('ü').count(), SHORT_HEAD_CHARS + SHORT_TAIL_CHARS - 17 - 8);
+        let longest = "ü".repeat(SHORT_HEAD_CHARS + SHORT_TAIL_CHARS + ELLIPSIS.len());
+        assert_eq!(shorten(&longest), longest);
+    }
+
+    #[test]
+    fn further_lines_of_a_field_are_indented_below_the_first() {
+        assert_eq!(field("error", "no\n  luck\n"), "error       no\n              luck");
+    }
+
+    #[test]
+    fn json_on_one_line_is_the_same_json() {
+        let json = "{\"a\":\r\n [1,\n\"x\\ny\"]}";
+        let same = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let line = one_line(json);
+        assert!(!line.contains('\n') && same(&line) == same(json), "{line}");
+    }
+}
