@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 use testbed::{
     Proxy,
     foreign::{Foreign, Properties},
-    process::DEADLINE,
+    process::WAIT_TIMEOUT,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ fn connect(url: &str) -> Result<Broker> {
 }
 
 async fn next(listener: &mut BroadcastConsumer) -> Result<Broadcast> {
-    timeout(DEADLINE, listener.next()).await?.context("the listener has ended")
+    timeout(WAIT_TIMEOUT, listener.next()).await?.context("the listener has ended")
 }
 
 async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
@@ -37,7 +37,7 @@ async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
         LockState::Taken => wanted == "taken",
         LockState::Waiting(reason) | LockState::NotAllowed(reason) => reason.contains(wanted),
     };
-    let reached = timeout(DEADLINE, state.wait_for(is)).await;
+    let reached = timeout(WAIT_TIMEOUT, state.wait_for(is)).await;
     reached.with_context(|| format!("never {wanted}: {:?}", lock.state().borrow()))??;
     Ok(())
 }
@@ -60,7 +60,7 @@ async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
 
 #[tokio::test]
 async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let broker = connect(&vhost.url)?;
     let (mut web, mut worker) = (broker.broadcasts(true), broker.broadcasts(false));
     assert_eq!(next(&mut web).await?, Broadcast::Subscribed);
@@ -78,13 +78,13 @@ async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<(
     ensure!(broker.health().iter().all(|(_, part)| part.ok), "{:?}", broker.health());
     web.close().await;
     worker.close().await;
-    timeout(Duration::from_secs(5), broker.close(DEADLINE)).await?;
+    timeout(Duration::from_secs(5), broker.close(WAIT_TIMEOUT)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_listener_says_that_it_was_away_and_hears_again() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let broker = connect(&proxy.url(&vhost.url))?;
     let mut listener = broker.broadcasts(true);
@@ -112,7 +112,7 @@ async fn an_announcement_is_dropped_where_it_could_only_wait() -> Result<()> {
 #[tokio::test]
 async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests_nothing()
 -> Result<()> {
-    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let broker = connect(&node.url())?;
     let message = finished().message();
     announced(&broker, &message).await;
@@ -130,7 +130,7 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
     ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
     node.clear_memory_alarm().await?;
     let request = request("1".to_owned())?;
-    broker.publisher().publish(&request, Instant::now() + DEADLINE).await?;
+    broker.publisher().publish(&request, Instant::now() + WAIT_TIMEOUT).await?;
     Ok(())
 }
 
@@ -141,13 +141,14 @@ fn request(data: String) -> Result<pipeline::contract::Message> {
 
 #[tokio::test]
 async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<()> {
-    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     node.set_max_message_size(1000).await?;
     let broker = connect(&node.url())?;
     let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
     publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
     let long = request("1".repeat(1000))?;
-    let refused = timeout(DEADLINE, publisher.publish_until_confirmed(&long, &going_on)).await?;
+    let refused =
+        timeout(WAIT_TIMEOUT, publisher.publish_until_confirmed(&long, &going_on)).await?;
     ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
     publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
     Ok(())
@@ -155,7 +156,7 @@ async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<(
 
 #[tokio::test]
 async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let (one, other) = (connect(&proxy.url(&vhost.url))?, connect(&vhost.url)?);
     let first = one.lock(topology::WEB_LOCK);
@@ -174,7 +175,7 @@ async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<(
 
 #[tokio::test]
 async fn a_lock_whose_queue_was_deleted_is_taken_again() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let broker = connect(&vhost.url)?;
     let lock = broker.lock(topology::WEB_LOCK);
     becomes(&lock, "held").await?;

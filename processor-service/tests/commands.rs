@@ -14,7 +14,7 @@ use processor_service::{
     processors::{Command, CommandLine, Guard},
 };
 use serde_json::value::RawValue;
-use testbed::{Witness, process::DEADLINE};
+use testbed::{Fifo, process::WAIT_TIMEOUT};
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: usize = 1_000_000;
@@ -41,7 +41,7 @@ fn script(text: &str) -> Command {
 }
 
 async fn run(work: Command, data: &str) -> Result<Box<RawValue>, ProcessError> {
-    let ended = tokio::time::timeout(DEADLINE, work.process(job(data)));
+    let ended = tokio::time::timeout(WAIT_TIMEOUT, work.process(job(data)));
     ended.await.expect("it ends in time")
 }
 
@@ -151,8 +151,8 @@ async fn many_commands_run_at_a_time() {
 }
 
 /// A command with a child and a grandchild that none of them waits for; all of them ignore SIGTERM.
-fn family(witness: &Witness) -> Command {
-    let pipe = witness.path().display();
+fn family(fifo: &Fifo) -> Command {
+    let pipe = fifo.path().display();
     script(&format!(
         "trap '' TERM; exec 3>{pipe}; (sh -c 'echo grandchild >&3; sleep 1000' & echo child >&3; sleep 1000) & \
          echo ready; echo command >&3; sleep 1000"
@@ -166,41 +166,41 @@ fn jobs(work: Command, limit: &str) -> Jobs<Command> {
 
 #[tokio::test]
 async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<()> {
-    let mut witness = Witness::of_lines(3)?;
-    let jobs = jobs(family(&witness), "3s");
+    let mut fifo = Fifo::with_lines(3)?;
+    let jobs = jobs(family(&fifo), "3s");
     let ended = jobs.run(job("1"), std::future::pending()).await;
     let Outcome::Retry(error, None) = ended else { panic!("{ended:?}") };
     assert_eq!(error.code, "timeout");
-    assert_eq!(witness.lines().await?.len(), 3);
-    witness.nobody().await?;
+    assert_eq!(fifo.lines().await?.len(), 3);
+    fifo.closed().await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_command_that_is_to_stop_is_killed_with_all_it_started() -> Result<()> {
     for stop in [Stop::Cancelled, Stop::Interrupted] {
-        let mut witness = Witness::of_lines(3)?;
-        let jobs = jobs(family(&witness), "25m");
+        let mut fifo = Fifo::with_lines(3)?;
+        let jobs = jobs(family(&fifo), "25m");
         let stopped = async {
-            witness.lines().await.expect("all three are there");
+            fifo.lines().await.expect("all three are there");
             stop
         };
         jobs.run(job("1"), stopped).await;
         assert!(!jobs.stuck().is_cancelled());
-        witness.nobody().await?;
+        fifo.closed().await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_command_nobody_waits_for_is_killed_with_all_it_started() -> Result<()> {
-    let mut witness = Witness::of_lines(3)?;
-    let work = family(&witness);
+    let mut fifo = Fifo::with_lines(3)?;
+    let work = family(&fifo);
     tokio::select! {
         ended = work.process(job("1")) => panic!("{ended:?}"),
-        lines = witness.lines() => assert_eq!(lines?.len(), 3),
+        lines = fifo.lines() => assert_eq!(lines?.len(), 3),
     }
-    witness.nobody().await?;
+    fifo.closed().await?;
     Ok(())
 }
 
@@ -208,30 +208,30 @@ async fn a_command_nobody_waits_for_is_killed_with_all_it_started() -> Result<()
 async fn what_a_command_leaves_behind_goes_with_it() -> Result<()> {
     // One that has the command's standard output open, and one that has not.
     for output in ["", ">/dev/null 2>&1"] {
-        let mut witness = Witness::of_lines(1)?;
-        let pipe = witness.path().display();
+        let mut fifo = Fifo::with_lines(1)?;
+        let pipe = fifo.path().display();
         let work = script(&format!("exec 3>{pipe}; echo here >&3; sleep 1000 {output} & echo ok"));
         assert_eq!(done(work, "1").await, "\"ok\"");
-        witness.lines().await?;
-        witness.nobody().await?;
+        fifo.lines().await?;
+        fifo.closed().await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_command_is_asked_before_it_is_killed() -> Result<()> {
-    let mut witness = Witness::of_lines(1)?;
-    let pipe = witness.path().display();
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
     let polite = script(&format!(
         "exec 3>{pipe}; trap 'echo bye >&3; exit 0' TERM; echo here >&3; while :; do sleep 0.05; done"
     ));
     let jobs = jobs(polite, "25m");
     let stopped = async {
-        witness.lines().await.expect("it is there");
+        fifo.lines().await.expect("it is there");
         Stop::Cancelled
     };
     let ended = jobs.run(job("1"), stopped).await;
     assert!(matches!(ended, Outcome::Cancelled));
-    assert_eq!(witness.nobody().await?, "bye\n");
+    assert_eq!(fifo.closed().await?, "bye\n");
     Ok(())
 }

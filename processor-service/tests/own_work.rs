@@ -6,7 +6,7 @@ use processor_service::{Config, Job, ProcessError, Processor};
 use serde_json::{Value, value::RawValue};
 use testbed::{
     foreign::{Foreign, Properties},
-    shared,
+    shared_node,
 };
 
 /// Does what its data tells it.
@@ -37,7 +37,7 @@ async fn result_of(foreign: &Foreign, order: &str) -> Result<Value> {
 
 #[tokio::test]
 async fn a_worker_outlives_whatever_its_work_does() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let config = Config::read(&Source::of(&[("AMQP_URL", vhost.url.as_str())]))?;
     let shutdown = Shutdown::default();
     let running = tokio::spawn(processor_service::run(config, Obedient, shutdown.clone()));
@@ -63,6 +63,6 @@ async fn declared(foreign: &Foreign) {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(testbed::process::DEADLINE, consumed).await;
+    let in_time = tokio::time::timeout(testbed::process::WAIT_TIMEOUT, consumed).await;
     in_time.expect("the processor declares and consumes its queue");
 }

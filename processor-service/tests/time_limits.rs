@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use testbed::{
     foreign::{Foreign, Properties},
     process::Start,
-    shared,
+    shared_node,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -162,7 +162,7 @@ async fn what_stops_a_job_is_what_comes_of_it() {
 
 #[tokio::test]
 async fn a_program_that_gives_a_job_up_finishes_the_others_and_ends_with_1() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let program = Start::new(std::env::current_exe()?, std::env::temp_dir());
     let program = program.args(["--exact", "a_program_of_its_own", "--nocapture", &vhost.url]);
     let program = program.spawn()?;

@@ -1,8 +1,7 @@
 //! Unpacks Debian's own packages into `.slowlane/`, without root and without installing.
 //!
-//! apt checks the signatures and the checksums; a private apt folder keeps the system's own lists
-//! and state out of it. Nothing of the packages is run at installation, so no service is set up and
-//! none is left behind.
+//! apt checks the signatures and the checksums. Nothing of the packages is run at installation, so no service is set up
+//! and none is left behind.
 
 mod apt;
 mod relocate;
@@ -13,29 +12,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 pub(crate) use relocate::files_under;
 
 use crate::{
-    process::{self, Start},
+    process::{self, Start, minimal_env},
     workspace,
 };
 
-const LIMIT: Duration = Duration::from_secs(600);
+/// How long one package may take to unpack.
+const UNPACK_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The libraries that programs of either suite were built against.
 const LIBRARIES: &str = "libc6 libgcc-s1 libstdc++6 libtinfo6 zlib1g libzstd1 libsystemd0 libcap2 \
     libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libssl3 libssl3t64";
 
-/// A program of Debian's with what it needs.
+/// A program packaged by Debian, with the packages it needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bundle {
-    /// What people call it, also in the name of its folder.
+    /// The name of the program, also in the name of its folder.
     pub(crate) name: &'static str,
     /// The package that must be there.
     pub(crate) package: &'static str,
-    /// The other packages. Their names differ between suites: those a suite does not have are
-    /// passed over.
+    /// The other packages. Their names differ between suites: those a suite does not have are skipped.
     pub(crate) others: &'static str,
     /// The folder whose programs are to run from where they lie, below the root of the packages.
     pub(crate) programs: &'static str,
@@ -44,8 +43,8 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// The folder that stands for `/`, unpacked now if it was not before. `finish` makes the last
-    /// changes to a newly unpacked one.
+    /// The folder that stands for `/`; unpacks the packages of `suite` unless that was done before. `finish` makes the
+    /// last changes to a newly unpacked one, `say` gets each step as a line for people.
     pub(crate) async fn unpacked(
         &self,
         suite: &str,
@@ -74,9 +73,9 @@ impl Bundle {
     ) -> Result<()> {
         let began = Instant::now();
         let _ = fs::remove_dir_all(dir);
-        self.fetch(dir, suite, say).await?;
+        let archives = self.download(dir, suite, say).await?;
         say("unpacking");
-        unpack(dir, root).await?;
+        unpack(&archives, root).await?;
         relocate::relocate(root, &root.join(self.programs))?;
         finish(root)?;
         fs::remove_dir_all(dir.join("apt")).context("cannot remove the downloads")?;
@@ -85,52 +84,29 @@ impl Bundle {
         Ok(())
     }
 
-    /// Downloads the packages of `suite` with a private apt folder.
-    async fn fetch(&self, dir: &Path, suite: &str, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    /// Downloads the packages of `suite` and gives the folder they are in.
+    async fn download(
+        &self,
+        dir: &Path,
+        suite: &str,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<PathBuf> {
         let codename = codename().context("this system does not say which release it is")?;
-        let mirror = apt::mirror(&codename)?;
-        let apt = dir.join("apt");
-        let archives = apt.join("cache/archives");
-        fs::create_dir_all(apt.join("lists/partial"))?;
-        fs::create_dir_all(archives.join("partial"))?;
-        fs::write(apt.join("status"), "")?;
-        fs::write(apt.join("sources.list"), mirror.line(suite))?;
-        fs::write(apt.join("apt.conf"), configuration(&apt, &system_settings(&apt).await?))?;
-
-        say(&format!("reading the package lists of {suite} from {}", mirror.uri));
-        let update = run(&apt, "/usr/bin/apt-get", &apt, &["-qq", "update"]).await;
-        update.context("`apt-get update` failed")?;
-        let known = self.known(&apt).await?;
+        let apt = apt::Apt::new(dir.join("apt"), &codename, suite).await?;
+        say(&format!("reading the package lists of {suite} from {}", apt.mirror));
+        apt.update().await?;
+        let wanted = LIBRARIES.split_whitespace().chain(self.others.split_whitespace());
+        let known = apt.known(&wanted.chain([self.package]).collect::<Vec<_>>()).await?;
+        let has_it = known.iter().any(|name| name == self.package);
+        ensure!(has_it, "the mirror has no package {}", self.package);
         say(&format!("downloading {} packages ({})", known.len(), self.size));
-        let mut download = vec!["-qq", "download"];
-        download.extend(known.iter().map(String::as_str));
-        let downloaded = run(&apt, "/usr/bin/apt-get", &archives, &download).await;
-        downloaded.map(drop).context("`apt-get download` failed")
-    }
-
-    /// The packages that the suite has. apt-cache fails when one is missing, though it shows all
-    /// the others.
-    async fn known(&self, apt: &Path) -> Result<Vec<String>> {
-        let mut args = vec!["-q=2", "show", "--no-all-versions", self.package];
-        args.extend(LIBRARIES.split_whitespace().chain(self.others.split_whitespace()));
-        let process = start(apt, "/usr/bin/apt-cache", apt, &args).spawn()?;
-        let _ = process.wait_within(LIMIT).await?;
-        let mut lines = process.follow();
-        let mut known = Vec::new();
-        while let Some(line) = lines.next().await {
-            known.extend(line.strip_prefix("Package: ").map(str::to_owned));
-        }
-        known.sort();
-        known.dedup();
-        if !known.iter().any(|name| name == self.package) {
-            bail!("the mirror has no package {}", self.package);
-        }
-        Ok(known)
+        apt.download(&known).await?;
+        Ok(apt.archives())
     }
 }
 
-/// Whether all is unpacked. The programs know their own absolute path, so a tree that was moved has
-/// to be done again.
+/// Whether all is unpacked. The programs contain their own absolute path, so a folder that was moved has to be filled
+/// again.
 fn is_ready(dir: &Path, root: &Path) -> bool {
     fs::read_to_string(dir.join("ready")).is_ok_and(|place| Path::new(&place) == root)
 }
@@ -165,55 +141,16 @@ async fn lock(path: &Path, name: &str, say: &(dyn Fn(&str) + Sync)) -> Result<Fi
     file.context("cannot take the lock for unpacking")
 }
 
-/// The system's own settings for how to reach a mirror: proxies, certificates, retries, and how
-/// strict to be.
-async fn system_settings(dir: &Path) -> Result<Vec<String>> {
-    let dump = Start::new("/usr/bin/apt-config", dir).args(["dump"]).envs(process::minimal_env());
-    let lines = process::run(dump, LIMIT).await.context("`apt-config dump` failed")?;
-    let wanted = ["Acquire::http", "Acquire::https", "Acquire::Retries", "Acquire::Check-"];
-    Ok(lines
-        .into_iter()
-        .filter(|line| wanted.iter().any(|start| line.starts_with(start)))
-        .collect())
-}
-
-fn configuration(apt: &Path, system: &[String]) -> String {
-    let at = |part: &str| apt.join(part).display().to_string();
-    let (lists, status, cache, sources) =
-        (at("lists"), at("status"), at("cache"), at("sources.list"));
-    format!(
-        r#"Dir::State::Lists "{lists}"; Dir::State::status "{status}"; Dir::Cache "{cache}";
-Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-"; Dir::Etc::preferencesparts "/dev/null";
-Dir::Etc::parts "/dev/null"; Dir::Etc::main "/dev/null";
-APT::Install-Recommends "false"; Acquire::Languages "none"; Debug::NoLocking "true"; APT::Sandbox::User "";
-{}
-"#,
-        system.join("\n")
-    )
-}
-
-async fn unpack(dir: &Path, root: &Path) -> Result<()> {
-    let mut debs = Vec::new();
-    for entry in fs::read_dir(dir.join("apt/cache/archives"))? {
-        let path = entry?.path();
-        debs.extend(path.extension().is_some_and(|end| end == "deb").then_some(path));
-    }
+/// Unpacks all packages of a folder into `root`.
+async fn unpack(archives: &Path, root: &Path) -> Result<()> {
     fs::create_dir_all(root)?;
-    for deb in &debs {
-        let (deb, root) = (deb.to_string_lossy(), root.to_string_lossy());
-        run(dir, "/usr/bin/dpkg-deb", dir, &["-x", &deb, &root]).await?;
+    for entry in fs::read_dir(archives)? {
+        let deb = entry?.path();
+        if deb.extension().is_some_and(|end| end == "deb") {
+            let args = ["-x".as_ref(), deb.as_os_str(), root.as_os_str()];
+            let start = Start::new("/usr/bin/dpkg-deb", root).args(args).envs(minimal_env());
+            process::run(start, UNPACK_TIMEOUT).await?;
+        }
     }
     Ok(())
-}
-
-fn start(apt: &Path, program: &str, dir: &Path, args: &[&str]) -> Start {
-    let conf: PathBuf = apt.join("apt.conf");
-    Start::new(program, dir)
-        .args(args)
-        .envs(process::minimal_env())
-        .envs([("APT_CONFIG", conf.as_os_str()), ("LC_ALL", "C".as_ref())])
-}
-
-async fn run(apt: &Path, program: &str, dir: &Path, args: &[&str]) -> Result<Vec<String>> {
-    process::run(start(apt, program, dir, args), LIMIT).await
 }

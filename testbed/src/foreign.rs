@@ -22,7 +22,7 @@ pub use lapin::{
     types,
 };
 
-use crate::process::DEADLINE;
+use crate::process::WAIT_TIMEOUT;
 
 /// A connection with one channel in confirm mode.
 #[derive(Debug)]
@@ -59,8 +59,9 @@ impl Foreign {
     /// Connects and opens the channel.
     pub async fn connect(url: &str) -> Result<Self> {
         let connecting = Connection::connect(url, ConnectionProperties::default());
-        let connection =
-            tokio::time::timeout(DEADLINE, connecting).await.context("no connection in time")??;
+        let connection = tokio::time::timeout(WAIT_TIMEOUT, connecting)
+            .await
+            .context("no connection in time")??;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, channel })
@@ -115,7 +116,7 @@ impl Foreign {
             .channel
             .basic_publish(exchange.into(), key.into(), options, body, properties)
             .await?;
-        match tokio::time::timeout(DEADLINE, confirm).await.context("no confirm in time")?? {
+        match tokio::time::timeout(WAIT_TIMEOUT, confirm).await.context("no confirm in time")?? {
             Confirmation::Ack(None) => Ok(()),
             other => bail!("publishing to {exchange:?} with key {key:?} ended with {other:?}"),
         }
@@ -197,7 +198,7 @@ impl Messages {
 
     /// Waits for the next message and leaves the settling to the caller.
     pub async fn next_unacked(&mut self) -> Result<Delivery> {
-        let next = tokio::time::timeout(DEADLINE, self.consumer.next())
+        let next = tokio::time::timeout(WAIT_TIMEOUT, self.consumer.next())
             .await
             .context("no message in time")?;
         Ok(next.context("the consumer was cancelled")??)

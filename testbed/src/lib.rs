@@ -1,11 +1,12 @@
-//! What tests and `xtask` stand on: a private RabbitMQ node, a private PostgreSQL, the project's own programs as child
-//! processes, a proxy that breaks the network on purpose, and a foreign AMQP client that shares no code with the services.
+//! Test support: private RabbitMQ nodes, a private PostgreSQL, the project's own programs as child processes, a proxy
+//! that breaks the network on purpose, and an AMQP client that shares no code with the services.
 //!
-//! Two rules hold for everything here. Nothing outlives its owner: every child process is on a leash that ends it
+//! Two rules hold for everything here. Nothing outlives its owner: every child process has a guardian that kills it
 //! even when the owner is killed with SIGKILL. Nothing leaves the machine: all listeners are on 127.0.0.1, and
 //! children see a cleared environment, so no real broker can be reached by accident.
 
 mod debian;
+mod fifo;
 pub mod foreign;
 pub mod http;
 pub mod ports;
@@ -14,12 +15,11 @@ pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod rabbitmq;
-pub mod shared;
+pub mod shared_node;
 pub mod tls;
-mod witness;
 pub mod workspace;
 
+pub use fifo::Fifo;
 pub use process::{Process, Signal};
 pub use program::Program;
 pub use proxy::Proxy;
-pub use witness::Witness;

@@ -6,9 +6,9 @@
 mod access;
 mod install;
 mod server;
-mod shared;
+mod shared_server;
 
 pub use access::Access;
 pub use install::Install;
 pub use server::Server;
-pub use shared::{SERVER_VARIABLE, database};
+pub use shared_server::{SERVER_VARIABLE, database};

@@ -62,7 +62,7 @@ impl Program {
         let dir = tempfile::Builder::new().prefix("slowlane-program-").tempdir()?;
         let current = self.dir.as_deref().unwrap_or(dir.path());
         let mut start = Start::new(workspace::binary(&self.name)?, current);
-        start.orphaned = Some(dir.path().to_owned());
+        start.remove_if_orphaned = Some(dir.path().to_owned());
         let process = start.args(self.args).envs(self.env).spawn()?;
         Ok(Running { process, dir })
     }

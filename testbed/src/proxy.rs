@@ -1,6 +1,7 @@
 //! A TCP proxy that breaks the network on purpose.
 
 mod pump;
+mod rules;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,20 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What every connection of a proxy has to obey at the moment.
-#[derive(Debug, Default, Clone)]
-struct Rules {
-    refusing: bool,
-    stalled: bool,
-    muted: bool,
-    /// What the target says is held back.
-    holding: bool,
-    delay: Duration,
-    /// Raised by every cut: a connection that sees it change closes.
-    cuts: u64,
-    /// How many bytes the next connection may send before it is cut.
-    next_limit: Option<u64>,
-}
+use self::rules::Rules;
 
 /// A proxy in front of one address. Dropping it closes everything.
 #[derive(Debug)]

@@ -6,8 +6,10 @@ mod control;
 mod install;
 mod node;
 mod unpack;
+mod version;
 
 pub use access::Access;
 pub use control::Connection;
-pub use install::{Install, Version};
+pub use install::Install;
 pub use node::{Node, NodeOptions};
+pub use version::Version;

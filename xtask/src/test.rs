@@ -11,7 +11,7 @@ use clap::Args;
 use owo_colors::AnsiColors;
 use testbed::{
     rabbitmq::{Install, Node, Version},
-    shared, workspace,
+    shared_node, workspace,
 };
 
 use crate::{
@@ -117,7 +117,7 @@ async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
     let node = say::waiting(
         "rabbitmq",
         &format!("starting a private node of {name}"),
-        shared::start(&install),
+        shared_node::start(&install),
     )
     .await?;
     let ready = Part {
@@ -166,8 +166,8 @@ async fn tests(options: &Options, version: &str, node: &Node, name: String) -> R
     args.extend(options.filter.iter().map(String::as_str));
     say::step("test", format!("cargo {}", args.join(" ").trim_end_matches(" --")));
     let env = [
-        (shared::NODE_VARIABLE, description.into_os_string()),
-        (shared::VERSION_VARIABLE, version.into()),
+        (shared_node::NODE_VARIABLE, description.into_os_string()),
+        (shared_node::VERSION_VARIABLE, version.into()),
         // An error says by itself where it comes from; fifty lines of the test harness would hide that.
         ("RUST_LIB_BACKTRACE", "0".into()),
         (THREADS, std::env::var_os(THREADS).unwrap_or_else(|| threads().to_string().into())),

@@ -1,135 +1,123 @@
-//! The system's own package sources, read for the mirror that it is set up to use.
+//! apt with a folder of its own: the system's package lists and state stay as they are.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 
-const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
+use crate::process::{self, Start, minimal_env};
+
+/// How long a program of apt's may run.
+const APT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Debian's keys. It has those of all suites, while a key in the system's sources may be for one suite alone.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A mirror and the key that signs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mirror {
-    pub(super) uri: String,
-    pub(super) signed_by: Option<String>,
+/// The settings of the system that say how to reach a mirror.
+const SYSTEM_SETTINGS: [&str; 4] =
+    ["Acquire::http", "Acquire::https", "Acquire::Retries", "Acquire::Check-"];
+
+/// apt for one suite, with its own lists, state and cache.
+pub(super) struct Apt {
+    dir: PathBuf,
+    /// The address of the mirror.
+    pub(super) mirror: String,
 }
 
-impl Mirror {
-    /// The line of a `sources.list` for one suite of this mirror.
-    pub(super) fn line(&self, suite: &str) -> String {
-        // A key given for one suite may not sign another; Debian's own keyring has the keys of all suites.
-        let keyring =
-            if Path::new(KEYRING).is_file() { Some(KEYRING) } else { self.signed_by.as_deref() };
-        let options = keyring.map(|file| format!("[signed-by={file}] ")).unwrap_or_default();
-        format!("deb {options}{} {suite} main\n", self.uri)
+impl Apt {
+    /// Writes the configuration for `suite` into `dir`. The mirror is the one that this system uses for `codename`.
+    pub(super) async fn new(dir: PathBuf, codename: &str, suite: &str) -> Result<Self> {
+        fs::create_dir_all(dir.join("lists/partial"))?;
+        fs::create_dir_all(dir.join("cache/archives/partial"))?;
+        fs::write(dir.join("status"), "")?;
+        let mirror = mirror(&dir, codename).await?;
+        let key = Path::new(KEYRING).is_file().then(|| format!("[signed-by={KEYRING}] "));
+        let source = format!("deb {}{mirror} {suite} main\n", key.unwrap_or_default());
+        fs::write(dir.join("sources.list"), source)?;
+        fs::write(dir.join("apt.conf"), configuration(&dir, &system_settings(&dir).await?))?;
+        Ok(Self { dir, mirror })
+    }
+
+    /// Where [`Apt::download`] puts the packages.
+    pub(super) fn archives(&self) -> PathBuf {
+        self.dir.join("cache/archives")
+    }
+
+    /// Downloads the package lists.
+    pub(super) async fn update(&self) -> Result<()> {
+        let update = self.start("apt-get", &["-qq", "update"]);
+        process::run(update, APT_TIMEOUT).await.context("`apt-get update` failed").map(drop)
+    }
+
+    /// Those of the packages that the suite has.
+    pub(super) async fn known(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let show = self.start("apt-cache", &["-q=2", "show", "--no-all-versions"]).args(packages);
+        let process = show.spawn()?;
+        // It fails when a package is missing, but shows all others.
+        let (_, text) = process.ended().await?;
+        let names = text.lines().filter_map(|line| line.strip_prefix("Package: "));
+        let mut known: Vec<_> = names.map(str::to_owned).collect();
+        known.sort();
+        known.dedup();
+        Ok(known)
+    }
+
+    /// Downloads packages, checked against the mirror's signatures.
+    pub(super) async fn download(&self, packages: &[String]) -> Result<()> {
+        let mut download = self.start("apt-get", &["-qq", "download"]).args(packages);
+        download.dir = self.archives();
+        process::run(download, APT_TIMEOUT).await.context("`apt-get download` failed").map(drop)
+    }
+
+    fn start(&self, program: &str, args: &[&str]) -> Start {
+        let configuration = [("APT_CONFIG", self.dir.join("apt.conf"))];
+        plain(program, &self.dir, args).envs(configuration)
     }
 }
 
-/// The mirror from which this system takes the packages of `codename`.
-pub(super) fn mirror(codename: &str) -> Result<Mirror> {
-    let mut files = Vec::new();
-    for place in SOURCES {
-        collect(Path::new(place), &mut files);
-    }
-    files
-        .iter()
-        .find_map(|file| {
-            let text = std::fs::read_to_string(file).ok()?;
-            if file.extension()? == "sources" {
-                in_deb822(&text, codename)
-            } else {
-                in_list(&text, codename)
-            }
-        })
-        .with_context(|| format!("no apt source for {codename} main in {}", SOURCES.join(" or ")))
+/// A program of apt's that uses the system's own configuration.
+fn plain(program: &str, dir: &Path, args: &[&str]) -> Start {
+    Start::new(Path::new("/usr/bin").join(program), dir)
+        .args(args)
+        .envs(minimal_env())
+        .envs([("LC_ALL", "C")])
 }
 
-fn collect(place: &Path, files: &mut Vec<PathBuf>) {
-    if place.is_file() {
-        files.push(place.to_owned());
-    }
-    let Ok(entries) = std::fs::read_dir(place) else { return };
-    let known =
-        |path: &PathBuf| path.extension().is_some_and(|end| end == "list" || end == "sources");
-    let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
-    found.sort();
-    files.extend(found);
+/// The address of the mirror from which this system takes the packages of `codename`.
+async fn mirror(dir: &Path, codename: &str) -> Result<String> {
+    // Without the information of the Release files it works on a system that never read its package lists.
+    let args = ["--no-release-info", "indextargets", "--format"];
+    let args =
+        args.into_iter().chain(["$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]);
+    let start = plain("apt-get", dir, &args.collect::<Vec<_>>());
+    let sources =
+        process::run(start, APT_TIMEOUT).await.context("`apt-get indextargets` failed")?;
+    let mirror = sources.iter().find_map(|line| line.strip_suffix(&format!(" {codename} main")));
+    mirror.map(str::to_owned).with_context(|| format!("apt has no source for {codename} main"))
 }
 
-/// Finds the suite in a file of stanzas, as `debian.sources`.
-fn in_deb822(text: &str, codename: &str) -> Option<Mirror> {
-    text.split("\n\n").find_map(|stanza| {
-        let field = |name: &str| {
-            let mut lines = stanza.lines().filter(|line| !line.starts_with('#'));
-            let value = lines
-                .find_map(|line| {
-                    line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name))
-                })?
-                .1;
-            Some(value.trim().to_owned())
-        };
-        let has = |name: &str, word: &str| {
-            field(name).is_some_and(|value| value.split_whitespace().any(|each| each == word))
-        };
-        let disabled = field("Enabled").is_some_and(|value| value == "no");
-        if disabled
-            || !has("Types", "deb")
-            || !has("Suites", codename)
-            || !has("Components", "main")
-        {
-            return None;
-        }
-        let uri = field("URIs")?.split_whitespace().next()?.to_owned();
-        let signed_by = field("Signed-By").filter(|value| value.starts_with('/'));
-        Some(Mirror { uri, signed_by })
-    })
+/// Proxies, certificates, retries and checks, as lines of `apt.conf`.
+async fn system_settings(dir: &Path) -> Result<Vec<String>> {
+    let lines = process::run(plain("apt-config", dir, &["dump"]), APT_TIMEOUT).await;
+    let mut lines = lines.context("`apt-config dump` failed")?;
+    lines.retain(|line| SYSTEM_SETTINGS.iter().any(|start| line.starts_with(start)));
+    Ok(lines)
 }
 
-/// Finds the suite in a file of lines, as `deb [signed-by=/a.gpg] http://mirror/debian bookworm main`.
-fn in_list(text: &str, codename: &str) -> Option<Mirror> {
-    text.lines().find_map(|line| {
-        let rest = line.trim().strip_prefix("deb ")?.trim();
-        let (options, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => ("", rest),
-        };
-        let mut words = rest.split_whitespace();
-        let (uri, suite) = (words.next()?, words.next()?);
-        let signed_by = options
-            .split_whitespace()
-            .find_map(|option| option.strip_prefix("signed-by="))
-            .map(str::to_owned);
-        (suite == codename && words.any(|word| word == "main"))
-            .then(|| Mirror { uri: uri.to_owned(), signed_by })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stanza_of_another_suite_or_a_disabled_one_is_passed_over() {
-        let text = "Types: deb\nURIs: http://a/\nSuites: bookworm-security\nComponents: main\n\n\
-                    Enabled: no\nTypes: deb\nURIs: http://b/\nSuites: bookworm\nComponents: main\n\n\
-                    Types: deb deb-src\n# a remark: here\nURIs: http://c/ http://d/\nSuites: bookworm bookworm-updates\n\
-                    Components: contrib main\nSigned-By: /k.gpg";
-        let found = in_deb822(text, "bookworm");
-        assert_eq!(
-            found,
-            Some(Mirror { uri: "http://c/".into(), signed_by: Some("/k.gpg".into()) })
-        );
-    }
-
-    #[test]
-    fn a_line_may_have_options() {
-        let text = "# deb http://x/ bookworm main\ndeb-src http://a/ bookworm main\n\
-                    deb [arch=amd64 signed-by=/k.gpg] http://b/ bookworm main contrib\n";
-        let found = in_list(text, "bookworm");
-        assert_eq!(
-            found,
-            Some(Mirror { uri: "http://b/".into(), signed_by: Some("/k.gpg".into()) })
-        );
-        assert_eq!(in_list("deb http://a/ trixie main", "bookworm"), None);
-    }
+fn configuration(dir: &Path, system: &[String]) -> String {
+    let at = |part: &str| dir.join(part).display().to_string();
+    let (lists, status, cache, sources) =
+        (at("lists"), at("status"), at("cache"), at("sources.list"));
+    format!(
+        r#"Dir::State::Lists "{lists}"; Dir::State::status "{status}"; Dir::Cache "{cache}";
+Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "-"; Dir::Etc::preferencesparts "/dev/null";
+Dir::Etc::parts "/dev/null"; Dir::Etc::main "/dev/null";
+APT::Install-Recommends "false"; Acquire::Languages "none"; Debug::NoLocking "true"; APT::Sandbox::User "";
+{}
+"#,
+        system.join("\n")
+    )
 }

@@ -10,7 +10,7 @@ use crate::process::{self, Start, minimal_env};
 
 /// The user that owns everything on a private server.
 pub(super) const USER: &str = "slowlane";
-const LIMIT: Duration = Duration::from_secs(60);
+const SQL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where a server is, its password, and the programs that belong to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +52,6 @@ impl Access {
     /// answer, columns separated by `|`.
     pub async fn sql(&self, database: &str, sql: &str) -> Result<Vec<String>> {
         let psql = self.psql(database, sql);
-        process::run(psql, LIMIT).await.with_context(|| format!("the server refused {sql:?}"))
+        process::run(psql, SQL_TIMEOUT).await.with_context(|| format!("the server refused {sql:?}"))
     }
 }

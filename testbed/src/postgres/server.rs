@@ -24,7 +24,7 @@ use crate::{
     workspace,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running, stopped or frozen private server. Dropping it kills it and removes its data.
 ///
@@ -59,21 +59,23 @@ impl Server {
     pub async fn stop(&mut self) -> Result<()> {
         let Some(process) = self.process.take() else { return Ok(()) };
         process.signal(Signal::INT);
-        process.wait_within(LIMIT).await.map(drop)
+        process.wait_within(SERVER_TIMEOUT).await.map(drop)
     }
 
     /// Kills the server and all its helpers (SIGKILL) and waits for their end.
     pub async fn kill(&mut self) -> Result<()> {
         let helpers = self.signal_all(Signal::KILL);
         let Some(process) = self.process.take() else { return Ok(()) };
-        process.wait_within(LIMIT).await?;
+        process.wait_within(SERVER_TIMEOUT).await?;
         // As long as one of them lives, the data can't be used by a new server.
         let gone = async {
             while helpers.iter().any(|helper| is_alive(*helper)) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(LIMIT, gone).await.context("a helper of the server does not end")
+        tokio::time::timeout(SERVER_TIMEOUT, gone)
+            .await
+            .context("a helper of the server does not end")
     }
 
     /// Starts a stopped or killed server with its data on its port, and waits until it takes
@@ -115,7 +117,7 @@ impl Server {
             .args(["-D".into(), self.data().into_os_string()])
             .args(["-U".into(), USER.into(), "--pwfile".into(), secret.into_os_string()])
             .args(args);
-        run(start, LIMIT).await.context("`initdb` failed").map(drop)
+        run(start, SERVER_TIMEOUT).await.context("`initdb` failed").map(drop)
     }
 
     /// PostgreSQL refuses to run as root: then it runs as `nobody`.
@@ -128,7 +130,7 @@ impl Server {
             let user = [format!("--reuid={user}"), format!("--regid={group}")];
             start = start.args(user).args(["--clear-groups"]).args([program]);
         }
-        start.orphaned = Some(self.dir.path().to_owned());
+        start.remove_if_orphaned = Some(self.dir.path().to_owned());
         Ok(start.envs(minimal_env()).envs([("LC_ALL", "C"), ("TZ", "UTC")]))
     }
 

@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::Rules;
+use super::rules::Rules;
 
 /// Connects `client` to the target and pumps until either side closes or the connection is cut.
 pub(super) async fn connect(client: TcpStream, target: String, rules: Arc<watch::Sender<Rules>>) {

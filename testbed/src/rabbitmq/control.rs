@@ -29,7 +29,7 @@ impl Access {
         let quiet = std::iter::once("-q").chain(args.iter().copied());
         let start =
             Start::new(self.bin.join("rabbitmqctl"), &self.dir).args(quiet).envs(self.env());
-        let lines = process::run(start, process::DEADLINE).await;
+        let lines = process::run(start, process::WAIT_TIMEOUT).await;
         Ok(lines.with_context(|| format!("rabbitmqctl {}", args.join(" ")))?.join("\n"))
     }
 

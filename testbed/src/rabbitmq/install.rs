@@ -1,51 +1,14 @@
 //! Which RabbitMQ to run: the machine's own, or one unpacked beside the project.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{
+    unpack::{self, Unpacked},
+    version::Version,
 };
-
-use anyhow::{Context, Result, bail};
-
-use super::unpack;
 use crate::workspace;
-
-/// Which release of RabbitMQ is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Version {
-    /// The machine's own if it is 3.10 or later, else what this system's distribution has.
-    #[default]
-    Any,
-    /// 3.10, the oldest one supported.
-    V3_10,
-    /// 4.0.
-    V4_0,
-}
-
-impl Version {
-    fn accepts(self, version: &str) -> bool {
-        let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-        match self {
-            Self::Any => (major, minor) >= (3, 10),
-            Self::V3_10 => (major, minor) == (3, 10),
-            Self::V4_0 => (major, minor) == (4, 0),
-        }
-    }
-}
-
-impl FromStr for Version {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "" | "any" => Self::Any,
-            "3.10" => Self::V3_10,
-            "4.0" => Self::V4_0,
-            other => bail!("{other:?} is no RabbitMQ version known here: say any, 3.10 or 4.0"),
-        })
-    }
-}
 
 /// A RabbitMQ that can be run from where it is.
 #[derive(Debug, Clone)]
@@ -58,7 +21,7 @@ pub struct Install {
 }
 
 impl Install {
-    /// Finds the wanted release on this machine, or unpacks it into `.slowlane/`. `say` is told what is going on.
+    /// Finds the wanted release on this machine, or unpacks it into `.slowlane/`. `say` gets each step as a line for people.
     pub async fn find_or_unpack(wanted: Version, say: &(dyn Fn(&str) + Sync)) -> Result<Self> {
         for bin in usual_places() {
             if let Some(found) = Self::own(&bin).filter(|found| wanted.accepts(&found.version)) {
@@ -66,7 +29,10 @@ impl Install {
                 return Ok(found);
             }
         }
-        unpack::unpacked(wanted, say).await.with_context(|| how_to_get(wanted))
+        let unpacked = unpack::unpack(wanted, say).await;
+        unpacked
+            .and_then(|Unpacked { bin, erlang }| Self::at(bin, erlang))
+            .with_context(|| how_to_get(wanted))
     }
 
     /// The version, as `3.10.8`.
@@ -75,7 +41,7 @@ impl Install {
     }
 
     /// The RabbitMQ whose programs are in `bin` and whose Erlang is in `erlang`.
-    pub(super) fn at(bin: PathBuf, erlang: PathBuf) -> Result<Self> {
+    fn at(bin: PathBuf, erlang: PathBuf) -> Result<Self> {
         let version =
             version(&bin).with_context(|| format!("no RabbitMQ around {}", bin.display()))?;
         Ok(Self { bin, erlang, version })
@@ -142,16 +108,4 @@ fn how_to_get(wanted: Version) -> String {
         "{what} not on this machine, and it could not be unpacked beside the project. Install it (Debian, Ubuntu: \
          `sudo apt-get install rabbitmq-server`; macOS: `brew install rabbitmq`) and type the same command again"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Version;
-
-    #[test]
-    fn versions_are_compared_by_number_not_by_text() {
-        assert!(Version::Any.accepts("3.10.8") && Version::Any.accepts("4.3.6"));
-        assert!(!Version::Any.accepts("3.9.27"));
-        assert!(Version::V4_0.accepts("4.0.5") && !Version::V4_0.accepts("4.1.0"));
-    }
 }

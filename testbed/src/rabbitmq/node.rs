@@ -21,7 +21,7 @@ use crate::{
     workspace,
 };
 
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a node is to have. The default: plain AMQP only, in a temporary folder.
 #[derive(Debug, Clone, Default)]
@@ -71,19 +71,19 @@ impl Node {
     /// Stops the node cleanly (SIGTERM) and waits for its end.
     pub async fn stop(&mut self) -> Result<()> {
         self.server.terminate();
-        self.server.wait_within(STOP_LIMIT).await.map(drop)
+        self.server.wait_within(STOP_TIMEOUT).await.map(drop)
     }
 
     /// Kills the node (SIGKILL) and waits for its end.
     pub async fn kill(&mut self) -> Result<()> {
         self.server.kill();
-        self.server.wait_within(STOP_LIMIT).await.map(drop)
+        self.server.wait_within(STOP_TIMEOUT).await.map(drop)
     }
 
     /// Starts a stopped or killed node with its data on its ports, and waits until it takes connections.
     pub async fn start_again(&mut self) -> Result<()> {
         self.server.kill();
-        self.server.wait_within(STOP_LIMIT).await?;
+        self.server.wait_within(STOP_TIMEOUT).await?;
         self.server = start_server(&self.access, self.temporary.as_ref().map(TempDir::path))?;
         self.ready().await
     }
@@ -168,6 +168,6 @@ fn start_epmd(access: &Access) -> Result<Process> {
 /// Pretending to be under systemd makes the start script become the virtual machine: one process to signal.
 fn start_server(access: &Access, orphaned: Option<&Path>) -> Result<Process> {
     let mut start = Start::new(access.bin.join("rabbitmq-server"), &access.dir);
-    start.orphaned = orphaned.map(Path::to_owned);
+    start.remove_if_orphaned = orphaned.map(Path::to_owned);
     start.envs(access.env()).envs([("RUNNING_UNDER_SYSTEMD", "true")]).spawn()
 }

@@ -1,10 +1,13 @@
 //! Debian's own RabbitMQ and Erlang, unpacked into `.slowlane/`.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
-use super::install::{Install, Version};
+use super::version::Version;
 use crate::debian::{self, Bundle, files_under};
 
 const ERLANG: &str = "usr/lib/erlang";
@@ -19,28 +22,36 @@ const BUNDLE: Bundle = Bundle {
     size: "about 45 MB",
 };
 
-/// The unpacked RabbitMQ of the wanted version, unpacked now if it was not before.
-pub(super) async fn unpacked(wanted: Version, say: &(dyn Fn(&str) + Sync)) -> Result<Install> {
+/// Where an unpacked RabbitMQ lies.
+pub(super) struct Unpacked {
+    /// The folder of `rabbitmq-server` and `rabbitmqctl`.
+    pub(super) bin: PathBuf,
+    /// The folder of `erl` and `epmd`.
+    pub(super) erlang: PathBuf,
+}
+
+/// Unpacks RabbitMQ of the wanted version, unless it was unpacked before.
+pub(super) async fn unpack(wanted: Version, say: &(dyn Fn(&str) + Sync)) -> Result<Unpacked> {
     let suite = match (wanted, debian::release()?.as_str()) {
         (Version::V4_0, _) | (Version::Any, "trixie") => "trixie",
         _ => "bookworm",
     };
-    let root = BUNDLE.unpacked(suite, point_scripts_here, say).await?;
-    Install::at(root.join("usr/lib/rabbitmq/bin"), root.join(ERLANG).join("bin"))
+    let root = BUNDLE.unpacked(suite, replace_erlang_paths, say).await?;
+    Ok(Unpacked { bin: root.join("usr/lib/rabbitmq/bin"), erlang: root.join(ERLANG).join("bin") })
 }
 
 /// Replaces the installation folder that Debian wrote into Erlang's start scripts.
-fn point_scripts_here(root: &Path) -> Result<()> {
+fn replace_erlang_paths(root: &Path) -> Result<()> {
     let erlang = root.join(ERLANG);
     for file in files_under(&erlang)? {
         if ["erl", "start", "start_erl"].iter().any(|name| file.ends_with(name)) {
-            point_here(&file, &erlang)?;
+            replace_erlang_path(&file, &erlang)?;
         }
     }
     Ok(())
 }
 
-fn point_here(script: &Path, erlang: &Path) -> Result<()> {
+fn replace_erlang_path(script: &Path, erlang: &Path) -> Result<()> {
     let text =
         fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
     let mut here = text;

@@ -1,6 +1,6 @@
 //! The testbed keeps its own promises.
 
-mod leash;
+mod guardian;
 mod node;
 mod postgres;
 mod proxy;

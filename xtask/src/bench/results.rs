@@ -60,7 +60,7 @@ async fn all_stored(web: &Running, count: usize) -> Result<Duration> {
     let mut first = None;
     let mut stored = 0;
     while stored < count {
-        let next = tokio::time::timeout(testbed::process::DEADLINE, lines.next());
+        let next = tokio::time::timeout(testbed::process::WAIT_TIMEOUT, lines.next());
         let line = next.await.ok().flatten();
         let line = line.with_context(|| format!("only {stored} of {count} results were stored"))?;
         if line.contains(r#""message":"result""#) {

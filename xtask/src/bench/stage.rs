@@ -13,7 +13,7 @@ use testbed::{
     Program,
     foreign::Foreign,
     postgres::{self, Server},
-    process::DEADLINE,
+    process::WAIT_TIMEOUT,
     program::Running,
     rabbitmq::{Install, Node, NodeOptions, Version},
     workspace,
@@ -57,7 +57,7 @@ impl Stage {
         let node = Node::start(&install, options);
         let node = say::waiting("rabbitmq", "starting a private node", node).await?;
         let stage = Self { node, postgres: start_postgres().await?, _lock: lock };
-        stage.program("setup").start()?.succeed_within(DEADLINE).await?;
+        stage.program("setup").start()?.succeed_within(WAIT_TIMEOUT).await?;
         Ok(stage)
     }
 

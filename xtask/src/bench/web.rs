@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use testbed::{Program, process::DEADLINE, program::Running};
+use testbed::{Program, process::WAIT_TIMEOUT, program::Running};
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
@@ -26,10 +26,10 @@ impl Web {
     /// Waits until it is ready.
     pub(super) async fn ready(&self) -> Result<()> {
         let mut client = Client::connect(self.address).await?;
-        let limit = Instant::now() + DEADLINE;
+        let limit = Instant::now() + WAIT_TIMEOUT;
         while client.get("/health/ready").await?.status != 200 {
             if Instant::now() > limit {
-                return Err(self.program.complaint("is not ready within a minute"));
+                return Err(self.program.error("is not ready within a minute"));
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -45,5 +45,5 @@ impl Web {
 /// Stops a program cleanly.
 pub(super) async fn stop(program: Running) -> Result<()> {
     program.terminate();
-    program.succeed_within(DEADLINE).await.map(drop)
+    program.succeed_within(WAIT_TIMEOUT).await.map(drop)
 }

@@ -145,7 +145,7 @@ impl<'a> Play<'a> {
         let process = self.cast.process(who);
         let status = process.wait().await?;
         if who == WEB {
-            return Err(process.complaint(&format!("ended with {status}")));
+            return Err(process.error(&format!("ended with {status}")));
         }
         let how = status.signal().map_or_else(
             || format!("ended with {status}"),
@@ -169,7 +169,7 @@ impl<'a> Play<'a> {
         for name in &names {
             self.cast.process(name).terminate();
         }
-        let deadline = Instant::now() + testbed::process::DEADLINE;
+        let deadline = Instant::now() + testbed::process::WAIT_TIMEOUT;
         while !names.is_empty() {
             let event = timeout_at(deadline, self.feed.next()).await;
             let event = event.with_context(|| format!("{} did not stop", names.join(" and ")))?;
@@ -182,7 +182,7 @@ impl<'a> Play<'a> {
             let status = process.wait().await?;
             if !status.success() {
                 return Err(
-                    process.complaint(&format!("ended with {status} when it was asked to stop"))
+                    process.error(&format!("ended with {status} when it was asked to stop"))
                 );
             }
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use testbed::{proxy::Proxy, shared};
+use testbed::{proxy::Proxy, shared_node};
 
 use crate::support::{
     database::Database,
@@ -69,7 +69,7 @@ async fn a_key_that_stands_in_many_lines_is_one_request() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_refused_once_is_not_tried_for_each_of_its_lines() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     Stack::on(&vhost.url).await?;
     let database = Database::postgres().await;

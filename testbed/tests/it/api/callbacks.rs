@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use testbed::{
     Program,
     foreign::Properties,
-    process::{DEADLINE, json_message},
-    shared, tls,
+    process::{WAIT_TIMEOUT, json_message},
+    shared_node, tls,
 };
 
 use self::receiver::Receiver;
@@ -30,7 +30,7 @@ const SECRET: &str = "whsec_c2xvd2xhbmUgdGVzdHMgd2l0aCB0aGlzIHNlY3JldA==";
 const OLD_SECRET: &str = "whsec_c2xvd2xhbmUgdGVzdGVkIHdpdGggdGhpcyBzZWNyZXQ=";
 
 async fn stack() -> Result<Stack> {
-    Stack::on(&shared::vhost().await.url).await
+    Stack::on(&shared_node::vhost().await.url).await
 }
 
 /// A web service that calls this machine.
@@ -56,7 +56,7 @@ async fn get(web: &Web, id: &str) -> Result<Value> {
 
 /// Looks again and again until the callback of a request has come so far.
 async fn callback(web: &Web, id: &str, status: &str) -> Result<Value> {
-    let limit = Instant::now() + DEADLINE;
+    let limit = Instant::now() + WAIT_TIMEOUT;
     loop {
         let request = get(web, id).await?;
         if request["callback"]["status"] == status {
@@ -230,7 +230,7 @@ async fn a_callback_that_waits_for_long_can_be_sent_now() -> Result<()> {
     let _processor = stack.processor(1, "1ms").await?;
     let id = accepted(&web, &receiver.url("/later")).await?;
     failure(&web, &id).await?;
-    let limit = Instant::now() + DEADLINE;
+    let limit = Instant::now() + WAIT_TIMEOUT;
     while get(&web, &id).await?["callback"]["nextAttemptAt"].is_null() {
         ensure!(Instant::now() < limit, "the attempt is not noted");
         tokio::time::sleep(Duration::from_millis(20)).await;

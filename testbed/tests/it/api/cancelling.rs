@@ -5,7 +5,7 @@ use serde_json::json;
 use testbed::{
     Program, Proxy,
     foreign::{AMQPValue, Foreign, Messages, Properties, arguments},
-    shared,
+    shared_node,
 };
 use uuid::Uuid;
 
@@ -124,7 +124,7 @@ async fn work_on_what_was_cancelled_is_stopped_also_after_all_have_restarted() -
 /// and nobody else can: its request waits in the queue.
 #[tokio::test]
 async fn a_worker_that_was_away_tells_what_it_has_in_hand_without_being_asked() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let proxy = Proxy::start(vhost.address()).await?;
     let worker = Stack { url: proxy.url(&vhost.url) }.start_faulty(1, "1s").await?;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use testbed::{
     Program,
     postgres::Access,
-    process::{DEADLINE, Process},
+    process::{Process, WAIT_TIMEOUT},
     proxy::Proxy,
-    shared,
+    shared_node,
 };
 use tokio::time::sleep;
 
@@ -29,7 +29,7 @@ async fn post(web: &Web, key: &str, body: &str) -> Result<(u16, Value)> {
 
 /// Posts as a patient client does: the same call again until it is accepted. Gives the id.
 async fn insist(web: &Web, key: &str, body: &str) -> Result<String> {
-    let limit = tokio::time::Instant::now() + DEADLINE;
+    let limit = tokio::time::Instant::now() + WAIT_TIMEOUT;
     loop {
         match post(web, key, body).await? {
             (202, accepted) => {
@@ -66,7 +66,7 @@ async fn the_same_call_again_is_the_same_request() -> Result<()> {
 
 #[tokio::test]
 async fn what_was_refused_is_not_remembered() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let stack = Stack::on(&vhost.url).await?;
     let behind = Stack { url: proxy.url(&vhost.url) };
@@ -94,7 +94,7 @@ struct Scene {
 
 impl Scene {
     async fn open() -> Result<Self> {
-        let vhost = shared::vhost().await;
+        let vhost = shared_node::vhost().await;
         let proxy = Proxy::start(vhost.address()).await?;
         let stack = Stack::on(&vhost.url).await?;
         let (access, database) = testbed::postgres::database().await;
@@ -115,7 +115,7 @@ impl Scene {
 
     /// Waits until the database answers a question with this.
     async fn until(&self, question: &str, answer: &str) -> Result<()> {
-        let limit = tokio::time::Instant::now() + DEADLINE;
+        let limit = tokio::time::Instant::now() + WAIT_TIMEOUT;
         while self.access.sql(&self.database, question).await? != [answer] {
             ensure!(tokio::time::Instant::now() < limit, "never {answer}: {question}");
             sleep(Duration::from_millis(50)).await;

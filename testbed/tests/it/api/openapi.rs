@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use anyhow::{Context, Result, ensure};
 use reqwest::Url;
 use serde_json::{Value, json};
-use testbed::{foreign::Properties, process::DEADLINE, workspace};
+use testbed::{foreign::Properties, process::WAIT_TIMEOUT, workspace};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -212,7 +212,7 @@ async fn behind_the_head(web: &Web, path: &str) -> Result<String> {
     let head = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     socket.write_all(head.as_bytes()).await?;
     let mut answer = String::new();
-    timeout(DEADLINE, socket.read_to_string(&mut answer)).await.context("no end")??;
+    timeout(WAIT_TIMEOUT, socket.read_to_string(&mut answer)).await.context("no end")??;
     let (head, body) = answer.split_once("\r\n\r\n").context("a blank line")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{answer}");
     Ok(body.to_owned())

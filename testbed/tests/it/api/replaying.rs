@@ -8,7 +8,7 @@ use testbed::{
     Proxy,
     foreign::{Properties, RejectOptions},
     process::json_message,
-    shared,
+    shared_node,
 };
 use uuid::Uuid;
 
@@ -160,7 +160,7 @@ struct Scene {
 
 impl Scene {
     async fn open() -> Result<Self> {
-        let vhost = shared::vhost().await;
+        let vhost = shared_node::vhost().await;
         let proxy = Proxy::start(vhost.address()).await?;
         let stack = Stack::on(&vhost.url).await?;
         Ok(Self { stack, proxy, database: Database::postgres().await })
@@ -291,7 +291,7 @@ async fn what_another_program_has_published_is_replayed_if_its_message_is_known(
 
 #[tokio::test]
 async fn only_what_is_there_and_has_failed_is_replayed() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let proxy = Proxy::start(vhost.address()).await?;
     let web = Stack { url: proxy.url(&vhost.url) }.web().await?;

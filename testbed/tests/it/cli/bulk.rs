@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Program, Signal, process::DEADLINE};
+use testbed::{Program, Signal, process::WAIT_TIMEOUT};
 use tokio::time::{Instant, sleep};
 
 use crate::support::slowlane::{CliOutput, run_slowlane, slowlane};
@@ -55,7 +55,7 @@ impl Desk {
             if now > seen {
                 (seen, last) = (now, Instant::now());
             }
-            ensure!(last.elapsed() < DEADLINE, "nothing comes after {seen} lines for a minute");
+            ensure!(last.elapsed() < WAIT_TIMEOUT, "nothing comes after {seen} lines for a minute");
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{
     Program,
     foreign::Properties,
-    process::{self, DEADLINE, Start},
+    process::{self, Start, WAIT_TIMEOUT},
     workspace,
 };
 
@@ -20,7 +20,8 @@ async fn in_shell(base: &str, line: &str) -> Result<Vec<String>> {
     let slowlane = workspace::binary("slowlane")?;
     let line = format!("slowlane() {{ '{}' \"$@\"; }}; {line}", slowlane.display());
     let shell = Start::new("/bin/sh", workspace::root()).args(["-c", &line]);
-    process::run(shell.envs(process::minimal_env()).envs([("SLOWLANE_URL", base)]), DEADLINE).await
+    process::run(shell.envs(process::minimal_env()).envs([("SLOWLANE_URL", base)]), WAIT_TIMEOUT)
+        .await
 }
 
 #[tokio::test]

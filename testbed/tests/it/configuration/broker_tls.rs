@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use testbed::{
     Proxy,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::task::JoinSet;
 
@@ -14,7 +14,7 @@ use crate::support::stack::{Stack, Web};
 
 async fn node() -> Result<Node> {
     let options = NodeOptions { tls: true, ..NodeOptions::default() };
-    Node::start(&shared::install().await?, options).await
+    Node::start(&shared_node::install().await?, options).await
 }
 
 /// When the socket is full, the client keeps the end of a burst in its own buffers until it writes

@@ -4,7 +4,7 @@ use anyhow::Result;
 use testbed::{
     Program,
     foreign::{AMQPValue, Foreign, arguments},
-    shared,
+    shared_node,
 };
 
 use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack};
@@ -24,7 +24,7 @@ async fn run(program: Program) -> Result<(i32, String)> {
 
 #[tokio::test]
 async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     for (state, again) in [("created", false), ("exists as it should", true)] {
         let (code, text) = run(setup(&vhost.url)).await?;
         assert_eq!(code, 0, "{text}");
@@ -41,7 +41,7 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
 
 #[tokio::test]
 async fn each_delay_between_attempts_has_a_queue() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let setup = || setup(&vhost.url).env("RETRY_DELAYS", "5s,1500ms,5s");
     for program in [setup(), setup().arg("--check")] {
         let (code, text) = run(program).await?;
@@ -55,8 +55,8 @@ async fn each_delay_between_attempts_has_a_queue() -> Result<()> {
 
 #[tokio::test]
 async fn an_ack_timeout_that_no_queue_can_carry_is_to_be_set_in_the_broker() -> Result<()> {
-    let vhost = shared::vhost().await;
-    let other = vhost.url_for(&shared::vhost().await.name);
+    let vhost = shared_node::vhost().await;
+    let other = vhost.url_for(&shared_node::vhost().await.name);
     // Quorum queues carry it from 3.11.15 on, classic queues never do.
     let before = |major| vhost.version().split('.').next().is_some_and(|first| first == major);
     for (kind, url, advised) in [("quorum", &vhost.url, before("3")), ("classic", &other, true)] {
@@ -70,7 +70,7 @@ async fn an_ack_timeout_that_no_queue_can_carry_is_to_be_set_in_the_broker() -> 
 
 #[tokio::test]
 async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!((code, text.matches("missing").count()), (1, OBJECTS), "{text}");
     assert!(Foreign::connect(&vhost.url).await?.depth(REQUESTS).await.is_err(), "it was declared");
@@ -79,7 +79,7 @@ async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Resu
 
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_named_with_the_argument() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let client = Foreign::connect(&vhost.url).await?;
     let quorum = AMQPValue::LongString("quorum".into());
     let other = arguments([("x-queue-type", quorum), ("x-delivery-limit", AMQPValue::LongInt(3))]);
@@ -98,7 +98,7 @@ async fn a_queue_with_other_arguments_is_named_with_the_argument() -> Result<()>
 
 #[tokio::test]
 async fn classic_queues_are_declared_where_they_are_asked_for() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let (code, text) = run(setup(&vhost.url).env("QUEUE_TYPE", "classic")).await?;
     assert_eq!(code, 0, "{text}");
     let (code, text) = run(setup(&vhost.url)).await?;
@@ -114,7 +114,7 @@ async fn classic_queues_are_declared_where_they_are_asked_for() -> Result<()> {
 
 #[tokio::test]
 async fn every_failure_has_its_exit_code_and_says_what_to_do() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let nobody = format!("amqp://guest:guest@127.0.0.1:{}", testbed::ports::free()?);
     let wrong = vhost.url_as("guest", "wr0ng-passw0rd", &vhost.name);
     let no_vhost = vhost.url_for("there-is-none");
@@ -134,7 +134,7 @@ async fn every_failure_has_its_exit_code_and_says_what_to_do() -> Result<()> {
 
 #[tokio::test]
 async fn a_user_without_permission_is_told_which_one_is_missing() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let user = format!("reader-{}", vhost.name);
     vhost.add_user(&user, "s3cret/@", &vhost.name, ["", "", ".*"]).await?;
     let url = vhost.url_as(&user, "s3cret/@", &vhost.name);
@@ -146,7 +146,7 @@ async fn a_user_without_permission_is_told_which_one_is_missing() -> Result<()> 
 
 #[tokio::test]
 async fn the_next_broker_is_tried_when_one_does_not_answer() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let nobody = format!("amqp://guest:guest@127.0.0.1:{}", testbed::ports::free()?);
     let (code, text) = run(setup(&format!("{nobody}, {}", vhost.url))).await?;
     assert_eq!(code, 0, "{text}");
@@ -155,7 +155,7 @@ async fn the_next_broker_is_tried_when_one_does_not_answer() -> Result<()> {
 
 #[tokio::test]
 async fn a_cloudamqp_url_in_the_env_file_is_enough() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join(".env"), format!("CLOUDAMQP_URL={}\n", vhost.url))?;
     let (code, text) = run(Program::new("setup").current_dir(folder.path())).await?;

@@ -7,7 +7,7 @@ use testbed::{
     Proxy,
     foreign::{AMQPValue, FieldTable, Foreign, Message, NackOptions, RejectOptions, arguments},
     rabbitmq::Access,
-    shared,
+    shared_node,
 };
 
 /// How a message goes back to its queue.
@@ -59,7 +59,7 @@ async fn delivered_again(url: &str, proxy: &Proxy, kind: &str, back: Back) -> Re
 
 #[tokio::test]
 async fn quorum_queues_count_what_comes_back_and_classic_queues_only_mark_it() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     for back in WAYS {
         let wish = matches!(back, Back::Nack | Back::Reject);
@@ -83,7 +83,7 @@ const EXPIRES: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_declaration_keeps_an_unused_queue_alive() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let policy = format!("{{\"expires\":{}}}", EXPIRES.as_millis());
     vhost.set_policy(&vhost.name, "^expiring", &policy).await?;
     let foreign = Foreign::connect(&vhost.url).await?;

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Proxy, process::json_message, program::Running, shared};
+use testbed::{Proxy, process::json_message, program::Running, shared_node};
 
 use crate::support::{
     asking::{drained, holds},
@@ -24,7 +24,7 @@ const WAITING: &str = "processing.retry.300";
 
 impl Scene {
     async fn of(order: Value) -> Result<Self> {
-        let vhost = shared::vhost().await;
+        let vhost = shared_node::vhost().await;
         let stack = Stack::on(&vhost.url).await?;
         let proxy = Proxy::start(vhost.address()).await?;
         let web = stack.web().await?;

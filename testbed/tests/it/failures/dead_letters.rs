@@ -8,7 +8,7 @@ use testbed::{
     Proxy,
     foreign::{AMQPValue, Foreign, Properties, arguments},
     process::json_message,
-    shared,
+    shared_node,
 };
 
 use crate::support::{
@@ -172,7 +172,7 @@ async fn nonsense_on_the_failed_queue_is_kept_and_blocks_nothing() -> Result<()>
 
 #[tokio::test]
 async fn a_letter_that_comes_again_after_a_kill_is_kept_once() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let database = Database::postgres().await;
     let proxy = Proxy::start(vhost.address()).await?;

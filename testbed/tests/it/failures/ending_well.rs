@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
-    Program, Witness,
+    Fifo, Program,
     foreign::Properties,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::time::timeout;
 
@@ -40,15 +40,15 @@ async fn a_cancel_by_one_service_ends_the_work_that_another_one_asked_for() -> R
     let stack = Stack::fresh().await?;
     let database = Database::postgres().await;
     let (one, other) = tokio::try_join!(database.web(&stack), database.web(&stack))?;
-    let mut witness = Witness::of_lines(1)?;
-    let pipe = witness.path().display();
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
     let text =
         format!("read -r d; [ $d = 1 ] || exec echo $d; exec 3>{pipe}; echo 1 >&3; sleep 1000");
     let processor = stack.start_processor(script(&stack, &text), 1, "1h").await?;
     let id = one.accepted(1.into()).await?;
-    witness.lines().await?;
+    fifo.lines().await?;
     assert_eq!(other.delete(&id).await?.0, 200);
-    witness.nobody().await?;
+    fifo.closed().await?;
     let next = one.accepted(2.into()).await?;
     assert_eq!(one.ended(&next).await?["processingResults"], 2);
     assert_eq!(one.request(&id).await?["status"], "cancelled");
@@ -59,7 +59,7 @@ async fn a_cancel_by_one_service_ends_the_work_that_another_one_asked_for() -> R
 /// The only worker would be busy for ever with any of them that it is not told to let go of.
 #[tokio::test]
 async fn what_is_cancelled_stays_so_when_everything_was_restarted() -> Result<()> {
-    let mut node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let mut node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let stack = Stack::on(&node.url()).await?;
     let database = Database::sqlite()?;
     let web = database.web(&stack).await?;

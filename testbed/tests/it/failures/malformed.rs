@@ -7,7 +7,7 @@ use testbed::{
     foreign::{AMQPValue, Properties, arguments},
     process::json_message,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 
 use crate::support::stack::{FAILED, RESULTS, Stack};
@@ -87,7 +87,7 @@ async fn a_result_that_is_too_long_fails_its_request() -> Result<()> {
 
 #[tokio::test]
 async fn a_result_that_the_broker_refuses_for_its_length_fails_its_request() -> Result<()> {
-    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     node.set_max_message_size(3000).await?;
     let stack = Stack::on(&node.url()).await?;
     // The result is the data and a bit more, which is too much for the longest that comes in.

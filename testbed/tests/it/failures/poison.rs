@@ -14,7 +14,7 @@ use testbed::{
     foreign::{AMQPValue, arguments},
     program::Running,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::task::JoinSet;
 
@@ -53,7 +53,7 @@ impl Kept {
 }
 
 async fn kind_of(kind: &str) -> Result<Stack> {
-    let stack = Stack { url: shared::vhost().await.url };
+    let stack = Stack { url: shared_node::vhost().await.url };
     stack.setup().env("QUEUE_TYPE", kind).start()?.succeed_within(LONG).await?;
     Ok(stack)
 }
@@ -106,7 +106,7 @@ async fn messages_that_kill_the_only_process_harm_none_that_wait_there() -> Resu
 
 /// A node of its own whose acknowledgement timeout is short.
 async fn impatient() -> Result<(Node, Stack, Web)> {
-    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     node.set_consumer_timeout(Duration::from_secs(2)).await?;
     let stack = Stack { url: node.url() };
     // As setup declares it, but without a timeout of its own, which takes a minute at least.

@@ -6,9 +6,9 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use testbed::{
-    process::{self, DEADLINE, Start},
+    process::{self, Start, WAIT_TIMEOUT},
     program::Running,
-    shared, workspace,
+    shared_node, workspace,
 };
 
 use crate::support::stack::{Stack, Web};
@@ -36,7 +36,7 @@ struct Terminals {
 
 impl Terminals {
     async fn open() -> Result<Self> {
-        let stack = Stack { url: shared::vhost().await.url };
+        let stack = Stack { url: shared_node::vhost().await.url };
         let folder = tempfile::tempdir()?;
         Ok(Self { stack, web: None, processor: None, folder, id: String::new() })
     }
@@ -55,7 +55,7 @@ impl Terminals {
 
     async fn start(&mut self, program: &str) -> Result<()> {
         match program {
-            "setup" => drop(self.stack.setup().start()?.succeed_within(DEADLINE).await?),
+            "setup" => drop(self.stack.setup().start()?.succeed_within(WAIT_TIMEOUT).await?),
             "web-service" => self.web = Some(self.stack.web().await?),
             "processor-service" => self.processor = Some(self.stack.processor(1, "1ms").await?),
             _ => bail!("there is no program {program}"),
@@ -74,7 +74,7 @@ impl Terminals {
         let line = line.replace("http://127.0.0.1:3000", base).replace("REQUEST_ID", &self.id);
         let shell = Start::new("/bin/sh", self.folder.path()).args(["-c", &line]);
         let shell = shell.envs(process::minimal_env()).envs([("SLOWLANE_URL", base)]);
-        process::run(shell, DEADLINE).await
+        process::run(shell, WAIT_TIMEOUT).await
     }
 
     async fn slowlane(&mut self, command: &str) -> Result<()> {
@@ -105,7 +105,7 @@ impl Terminals {
 
 async fn exists(program: &str, args: &[&str]) -> Result<()> {
     let start = Start::new(workspace::binary(program)?, workspace::root()).args(args);
-    process::run(start, DEADLINE).await.map(drop)
+    process::run(start, WAIT_TIMEOUT).await.map(drop)
 }
 
 #[tokio::test]

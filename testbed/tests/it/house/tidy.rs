@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testbed::{
-    process::{self, DEADLINE, Start},
+    process::{self, Start, WAIT_TIMEOUT},
     workspace,
 };
 
@@ -98,7 +98,7 @@ async fn parts() -> Result<Vec<Value>> {
     let metadata = Start::new(env!("CARGO"), workspace::root())
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .envs(process::minimal_env());
-    let lines = process::run(metadata, DEADLINE).await?;
+    let lines = process::run(metadata, WAIT_TIMEOUT).await?;
     // Warnings may stand before it.
     let json = lines.iter().find(|line| line.starts_with('{')).context("metadata")?;
     let metadata: Value = serde_json::from_str(json)?;

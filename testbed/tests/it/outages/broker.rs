@@ -8,7 +8,7 @@ use testbed::{
     process::json_message,
     program::Running,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 
 use crate::support::{
@@ -28,7 +28,7 @@ struct Scene {
 
 impl Scene {
     async fn start(clients: usize, bytes: usize) -> Result<Self> {
-        let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+        let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
         // A frozen broker is found out by missing heartbeats, after twice this time.
         let stack = Stack::on(&format!("{}?heartbeat=5", node.url())).await?;
         let web = stack.program("web-service").env("PUBLISH_TIMEOUT", "2s");

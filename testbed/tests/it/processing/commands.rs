@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Program, Witness, process::DEADLINE, program::Running};
+use testbed::{Fifo, Program, process::WAIT_TIMEOUT, program::Running};
 
 use crate::support::{
     asking::settles,
@@ -33,8 +33,8 @@ async fn end_of(web: &Web, data: Value) -> Result<Value> {
 }
 
 /// A script with a child and a grandchild, none of which ends by itself or heeds SIGTERM. Each writes a line.
-fn family(witness: &Witness) -> String {
-    let pipe = witness.path().display();
+fn family(fifo: &Fifo) -> String {
+    let pipe = fifo.path().display();
     format!(
         "trap \"\" TERM; exec 3>{pipe}; (sh -c \"echo 1 >&3; sleep 1000\" & echo 2 >&3; sleep 1000) & \
          echo 3 >&3; sleep 1000"
@@ -142,14 +142,14 @@ fn children(program: &Running) -> Result<String> {
 #[tokio::test]
 async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let mut witness = Witness::of_lines(3)?;
-    let program = script(&stack, &family(&witness)).env("JOB_TIMEOUT", "3s");
+    let mut fifo = Fifo::with_lines(3)?;
+    let program = script(&stack, &family(&fifo)).env("JOB_TIMEOUT", "3s");
     let (web, processor) = with_workers(&stack, 1, program).await?;
     let ended = end_of(&web, 1.into()).await?;
     assert_eq!(ended["error"]["code"], "timeout", "{ended}");
     assert!(ended["error"]["message"].to_string().contains("3s (JOB_TIMEOUT)"), "{ended}");
-    witness.lines().await?;
-    witness.nobody().await?;
+    fifo.lines().await?;
+    fifo.closed().await?;
     childless(&processor).await?;
     ensure!(processor.exit_status().is_none(), "the processor goes on");
     Ok(())
@@ -158,12 +158,12 @@ async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<
 #[tokio::test]
 async fn no_command_outlives_a_worker_that_is_killed() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let mut witness = Witness::of_lines(3)?;
-    let (web, processor) = with_workers(&stack, 1, script(&stack, &family(&witness))).await?;
+    let mut fifo = Fifo::with_lines(3)?;
+    let (web, processor) = with_workers(&stack, 1, script(&stack, &family(&fifo))).await?;
     let id = web.accepted(1.into()).await?;
-    witness.lines().await?;
+    fifo.lines().await?;
     processor.kill();
-    witness.nobody().await?;
+    fifo.closed().await?;
     let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
     assert_eq!(web.ended(&id).await?["processingResults"], "done");
     Ok(())
@@ -172,16 +172,16 @@ async fn no_command_outlives_a_worker_that_is_killed() -> Result<()> {
 #[tokio::test]
 async fn no_command_outlives_a_worker_that_stops() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let mut witness = Witness::of_lines(3)?;
-    let program = script(&stack, &family(&witness)).env("DRAIN_TIMEOUT", "100ms");
+    let mut fifo = Fifo::with_lines(3)?;
+    let program = script(&stack, &family(&fifo)).env("DRAIN_TIMEOUT", "100ms");
     let (web, processor) = with_workers(&stack, 1, program).await?;
     let id = web.accepted(1.into()).await?;
-    witness.lines().await?;
+    fifo.lines().await?;
     processor.terminate();
-    let status = processor.wait_within(DEADLINE).await?;
-    ensure!(status.success(), "{}", processor.complaint("did not stop cleanly"));
+    let status = processor.wait_within(WAIT_TIMEOUT).await?;
+    ensure!(status.success(), "{}", processor.error("did not stop cleanly"));
     ensure!(processor.lines().iter().any(|line| line.contains("handed back")), "it goes back");
-    witness.nobody().await?;
+    fifo.closed().await?;
     let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
     assert_eq!(web.ended(&id).await?["processingResults"], "done");
     Ok(())
@@ -190,12 +190,12 @@ async fn no_command_outlives_a_worker_that_stops() -> Result<()> {
 #[tokio::test]
 async fn a_command_may_finish_while_its_worker_stops() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let mut witness = Witness::of_lines(1)?;
-    let pipe = witness.path().display();
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
     let text = format!("echo here >{pipe}; while [ ! -e go ]; do sleep 0.05; done; echo done");
     let (web, processor) = with_workers(&stack, 1, script(&stack, &text)).await?;
     let id = web.accepted(1.into()).await?;
-    witness.lines().await?;
+    fifo.lines().await?;
     processor.terminate();
     processor.wait_for_message("stopping").await?;
     // It runs where its processor runs.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Foreign, Properties, arguments},
     program::Running,
-    shared,
+    shared_node,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -38,7 +38,7 @@ async fn stopped(worker: &Running) -> Result<()> {
 }
 
 async fn survives_being_handed_back(kind: &str) -> Result<()> {
-    let stack = Stack { url: shared::vhost().await.url };
+    let stack = Stack { url: shared_node::vhost().await.url };
     stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
     let web = stack.web().await?;
     let id = web.accepted(json!({"hang": true, "fail": 1})).await?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Proxy, foreign::Properties, process::json_message, shared};
+use testbed::{Proxy, foreign::Properties, process::json_message, shared_node};
 
 use crate::support::{
     asking::settles,
@@ -64,7 +64,7 @@ async fn text(web: &Web, id: &str) -> Result<String> {
 
 #[tokio::test]
 async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let database = Database::postgres().await;
     let proxy = Proxy::start(vhost.address()).await?;

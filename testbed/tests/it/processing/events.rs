@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Foreign, Messages, Properties, arguments},
-    process::{DEADLINE, json_message},
+    process::{WAIT_TIMEOUT, json_message},
     program::Running,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -51,7 +51,7 @@ async fn who(
     events: &mut Messages,
     count: usize,
 ) -> Result<HashMap<String, Value>> {
-    let limit = Instant::now() + DEADLINE;
+    let limit = Instant::now() + WAIT_TIMEOUT;
     let mut answers = HashMap::new();
     while answers.len() < count {
         ensure!(Instant::now() < limit, "only these answered within a minute: {answers:?}");
@@ -163,7 +163,7 @@ async fn every_worker_that_holds_a_job_answers_who() -> Result<()> {
 
 #[tokio::test]
 async fn who_is_answered_again_after_all_connections_were_closed() -> Result<()> {
-    let node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let stack = Stack::on(&node.url()).await?;
     let _processor = stack.processor(2, "1h").await?;
     let foreign = stack.foreign().await?;
@@ -262,7 +262,7 @@ async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
 
 #[tokio::test]
 async fn refused_events_cost_requests_nothing() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let user = format!("quiet-{}", vhost.name);
     let but_events = r"^processing(\.(requests|results|failed|instance).*)?$";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::{Program, foreign::Properties, process::json_message, shared};
+use testbed::{Program, foreign::Properties, process::json_message, shared_node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack, Web};
@@ -120,7 +120,7 @@ async fn the_other_processor_finishes_the_job_of_one_that_was_killed() -> Result
 
 #[tokio::test]
 async fn services_started_before_their_broker_and_without_setup_find_it_later() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = testbed::Proxy::start(vhost.address()).await?;
     proxy.refuse().await?;
     let stack = Stack { url: proxy.url(&vhost.url) };
@@ -145,7 +145,7 @@ async fn services_started_before_their_broker_and_without_setup_find_it_later() 
 
 #[tokio::test]
 async fn a_wrong_password_is_said_and_never_shown() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let url = vhost.url_as("guest", "wr0ng-passw0rd", &vhost.name);
     let web = Program::new("web-service").env("AMQP_URL", &url).env("RUST_LOG", "trace");
     let web = Web::start_without_broker(web.env("LOG_FORMAT", "json")).await?;
@@ -217,7 +217,7 @@ async fn queues_deleted_under_their_consumers_come_back_and_jobs_in_hand_have_th
 
 #[tokio::test]
 async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let stack = Stack::on(&vhost.url).await?;
     let user = format!("user-{}", vhost.name);
     vhost.add_user(&user, "secret", &vhost.name, ["", ".*", ".*"]).await?;
@@ -235,7 +235,7 @@ async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
     let ready: Value = web.get("/health/ready").await?.json().await?;
     assert_eq!(ready["parts"]["topology"]["ok"], false, "{ready}");
 
-    stack.setup().start()?.succeed_within(testbed::process::DEADLINE).await?;
+    stack.setup().start()?.succeed_within(testbed::process::WAIT_TIMEOUT).await?;
     web.ready().await?;
     let id = web.accepted("again".into()).await?;
     web.result(&id).await?;

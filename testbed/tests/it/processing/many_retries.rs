@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testbed::{
     process::json_message,
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 
 use crate::support::{
@@ -72,7 +72,7 @@ impl Attempts {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_retries_survive_a_killed_broker_and_none_is_early() -> Result<()> {
-    let mut node = Node::start(&shared::install().await?, NodeOptions::default()).await?;
+    let mut node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let stack = Stack::on(&node.url()).await?;
     let delays = DELAYS.map(|delay| humantime::format_duration(delay).to_string()).join(",");
     let web = stack.web().await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use testbed::{Signal, program::Running, shared};
+use testbed::{Signal, program::Running, shared_node};
 
 use crate::support::{
     load::Load,
@@ -78,7 +78,7 @@ async fn a_web_service_under_load_answers_all_it_has_taken() -> Result<()> {
 
 #[tokio::test]
 async fn services_stop_also_while_the_broker_is_away() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = testbed::Proxy::start(vhost.address()).await?;
     let stack = Stack::on(&proxy.url(&vhost.url)).await?;
     let program = stack.program("processor-service").env("DRAIN_TIMEOUT", "1s");
@@ -98,7 +98,7 @@ async fn services_stop_also_while_the_broker_is_away() -> Result<()> {
 
 #[tokio::test]
 async fn a_broker_that_does_not_answer_holds_up_no_stop() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let proxy = testbed::Proxy::start(vhost.address()).await?;
     let stack = Stack::on(&proxy.url(&vhost.url)).await?;
     let program = || stack.program("processor-service").env("DRAIN_TIMEOUT", "1s");

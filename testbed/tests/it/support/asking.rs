@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use testbed::{
     foreign::Foreign,
-    process::{DEADLINE, json_message},
+    process::{WAIT_TIMEOUT, json_message},
 };
 
 use crate::support::stack::{REQUESTS, RESULTS, Web};
@@ -129,7 +129,7 @@ pub(crate) async fn holds(foreign: &Foreign, queue: &str, is: impl Fn(u32) -> bo
 
 /// Looks again and again until something is as it should be that nobody tells of.
 pub(crate) async fn settles(what: &str, mut is: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let limit = Instant::now() + DEADLINE;
+    let limit = Instant::now() + WAIT_TIMEOUT;
     while !is().await? {
         ensure!(Instant::now() < limit, "after a minute still not as it should be: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testbed::process::DEADLINE;
+use testbed::process::WAIT_TIMEOUT;
 use tokio::{sync::watch, task::JoinSet};
 
 /// How long a client waits that was refused or got no answer.
@@ -84,7 +84,7 @@ struct Client {
 
 impl Client {
     async fn run(self) -> Result<Posted> {
-        let http = testbed::http::builder().timeout(DEADLINE).build()?;
+        let http = testbed::http::builder().timeout(WAIT_TIMEOUT).build()?;
         let mut posted = Posted::default();
         for n in 0.. {
             if *self.accepted.borrow() >= self.total {

@@ -11,9 +11,9 @@ use testbed::{
     Program,
     foreign::Foreign,
     http,
-    process::{DEADLINE, json_message},
+    process::{WAIT_TIMEOUT, json_message},
     program::Running,
-    shared,
+    shared_node,
 };
 
 /// The queues, as users know them.
@@ -31,13 +31,13 @@ pub(crate) struct Stack {
 impl Stack {
     /// The whole system on a virtual host of its own.
     pub(crate) async fn fresh() -> Result<Self> {
-        Self::on(&shared::vhost().await.url).await
+        Self::on(&shared_node::vhost().await.url).await
     }
 
     /// Runs `setup` on the virtual host.
     pub(crate) async fn on(url: &str) -> Result<Self> {
         let stack = Self { url: url.to_owned() };
-        stack.setup().start()?.succeed_within(DEADLINE).await?;
+        stack.setup().start()?.succeed_within(WAIT_TIMEOUT).await?;
         Ok(stack)
     }
 
@@ -118,7 +118,7 @@ impl Web {
         let listening = program.wait_for_message("listening").await?;
         let address = listening["address"].as_str().context("an address")?;
         let base = format!("http://{address}");
-        let client = http::builder().timeout(DEADLINE).build()?;
+        let client = http::builder().timeout(WAIT_TIMEOUT).build()?;
         Ok(Self { program, base, client })
     }
 
@@ -128,7 +128,7 @@ impl Web {
 
     /// Asks again and again until the service says that it is ready.
     pub(crate) async fn ready(&self) -> Result<()> {
-        let limit = Instant::now() + DEADLINE;
+        let limit = Instant::now() + WAIT_TIMEOUT;
         loop {
             let answer = self.get("/health/ready").await?;
             if answer.status() == 200 {
@@ -136,9 +136,7 @@ impl Web {
             }
             let text = answer.text().await?;
             if Instant::now() > limit {
-                return Err(self
-                    .program
-                    .complaint(&format!("is not ready within a minute: {text}")));
+                return Err(self.program.error(&format!("is not ready within a minute: {text}")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -151,7 +149,7 @@ impl Web {
 
     /// Asks again and again until a part of the service is missing, for this reason.
     pub(crate) async fn not_ready(&self, part: &str, reason: &str) -> Result<()> {
-        let limit = Instant::now() + DEADLINE;
+        let limit = Instant::now() + WAIT_TIMEOUT;
         loop {
             let ready: Value = self.get("/health/ready").await?.json().await?;
             let part = &ready["parts"][part];
@@ -205,7 +203,7 @@ impl Web {
         let mut last = Instant::now();
         // Long queues take their time: what is bounded is the time without any progress.
         while let Ok(Some(line)) =
-            tokio::time::timeout(DEADLINE.saturating_sub(last.elapsed()), lines.next()).await
+            tokio::time::timeout(WAIT_TIMEOUT.saturating_sub(last.elapsed()), lines.next()).await
         {
             let id = json_message(&line, "result")
                 .and_then(|result| Some(result["requestId"].as_str()?.to_owned()));
@@ -218,6 +216,6 @@ impl Web {
         }
         let some: Vec<_> = missing.iter().take(3).collect();
         let what = format!("logged no result of {} requests, among them {some:?}", missing.len());
-        Err(self.program.complaint(&what))
+        Err(self.program.error(&what))
     }
 }

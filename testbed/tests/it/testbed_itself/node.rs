@@ -4,12 +4,12 @@ use anyhow::Result;
 use testbed::{
     foreign::{AMQPValue, Foreign, Properties, arguments},
     rabbitmq::{Node, NodeOptions},
-    shared,
+    shared_node,
 };
 use tokio::net::TcpStream;
 
 async fn node(options: NodeOptions) -> Result<Node> {
-    Node::start(&shared::install().await?, options).await
+    Node::start(&shared_node::install().await?, options).await
 }
 
 async fn put_away(url: &str, body: &str) -> Result<()> {

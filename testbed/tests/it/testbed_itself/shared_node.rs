@@ -3,12 +3,12 @@
 use anyhow::Result;
 use testbed::{
     foreign::{Foreign, Properties, arguments},
-    shared,
+    shared_node,
 };
 
 #[tokio::test]
 async fn every_test_has_a_vhost_of_its_own_on_one_node() -> Result<()> {
-    let (mine, yours) = tokio::join!(shared::vhost(), shared::vhost());
+    let (mine, yours) = tokio::join!(shared_node::vhost(), shared_node::vhost());
     assert_eq!(mine.address(), yours.address());
     Foreign::connect(&mine.url).await?.declare_queue("mine", arguments([])).await?;
     assert!(Foreign::connect(&yours.url).await?.depth("mine").await.is_err());
@@ -20,7 +20,7 @@ async fn a_vhost_goes_with_the_thread_that_asked_for_it() -> Result<()> {
     let another_test = std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let vhost = shared::vhost().await;
+            let vhost = shared_node::vhost().await;
             Foreign::connect(&vhost.url).await?;
             anyhow::Ok(vhost.url)
         })
@@ -32,7 +32,7 @@ async fn a_vhost_goes_with_the_thread_that_asked_for_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_foreign_client_sees_properties_headers_and_counts() -> Result<()> {
-    let vhost = shared::vhost().await;
+    let vhost = shared_node::vhost().await;
     let client = Foreign::connect(&vhost.url).await?;
     client.declare_queue("letters", arguments([])).await?;
     let letter = Properties::default()

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages::CALLBACK_DELIVERED;
-use testbed::process::{DEADLINE, json_message};
+use testbed::process::{WAIT_TIMEOUT, json_message};
 
 use super::{accepted, callback, calling, failure, receiver::Receiver, stack};
 use crate::support::{database::Database, stack::Web};
@@ -53,7 +53,7 @@ async fn killed_between_the_commit_and_the_first_attempt_it_comes_all_the_same()
     let _processor = stack.processor(1, "1ms").await?;
     let committed = "SELECT count(*) FROM callbacks JOIN requests ON id = request_id \
         WHERE status = 1 AND calls = 0";
-    let limit = Instant::now() + DEADLINE;
+    let limit = Instant::now() + WAIT_TIMEOUT;
     while database.number(committed).await? == 0 {
         ensure!(Instant::now() < limit, "the request does not end");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
-use testbed::process::DEADLINE;
+use testbed::process::WAIT_TIMEOUT;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
@@ -106,7 +106,7 @@ impl Receiver {
         let mut calls = self.calls.clone();
         let come =
             calls.wait_for(|calls| calls.iter().filter(|call| call.path == path).count() >= count);
-        let come = timeout(DEADLINE, come).await;
+        let come = timeout(WAIT_TIMEOUT, come).await;
         let all = come.with_context(|| format!("{path} was not called {count} times"))??.clone();
         Ok(all.into_iter().filter(|call| call.path == path).collect())
     }
@@ -117,7 +117,7 @@ impl Receiver {
         let come = calls.wait_for(|calls| {
             calls.iter().filter(|call| call.path.starts_with(path)).count() >= count
         });
-        let come = timeout(DEADLINE, come).await;
+        let come = timeout(WAIT_TIMEOUT, come).await;
         come.with_context(|| format!("{path} was not called {count} times"))??;
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use testbed::process::DEADLINE;
+use testbed::process::WAIT_TIMEOUT;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::PUBLISH_TIMEOUT;
@@ -111,7 +111,7 @@ impl Callers {
 
     /// One call, made until it is accepted.
     async fn accepted_by_any(&self, key: &str, mut at: usize) -> Result<String> {
-        let limit = tokio::time::Instant::now() + 2 * DEADLINE;
+        let limit = tokio::time::Instant::now() + 2 * WAIT_TIMEOUT;
         loop {
             let url = format!("{}/api/v1/processData", self.bases[at % self.bases.len()]);
             let post = self.client.post(url).header("Idempotency-Key", key);

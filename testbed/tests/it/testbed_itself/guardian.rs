@@ -20,7 +20,7 @@ fn shell(script: &str, dir: &Path) -> Start {
 fn child_with_grandchild(dir: &Path) -> Result<Process> {
     let mut start =
         shell("exec 3<>alive; echo alive >&3; sleep 1000 & echo started; exec sleep 1000", dir);
-    start.orphaned = Some(dir.join("temporary"));
+    start.remove_if_orphaned = Some(dir.join("temporary"));
     start.spawn()
 }
 
@@ -39,7 +39,7 @@ async fn a_child_and_its_folder_go_when_their_owner_is_killed() -> Result<()> {
     let dir = tempfile::tempdir()?;
     std::fs::create_dir(dir.path().join("temporary"))?;
     assert!(shell("mkfifo alive", dir.path()).spawn()?.wait().await?.success());
-    let args = ["--exact", "--nocapture", "testbed_itself::leash::the_owner_who_is_killed"];
+    let args = ["--exact", "--nocapture", "testbed_itself::guardian::the_owner_who_is_killed"];
     let start = Start::new(std::env::current_exe()?, dir.path()).args(args).envs(minimal_env());
     let owner = start.envs([(OWNER, dir.path())]).spawn()?;
     owner.wait_for_text("the child has started").await?;

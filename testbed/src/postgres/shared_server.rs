@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Access, Install, Server};
+use super::{access::Access, install::Install, server::Server};
 
 /// Names the file that describes, as the JSON of an [`Access`], a server which runs already.
 pub const SERVER_VARIABLE: &str = "SLOWLANE_TEST_POSTGRES";
