@@ -248,6 +248,11 @@ impl Message {
     }
 }
 
+/// The properties of a message that survives a restart of the broker (delivery mode 2).
+pub fn persistent() -> Properties {
+    Properties::default().with_delivery_mode(2)
+}
+
 /// Arguments for [`Foreign::declare_queue`]: `arguments([("x-queue-type", AMQPValue::LongString("quorum".into()))])`.
 pub fn arguments<const N: usize>(values: [(&str, AMQPValue); N]) -> FieldTable {
     let mut table = FieldTable::default();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Proxy,
-    foreign::{Properties, RejectOptions},
+    foreign::{Properties, RejectOptions, persistent},
     process::json_message,
     shared_node,
 };
@@ -266,7 +266,7 @@ async fn what_another_program_has_published_is_replayed_if_its_message_is_known(
         let foreign = stack.foreign().await?;
         let (rejected, unseen) = (Uuid::now_v7().to_string(), Uuid::now_v7().to_string());
         let body = json!({"requestId": rejected, "requestData": "theirs"}).to_string();
-        let properties = Properties::default().with_delivery_mode(2);
+        let properties = persistent();
         foreign.publish("processing", "request", properties, body.as_bytes()).await?;
         let delivery = foreign.consume(REQUESTS, 1).await?.next_unacked().await?;
         delivery.reject(RejectOptions { requeue: false }).await?;

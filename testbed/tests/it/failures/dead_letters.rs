@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Proxy,
-    foreign::{AMQPValue, Foreign, Properties, arguments},
+    foreign::{AMQPValue, Foreign, arguments, persistent},
     process::json_message,
     shared_node,
 };
@@ -19,10 +19,6 @@ use crate::support::{
 
 /// How often the broker delivers a message at most, before it gives up.
 const DELIVERY_LIMIT: usize = 20;
-
-fn persistent() -> Properties {
-    Properties::default().with_delivery_mode(2)
-}
 
 /// Takes the next message of a queue and rejects it, so that it is a dead letter.
 async fn reject(foreign: &Foreign, queue: &str) -> Result<()> {

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
-    foreign::{Foreign, Properties},
+    foreign::{Foreign, persistent},
     postgres::{Install, Server},
     program::Running,
 };
@@ -74,7 +74,7 @@ impl Scene {
         for n in 0..FOREIGN {
             let (id, data) = (Uuid::now_v7().to_string(), format!("foreign {n}"));
             let body = json!({"requestId": id, "requestData": data}).to_string();
-            let properties = Properties::default().with_delivery_mode(2);
+            let properties = persistent();
             self.foreign.publish("processing", "request", properties, body.as_bytes()).await?;
             published.push((id, data));
         }
@@ -207,7 +207,7 @@ async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_no
         let ids: Vec<_> = (0..FOREIGN).map(|_| Uuid::now_v7().to_string()).collect();
         for id in &ids {
             let body = json!({"requestId": id, "processingResults": "x-processed"}).to_string();
-            let properties = Properties::default().with_delivery_mode(2);
+            let properties = persistent();
             foreign.publish("processing", "result", properties, body.as_bytes()).await?;
         }
         let mut rounds = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
-    foreign::{AMQPValue, Foreign, Properties, arguments},
+    foreign::{AMQPValue, Foreign, Properties, arguments, persistent},
     program::Running,
     shared_node,
 };
@@ -70,7 +70,7 @@ async fn publish(foreign: &Foreign, id: i64, data: Value, before: i64, run: i64)
         ("slowlane-deliveries", AMQPValue::LongLongInt(before)),
         ("slowlane-run", AMQPValue::LongLongInt(run)),
     ]);
-    let properties = Properties::default().with_delivery_mode(2).with_headers(headers);
+    let properties = persistent().with_headers(headers);
     foreign.publish("processing", "request", properties, body.as_bytes()).await
 }
 

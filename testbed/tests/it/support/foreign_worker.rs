@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::foreign::{AMQPValue, Foreign, Message, Properties, arguments};
+use testbed::foreign::{AMQPValue, Foreign, Message, arguments, persistent};
 
 use crate::support::stack::{REQUESTS, Web};
 
@@ -25,7 +25,7 @@ pub(crate) async fn next_request(foreign: &Foreign) -> Result<Message> {
 /// Says as a worker that a run of a request has failed.
 pub(crate) async fn fail(foreign: &Foreign, id: &str, run: i32) -> Result<()> {
     let headers = arguments([("slowlane-run", AMQPValue::LongInt(run))]);
-    let properties = Properties::default().with_delivery_mode(2).with_headers(headers);
+    let properties = persistent().with_headers(headers);
     let message = format!("no coffee in run {run}");
     let result = json!({"requestId": id, "error": {"code": "teapot", "message": message}});
     foreign.publish("processing", "result", properties, result.to_string().as_bytes()).await

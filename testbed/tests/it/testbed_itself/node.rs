@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use testbed::{
-    foreign::{AMQPValue, Foreign, Properties, arguments},
+    foreign::{AMQPValue, Foreign, arguments, persistent},
     rabbitmq::{Node, NodeOptions},
     shared_node,
 };
@@ -20,7 +20,7 @@ async fn put_away(url: &str, body: &str) -> Result<()> {
             arguments([("x-queue-type", AMQPValue::LongString("quorum".into()))]),
         )
         .await?;
-    client.publish("", "kept", Properties::default().with_delivery_mode(2), body.as_bytes()).await
+    client.publish("", "kept", persistent(), body.as_bytes()).await
 }
 
 async fn take_out(url: &str) -> Result<String> {

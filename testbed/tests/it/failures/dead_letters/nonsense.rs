@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use testbed::foreign::{AMQPValue, FieldTable, Properties, types};
-
-use super::persistent;
+use testbed::foreign::{AMQPValue, FieldTable, Properties, persistent, types};
 
 /// Messages that nobody sends who means well.
 pub(super) fn messages() -> Vec<(Properties, Vec<u8>)> {
