@@ -8,24 +8,24 @@
 //! for is written down where it is done: `session` for one connection's life, `link` for the
 //! sequence of them, `publisher` and `consumer` for what runs on top.
 
-mod address;
-mod broadcast;
-mod channel_backoff;
-mod connection;
-mod consumer;
-mod declare;
-mod error;
-mod link;
-mod lock;
-mod publisher;
-mod session;
-mod wire;
+pub(crate) mod address;
+pub(crate) mod broadcast;
+pub(crate) mod channel_backoff;
+pub(crate) mod connection;
+pub(crate) mod consumer;
+pub(crate) mod declare;
+pub(crate) mod error;
+pub(crate) mod link;
+pub(crate) mod lock;
+pub(crate) mod publisher;
+pub(crate) mod session;
+pub(crate) mod wire;
 
-pub use address::Address;
-pub use broadcast::{Broadcast, BroadcastConsumer};
-pub use connection::{Broker, BrokerOptions, DedicatedConnection};
-pub use consumer::{Consume, Consumer, Delivery};
-pub use declare::Declarer;
-pub use error::{AskError, OpenError, PublishError};
-pub use lock::{Lock, LockState};
-pub use publisher::{EventPublisher, Publisher};
+pub use crate::broker::address::Address;
+pub use crate::broker::broadcast::{Broadcast, BroadcastConsumer};
+pub use crate::broker::connection::{Broker, BrokerOptions, DedicatedConnection};
+pub use crate::broker::consumer::{Consumer, delivery::Delivery, options::Consume};
+pub use crate::broker::declare::Declarer;
+pub use crate::broker::error::{AskError, OpenError, PublishError};
+pub use crate::broker::lock::{Lock, LockState};
+pub use crate::broker::publisher::{Publisher, event_publisher::EventPublisher};

@@ -4,22 +4,19 @@
 //! its own through a [`Reader`] into a struct of exact types; past that point there are no strings.
 //! Only this module looks at the environment.
 
-use crate::broker::Address;
+use crate::broker::address::Address;
 
-mod command_line;
-mod parse;
-mod reader;
-mod source;
+pub(crate) mod command_line;
+pub(crate) mod parse;
+pub(crate) mod reader;
+pub(crate) mod source;
 pub mod variables;
 
-pub use command_line::{Arguments, command_line};
-pub use parse::{LogFormat, ParseError, Secret, Size};
-pub use reader::{ConfigError, Reader};
-pub use source::{Origin, Source};
-pub use variables::Variable;
-
-/// The exit code of every program that was configured wrongly.
-pub const EXIT_CONFIGURATION: u8 = 2;
+pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};
+pub use crate::config::parse::{LogFormat, ParseError, Secret, Size};
+pub use crate::config::reader::{ConfigError, Reader};
+pub use crate::config::source::{Origin, Source};
+pub use crate::config::variables::Variable;
 
 /// Which broker to use: `AMQP_URL`, else `CLOUDAMQP_URL`.
 #[derive(Debug, Clone)]
@@ -86,7 +83,7 @@ impl Logging {
     }
 }
 
-pub use parse::{
+pub use crate::config::parse::{
     address, addresses, body_limit, count, deliveries, duration, flag, http_url, queue_type,
     retry_delays, secret, size,
 };

@@ -7,7 +7,11 @@ use tracing::{error, info};
 
 use crate::{
     config::{
-        Arguments, BrokerConfig, ConfigError, Logging, Reader, Source, Variable, command_line,
+        BrokerConfig, Logging,
+        command_line::{Arguments, command_line},
+        reader::{ConfigError, Reader},
+        source::Source,
+        variables::Variable,
     },
     telemetry,
 };

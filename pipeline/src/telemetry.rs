@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::LogFormat;
+use crate::config::parse::LogFormat;
 
 /// Starts logging for the whole process. `filter` is a `RUST_LOG` value that was checked before.
 ///

@@ -3,34 +3,17 @@
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
-mod instance_queue;
-mod retry;
+pub(crate) mod instance_queue;
+pub(crate) mod names;
+pub(crate) mod objects;
+pub(crate) mod retry;
 
 use std::time::Duration;
 
-pub use instance_queue::{InstanceQueue, lock_arguments};
-pub use retry::{RETRY, RetryDelays, retry};
-
-/// The exchange all requests and results go through.
-pub const EXCHANGE: &str = "processing";
-/// The exchange of what happens to requests: a topic, keyed by the event's name. Anybody may listen.
-pub const EVENTS: &str = "processing.events";
-/// The exchange of what is said to every program at once.
-pub const CONTROL: &str = "processing.control";
-/// The queue that only one web service can hold, where only one may work.
-pub const WEB_LOCK: &str = "processing.web.lock";
-/// The routing key of requests.
-pub const KEY_REQUEST: &str = "request";
-/// The routing key of results.
-pub const KEY_RESULT: &str = "result";
-/// The routing key of messages that nobody can work on, and of dead letters.
-pub const KEY_FAILED: &str = "failed";
-/// Requests wait here for a worker.
-pub const REQUESTS: &str = "processing.requests";
-/// Results wait here for a web service.
-pub const RESULTS: &str = "processing.results";
-/// Failed requests wait here for a web service.
-pub const FAILED: &str = "processing.failed";
+pub use crate::topology::instance_queue::{InstanceQueue, lock_arguments};
+pub use crate::topology::names::*;
+pub use crate::topology::objects::{Argument, Exchange, Queue, QueueType};
+pub use crate::topology::retry::{RETRY, RetryDelays, retry};
 
 /// The `ACK_TIMEOUT` that services declare a missing queue with: the broker's own default.
 pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -41,25 +24,6 @@ const DELIVERY_LIMIT: i64 = 20;
 /// For a queue whose messages must never be dropped by the broker, whatever happens to consumers.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
-/// The kind of the durable queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QueueType {
-    /// Replicated, counts deliveries, hands dead letters over without loss.
-    Quorum,
-    /// For brokers that refuse quorum queues: without the delivery count and the safe hand-over.
-    Classic,
-}
-
-impl QueueType {
-    /// The name as the broker and `QUEUE_TYPE` spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Quorum => "quorum",
-            Self::Classic => "classic",
-        }
-    }
-}
-
 /// Everything that has to be declared in a virtual host.
 #[derive(Debug, Clone)]
 pub struct Topology {
@@ -67,39 +31,6 @@ pub struct Topology {
     pub exchanges: Vec<Exchange>,
     /// The queues, each with its binding.
     pub queues: Vec<Queue>,
-}
-
-/// A durable exchange.
-#[derive(Debug, Clone)]
-pub struct Exchange {
-    /// Its name.
-    pub name: String,
-    /// `direct`, `fanout` or `topic`.
-    pub kind: &'static str,
-}
-
-/// A durable queue and the key that leads to it.
-#[derive(Debug, Clone)]
-pub struct Queue {
-    /// Its name.
-    pub name: String,
-    /// The `x-` arguments of the declaration.
-    pub arguments: Vec<(&'static str, Argument)>,
-    /// The exchange it is bound to.
-    pub exchange: String,
-    /// The routing key it is bound with.
-    pub routing_key: String,
-    /// Whether nobody ever consumes it: some brokers delete queues that were not used for weeks.
-    pub idle: bool,
-}
-
-/// The value of a declaration's argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Argument {
-    /// A string.
-    Text(&'static str),
-    /// A whole number.
-    Number(i64),
 }
 
 impl Topology {

@@ -3,13 +3,16 @@
 use tokio::sync::watch;
 use tracing::debug;
 
-use super::{
-    Consumer, Delivery,
-    consumer::{ConsumerOptions, Source},
+use crate::broker::{
+    consumer::{
+        Consumer,
+        delivery::Delivery,
+        options::{ConsumerOptions, Source},
+    },
     link::Link,
 };
 use crate::{
-    contract::{Control, Event, Malformed},
+    contract::{control::Control, events::Event, malformed::Malformed},
     topology,
 };
 

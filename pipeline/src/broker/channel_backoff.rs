@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{link::Link, session::Session};
 use crate::backoff::Backoff;
+use crate::broker::{link::Link, session::Session};
 
 /// The pauses between the channels that one user opens on a connection.
 pub(super) struct ChannelBackoff {

@@ -9,10 +9,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Address, BroadcastConsumer, Consume, Consumer, EventPublisher, Lock, Publisher,
+use crate::broker::{
+    address::Address,
+    broadcast::BroadcastConsumer,
+    consumer::{Consumer, options::Consume},
     link::{Link, LinkOptions, LinkState},
-    publisher,
+    lock::Lock,
+    publisher::{self, Publisher, event_publisher::EventPublisher},
 };
 use crate::{health::Part, topology::Topology};
 

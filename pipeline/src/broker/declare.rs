@@ -7,12 +7,16 @@ use amqprs::channel::{
 };
 use tracing::{debug, info};
 
-use super::{
-    Address, AskError, OpenError,
+use crate::broker::{
+    address::Address,
+    error::{AskError, OpenError},
     session::{OpenChannel, Session},
     wire,
 };
-use crate::topology::{Exchange, Queue, Topology};
+use crate::topology::{
+    Topology,
+    objects::{Exchange, Queue},
+};
 
 /// Asks a broker what exists and declares what should: what `setup` works with.
 ///

@@ -9,7 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::{Address, AskError, OpenError, declare, session::Session};
+use crate::broker::{
+    address::Address,
+    declare,
+    error::{AskError, OpenError},
+    session::Session,
+};
 use crate::{backoff::Backoff, topology::Topology};
 
 /// How long to wait before trying again what only a person can mend.

@@ -16,10 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{
-    AskError,
+use crate::broker::{
+    error::AskError,
     link::Link,
-    session::{ChannelEvent, OpenChannel, Session},
+    session::{OpenChannel, Session, watch::ChannelEvent},
     wire,
 };
 use crate::topology;

@@ -1,9 +1,10 @@
 //! Publishing with confirms: many messages in flight on one channel, each with a typed end.
 
-mod confirm_channel;
-mod event_publisher;
-mod pending_publish;
-mod unconfirmed;
+pub(crate) mod confirm_channel;
+pub(crate) mod event_publisher;
+mod open_channel;
+pub(crate) mod pending_publish;
+pub(crate) mod unconfirmed;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,18 +15,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::event_publisher::EventPublisher;
-use self::{
+use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
     pending_publish::{Request, pending_publish},
 };
-use super::{
-    PublishError,
+use crate::broker::{
     channel_backoff::ChannelBackoff,
+    error::PublishError,
     link::{Link, LinkState},
     wire,
 };
-use crate::{backoff::Backoff, contract::Message};
+use crate::{backoff::Backoff, contract::message::Message};
 
 /// The most bytes that may wait for their confirm. The client itself would take any number.
 const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
@@ -52,8 +52,12 @@ impl Publisher {
     /// `stop`.
     pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, channel) = watch::channel(None);
-        let task =
-            tokio::spawn(keep_channel_open(link.clone(), sender, stop, ChannelBackoff::vital()));
+        let task = tokio::spawn(open_channel::keep_open(
+            link.clone(),
+            sender,
+            stop,
+            ChannelBackoff::vital(),
+        ));
         (Self { link, channel, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
     }
 
@@ -181,39 +185,4 @@ impl Publisher {
 pub(super) fn blocked(age: Duration) -> String {
     let seconds = age.as_secs();
     format!("the broker has confirmed nothing for {seconds} s; it may have a memory or disk alarm")
-}
-
-/// Keeps a channel open on whatever session there is, until told to stop.
-async fn keep_channel_open(
-    mut link: Link,
-    channel: watch::Sender<Option<ConfirmChannel>>,
-    stop: CancellationToken,
-    mut reopening: ChannelBackoff,
-) {
-    loop {
-        let session = tokio::select! {
-            () = stop.cancelled() => return,
-            session = link.ready() => match session {
-                Some(session) => session,
-                None => return,
-            },
-        };
-        let opened = Instant::now();
-        if let Ok((open, task)) = ConfirmChannel::open(&session).await {
-            channel.send_replace(Some(open));
-            let mut running = Box::pin(session.run_to_end(task));
-            tokio::select! {
-                _ = &mut running => { channel.send_replace(None); }
-                () = stop.cancelled() => {
-                    // Without its last sender the channel takes nothing new, and ends when the last
-                    // confirm is in.
-                    channel.send_replace(None);
-                    let _ended = running.await;
-                    return;
-                }
-            }
-        }
-        // If the broker closed the channel alone, the exchange may be missing.
-        reopening.pause(&link, &session, opened.elapsed()).await;
-    }
 }

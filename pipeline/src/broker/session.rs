@@ -7,14 +7,12 @@
 //! broker (an RPC) that was begun is never cancelled, since the client would hand its answer to
 //! the next question.
 
+mod fate;
 mod login;
-mod watch;
+pub(crate) mod watch;
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -28,10 +26,16 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
-use self::watch::{ChannelWatch, ConnectionWatch};
-use super::{Address, AskError, OpenError};
+use self::{
+    fate::{Fate, Reason},
+    watch::{ChannelEvent, ChannelWatch, ConnectionWatch},
+};
+use crate::broker::{
+    address::Address,
+    error::{AskError, OpenError},
+};
 
 /// Longer than a broker takes to refuse a password (3 s).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,16 +49,6 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 /// The client never frees the number of a channel that the broker closed, and fails badly when all
 /// 2047 are used up. Long before that we begin a new connection.
 const CHANNELS_CLOSED_BY_THE_BROKER: usize = 500;
-
-/// What happens on a channel.
-#[derive(Debug)]
-pub(super) enum ChannelEvent {
-    Acked { tag: u64, multiple: bool },
-    Nacked { tag: u64, multiple: bool },
-    Returned { message_id: Option<String>, exchange: String, routing_key: String, reason: String },
-    Cancelled,
-    Closed { code: u16, text: String },
-}
 
 /// A channel and what happens on it. The events end when the channel does, however it does.
 pub(super) struct OpenChannel {
@@ -91,24 +85,6 @@ pub(super) struct Session {
     pub(super) version: Option<String>,
     /// Over TLS the client leaves the end of a burst in its buffers until it writes again.
     pub(super) tls: bool,
-}
-
-/// How a session ended, known once it has.
-#[derive(Clone, Default)]
-struct Fate {
-    lost: CancellationToken,
-    reason: Arc<Mutex<Option<Reason>>>,
-    closed_channels: Arc<AtomicUsize>,
-    unanswered: Arc<AtomicUsize>,
-    /// Held by every channel that is open.
-    channels: Arc<()>,
-}
-
-/// Why a session ended: with the broker's reply code, if it was the broker that ended it.
-#[derive(Clone)]
-struct Reason {
-    code: Option<u16>,
-    text: String,
 }
 
 impl Session {
@@ -248,18 +224,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.fate.lost.cancel();
         self.shut_down();
-    }
-}
-
-impl Fate {
-    fn end(&self, code: Option<u16>, text: &str) {
-        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        reason.get_or_insert_with(|| Reason { code, text: text.to_owned() });
-        self.lost.cancel();
-    }
-
-    fn reason(&self) -> Option<Reason> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

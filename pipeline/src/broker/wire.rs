@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
-use crate::contract::{HeaderValue, Headers, Message, Properties, headers};
-use crate::topology::Argument;
+use crate::contract::{
+    headers,
+    headers::{HeaderValue, Headers},
+    message::{Message, Properties},
+};
+use crate::topology::objects::Argument;
 
 /// The longest text in AMQP's short string fields.
 const SHORT: usize = 255;

@@ -4,9 +4,12 @@ use std::{collections::HashMap, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::broker::Address;
+use crate::broker::address::Address;
 
-use super::{ConfigError, EXIT_CONFIGURATION, Source, Variable};
+use crate::config::{reader::ConfigError, source::Source, variables::Variable};
+
+/// The exit code of every program that was configured wrongly.
+pub const EXIT_CONFIGURATION: u8 = 2;
 
 /// What the command line said, joined with the environment and `.env`.
 pub struct Arguments {

@@ -5,8 +5,8 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use url::Url;
 
 use crate::{
-    broker::Address,
-    topology::{QueueType, RetryDelays},
+    broker::address::Address,
+    topology::{objects::QueueType, retry::RetryDelays},
 };
 
 /// A value that can't be used; what the variable takes is said by the variable itself.

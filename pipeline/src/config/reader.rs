@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ParseError, Source, Variable};
+use crate::config::{parse::ParseError, source::Source, variables::Variable};
 
 /// Reads variables one after the other and remembers everything that is wrong with them.
 pub struct Reader<'a> {
@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
     /// so that reading can go on and find the other bad ones.
     ///
     /// # Panics
-    /// If the variable has no default or a bad one, which is a mistake in [`super::variables`].
+    /// If the variable has no default or a bad one, which is a mistake in [`crate::config::variables`].
     pub fn read<T>(&mut self, variable: &Variable, parse: fn(&str) -> Result<T, ParseError>) -> T {
         self.read_optional(variable, parse).unwrap_or_else(|| {
             let default = variable.default.expect("a variable read so has a default");
@@ -88,7 +88,10 @@ impl fmt::Display for ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{count, duration, variables};
+    use crate::config::{
+        parse::{count, duration},
+        variables,
+    };
 
     #[test]
     fn every_bad_value_is_named_in_one_go() {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::ErrorKind, path::Path};
 
-use super::Variable;
+use crate::config::variables::Variable;
 
 /// Where values come from: flags before the environment before a `.env` file.
 ///
@@ -85,7 +85,8 @@ fn place(text: &str, error: &dotenvy::Error) -> String {
 mod tests {
     use super::*;
     use crate::config::{
-        BrokerConfig, Reader,
+        BrokerConfig,
+        reader::Reader,
         variables::{AMQP_URL, HTTP_ADDR},
     };
 

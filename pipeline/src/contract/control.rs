@@ -3,7 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Malformed, Message, Properties, RequestId, object, present};
+use crate::contract::{
+    id::RequestId,
+    json::{object, present},
+    malformed::Malformed,
+    message::{Message, Properties},
+};
 use crate::topology;
 
 /// A wish to all programs. Each that can do something about it does.

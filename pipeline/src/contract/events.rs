@@ -3,7 +3,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ErrorBody, Malformed, Message, Properties, RequestId, Timestamp, object};
+use crate::contract::{
+    id::RequestId,
+    json::object,
+    malformed::Malformed,
+    message::{Message, Properties},
+    result::ErrorBody,
+    timestamp::Timestamp,
+};
 use crate::topology;
 
 /// The name, and the routing key, of [`Event::Finished`].

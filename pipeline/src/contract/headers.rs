@@ -1,6 +1,10 @@
 //! Names of the headers that are ours, and of those we read that are not. All are optional; `x-*`
 //! belongs to the broker.
 
+use std::{collections::BTreeMap, time::SystemTime};
+
+use crate::contract::timestamp::Timestamp;
+
 /// Which attempt this is, counted from 1.
 pub const ATTEMPT: &str = "slowlane-attempt";
 /// Which run this is: 0, and one more for each replay.
@@ -37,10 +41,10 @@ pub const NOT_BEFORE: &str = "slowlane-not-before";
 pub const REASON: &str = "slowlane-reason";
 /// The error message that belongs to [`REASON`].
 pub const ERROR: &str = "slowlane-error";
-/// The trace this request belongs to, see [`TraceParent`](super::TraceParent).
+/// The trace this request belongs to, see [`TraceParent`](crate::contract::trace::TraceParent).
 pub const TRACEPARENT: &str = "traceparent";
 
-/// All that a message published again carries; see [`Headers::to_publish_again`](super::Headers::to_publish_again).
+/// All that a message published again carries; see [`Headers::to_publish_again`](Headers::to_publish_again).
 pub(super) const KEPT: &[&str] = &[
     ATTEMPT,
     RUN,
@@ -56,31 +60,129 @@ pub(super) const KEPT: &[&str] = &[
 ];
 
 /// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
-pub(super) const LONGEST: usize = 2000;
+pub(super) const MAX_TEXT_BYTES: usize = 2000;
 
 /// How long the work took, in milliseconds, by its own clock.
-pub fn milliseconds(headers: &super::Headers) -> Option<u64> {
+pub fn milliseconds(headers: &Headers) -> Option<u64> {
     let time = |name| time(headers, name);
     let took = time(FINISHED_AT)?.duration_since(time(STARTED_AT)?).ok()?;
     u64::try_from(took.as_millis()).ok()
 }
 
 /// The moment that a header tells, if it is there and is one.
-pub fn time(headers: &super::Headers, name: &str) -> Option<std::time::SystemTime> {
-    headers.text(name)?.parse::<super::Timestamp>().ok().map(Into::into)
+pub fn time(headers: &Headers, name: &str) -> Option<SystemTime> {
+    headers.text(name)?.parse::<Timestamp>().ok().map(Into::into)
 }
 
 /// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
-pub fn moment(at: std::time::SystemTime) -> String {
-    super::Timestamp::from(at).to_string()
+pub fn moment(at: SystemTime) -> String {
+    Timestamp::from(at).to_string()
+}
+
+/// The headers of a message.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Headers(BTreeMap<String, HeaderValue>);
+
+/// A header's value, as far as we look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeaderValue {
+    /// A string.
+    Text(String),
+    /// Any of AMQP's whole numbers.
+    Number(i64),
+    /// Something we never write and only pass by: a table, an array, a float.
+    Other,
+}
+
+impl Headers {
+    /// Sets a header, replacing what was there.
+    pub fn set(&mut self, name: &str, value: impl Into<HeaderValue>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    /// Takes a header away, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// Whether the header is there, whatever its value.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The header's text, if it is there and is one.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(HeaderValue::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The header's number; digits in a string count, since some clients can write only those.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        match self.0.get(name)? {
+            HeaderValue::Number(number) => Some(*number),
+            HeaderValue::Text(text) => text.parse().ok(),
+            HeaderValue::Other => None,
+        }
+    }
+
+    /// All headers with their names, in order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The headers a message keeps when we publish it again: ours and the trace. The broker's own
+    /// (`x-death`, `x-delivery-count`) would mislead the broker if they were sent back to it, and
+    /// others could be so long that nothing could be published at all.
+    pub fn to_publish_again(&self) -> Self {
+        let mut kept = Self::default();
+        for (name, value) in &self.0 {
+            let known = KEPT.contains(&name.as_str());
+            match value {
+                HeaderValue::Text(text) if known => kept.set_short(name, text),
+                HeaderValue::Number(number) if known => kept.set(name, *number),
+                _ => {}
+            }
+        }
+        kept
+    }
+
+    /// Sets a header to a text, or to its beginning if it is very long.
+    pub fn set_short(&mut self, name: &str, text: &str) {
+        self.set(name, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
+    }
+}
+
+impl FromIterator<(String, HeaderValue)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (String, HeaderValue)>>(iter: T) -> Self {
+        Self(iter.into_iter().collect())
+    }
+}
+
+impl From<&str> for HeaderValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for HeaderValue {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for HeaderValue {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
-    use crate::contract::Headers;
 
     #[test]
     fn the_time_of_the_work_is_the_difference() {
@@ -91,5 +193,21 @@ mod tests {
         headers.set(FINISHED_AT, moment(began + Duration::from_millis(1502)));
         assert_eq!(milliseconds(&headers), Some(1502));
         assert_eq!(headers.text(STARTED_AT), Some("2023-11-14T22:13:20.123Z"));
+    }
+
+    #[test]
+    fn a_message_published_again_carries_nothing_of_the_brokers() {
+        let mut headers = Headers::default();
+        headers.set("x-delivery-count", 3);
+        headers.set("x-death", HeaderValue::Other);
+        headers.set("color", "blue");
+        headers.set("slowlane-unheard-of", "x".repeat(100_000));
+        headers.set(WORKER, "ü".repeat(100_000));
+        headers.set(ATTEMPT, 2);
+        headers.set(TRACEPARENT, "00-1-2-00");
+        let kept = headers.to_publish_again();
+        let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [ATTEMPT, WORKER, TRACEPARENT]);
+        assert!(kept.text(WORKER).is_some_and(|text| text.len() == MAX_TEXT_BYTES));
     }
 }

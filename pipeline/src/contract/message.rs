@@ -2,11 +2,13 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
     time::{Duration, SystemTime},
 };
 
-use super::{RequestId, headers};
+use crate::contract::{
+    headers::{self, Headers},
+    id::RequestId,
+};
 
 /// A message ready to be published: where to, what it says of itself, and its body.
 #[derive(Debug, Clone)]
@@ -80,124 +82,4 @@ impl Properties {
 
 pub(super) fn seconds_since_1970() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
-}
-
-/// The headers of a message.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Headers(BTreeMap<String, HeaderValue>);
-
-/// A header's value, as far as we look at it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HeaderValue {
-    /// A string.
-    Text(String),
-    /// Any of AMQP's whole numbers.
-    Number(i64),
-    /// Something we never write and only pass by: a table, an array, a float.
-    Other,
-}
-
-impl Headers {
-    /// Sets a header, replacing what was there.
-    pub fn set(&mut self, name: &str, value: impl Into<HeaderValue>) {
-        self.0.insert(name.to_owned(), value.into());
-    }
-
-    /// Takes a header away, if it is there.
-    pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
-    }
-
-    /// Whether the header is there, whatever its value.
-    pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// The header's text, if it is there and is one.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name) {
-            Some(HeaderValue::Text(text)) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The header's number; digits in a string count, since some clients can write only those.
-    pub fn number(&self, name: &str) -> Option<i64> {
-        match self.0.get(name)? {
-            HeaderValue::Number(number) => Some(*number),
-            HeaderValue::Text(text) => text.parse().ok(),
-            HeaderValue::Other => None,
-        }
-    }
-
-    /// All headers with their names, in order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
-    }
-
-    /// The headers a message keeps when we publish it again: ours and the trace. The broker's own
-    /// (`x-death`, `x-delivery-count`) would mislead the broker if they were sent back to it, and
-    /// others could be so long that nothing could be published at all.
-    pub fn to_publish_again(&self) -> Self {
-        let mut kept = Self::default();
-        for (name, value) in &self.0 {
-            let known = headers::KEPT.contains(&name.as_str());
-            match value {
-                HeaderValue::Text(text) if known => kept.set_short(name, text),
-                HeaderValue::Number(number) if known => kept.set(name, *number),
-                _ => {}
-            }
-        }
-        kept
-    }
-
-    /// Sets a header to a text, or to its beginning if it is very long.
-    pub fn set_short(&mut self, name: &str, text: &str) {
-        self.set(name, &text[..text.floor_char_boundary(headers::LONGEST)]);
-    }
-}
-
-impl FromIterator<(String, HeaderValue)> for Headers {
-    fn from_iter<T: IntoIterator<Item = (String, HeaderValue)>>(iter: T) -> Self {
-        Self(iter.into_iter().collect())
-    }
-}
-
-impl From<&str> for HeaderValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<String> for HeaderValue {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<i64> for HeaderValue {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_published_again_carries_nothing_of_the_brokers() {
-        let mut headers = Headers::default();
-        headers.set("x-delivery-count", 3);
-        headers.set("x-death", HeaderValue::Other);
-        headers.set("color", "blue");
-        headers.set("slowlane-unheard-of", "x".repeat(100_000));
-        headers.set(headers::WORKER, "ü".repeat(100_000));
-        headers.set(headers::ATTEMPT, 2);
-        headers.set(headers::TRACEPARENT, "00-1-2-00");
-        let kept = headers.to_publish_again();
-        let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, [headers::ATTEMPT, headers::WORKER, headers::TRACEPARENT]);
-        assert!(kept.text(headers::WORKER).is_some_and(|text| text.len() == headers::LONGEST));
-    }
 }

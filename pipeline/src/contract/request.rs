@@ -3,8 +3,13 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Headers, Malformed, Message, Properties, RequestId, TraceParent, headers, object, present,
+use crate::contract::{
+    headers::{self, Headers},
+    id::RequestId,
+    json::{object, present},
+    malformed::Malformed,
+    message::{Message, Properties},
+    trace::TraceParent,
 };
 use crate::topology;
 
@@ -75,8 +80,9 @@ impl Request {
         let mut headers = Headers::to_publish_again(&original.headers);
         headers.set_short(headers::REASON, reason);
         headers.set_short(headers::ERROR, error);
-        let id =
-            |text: &Option<String>| text.clone().filter(|text| text.len() <= super::MAX_ID_BYTES);
+        let id = |text: &Option<String>| {
+            text.clone().filter(|text| text.len() <= crate::contract::id::MAX_ID_BYTES)
+        };
         Message {
             exchange: topology::EXCHANGE.into(),
             routing_key: topology::KEY_FAILED.to_owned(),
@@ -84,7 +90,7 @@ impl Request {
                 content_type: original.content_type.clone(),
                 message_id: id(&original.message_id),
                 correlation_id: id(&original.correlation_id),
-                timestamp: Some(super::message::seconds_since_1970()),
+                timestamp: Some(crate::contract::message::seconds_since_1970()),
                 app_id: None,
                 kind: Some("failed".to_owned()),
                 persistent: true,

@@ -3,7 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Headers, Malformed, Message, Properties, RequestId, object, present};
+use crate::contract::{
+    headers::Headers,
+    id::RequestId,
+    json::{object, present},
+    malformed::Malformed,
+    message::{Message, Properties},
+};
 use crate::topology;
 
 /// A result: `{"requestId": ..., "processingResults": ...}`, or with `"error"` instead.
@@ -27,7 +33,7 @@ pub enum Outcome {
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// A word that programs can branch on, see [`codes`](super::codes).
+    /// A word that programs can branch on, see [`codes`](crate::contract::codes).
     pub code: String,
     /// A sentence for people.
     #[serde(default)]

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Argument, CONTROL, EVENTS};
+use crate::topology::{
+    names::{CONTROL, EVENTS},
+    objects::Argument,
+};
 
 /// What the names of the processes' own queues begin with.
 const INSTANCE: &str = "processing.instance.";

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::{Argument, EXCHANGE, Exchange, Queue, QueueType};
+use crate::topology::{
+    names::EXCHANGE,
+    objects::{Argument, Exchange, Queue, QueueType},
+};
 
 /// What the names of the waiting queues, and of their exchanges, begin with.
 pub const RETRY: &str = "processing.retry.";

@@ -7,7 +7,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::contract::Properties;
+use crate::contract::message::Properties;
 
 /// A message that was received and not yet settled.
 ///

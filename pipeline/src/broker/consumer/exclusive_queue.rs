@@ -8,8 +8,8 @@ use amqprs::{
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::super::wire;
-use crate::topology::InstanceQueue;
+use crate::broker::wire;
+use crate::topology::instance_queue::InstanceQueue;
 
 /// How often such a queue is bound again. Nobody tells us that an exchange was deleted, and what
 /// was bound to it is bound no more.

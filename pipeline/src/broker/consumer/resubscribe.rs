@@ -9,10 +9,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::{
-    super::{AskError, link::Link, session::Session},
-    ConsumerOptions, Delivery, Ended, Pace,
-    subscription::Subscription,
+use crate::broker::{
+    consumer::{
+        delivery::Delivery,
+        options::ConsumerOptions,
+        prefetch_mode::{Ended, PrefetchMode},
+        subscription::Subscription,
+    },
+    error::AskError,
+    link::Link,
+    session::Session,
 };
 
 /// Subscribes, and does so again whenever that has ended.
@@ -30,7 +36,7 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         let mut reopening = self.options.source.reopening();
-        let mut pace = Pace::Full;
+        let mut mode = PrefetchMode::Full;
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
             // In this order: whoever forbids it and then sees us idle can rely on that.
             self.idle.send_replace(false);
@@ -39,7 +45,7 @@ impl Keeper {
                 continue;
             }
             let began = Instant::now();
-            let begin = Subscription::begin(&session, &self.options, pace);
+            let begin = Subscription::begin(&session, &self.options, mode);
             match stop.run_until_cancelled(begin).await {
                 None => return,
                 Some(Err(error)) => self.log_failure(&error),
@@ -50,7 +56,7 @@ impl Keeper {
                     if stop.is_cancelled() {
                         return;
                     }
-                    pace = pace.after(&ended, began.elapsed(), session.refusal().is_some());
+                    mode = mode.after(&ended, began.elapsed(), session.refusal().is_some());
                     self.log_end(&ended);
                     // A worker that is busy with one delivery is not handed another.
                     if stop.run_until_cancelled(held.wait()).await.is_none() {

@@ -9,17 +9,18 @@ use amqprs::channel::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    super::{
-        AskError,
-        session::{ChannelEvent, OpenChannel, Session},
-        wire,
+use crate::broker::{
+    consumer::{
+        delivery::{Delivery, Settle, Ties},
+        exclusive_queue,
+        options::{ConsumerOptions, Source},
+        prefetch_mode::{Ended, PrefetchMode},
     },
-    ConsumerOptions, Delivery, Ended, Pace, Source,
-    delivery::{Settle, Ties},
-    exclusive_queue,
+    error::AskError,
+    session::{OpenChannel, Session, watch::ChannelEvent},
+    wire,
 };
-use crate::topology::InstanceQueue;
+use crate::topology::instance_queue::InstanceQueue;
 
 /// How many settlements are written together at most.
 const AT_ONCE: usize = 256;
@@ -44,12 +45,12 @@ impl Subscription {
     pub(super) async fn begin(
         session: &Session,
         options: &ConsumerOptions,
-        pace: Pace,
+        mode: PrefetchMode,
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
         let mut options = options.clone();
         // With a prefetch of one there is nothing to be more cautious about.
-        let cautious = pace == Pace::OneByOne && options.prefetch > 1;
+        let cautious = mode == PrefetchMode::Single && options.prefetch > 1;
         let caution = cautious.then_some(usize::from(options.prefetch));
         if cautious {
             options.prefetch = 1;

@@ -14,13 +14,13 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{
-    super::{
-        AskError,
-        session::{ChannelEvent, OpenChannel, Session},
+use crate::broker::{
+    error::AskError,
+    publisher::{
+        pending_publish::Request,
+        unconfirmed::{Sent, Unconfirmed},
     },
-    pending_publish::Request,
-    unconfirmed::{Sent, Unconfirmed},
+    session::{OpenChannel, Session, watch::ChannelEvent},
 };
 
 /// How many messages may wait for their confirm. The client's own queue holds 8192 frames; as long
@@ -183,7 +183,9 @@ impl Work {
         if sent.is_err()
             && let Some(last) = self.unconfirmed.strike_last()
         {
-            let gone = super::PublishError::NotSent("the connection was lost".to_owned());
+            let gone = crate::broker::publisher::PublishError::NotSent(
+                "the connection was lost".to_owned(),
+            );
             last.pending.end(Err(gone));
         }
         sent.is_ok()

@@ -11,13 +11,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    super::{channel_backoff::ChannelBackoff, link::Link, wire},
-    confirm_channel::ConfirmChannel,
-    keep_channel_open,
-    pending_publish::{Request, pending_publish},
+use crate::broker::{
+    channel_backoff::ChannelBackoff,
+    link::Link,
+    publisher::{
+        confirm_channel::ConfirmChannel,
+        open_channel::keep_open,
+        pending_publish::{Request, pending_publish},
+    },
+    wire,
 };
-use crate::contract::Message;
+use crate::contract::message::Message;
 
 /// The most bytes of announcements that may be under way.
 const BYTES_IN_FLIGHT: usize = 8 * 1024 * 1024;
@@ -41,7 +45,7 @@ impl EventPublisher {
     pub(in super::super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, channel) = watch::channel(None);
         let program = link.program();
-        let task = tokio::spawn(keep_channel_open(link, sender, stop, ChannelBackoff::modest()));
+        let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::modest()));
         let bytes = Arc::new(Semaphore::new(BYTES_IN_FLIGHT));
         (Self { program, channel, bytes, dropped: Arc::default() }, task)
     }

@@ -11,8 +11,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::super::{PublishError, wire};
-use crate::contract::Message;
+use crate::broker::{error::PublishError, wire};
+use crate::contract::message::Message;
 
 /// A message on its way to the channel.
 pub(super) struct Request {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::{super::PublishError, pending_publish::PendingPublish};
+use crate::broker::{error::PublishError, publisher::pending_publish::PendingPublish};
 
 /// What was sent and not yet confirmed, in the order of delivery tags.
 ///
@@ -132,8 +132,8 @@ mod tests {
 
     use tokio::sync::Semaphore;
 
-    use super::super::pending_publish::{PublishHandle, pending_publish};
     use super::*;
+    use crate::broker::publisher::pending_publish::{PublishHandle, pending_publish};
 
     fn sent(unconfirmed: &mut Unconfirmed, id: &str) -> PublishHandle {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();

@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::super::{Address, OpenError};
+use crate::broker::{address::Address, error::OpenError};
 
 pub(super) fn arguments(
     address: &Address,

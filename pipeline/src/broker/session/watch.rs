@@ -14,7 +14,17 @@ use amqprs::{
 };
 use tokio::sync::mpsc;
 
-use super::{ChannelEvent, Fate};
+use crate::broker::session::fate::Fate;
+
+/// What happens on a channel.
+#[derive(Debug)]
+pub(in crate::broker) enum ChannelEvent {
+    Acked { tag: u64, multiple: bool },
+    Nacked { tag: u64, multiple: bool },
+    Returned { message_id: Option<String>, exchange: String, routing_key: String, reason: String },
+    Cancelled,
+    Closed { code: u16, text: String },
+}
 
 /// Its drop is the surest sign of a lost connection: whatever ends the client's reader drops it.
 pub(super) struct ConnectionWatch(pub(super) Fate);

@@ -1,0 +1,42 @@
+//! Keeps a confirm channel open on whatever session there is.
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::confirm_channel::ConfirmChannel;
+use crate::broker::{channel_backoff::ChannelBackoff, link::Link};
+
+/// Keeps a channel open on whatever session there is, until told to stop.
+pub(super) async fn keep_open(
+    mut link: Link,
+    channel: watch::Sender<Option<ConfirmChannel>>,
+    stop: CancellationToken,
+    mut reopening: ChannelBackoff,
+) {
+    loop {
+        let session = tokio::select! {
+            () = stop.cancelled() => return,
+            session = link.ready() => match session {
+                Some(session) => session,
+                None => return,
+            },
+        };
+        let opened = Instant::now();
+        if let Ok((open, task)) = ConfirmChannel::open(&session).await {
+            channel.send_replace(Some(open));
+            let mut running = Box::pin(session.run_to_end(task));
+            tokio::select! {
+                _ = &mut running => { channel.send_replace(None); }
+                () = stop.cancelled() => {
+                    // Without its last sender the channel takes nothing new, and ends when the last
+                    // confirm is in.
+                    channel.send_replace(None);
+                    let _ended = running.await;
+                    return;
+                }
+            }
+        }
+        // If the broker closed the channel alone, the exchange may be missing.
+        reopening.pause(&link, &session, opened.elapsed()).await;
+    }
+}

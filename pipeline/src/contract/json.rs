@@ -1,0 +1,21 @@
+//! Reading JSON bodies without rewriting what they carry.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// Reads a field that is there as raw text, also when it is `null`: a plain `Option` would take
+/// that for absence.
+pub(super) fn present<'de, D: Deserializer<'de>>(
+    field: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(field).map(Some)
+}
+
+/// Reads a JSON object. Serde alone would take an array for one, by position.
+pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
+    match body.trim_ascii_start().first() {
+        None => Err("it is empty".to_owned()),
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        Some(_) => Err("it is not a JSON object".to_owned()),
+    }
+}
