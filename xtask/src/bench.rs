@@ -1,36 +1,40 @@
-//! `cargo xtask bench`: how fast the system is, each figure beside what the broker alone does in the same run.
+//! `cargo xtask bench`: measures speed and memory, each figure beside what the broker alone does in the same run.
 
 mod accept;
-mod apart;
-mod bare;
-mod client;
-mod figure;
 mod growth;
 mod latency;
-mod load;
-mod machine;
 mod memory;
-mod messages;
-mod release;
-mod report;
 mod results;
+
+mod context;
+mod figure;
+mod machine;
+mod other_load;
+mod process_usage;
+mod release_build;
+mod report;
 mod scale;
-mod stage;
-mod usage;
-mod web;
+mod system;
+
+mod bare_client;
+mod http_client;
+mod load;
+mod load_thread;
+mod messages;
+mod web_service;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use self::{figure::Figure, machine::Machine, report::Report, scale::Scale, stage::Stage};
-use crate::{
-    say,
-    stop::{self, Stop},
+use self::{
+    context::Bench, figure::Figure, machine::Machine, other_load::OtherLoad, report::Report,
+    scale::Scale, system::System,
 };
+use crate::interrupt::{self, Interrupt};
 
-/// What to measure, and how.
+/// Options of the bench.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// What to measure; without a name everything
@@ -53,7 +57,7 @@ pub(crate) struct Options {
     check: bool,
 }
 
-/// What can be measured by itself.
+/// A measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// How many requests are accepted in a second
@@ -68,67 +72,51 @@ enum Part {
     Memory,
 }
 
-/// What all measurements need.
-struct Bench {
-    stage: Stage,
-    scale: Scale,
-    usage: usage::Log,
-}
-
-/// Measures with release builds; the figures decide how it ends only under `--check`.
-pub(crate) async fn run(options: &Options, stop: &mut Stop) -> Result<ExitCode> {
-    let Some(built) = stop.or(release::build()).await else { return Ok(stopped()) };
+/// Measures release builds. Figures beyond their threshold make it fail only with `--check`.
+pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<ExitCode> {
+    let Some(built) = interrupt.or(release_build::build()).await else {
+        return Ok(interrupt::stopped("bench"));
+    };
     built?;
-    if !release::is_this() {
-        return Err(release::become_it());
+    if !release_build::is_current() {
+        return Err(release_build::exec());
     }
-    let Some(measured) = stop.or(measure(options)).await else { return Ok(stopped()) };
+    let Some(measured) = interrupt.or(measure(options)).await else {
+        return Ok(interrupt::stopped("bench"));
+    };
     let report = measured?;
     report.print();
     if let Some(file) = &options.json {
         report.write(file)?;
     }
-    let fails = options.check && !report.holds();
-    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn stopped() -> ExitCode {
-    say::gap();
-    say::step("bench", "stopped; nothing is left running");
-    stop::exit_code()
+    let failed = options.check && !report.holds();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn measure(options: &Options) -> Result<Report> {
     let scale = Scale::new(options.quick, options.rounds);
-    let stage = Stage::build().await?;
-    let machine = Machine::look(&stage).await?;
-    machine.tell();
-    let bench = Bench { stage, scale, usage: usage::Log::default() };
+    let system = System::start().await?;
+    let machine = Machine::inspect(&system).await?;
+    machine.print();
+    let bench = Bench { system, scale, other_load: OtherLoad::default() };
     let all = Part::value_variants();
     let parts = if options.parts.is_empty() { all } else { &options.parts };
     let mut figures = Vec::new();
     for part in parts {
-        figures.extend(bench.part(*part).await?);
+        figures.extend(part.measure(&bench).await?);
     }
-    bench.stage.strike().await;
-    Ok(Report { machine, scale: bench.scale, figures, usage: bench.usage })
+    bench.system.stop().await;
+    Ok(Report { machine, scale: bench.scale, figures, other_load: bench.other_load })
 }
 
-impl Bench {
-    async fn part(&self, part: Part) -> Result<Vec<Figure>> {
-        match part {
-            Part::Accept => accept::measure(self).await,
-            Part::Results => results::measure(self).await,
-            Part::Latency => latency::measure(self).await,
-            Part::Growth => growth::measure(self).await,
-            Part::Memory => memory::measure(self).await,
+impl Part {
+    async fn measure(self, bench: &Bench) -> Result<Vec<Figure>> {
+        match self {
+            Self::Accept => accept::measure(bench).await,
+            Self::Results => results::measure(bench).await,
+            Self::Latency => latency::measure(bench).await,
+            Self::Growth => growth::measure(bench).await,
+            Self::Memory => memory::measure(bench).await,
         }
-    }
-
-    /// The rounds of a part, each announced.
-    fn rounds(&self, what: &str) -> impl Iterator<Item = u32> {
-        let count = self.scale.rounds;
-        (1..=count)
-            .inspect(move |round| say::step("bench", format!("{what}, round {round} of {count}")))
     }
 }

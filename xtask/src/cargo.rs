@@ -1,4 +1,4 @@
-//! cargo as a child process: on a leash like all others, with a cleared environment, writing to our own output.
+//! Runs cargo as a child process that ends with this one, with a cleared environment and our standard output.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitStatus, time::Duration};
 
@@ -7,23 +7,23 @@ use testbed::{process::Start, workspace};
 
 use crate::environment;
 
-/// Only a hanging build or test run takes as long as this.
-const LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
+/// Only a build or test run that hangs takes as long as this.
+const CARGO_TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// Runs cargo to its end.
+/// Runs cargo and returns how it ended.
 pub(crate) async fn run(args: &[&str], env: &[(&str, OsString)]) -> Result<ExitStatus> {
     let mut start =
         Start::new(path()?, workspace::root()).args(args).envs(environment::for_cargo());
     start.capture = false;
-    start.envs(env.iter().cloned()).spawn()?.wait_within(LIMIT).await
+    start.envs(env.iter().cloned()).spawn()?.wait_within(CARGO_TIMEOUT).await
 }
 
-/// Builds with cargo, and fails if that fails.
+/// Runs cargo and fails if it fails.
 pub(crate) async fn build(args: &[&str]) -> Result<()> {
     build_with(args, &[]).await
 }
 
-/// Like [`build`], with variables of its own.
+/// Like [`build`], with additional environment variables.
 pub(crate) async fn build_with(args: &[&str], env: &[(&str, OsString)]) -> Result<()> {
     let status = run(args, env).await?;
     if !status.success() {

@@ -1,26 +1,23 @@
-//! `cargo xtask demo`: the whole system on this machine, with something to do, for somebody to watch.
+//! `cargo xtask demo`: runs the whole system on this machine and shows the way of each request.
 
-mod broker;
-mod cast;
-mod feed;
-mod play;
-mod view;
+mod display;
+mod log_events;
+mod session;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-pub(crate) use broker::Broker;
-pub(crate) use cast::Cast;
 use clap::Args;
 use owo_colors::AnsiColors;
-use play::Play;
 
+use self::session::Session;
 use crate::{
-    cargo, say,
-    stop::{self, Stop},
+    cargo, console,
+    interrupt::{self, Interrupt},
+    system::{broker::Broker, programs::Programs},
 };
 
-/// What the demo is to do.
+/// Options of the demo.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Send a few requests, show their results, and end
@@ -28,65 +25,54 @@ pub(crate) struct Options {
     once: bool,
 }
 
-/// Runs the demo until it is stopped or, with `--once`, until all results are there.
-pub(crate) async fn run(options: &Options, stop: &mut Stop) -> Result<ExitCode> {
-    let Some(prepared) = stop.or(prepare(options)).await else {
-        say::gap();
-        say::step("demo", "stopped; nothing is left running");
-        return Ok(stop::exit_code());
+/// Runs the demo until it is interrupted or, with `--once`, until all results have come.
+pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<ExitCode> {
+    let Some(prepared) = interrupt.or(prepare(options)).await else {
+        return Ok(interrupt::stopped("demo"));
     };
-    let (broker, cast) = prepared?;
-    introduce(options, &cast);
-    let mut play = Play::new(&broker, cast)?;
-    let played = if options.once { play.once(stop).await } else { play.until_stopped(stop).await };
-    // Whatever went wrong, those who are still there may finish what they have in hand.
-    let drained = stop.or(play.drain()).await.unwrap_or(Ok(()));
-    let summary = play.summary();
-    drop(play);
-    let _ = stop.or(broker.stop()).await;
-    played.and(drained)?;
-    say::step("demo", format!("{summary}; nothing is left running"));
+    let (broker, programs) = prepared?;
+    print_urls(options, &programs);
+    let mut session = Session::new(&broker, programs)?;
+    let ended = match options.once {
+        true => session.send_a_few(interrupt).await,
+        false => session.run_until(interrupt).await,
+    };
+    // Also after an error the programs finish the requests in flight.
+    let drained = interrupt.or(session.drain()).await.unwrap_or(Ok(()));
+    let summary = session.summary();
+    drop(session);
+    let _ = interrupt.or(broker.stop()).await;
+    ended.and(drained)?;
+    console::step("demo", format!("{summary}; nothing is left running"));
     Ok(ExitCode::SUCCESS)
 }
 
-async fn prepare(options: &Options) -> Result<(Broker, Cast)> {
-    say::step("build", "the three programs");
-    cargo::build(&[
-        "build",
-        "--quiet",
-        "-p",
-        "setup",
-        "-p",
-        "web-service",
-        "-p",
-        "processor-service",
-    ])
-    .await?;
-    let broker = Broker::find_or_start().await?;
-    // Long enough to kill a worker in the middle of its work; nobody waits for that in the short show.
-    let cast = Cast::start(&broker, if options.once { "1s" } else { "3s" }).await?;
-    Ok((broker, cast))
+async fn prepare(options: &Options) -> Result<(Broker, Programs)> {
+    console::step("build", "the three programs");
+    let build = ["build", "--quiet", "-p", "setup", "-p", "web-service", "-p", "processor-service"];
+    cargo::build(&build).await?;
+    let broker = Broker::configured_or_private().await?;
+    // Long enough for a user to kill a worker in the middle of its work.
+    let delay = if options.once { "1s" } else { "3s" };
+    let programs = Programs::start(&broker, delay).await?;
+    Ok((broker, programs))
 }
 
-fn introduce(options: &Options, cast: &Cast) {
-    let url = cast.url();
-    say::gap();
-    say::line("api", AnsiColors::Green, format!("{url}/api/v1/processData"));
-    say::line("docs", AnsiColors::Green, format!("{url}/docs"));
-    say::line("health", AnsiColors::Green, format!("{url}/health/ready"));
+fn print_urls(options: &Options, programs: &Programs) {
+    let url = programs.url();
+    console::blank_line();
+    console::line("api", AnsiColors::Green, format!("{url}/api/v1/processData"));
+    console::line("docs", AnsiColors::Green, format!("{url}/docs"));
+    console::line("health", AnsiColors::Green, format!("{url}/health/ready"));
     if !options.once {
         let curl = format!(
             "curl -i {url}/api/v1/processData -H 'Content-Type: application/json' -d '{{\"data\":\"hello\"}}'"
         );
-        say::line("try", AnsiColors::Green, curl);
-        let kill =
-            format!("kill -9 {}", cast.workers.first().map_or(0, |worker| worker.process.pid()));
-        say::line(
-            "or",
-            AnsiColors::Green,
-            format!("{kill}  {}", say::faint("worker-1 dies, and its request goes to worker-2")),
-        );
-        say::line("stop", AnsiColors::Green, "Ctrl-C");
+        console::line("try", AnsiColors::Green, curl);
+        let pid = programs.workers.first().map_or(0, |worker| worker.process.pid());
+        let effect = console::dimmed("worker-1 dies, and its request goes to worker-2");
+        console::line("or", AnsiColors::Green, format!("kill -9 {pid}  {effect}"));
+        console::line("stop", AnsiColors::Green, "Ctrl-C");
     }
-    say::gap();
+    console::blank_line();
 }

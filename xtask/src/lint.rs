@@ -1,16 +1,16 @@
-//! `cargo xtask lint`: format, clippy, documentation, and the licences and sources of dependencies.
+//! `cargo xtask lint`: checks format, clippy, documentation, and the licences and sources of dependencies.
 
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Context, Result};
 use testbed::workspace;
 
-use crate::{cargo, say};
+use crate::{cargo, console};
 
-/// The release of cargo-deny whose configuration `deny.toml` is written for.
-const DENY: &str = "cargo-deny@0.20.2";
+/// The release of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
-/// Runs all checks that need no test, and stops at the first that fails.
+/// Runs the checks in turn; the first failure ends them.
 pub(crate) async fn run() -> Result<ExitCode> {
     check("format", &["fmt", "--all", "--check"], &[]).await?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -24,11 +24,11 @@ pub(crate) async fn run() -> Result<ExitCode> {
 }
 
 async fn check(name: &str, args: &[&str], env: &[(&str, OsString)]) -> Result<()> {
-    say::step(name, format!("cargo {}", args.join(" ")));
+    console::step(name, format!("cargo {}", args.join(" ")));
     cargo::build_with(args, env).await
 }
 
-/// A `PATH` on which cargo-deny is, installed beside the project if the machine has none.
+/// A `PATH` with cargo-deny on it, which is installed under `.slowlane/` if the machine has none.
 async fn with_cargo_deny() -> Result<OsString> {
     let path = std::env::var_os("PATH").context("there is no PATH")?;
     if workspace::on_path("cargo-deny").is_some() {
@@ -37,8 +37,8 @@ async fn with_cargo_deny() -> Result<OsString> {
     let tools = workspace::state_dir()?.join("tools");
     if !tools.join("bin/cargo-deny").is_file() {
         let root = tools.to_str().context("the workspace's path is not UTF-8")?;
-        say::step("deny", "installing cargo-deny under .slowlane/tools (some minutes, once)");
-        cargo::build(&["install", "--quiet", "--locked", DENY, "--root", root]).await?;
+        console::step("deny", "installing cargo-deny under .slowlane/tools (some minutes, once)");
+        cargo::build(&["install", "--quiet", "--locked", CARGO_DENY, "--root", root]).await?;
     }
     let mut with = tools.join("bin").into_os_string();
     with.push(":");

@@ -1,16 +1,17 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `cargo xtask test` tests it, `cargo xtask
-//! bench` measures it, `cargo xtask lint` checks what needs no test.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `test` tests it, `bench` measures it,
+//! and `lint` checks what needs no test.
 //!
-//! They bring what they need, say what they do, and leave nothing running.
+//! They fetch what they need, print what they do, and leave no process behind.
 
+mod api_fuzz;
 mod bench;
 mod cargo;
+mod console;
 mod demo;
 mod environment;
-mod fuzz;
+mod interrupt;
 mod lint;
-mod say;
-mod stop;
+mod system;
 mod test;
 
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::stop::Stop;
+use crate::interrupt::Interrupt;
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -44,20 +45,20 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     run(arguments.command).await.unwrap_or_else(|error| {
-        say::failure(&error);
+        console::error(&error);
         ExitCode::FAILURE
     })
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
-    let mut stop = Stop::new()?;
+    let mut interrupt = Interrupt::new()?;
     match command {
-        Command::Demo(options) => demo::run(&options, &mut stop).await,
-        Command::Test(options) => test::run(&options, &mut stop).await,
-        Command::Bench(options) => bench::run(&options, &mut stop).await,
-        Command::Lint => match stop.or(lint::run()).await {
+        Command::Demo(options) => demo::run(&options, &mut interrupt).await,
+        Command::Test(options) => test::run(&options, &mut interrupt).await,
+        Command::Bench(options) => bench::run(&options, &mut interrupt).await,
+        Command::Lint => match interrupt.or(lint::run()).await {
             Some(ended) => ended,
-            None => Ok(stop::exit_code()),
+            None => Ok(interrupt::exit_code()),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything the tests need, the tests, and how long each part took.
+//! `cargo xtask test`: builds everything, starts what the tests need, runs them, and prints how long each part took.
 
 use std::{
     path::Path,
@@ -15,14 +15,14 @@ use testbed::{
 };
 
 use crate::{
-    cargo, fuzz, say,
-    stop::{self, Stop},
+    api_fuzz, cargo, console,
+    interrupt::{self, Interrupt},
 };
 
-/// How many tests run side by side, for whom that matters.
-const THREADS: &str = "RUST_TEST_THREADS";
+/// How many tests of a crate run at the same time.
+const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
-/// What to test.
+/// Options of the tests.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The RabbitMQ to test with: 3.10, 4.0, or `any`, which is the machine's own if it is 3.10 or later
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     filter: Vec<String>,
 }
 
-/// How one part ended.
+/// The outcome of a part.
 enum Outcome {
     Passed,
     Failed,
@@ -55,21 +55,19 @@ struct Part {
     time: Duration,
 }
 
-/// Runs the wanted tests and says at the end how each part went.
-pub(crate) async fn run(options: &Options, stop: &mut Stop) -> Result<ExitCode> {
+/// Runs the tests and prints a summary of all parts.
+pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<ExitCode> {
     let versions = match options {
         Options { described: true, .. } => vec![],
         Options { all: true, .. } => vec!["any", "4.0"],
         Options { rabbitmq, .. } => vec![rabbitmq.as_str()],
     };
-    // A version that does not exist is found out before anything is built.
+    // An unknown version is reported before anything is built.
     for version in &versions {
         version.parse::<Version>()?;
     }
-    let Some(parts) = stop.or(all_parts(options, &versions)).await else {
-        say::gap();
-        say::step("test", "stopped; nothing is left running");
-        return Ok(stop::exit_code());
+    let Some(parts) = interrupt.or(all_parts(options, &versions)).await else {
+        return Ok(interrupt::stopped("test"));
     };
     let parts = parts?;
     summary(&parts);
@@ -86,35 +84,38 @@ async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
         parts.extend(on_version(options, version).await?);
     }
     if options.all || options.described {
-        parts.push(fuzz().await?);
+        parts.push(fuzz_api().await?);
     }
     Ok(parts)
 }
 
-/// Builds the tests together with the programs they start: with one set of features nothing is built twice.
+/// Builds the tests together with the programs that they start: with one set of features nothing is built twice.
 async fn build() -> Result<Part> {
-    say::step("build", "cargo build --workspace --bins --examples --tests");
-    let began = Instant::now();
+    console::step("build", "cargo build --workspace --bins --examples --tests");
+    let start = Instant::now();
     cargo::build(&["build", "--workspace", "--bins", "--examples", "--tests"]).await?;
-    Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: began.elapsed() })
+    Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: start.elapsed() })
 }
 
 async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
-    let began = Instant::now();
-    let install = match Install::find_or_unpack(version.parse()?, &|line| {
-        say::step("rabbitmq", line)
-    })
-    .await
-    {
-        Ok(install) => install,
-        Err(error) if options.all => {
-            let name = format!("tests on RabbitMQ {version}");
-            return Ok(vec![Part { name, outcome: Outcome::NotRun(error), time: began.elapsed() }]);
-        }
-        Err(error) => return Err(error),
-    };
+    let start = Instant::now();
+    let install =
+        match Install::find_or_unpack(version.parse()?, &|line| console::step("rabbitmq", line))
+            .await
+        {
+            Ok(install) => install,
+            Err(error) if options.all => {
+                let name = format!("tests on RabbitMQ {version}");
+                return Ok(vec![Part {
+                    name,
+                    outcome: Outcome::NotRun(error),
+                    time: start.elapsed(),
+                }]);
+            }
+            Err(error) => return Err(error),
+        };
     let name = format!("RabbitMQ {}", install.version());
-    let node = say::waiting(
+    let node = console::while_waiting(
         "rabbitmq",
         &format!("starting a private node of {name}"),
         shared_node::start(&install),
@@ -123,88 +124,99 @@ async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
     let ready = Part {
         name: format!("{name} made ready"),
         outcome: Outcome::Passed,
-        time: began.elapsed(),
+        time: start.elapsed(),
     };
-    say::step(
+    console::step(
         "rabbitmq",
-        format!("{name} runs at {} (made ready in {})", node.address(), say::seconds(ready.time)),
+        format!(
+            "{name} runs at {} (made ready in {})",
+            node.address(),
+            console::duration(ready.time)
+        ),
     );
     let tests = tests(options, version, &node, format!("tests on {name}")).await?;
     Ok(vec![ready, tests])
 }
 
-/// The API against its own description, where Python can be had.
-async fn fuzz() -> Result<Part> {
-    let began = Instant::now();
-    let outcome = match fuzz::find_or_install().await {
+/// Tests the API against its description, if Python and schemathesis can be installed.
+async fn fuzz_api() -> Result<Part> {
+    let start = Instant::now();
+    let outcome = match api_fuzz::find_or_install().await {
         Err(error) => Outcome::NotRun(error),
         Ok(program) => {
             let install =
-                Install::find_or_unpack(Version::Any, &|line| say::step("rabbitmq", line));
-            match fuzz::run(program, &install.await?).await {
+                Install::find_or_unpack(Version::Any, &|line| console::step("rabbitmq", line));
+            match api_fuzz::run(program, &install.await?).await {
                 Ok(()) => Outcome::Passed,
                 Err(error) => {
-                    say::failure(&error);
+                    console::error(&error);
                     Outcome::Failed
                 }
             }
         }
     };
-    Ok(Part { name: "the API as described".into(), outcome, time: began.elapsed() })
+    Ok(Part { name: "the API as described".into(), outcome, time: start.elapsed() })
 }
 
 async fn tests(options: &Options, version: &str, node: &Node, name: String) -> Result<Part> {
-    let began = Instant::now();
+    let start = Instant::now();
     let description = node.dir().join("access.json");
-    describe(node, &description)?;
+    write_access(node, &description)?;
     let mut args = vec!["test", "--workspace"];
     if options.all {
-        // The other versions and the summary are worth having even if this one fails.
+        // A failure on one version must not hide those on others.
         args.push("--no-fail-fast");
     }
     args.push("--");
     args.extend(options.filter.iter().map(String::as_str));
-    say::step("test", format!("cargo {}", args.join(" ").trim_end_matches(" --")));
+    console::step("test", format!("cargo {}", args.join(" ").trim_end_matches(" --")));
     let env = [
         (shared_node::NODE_VARIABLE, description.into_os_string()),
         (shared_node::VERSION_VARIABLE, version.into()),
-        // An error says by itself where it comes from; fifty lines of the test harness would hide that.
+        // A backtrace of an error is mostly lines of the test harness, and hides the message.
         ("RUST_LIB_BACKTRACE", "0".into()),
-        (THREADS, std::env::var_os(THREADS).unwrap_or_else(|| threads().to_string().into())),
+        (
+            TEST_THREADS_VARIABLE,
+            std::env::var_os(TEST_THREADS_VARIABLE).unwrap_or_else(|| threads().to_string().into()),
+        ),
     ];
     let status = cargo::run(&args, &env).await?;
     let outcome = if status.success() { Outcome::Passed } else { Outcome::Failed };
-    Ok(Part { name, outcome, time: began.elapsed() })
+    Ok(Part { name, outcome, time: start.elapsed() })
 }
 
-/// More than there are cores, since most tests mostly wait for a broker.
+/// More threads than cores, since most tests wait for a broker.
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     cores + cores.div_ceil(2)
 }
 
-/// Writes down how tests reach the node.
-fn describe(node: &Node, file: &Path) -> Result<()> {
+/// Writes the file that tells tests how to reach the node.
+fn write_access(node: &Node, file: &Path) -> Result<()> {
     let text = serde_json::to_string(node.access())?;
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn summary(parts: &[Part]) {
-    say::gap();
+    console::blank_line();
     for part in parts {
         let (colour, word) = match &part.outcome {
             Outcome::Passed => (AnsiColors::Green, "ok"),
             Outcome::Failed => (AnsiColors::Red, "failed"),
             Outcome::NotRun(_) => (AnsiColors::Yellow, "not run"),
         };
-        say::line(word, colour, format!("{}  {}", part.name, say::faint(say::seconds(part.time))));
+        console::line(
+            word,
+            colour,
+            format!("{}  {}", part.name, console::dimmed(console::duration(part.time))),
+        );
         if let Outcome::NotRun(reason) = &part.outcome {
-            say::line("", colour, format!("{reason:#}"));
+            console::line("", colour, format!("{reason:#}"));
         }
     }
     let programs = workspace::state_dir().map(|dir| dir.display().to_string()).unwrap_or_default();
-    say::step(
+    console::step(
         "",
-        say::faint(format!("nothing is left running; unpacked programs stay in {programs}")),
+        console::dimmed(format!("nothing is left running; unpacked programs stay in {programs}")),
     );
 }

@@ -32,10 +32,18 @@ impl Source {
     /// # Errors
     /// A sentence, if `.env` is there but can't be read or understood.
     pub fn of_process(flags: HashMap<String, String>) -> Result<Self, String> {
+        Self::of_process_in(Path::new(""), flags)
+    }
+
+    /// Like [`Source::of_process`], with the `.env` of `folder` instead of the current one.
+    ///
+    /// # Errors
+    /// A sentence, if `.env` is there but can't be read or understood.
+    pub fn of_process_in(folder: &Path, flags: HashMap<String, String>) -> Result<Self, String> {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Ok(Self { flags, environment, file: read_file(Path::new(".env"))? })
+        Ok(Self { flags, environment, file: read_file(&folder.join(".env"))? })
     }
 
     /// A source with just these values, as if they stood in the environment.

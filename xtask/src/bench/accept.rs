@@ -1,59 +1,60 @@
-//! Accepting: requests in a second over many connections, beside what the broker confirms to a bare client that has as
-//! many unconfirmed.
+//! Accepted requests per second over many connections, beside the confirms per second of a bare client with as many
+//! unconfirmed messages.
 
 use anyhow::Result;
 
 use super::{
-    Bench, bare,
-    figure::{Figure, Hold, Unit},
-    load::{self, Rate},
-    stage::Kind,
-    usage,
-    web::Web,
+    bare_client,
+    context::Bench,
+    figure::{Figure, Threshold, Unit},
+    load::{self, Throughput},
+    process_usage,
+    system::StoreKind,
+    web_service::WebService,
 };
 
-/// How many connections there are, and what at least is to be left of the bare rate with SQLite.
+/// The number of connections, and the least ratio of SQLite's rate to the bare client's.
 const LOADS: [(usize, f64); 2] = [(64, 0.55), (512, 0.45)];
-/// PostgreSQL's rate by that of SQLite.
-const POSTGRES: f64 = 0.85;
+/// The least ratio of PostgreSQL's rate to SQLite's.
+const MIN_POSTGRES_RATIO: f64 = 0.85;
 
-/// The figures of one number of connections.
+/// The figures for one number of connections.
 struct Figures {
     connections: usize,
-    by_kind: Vec<(Kind, Figure)>,
+    by_store: Vec<(StoreKind, Figure)>,
     postgres_to_sqlite: Figure,
 }
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let kinds = bench.stage.kinds();
-    let mut all = LOADS.map(|(connections, hold)| Figures::new(connections, &kinds, hold));
+    let kinds = bench.system.store_kinds();
+    let mut all = LOADS.map(|(connections, least)| Figures::new(connections, &kinds, least));
     for _ in bench.rounds("accept") {
         for figures in &mut all {
-            figures.round(bench).await?;
+            figures.measure_round(bench).await?;
         }
     }
-    Ok(all.into_iter().flat_map(Figures::figures).collect())
+    Ok(all.into_iter().flat_map(Figures::measured).collect())
 }
 
 impl Figures {
-    fn new(connections: usize, kinds: &[Kind], hold: f64) -> Self {
-        let figure = |kind: &Kind| {
-            let hold = (*kind == Kind::Sqlite).then_some(Hold::AtLeast(hold));
+    fn new(connections: usize, kinds: &[StoreKind], least: f64) -> Self {
+        let figure = |kind: &StoreKind| {
+            let threshold = (*kind == StoreKind::Sqlite).then_some(Threshold::AtLeast(least));
             let name = format!("accept, {connections} connections, {kind}");
-            (*kind, Figure::new(name, Unit::PerSecond, hold))
+            (*kind, Figure::new(name, Unit::PerSecond, threshold))
         };
         let name = format!("accept, {connections} connections, PostgreSQL by SQLite");
-        let hold = Some(Hold::AtLeast(POSTGRES));
-        let postgres_to_sqlite = Figure::new(name, Unit::PerSecond, hold);
-        Self { connections, by_kind: kinds.iter().map(figure).collect(), postgres_to_sqlite }
+        let threshold = Some(Threshold::AtLeast(MIN_POSTGRES_RATIO));
+        let postgres_to_sqlite = Figure::new(name, Unit::PerSecond, threshold);
+        Self { connections, by_store: kinds.iter().map(figure).collect(), postgres_to_sqlite }
     }
 
-    async fn round(&mut self, bench: &Bench) -> Result<()> {
-        let Some((_, first)) = self.by_kind.first_mut() else { return Ok(()) };
-        let floor = floor(bench, self.connections, first).await?;
+    async fn measure_round(&mut self, bench: &Bench) -> Result<()> {
+        let Some((_, first)) = self.by_store.first_mut() else { return Ok(()) };
+        let floor = measure_bare_client(bench, self.connections, first).await?;
         let mut sqlite = None;
-        for (kind, figure) in &mut self.by_kind {
-            let rate = with(bench, *kind, self.connections, figure).await?;
+        for (kind, figure) in &mut self.by_store {
+            let rate = measure_web_service(bench, *kind, self.connections, figure).await?;
             figure.add(rate, floor);
             match sqlite {
                 None => sqlite = Some(rate),
@@ -63,54 +64,58 @@ impl Figures {
         Ok(())
     }
 
-    fn figures(self) -> Vec<Figure> {
-        let figures = self.by_kind.into_iter().map(|(_, figure)| figure);
-        figures
-            .chain([self.postgres_to_sqlite])
-            .filter(|figure| !figure.samples.is_empty())
-            .collect()
+    fn measured(self) -> Vec<Figure> {
+        let figures = self.by_store.into_iter().map(|(_, figure)| figure);
+        let all = figures.chain([self.postgres_to_sqlite]);
+        all.filter(|figure| !figure.samples.is_empty()).collect()
     }
 }
 
-/// The rate of a bare client. What it costs the broker is noted beside the figures that it is the floor of.
-async fn floor(bench: &Bench, window: usize, figure: &mut Figure) -> Result<f64> {
-    let before = used(bench, None);
-    let rate = bare::publishes(&bench.stage, window, bench.scale);
-    let rate = bench.usage.during(rate).await?;
-    let [_, broker, _] = each(&rate, before, used(bench, None));
+/// The rate of a bare client. The broker's CPU time for it is noted beside `figure`.
+async fn measure_bare_client(bench: &Bench, window: usize, figure: &mut Figure) -> Result<f64> {
+    let before = cpu_times(bench, None);
+    let published = bare_client::publish(&bench.system, window, bench.scale);
+    let throughput = bench.other_load.during(published).await?;
+    let [_, broker, _] = micros_per_message(&throughput, before, cpu_times(bench, None));
     figure.note("bare: broker µs CPU", broker);
-    bench.stage.purge().await?;
-    Ok(rate.per_second)
+    bench.system.purge().await?;
+    Ok(throughput.per_second)
 }
 
-/// The rate of a web service on a new store.
-async fn with(bench: &Bench, kind: Kind, connections: usize, figure: &mut Figure) -> Result<f64> {
-    let database = bench.stage.database(kind).await?;
-    let web = bench.stage.web(&database).await?;
-    let before = used(bench, Some(&web));
-    let rate = load::posts(web.address, connections, bench.scale);
-    let rate = bench.usage.during(rate).await?;
-    let [service, broker, client] = each(&rate, before, used(bench, Some(&web)));
-    figure.note("p50 ms", rate.p50.map(|seconds| seconds * 1000.0));
-    figure.note("p99 ms", rate.p99.map(|seconds| seconds * 1000.0));
+/// The rate of a web service on an empty store.
+async fn measure_web_service(
+    bench: &Bench,
+    kind: StoreKind,
+    connections: usize,
+    figure: &mut Figure,
+) -> Result<f64> {
+    let database = bench.system.database(kind).await?;
+    let web = bench.system.web_service(&database).await?;
+    let before = cpu_times(bench, Some(&web));
+    let posted = load::post(web.address, connections, bench.scale);
+    let throughput = bench.other_load.during(posted).await?;
+    let after = cpu_times(bench, Some(&web));
+    let [service, broker, client] = micros_per_message(&throughput, before, after);
+    figure.note("p50 ms", throughput.p50.map(|seconds| seconds * 1000.0));
+    figure.note("p99 ms", throughput.p99.map(|seconds| seconds * 1000.0));
     figure.note("web service µs CPU", service);
     figure.note("broker", broker);
     figure.note("clients", client);
     web.stop().await?;
-    bench.stage.purge().await?;
-    Ok(rate.per_second)
+    bench.system.purge().await?;
+    Ok(throughput.per_second)
 }
 
-type Used = [Option<f64>; 3];
+/// The CPU time of the web service, of the broker, and of this program, which makes the load.
+type CpuTimes = [Option<f64>; 3];
 
-/// The processor time of the web service, of the broker, and of this program, which makes the load.
-fn used(bench: &Bench, web: Option<&Web>) -> Used {
-    let ids =
-        [web.map(|web| web.program.pid()), Some(bench.stage.broker()), Some(std::process::id())];
-    ids.map(|id| usage::processor_time(id?))
+fn cpu_times(bench: &Bench, web: Option<&WebService>) -> CpuTimes {
+    let web = web.map(|web| web.program.pid());
+    let ids = [web, Some(bench.system.broker_pid()), Some(std::process::id())];
+    ids.map(|id| process_usage::cpu_time(id?))
 }
 
-/// The microseconds of processor time for each message.
-fn each(rate: &Rate, before: Used, after: Used) -> Used {
-    [0, 1, 2].map(|at: usize| Some((after[at]? - before[at]?) * 1e6 / rate.all as f64))
+/// The microseconds of CPU time per message.
+fn micros_per_message(throughput: &Throughput, before: CpuTimes, after: CpuTimes) -> CpuTimes {
+    [0, 1, 2].map(|at: usize| Some((after[at]? - before[at]?) * 1e6 / throughput.total as f64))
 }

@@ -1,10 +1,10 @@
-//! A figure: what was measured in each round, what the same round's floor was, and what should hold.
+//! A figure: the value and the floor of each round, their ratio, and its threshold.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// What a value is counted in.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     PerSecond,
@@ -12,34 +12,34 @@ pub(super) enum Unit {
     Bytes,
 }
 
-/// The worst that is still as it should be: of the ratio to the floor, or of the value where there is no floor.
+/// The limit of the ratio to the floor, or of the value if there is no floor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Hold {
+pub(super) enum Threshold {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// One round's value, with its floor.
+/// The value and the floor of a round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) value: f64,
     pub(super) floor: Option<f64>,
 }
 
-/// What was measured, round by round.
+/// What was measured in all rounds.
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) name: String,
     pub(super) unit: Unit,
-    pub(super) hold: Option<Hold>,
+    pub(super) threshold: Option<Threshold>,
     pub(super) samples: Vec<Sample>,
-    /// Other numbers of each round that help to understand it, by name.
-    pub(super) beside: Vec<(&'static str, Vec<f64>)>,
+    /// Other numbers of each round that help to explain the value, by name.
+    pub(super) notes: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Figure {
-    pub(super) fn new(name: impl Into<String>, unit: Unit, hold: Option<Hold>) -> Self {
-        Self { name: name.into(), unit, hold, samples: Vec::new(), beside: Vec::new() }
+    pub(super) fn new(name: impl Into<String>, unit: Unit, threshold: Option<Threshold>) -> Self {
+        Self { name: name.into(), unit, threshold, samples: Vec::new(), notes: Vec::new() }
     }
 
     /// Adds a round with its floor.
@@ -47,17 +47,17 @@ impl Figure {
         self.samples.push(Sample { value, floor: Some(floor) });
     }
 
-    /// Adds a round of something that has no floor.
-    pub(super) fn add_alone(&mut self, value: f64) {
+    /// Adds a round without a floor.
+    pub(super) fn add_without_floor(&mut self, value: f64) {
         self.samples.push(Sample { value, floor: None });
     }
 
-    /// Adds a number beside the value of a round, if it is known.
+    /// Adds a note to a round, if its number is known.
     pub(super) fn note(&mut self, name: &'static str, number: Option<f64>) {
         let Some(number) = number else { return };
-        match self.beside.iter_mut().find(|(known, _)| *known == name) {
+        match self.notes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, numbers)) => numbers.push(number),
-            None => self.beside.push((name, vec![number])),
+            None => self.notes.push((name, vec![number])),
         }
     }
 
@@ -70,19 +70,19 @@ impl Figure {
         floors.map(|floors| median(floors.into_iter()))
     }
 
-    /// The ratio to the floor of the same round, for each round; none without a floor.
+    /// The ratio of each round's value to its floor; empty without floors.
     pub(super) fn ratios(&self) -> Vec<f64> {
         let ratio = |sample: &Sample| Some(sample.value / sample.floor?);
         self.samples.iter().filter_map(ratio).collect()
     }
 
-    /// Whether it is as it should be; none if nobody says how it should be.
+    /// Whether the figure keeps its threshold; `None` if it has none.
     pub(super) fn holds(&self) -> Option<bool> {
         let ratios = self.ratios();
-        let judged = if ratios.is_empty() { self.value() } else { median(ratios.into_iter()) };
-        Some(match self.hold? {
-            Hold::AtLeast(worst) => judged >= worst,
-            Hold::AtMost(worst) => judged <= worst,
+        let compared = if ratios.is_empty() { self.value() } else { median(ratios.into_iter()) };
+        Some(match self.threshold? {
+            Threshold::AtLeast(worst) => compared >= worst,
+            Threshold::AtMost(worst) => compared <= worst,
         })
     }
 
@@ -94,13 +94,13 @@ impl Figure {
             "value": self.value(),
             "floor": self.floor(),
             "ratio": (!ratios.is_empty()).then(|| median(ratios.iter().copied())),
-            "atLeast": match self.hold { Some(Hold::AtLeast(worst)) => Some(worst), _ => None },
-            "atMost": match self.hold { Some(Hold::AtMost(worst)) => Some(worst), _ => None },
+            "atLeast": match self.threshold { Some(Threshold::AtLeast(worst)) => Some(worst), _ => None },
+            "atMost": match self.threshold { Some(Threshold::AtMost(worst)) => Some(worst), _ => None },
             "holds": self.holds(),
             "values": self.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
             "floors": self.samples.iter().map(|sample| sample.floor).collect::<Vec<_>>(),
             "ratios": ratios,
-            "beside": self.beside.iter().map(|(name, all)| (*name, all)).collect::<std::collections::BTreeMap<_, _>>(),
+            "beside": self.notes.iter().map(|(name, all)| (*name, all)).collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
 }
@@ -114,7 +114,7 @@ impl Unit {
         }
     }
 
-    /// A value as people read it.
+    /// A value for people.
     pub(super) fn show(self, value: f64) -> String {
         match self {
             Self::PerSecond if value >= 10_000.0 => format!("{:.1} k/s", value / 1000.0),
@@ -128,12 +128,12 @@ impl Unit {
     }
 }
 
-/// The value in the middle.
+/// The median.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     quantile(values.collect(), 0.5)
 }
 
-/// The value that the share `part` of all does not exceed.
+/// The value that the share `part` of all values does not exceed.
 pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
@@ -141,7 +141,7 @@ pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
     values.get(at.min(last)).copied().unwrap_or(f64::NAN)
 }
 
-/// The seconds of all these that the share `part` does not exceed.
+/// The same for durations, in seconds.
 pub(super) fn quantile_of(times: &[Duration], part: f64) -> f64 {
     quantile(times.iter().map(Duration::as_secs_f64).collect(), part)
 }
@@ -150,8 +150,8 @@ pub(super) fn quantile_of(times: &[Duration], part: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn figure(hold: Hold, samples: &[(f64, f64)]) -> Figure {
-        let mut figure = Figure::new("", Unit::PerSecond, Some(hold));
+    fn figure(threshold: Threshold, samples: &[(f64, f64)]) -> Figure {
+        let mut figure = Figure::new("", Unit::PerSecond, Some(threshold));
         samples.iter().for_each(|(value, floor)| figure.add(*value, *floor));
         figure
     }
@@ -159,20 +159,20 @@ mod tests {
     #[test]
     fn each_round_is_compared_with_its_own_floor() {
         let rounds = [(50.0, 100.0), (10.0, 20.0), (30.0, 100.0)];
-        let figure = figure(Hold::AtLeast(0.5), &rounds);
+        let figure = figure(Threshold::AtLeast(0.5), &rounds);
         assert_eq!(figure.ratios(), [0.5, 0.5, 0.3]);
         assert_eq!((figure.value(), figure.floor()), (30.0, Some(100.0)));
         assert_eq!(figure.holds(), Some(true));
     }
 
     #[test]
-    fn what_is_too_slow_or_too_large_does_not_hold() {
-        assert_eq!(figure(Hold::AtLeast(0.5), &[(49.0, 100.0)]).holds(), Some(false));
-        assert_eq!(figure(Hold::AtMost(1.2), &[(121.0, 100.0)]).holds(), Some(false));
-        assert_eq!(figure(Hold::AtMost(1.2), &[(119.0, 100.0)]).holds(), Some(true));
-        let mut alone = Figure::new("", Unit::Bytes, Some(Hold::AtMost(20.0)));
-        alone.add_alone(21.0);
-        assert_eq!(alone.holds(), Some(false));
+    fn a_figure_beyond_its_threshold_does_not_hold() {
+        assert_eq!(figure(Threshold::AtLeast(0.5), &[(49.0, 100.0)]).holds(), Some(false));
+        assert_eq!(figure(Threshold::AtMost(1.2), &[(121.0, 100.0)]).holds(), Some(false));
+        assert_eq!(figure(Threshold::AtMost(1.2), &[(119.0, 100.0)]).holds(), Some(true));
+        let mut figure = Figure::new("", Unit::Bytes, Some(Threshold::AtMost(20.0)));
+        figure.add_without_floor(21.0);
+        assert_eq!(figure.holds(), Some(false));
     }
 
     #[test]

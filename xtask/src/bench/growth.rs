@@ -1,4 +1,4 @@
-//! Growth: what one client waits for with a full store, beside the same with an almost empty one.
+//! Growth: the response times of one client with a full store, beside those with an almost empty one.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +7,20 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{
-    Bench,
-    apart::apart,
-    client::Client,
-    figure::{Figure, Hold, Unit, quantile_of},
-    stage::{Database, Kind},
-    web::Web,
+    context::Bench,
+    figure::{Figure, Threshold, Unit, quantile_of},
+    http_client::HttpClient,
+    load_thread::on_load_thread,
+    system::{Database, StoreKind},
+    web_service::WebService,
 };
 
-/// The most that a full store may cost.
-const HOLD: Hold = Hold::AtMost(1.25);
-/// Of the requests that one client sends, this part is enough here.
-const PART: usize = 4;
+/// The highest ratio of a full store's times to those of an almost empty one.
+const THRESHOLD: Threshold = Threshold::AtMost(1.25);
+/// Fewer calls than for latency are enough: the number of sequential requests is divided by this.
+const CALLS_DIVISOR: usize = 4;
 
-/// What is measured.
+/// The calls that are measured.
 #[derive(Debug, Clone, Copy)]
 enum Call {
     Post,
@@ -42,7 +42,7 @@ struct Filled {
     known: Known,
 }
 
-/// What the program that filled it says.
+/// The output of the program that filled it.
 #[derive(Debug, Clone, Deserialize)]
 struct Known {
     /// The cursor of the page in the middle.
@@ -53,19 +53,19 @@ struct Known {
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut all = Vec::new();
-    for kind in bench.stage.kinds() {
+    for kind in bench.system.store_kinds() {
         all.extend(measure_kind(bench, kind).await?);
     }
     Ok(all)
 }
 
-async fn measure_kind(bench: &Bench, kind: Kind) -> Result<Vec<Figure>> {
-    let [few, many] = bench.scale.stored;
+async fn measure_kind(bench: &Bench, kind: StoreKind) -> Result<Vec<Figure>> {
+    let [few, many] = bench.scale.stored_requests;
     let small = fill(bench, kind, few).await?;
     let large = fill(bench, kind, many).await?;
     let mut figures = CALLS.map(|(_, name)| {
         let name = format!("{name}, {kind}, {many} stored by {few}");
-        Figure::new(name, Unit::Seconds, Some(HOLD))
+        Figure::new(name, Unit::Seconds, Some(THRESHOLD))
     });
     for _ in bench.rounds(&format!("growth of {kind}")) {
         let floors = medians(bench, &small).await?;
@@ -77,32 +77,32 @@ async fn measure_kind(bench: &Bench, kind: Kind) -> Result<Vec<Figure>> {
     Ok(figures.into())
 }
 
-async fn fill(bench: &Bench, kind: Kind, count: usize) -> Result<Filled> {
-    let (database, line) = bench.stage.filled(kind, count).await?;
+async fn fill(bench: &Bench, kind: StoreKind, count: usize) -> Result<Filled> {
+    let (database, line) = bench.system.filled(kind, count).await?;
     Ok(Filled { database, known: serde_json::from_str(&line)? })
 }
 
 /// The median time of each call.
 async fn medians(bench: &Bench, filled: &Filled) -> Result<Vec<f64>> {
-    let web = bench.stage.web(&filled.database).await?;
-    let medians = bench.usage.during(calls(bench, &web, filled.known.clone())).await?;
+    let web = bench.system.web_service(&filled.database).await?;
+    let medians = bench.other_load.during(calls(bench, &web, filled.known.clone())).await?;
     web.stop().await?;
-    bench.stage.purge().await?;
+    bench.system.purge().await?;
     Ok(medians)
 }
 
-async fn calls(bench: &Bench, web: &Web, known: Known) -> Result<Vec<f64>> {
-    let (address, count) = (web.address, bench.scale.one_by_one / PART);
-    apart(move || async move {
-        let mut client = Client::connect(address).await?;
+async fn calls(bench: &Bench, web: &WebService, known: Known) -> Result<Vec<f64>> {
+    let (address, count) = (web.address, bench.scale.sequential_requests / CALLS_DIVISOR);
+    on_load_thread(move || async move {
+        let mut client = HttpClient::connect(address).await?;
         let mut medians = Vec::new();
         for (call, _) in CALLS {
             let mut times: Vec<Duration> = Vec::new();
-            // The first tenth finds caches cold.
+            // The first tenth meets cold caches and is not counted.
             for number in 0..count + count / 10 {
-                let began = Instant::now();
+                let start = Instant::now();
                 call.make(&mut client, &known, number).await?;
-                times.push(began.elapsed());
+                times.push(start.elapsed());
             }
             medians.push(quantile_of(&times.split_off(count / 10), 0.5));
         }
@@ -112,16 +112,16 @@ async fn calls(bench: &Bench, web: &Web, known: Known) -> Result<Vec<f64>> {
 }
 
 impl Call {
-    async fn make(self, client: &mut Client, known: &Known, number: usize) -> Result<()> {
+    async fn make(self, client: &mut HttpClient, known: &Known, number: usize) -> Result<()> {
         let path = match self {
             Self::Post => return client.post().await.map(drop),
-            // A large step, so that neighbours in time are not neighbours in the store.
+            // Consecutive calls read rows that are far apart in the store.
             Self::Get => format!("/api/v1/requests/{}", known.ids[number * 389 % known.ids.len()]),
             Self::FirstPage => "/api/v1/requests".to_owned(),
             Self::MiddlePage => format!("/api/v1/requests?cursor={}", known.middle),
         };
-        let answer = client.get(&path).await?;
-        ensure!(answer.status == 200, "{path} was answered with {}", answer.status);
+        let response = client.get(&path).await?;
+        ensure!(response.status == 200, "{path} was answered with {}", response.status);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Load: many at once, each sending the next as soon as it has the answer to the last, for a while.
+//! Load on the web service: many connections, each of which sends the next request after the last response.
 
 use std::{
     cell::Cell,
@@ -13,26 +13,26 @@ use testbed::foreign::Foreign;
 use uuid::Uuid;
 
 use super::{
-    apart::apart,
-    client::Client,
     figure::quantile_of,
+    http_client::HttpClient,
+    load_thread::on_load_thread,
     messages::{self, EXCHANGE},
     scale::Scale,
 };
 
-/// What a load has come to.
+/// What a load has achieved.
 #[derive(Debug)]
-pub(super) struct Rate {
-    /// Answers in a second, after the warm-up.
+pub(super) struct Throughput {
+    /// Responses per second after the warm-up.
     pub(super) per_second: f64,
-    /// All answers, those of the warm-up among them.
-    pub(super) all: usize,
-    /// Seconds until an answer, in the middle and of the slowest of a hundred; unknown of a bare client.
+    /// The number of responses, with those of the warm-up.
+    pub(super) total: usize,
+    /// Response times in seconds; unknown for the bare client.
     pub(super) p50: Option<f64>,
     pub(super) p99: Option<f64>,
 }
 
-/// When a load counts.
+/// The time after the warm-up, in which responses are counted.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     from: Instant,
@@ -42,25 +42,29 @@ struct Span {
 impl Span {
     fn from_now(scale: Scale) -> Self {
         let from = Instant::now() + scale.warm_up;
-        Self { from, to: from + scale.time }
+        Self { from, to: from + scale.duration }
     }
 
-    fn counts(self, at: Instant) -> bool {
+    fn contains(self, at: Instant) -> bool {
         (self.from..self.to).contains(&at)
     }
 }
 
-/// Posts over that many connections.
-pub(super) async fn posts(address: SocketAddr, connections: usize, scale: Scale) -> Result<Rate> {
-    apart(move || async move {
+/// Posts requests over `connections` connections for the time of `scale`.
+pub(super) async fn post(
+    address: SocketAddr,
+    connections: usize,
+    scale: Scale,
+) -> Result<Throughput> {
+    on_load_thread(move || async move {
         let clients = connect(address, connections).await?;
         let span = Span::from_now(scale);
         let all = try_join_all(clients.into_iter().map(|client| post_until_end(client, span)));
         let (counts, times): (Vec<_>, Vec<_>) = all.await?.into_iter().unzip();
         let times: Vec<Duration> = times.concat();
-        Ok(Rate {
-            per_second: times.len() as f64 / scale.time.as_secs_f64(),
-            all: counts.into_iter().sum(),
+        Ok(Throughput {
+            per_second: times.len() as f64 / scale.duration.as_secs_f64(),
+            total: counts.into_iter().sum(),
             p50: Some(quantile_of(&times, 0.5)),
             p99: Some(quantile_of(&times, 0.99)),
         })
@@ -68,38 +72,38 @@ pub(super) async fn posts(address: SocketAddr, connections: usize, scale: Scale)
     .await
 }
 
-async fn post_until_end(mut client: Client, span: Span) -> Result<(usize, Vec<Duration>)> {
+async fn post_until_end(mut client: HttpClient, span: Span) -> Result<(usize, Vec<Duration>)> {
     let (mut count, mut times) = (0, Vec::new());
     loop {
-        let began = Instant::now();
-        if began >= span.to {
+        let start = Instant::now();
+        if start >= span.to {
             return Ok((count, times));
         }
         client.post().await?;
-        let ended = Instant::now();
+        let end = Instant::now();
         count += 1;
-        if span.counts(ended) {
-            times.push(ended - began);
+        if span.contains(end) {
+            times.push(end - start);
         }
     }
 }
 
-/// Posts that many requests over that many connections, and gives their ids.
-pub(super) async fn accepted(
+/// Posts `count` requests over `connections` connections, and returns their ids.
+pub(super) async fn post_count(
     address: SocketAddr,
     connections: usize,
     count: usize,
 ) -> Result<Vec<Uuid>> {
-    apart(move || async move {
+    on_load_thread(move || async move {
         let left = Rc::new(Cell::new(count));
         let clients = connect(address, connections).await?;
-        let all = try_join_all(clients.into_iter().map(|client| post_some(client, left.clone())));
+        let all = try_join_all(clients.into_iter().map(|client| post_from(client, left.clone())));
         Ok(all.await?.concat())
     })
     .await
 }
 
-async fn post_some(mut client: Client, left: Rc<Cell<usize>>) -> Result<Vec<Uuid>> {
+async fn post_from(mut client: HttpClient, left: Rc<Cell<usize>>) -> Result<Vec<Uuid>> {
     let mut ids = Vec::new();
     while let Some(rest) = left.get().checked_sub(1) {
         left.set(rest);
@@ -108,17 +112,17 @@ async fn post_some(mut client: Client, left: Rc<Cell<usize>>) -> Result<Vec<Uuid
     Ok(ids)
 }
 
-async fn connect(address: SocketAddr, connections: usize) -> Result<Vec<Client>> {
-    try_join_all((0..connections).map(|_| Client::connect(address))).await
+async fn connect(address: SocketAddr, connections: usize) -> Result<Vec<HttpClient>> {
+    try_join_all((0..connections).map(|_| HttpClient::connect(address))).await
 }
 
-/// Publishes a result of each of these requests.
+/// Publishes a result for each of these requests.
 pub(super) async fn publish_results(url: String, ids: Vec<Uuid>) -> Result<()> {
-    const WINDOW: usize = 512;
-    apart(move || async move {
+    const MAX_UNCONFIRMED: usize = 512;
+    on_load_thread(move || async move {
         let foreign = Foreign::connect(&url).await?;
         let mut results = ids.into_iter().map(messages::result);
-        foreign.flood(EXCHANGE, "result", WINDOW, || results.next()).await
+        foreign.flood(EXCHANGE, "result", MAX_UNCONFIRMED, || results.next()).await
     })
     .await
 }

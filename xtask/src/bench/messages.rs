@@ -1,4 +1,4 @@
-//! What this program itself sends: bodies of requests, and results to be stored.
+//! Messages that the bench sends itself: bodies of requests, and results to be stored.
 
 use std::time::SystemTime;
 
@@ -9,8 +9,8 @@ use testbed::foreign::{
 use uuid::Uuid;
 
 const DATA_BYTES: usize = 200;
-/// When the measured work was done is of no importance.
-const MOMENT: &str = "2025-01-01T00:00:00.000Z";
+/// Any time will do for the start and end of the work.
+const WORK_TIME: &str = "2025-01-01T00:00:00.000Z";
 
 pub(super) const EXCHANGE: &str = "processing";
 pub(super) const REQUESTS: &str = "processing.requests";
@@ -27,8 +27,8 @@ pub(super) fn result(id: Uuid) -> (Properties, Vec<u8>) {
     let headers = arguments([
         ("slowlane-attempt", AMQPValue::LongLongInt(1)),
         ("slowlane-deliveries", AMQPValue::LongLongInt(1)),
-        ("slowlane-finished-at", text(MOMENT)),
-        ("slowlane-started-at", text(MOMENT)),
+        ("slowlane-finished-at", text(WORK_TIME)),
+        ("slowlane-started-at", text(WORK_TIME)),
         ("slowlane-worker", text("host:12345/1")),
         ("traceparent", text(&trace(id))),
     ]);

@@ -1,4 +1,4 @@
-//! What was found out, for people and for programs.
+//! The report of a bench run: a table for people, JSON for programs.
 
 use std::{fs, path::Path};
 
@@ -8,66 +8,70 @@ use owo_colors::AnsiColors;
 use serde_json::json;
 
 use super::{
-    figure::{Figure, Hold, Unit, median},
+    figure::{Figure, Threshold, Unit, median},
     machine::Machine,
+    other_load::{BUSY_SHARE, OtherLoad},
     scale::Scale,
-    usage,
 };
-use crate::say;
+use crate::console;
 
-/// All figures of a run, and what is to be known of the run.
+/// All figures of a run, and facts about the run.
 pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) scale: Scale,
     pub(super) figures: Vec<Figure>,
-    pub(super) usage: usage::Log,
+    pub(super) other_load: OtherLoad,
 }
 
 impl Report {
     pub(super) fn print(&self) {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["FIGURE", "MEASURED", "FLOOR", "RATIO", "HOLD", ""]);
+        table.set_header(["FIGURE", "MEASURED", "FLOOR", "RATIO", "THRESHOLD", ""]);
         table.add_rows(self.figures.iter().map(row));
-        say::gap();
-        say::plain(table);
-        say::gap();
+        console::blank_line();
+        console::print(table);
+        console::blank_line();
         for (figure, text) in
-            self.figures.iter().filter_map(|figure| Some((figure, beside(figure)?)))
+            self.figures.iter().filter_map(|figure| Some((figure, notes(figure)?)))
         {
-            say::line("", AnsiColors::Cyan, say::faint(format!("{}: {text}", figure.name)));
+            console::line(
+                "",
+                AnsiColors::Cyan,
+                console::dimmed(format!("{}: {text}", figure.name)),
+            );
         }
         self.warn();
     }
 
     fn warn(&self) {
         if self.scale.quick {
-            let text = "a quick run tells that everything works; its figures tell little";
-            say::line("warning", AnsiColors::Yellow, text);
+            let text = "a quick run shows that everything works; its figures are imprecise";
+            console::line("warning", AnsiColors::Yellow, text);
         }
-        let shares = self.usage.shares();
-        let busy = shares.iter().filter(|share| **share > usage::BUSY).count();
+        let shares = self.other_load.shares();
+        let busy = shares.iter().filter(|share| **share > BUSY_SHARE).count();
         if let (Some(most), true) = (shares.last(), busy > 0) {
             let text = format!(
-                "others were busy during {busy} of {} measurements, with up to {:.0} % of the machine: \
-                 take figures and ratios for a rough sketch",
+                "other programs used the CPU during {busy} of {} measurements, up to {:.0} % of it: \
+                 figures and ratios are imprecise",
                 shares.len(),
                 most * 100.0
             );
-            say::line("warning", AnsiColors::Yellow, text);
+            console::line("warning", AnsiColors::Yellow, text);
         }
         for figure in self.figures.iter().filter(|figure| figure.holds() == Some(false)) {
-            say::line("worse", AnsiColors::Red, format!("{} does not hold", figure.name));
+            console::line("worse", AnsiColors::Red, format!("{} does not hold", figure.name));
         }
     }
 
-    /// Whether no figure is worse than it should be.
+    /// Whether all figures keep their thresholds.
     pub(super) fn holds(&self) -> bool {
         self.figures.iter().all(|figure| figure.holds() != Some(false))
     }
 
     pub(super) fn write(&self, file: &Path) -> Result<()> {
-        let shares = self.usage.shares();
+        let shares = self.other_load.shares();
         let report = json!({
             "machine": self.machine.json(),
             "quick": self.scale.quick,
@@ -92,12 +96,12 @@ fn row(figure: &Figure) -> [String; 6] {
         figure.unit.show(figure.value()),
         floor.unwrap_or_default(),
         spread(figure),
-        hold(figure),
+        threshold(figure),
         holds.to_owned(),
     ]
 }
 
-/// The ratio, and the lowest and the highest of all rounds; of the value where there is no floor.
+/// The ratio, with the lowest and the highest of all rounds; without a floor, the range of the value.
 fn spread(figure: &Figure) -> String {
     let ratios = figure.ratios();
     let values = figure.samples.iter().map(|sample| sample.value);
@@ -117,21 +121,21 @@ fn spread(figure: &Figure) -> String {
     }
 }
 
-fn hold(figure: &Figure) -> String {
+fn threshold(figure: &Figure) -> String {
     let show = |worst: f64| match figure.unit {
         Unit::Bytes => figure.unit.show(worst),
         _ => format!("{worst:.2}"),
     };
-    match figure.hold {
+    match figure.threshold {
         None => String::new(),
-        Some(Hold::AtLeast(worst)) => format!("≥ {}", show(worst)),
-        Some(Hold::AtMost(worst)) => format!("≤ {}", show(worst)),
+        Some(Threshold::AtLeast(worst)) => format!("≥ {}", show(worst)),
+        Some(Threshold::AtMost(worst)) => format!("≤ {}", show(worst)),
     }
 }
 
-/// The medians of what was noted beside the figure; none if nothing was.
-fn beside(figure: &Figure) -> Option<String> {
-    let all = figure.beside.iter();
+/// The medians of the figure's notes, if it has any.
+fn notes(figure: &Figure) -> Option<String> {
+    let all = figure.notes.iter();
     let texts = all.map(|(name, numbers)| format!("{name} {:.1}", median(numbers.iter().copied())));
     let text = texts.collect::<Vec<_>>().join(", ");
     (!text.is_empty()).then_some(text)

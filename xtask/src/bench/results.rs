@@ -1,56 +1,58 @@
-//! Results: how fast those that wait are stored when a web service comes back, beside a bare consumer that only acks.
+//! Stored results per second when a web service finds many in its queue, beside a bare consumer that only acks.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use testbed::program::Running;
+use pipeline::log_messages::RESULT;
+use testbed::{process::json_message, program::Running};
 
 use super::{
-    Bench, bare,
-    figure::{Figure, Hold, Unit},
+    bare_client,
+    context::Bench,
+    figure::{Figure, Threshold, Unit},
     load,
-    stage::Kind,
+    system::StoreKind,
 };
 
-/// What at least is to be left of the bare rate.
-const HOLD: Hold = Hold::AtLeast(0.5);
-/// As many as the web service has.
+/// The least ratio to the bare consumer's rate.
+const THRESHOLD: Threshold = Threshold::AtLeast(0.5);
+/// The prefetch of the web service.
 const PREFETCH: u16 = 250;
 const CONNECTIONS: usize = 256;
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let figure =
-        |kind| (kind, Figure::new(format!("results, {kind}"), Unit::PerSecond, Some(HOLD)));
-    let mut figures: Vec<_> = bench.stage.kinds().into_iter().map(figure).collect();
+        |kind| (kind, Figure::new(format!("results, {kind}"), Unit::PerSecond, Some(THRESHOLD)));
+    let mut figures: Vec<_> = bench.system.store_kinds().into_iter().map(figure).collect();
     for _ in bench.rounds("results") {
-        let drain = bare::drain(&bench.stage, bench.scale.results, PREFETCH);
-        let seconds = bench.usage.during(drain).await?;
+        let drain = bare_client::drain(&bench.system, bench.scale.results, PREFETCH);
+        let seconds = bench.other_load.during(drain).await?;
         let floor = bench.scale.results as f64 / seconds;
         for (kind, figure) in &mut figures {
-            figure.add(with(bench, *kind).await?, floor);
+            figure.add(measure_web_service(bench, *kind).await?, floor);
         }
     }
     Ok(figures.into_iter().map(|(_, figure)| figure).collect())
 }
 
-/// The rate of a web service that accepted the requests before.
-async fn with(bench: &Bench, kind: Kind) -> Result<f64> {
-    let (stage, count) = (&bench.stage, bench.scale.results);
-    let database = stage.database(kind).await?;
-    let web = stage.web(&database).await?;
-    let mut ids = load::accepted(web.address, CONNECTIONS, count).await?;
-    // Work ends about in the order in which it came.
+/// The rate of a web service that has accepted the requests before.
+async fn measure_web_service(bench: &Bench, kind: StoreKind) -> Result<f64> {
+    let (system, count) = (&bench.system, bench.scale.results);
+    let database = system.database(kind).await?;
+    let web = system.web_service(&database).await?;
+    let mut ids = load::post_count(web.address, CONNECTIONS, count).await?;
+    // Results come about in the order of their requests.
     ids.sort_unstable();
     web.stop().await?;
-    stage.purge().await?;
-    load::publish_results(stage.url(), ids).await?;
+    system.purge().await?;
+    load::publish_results(system.broker_url(), ids).await?;
     let drain = async {
-        let web = stage.web_starting(&database).await?;
+        let web = system.starting_web_service(&database).await?;
         let took = all_stored(&web.program, count).await?;
         web.stop().await?;
         Ok::<_, anyhow::Error>(took)
     };
-    let took = bench.usage.during(drain).await?;
+    let took = bench.other_load.during(drain).await?;
     Ok(count as f64 / took.as_secs_f64())
 }
 
@@ -63,7 +65,7 @@ async fn all_stored(web: &Running, count: usize) -> Result<Duration> {
         let next = tokio::time::timeout(testbed::process::WAIT_TIMEOUT, lines.next());
         let line = next.await.ok().flatten();
         let line = line.with_context(|| format!("only {stored} of {count} results were stored"))?;
-        if line.contains(r#""message":"result""#) {
+        if json_message(&line, RESULT).is_some() {
             first.get_or_insert_with(Instant::now);
             stored += 1;
         }

@@ -1,25 +1,25 @@
-//! How much is measured: enough to trust the figures, or just enough to see that everything works.
+//! How much is measured: enough for precise figures, or just enough to see that everything works.
 
 use std::time::Duration;
 
-/// How much is measured.
+/// The size of all measurements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
     pub(super) quick: bool,
-    /// How often everything is measured, in turns.
+    /// How often everything is measured.
     pub(super) rounds: u32,
     /// How long a load runs before it is measured.
     pub(super) warm_up: Duration,
-    /// How long a load is measured.
-    pub(super) time: Duration,
-    /// How many results wait.
+    /// How long a load is measured after the warm-up.
+    pub(super) duration: Duration,
+    /// How many results wait in the queue.
     pub(super) results: usize,
-    /// How many requests one client sends for a figure.
-    pub(super) one_by_one: usize,
-    /// How many requests an almost empty store has, and a full one.
-    pub(super) stored: [usize; 2],
-    /// How many clients wait at once.
-    pub(super) waiting: usize,
+    /// How many requests one client sends, one after the other.
+    pub(super) sequential_requests: usize,
+    /// How many requests an almost empty store holds, and a full one.
+    pub(super) stored_requests: [usize; 2],
+    /// How many clients wait for results at once.
+    pub(super) waiting_clients: usize,
 }
 
 impl Scale {
@@ -34,11 +34,11 @@ impl Scale {
             quick: false,
             rounds: 5,
             warm_up: Duration::from_secs(1),
-            time: Duration::from_secs(4),
+            duration: Duration::from_secs(4),
             results: 50_000,
-            one_by_one: 2000,
-            stored: [1000, 1_000_000],
-            waiting: 1000,
+            sequential_requests: 2000,
+            stored_requests: [1000, 1_000_000],
+            waiting_clients: 1000,
         }
     }
 
@@ -47,11 +47,11 @@ impl Scale {
             quick: true,
             rounds: 1,
             warm_up: Duration::from_millis(300),
-            time: Duration::from_secs(1),
+            duration: Duration::from_secs(1),
             results: 10_000,
-            one_by_one: 300,
-            stored: [1000, 20_000],
-            waiting: 200,
+            sequential_requests: 300,
+            stored_requests: [1000, 20_000],
+            waiting_clients: 200,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Release builds: what is measured, and this very program, since it makes the load.
+//! Release builds of the measured programs, and of this one, which makes the load.
 
 use std::{
     os::unix::process::CommandExt,
@@ -8,32 +8,32 @@ use std::{
 
 use anyhow::{Context, Error, Result, anyhow};
 
-use crate::{cargo, say};
+use crate::{cargo, console};
 
 const BUILD: &str = "build --release -p pipeline -p setup -p web-service -p processor-service -p xtask --bins \
     --example fill --example echo --example bare";
 
-/// Builds all that is needed, into the folder where this program is too.
+/// Builds all programs into the target folder that this one is in.
 pub(super) async fn build() -> Result<()> {
     let target = target()?;
     let target = target.to_str().context("the target folder's name is not text")?;
     let mut args: Vec<_> = BUILD.split_whitespace().chain(["--target-dir", target]).collect();
-    if is_this() {
-        // The debug build of this program has just done it.
+    if is_current() {
+        // The debug build of this program has just built them.
         args.push("--quiet");
     } else {
-        say::step("build", format!("cargo {BUILD}"));
+        console::step("build", format!("cargo {BUILD}"));
     }
     cargo::build(&args).await
 }
 
-/// Whether this program was built for release.
-pub(super) fn is_this() -> bool {
+/// Whether this program is a release build.
+pub(super) fn is_current() -> bool {
     !cfg!(debug_assertions)
 }
 
-/// Becomes the release build of this program, with the same arguments. Comes back only with an error.
-pub(super) fn become_it() -> Error {
+/// Replaces this process by the release build, with the same arguments. Returns only if that fails.
+pub(super) fn exec() -> Error {
     match path() {
         Ok(program) => {
             let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
@@ -43,7 +43,7 @@ pub(super) fn become_it() -> Error {
     }
 }
 
-/// Cargo puts release builds beside debug builds.
+/// The release build of this program.
 fn path() -> Result<PathBuf> {
     Ok(target()?.join("release/xtask"))
 }

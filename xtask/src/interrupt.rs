@@ -1,24 +1,33 @@
-//! The wish to stop: Ctrl-C, SIGTERM, or a terminal that was closed.
+//! Interrupts of a command: Ctrl-C, SIGTERM, and the end of its terminal.
 
 use std::{future::Future, process::ExitCode};
 
 use anyhow::Result;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a shell expects of a program that Ctrl-C ended.
+use crate::console;
+
+/// The exit code that shells expect of a program that Ctrl-C ended.
 pub(crate) fn exit_code() -> ExitCode {
     ExitCode::from(130)
 }
 
-/// Listens for the wish to stop from its making on, so that none is missed between two steps.
+/// Reports that a command was interrupted, and returns its exit code.
+pub(crate) fn stopped(command: &str) -> ExitCode {
+    console::blank_line();
+    console::step(command, "stopped; nothing is left running");
+    exit_code()
+}
+
+/// Listens for signals from its creation on, so that none is missed between two steps.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
-impl Stop {
+impl Interrupt {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -27,8 +36,8 @@ impl Stop {
         })
     }
 
-    /// Waits until somebody wants the program to stop.
-    pub(crate) async fn asked(&mut self) {
+    /// Waits for a signal.
+    pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -36,11 +45,11 @@ impl Stop {
         }
     }
 
-    /// Does `work`, or gives up at the wish to stop. What was given up ends its child processes as it is dropped.
+    /// Does `work`; a signal cancels it, which gives `None`. Child processes of the work end as it is dropped.
     pub(crate) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
-            () = self.asked() => None,
+            () = self.received() => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A cheap HTTP client: one connection, one request at a time.
+//! An HTTP client that costs little CPU time: one connection, one call at a time.
 
 use std::net::SocketAddr;
 
@@ -20,67 +20,68 @@ use super::messages;
 const POST: &str = "/api/v1/processData";
 
 /// A connection to a web service.
-pub(super) struct Client {
+pub(super) struct HttpClient {
     connection: SendRequest<Full<Bytes>>,
     host: String,
     post: Bytes,
 }
 
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-impl Client {
+impl HttpClient {
     pub(super) async fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await.context("the web service is not there")?;
+        let stream =
+            TcpStream::connect(address).await.context("the web service can't be reached")?;
         stream.set_nodelay(true)?;
-        let (connection, work) = http1::handshake(TokioIo::new(stream)).await?;
-        // Whoever waits for an answer hears of its end too.
-        tokio::spawn(work);
+        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        // The end of the connection is reported to the call that waits for its response.
+        tokio::spawn(driver);
         Ok(Self { connection, host: address.to_string(), post: messages::body().into() })
     }
 
     /// Posts a request. Fails unless it is accepted.
-    pub(super) async fn post(&mut self) -> Result<Answer> {
+    pub(super) async fn post(&mut self) -> Result<HttpResponse> {
         self.send_post(None, 202).await
     }
 
-    /// Posts a request and waits for its result. Fails if there is none after some seconds.
-    pub(super) async fn post_and_wait(&mut self) -> Result<Answer> {
+    /// Posts a request and waits for its result. Fails if there is none within 10 s.
+    pub(super) async fn post_and_wait(&mut self) -> Result<HttpResponse> {
         self.send_post(Some("wait=10"), 200).await
     }
 
-    pub(super) async fn get(&mut self, path: &str) -> Result<Answer> {
+    pub(super) async fn get(&mut self, path: &str) -> Result<HttpResponse> {
         self.send(Request::get(path).header(HOST, &self.host).body(Full::default())?).await
     }
 
-    /// Asks for a request and waits up to a minute for its end.
-    pub(super) async fn get_and_wait(&mut self, path: &str) -> Result<Answer> {
+    /// Gets a request and waits up to a minute for its end.
+    pub(super) async fn get_and_wait(&mut self, path: &str) -> Result<HttpResponse> {
         let request = Request::get(path).header(HOST, &self.host).header("prefer", "wait=60");
         self.send(request.body(Full::default())?).await
     }
 
-    async fn send_post(&mut self, prefer: Option<&str>, expected: u16) -> Result<Answer> {
+    async fn send_post(&mut self, prefer: Option<&str>, expected: u16) -> Result<HttpResponse> {
         let post = Request::post(POST).header(HOST, &self.host);
         let post = post.header(CONTENT_TYPE, "application/json");
         let post = prefer.into_iter().fold(post, |post, prefer| post.header("prefer", prefer));
-        let answer = self.send(post.body(Full::new(self.post.clone()))?).await?;
-        let Answer { status, body } = &answer;
+        let response = self.send(post.body(Full::new(self.post.clone()))?).await?;
+        let HttpResponse { status, body } = &response;
         ensure!(*status == expected, "{status}: {}", String::from_utf8_lossy(body));
-        Ok(answer)
+        Ok(response)
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer> {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<HttpResponse> {
         self.connection.ready().await?;
-        let answer = self.connection.send_request(request).await?;
-        let status = answer.status().as_u16();
-        Ok(Answer { status, body: answer.into_body().collect().await?.to_bytes() })
+        let response = self.connection.send_request(request).await?;
+        let status = response.status().as_u16();
+        Ok(HttpResponse { status, body: response.into_body().collect().await?.to_bytes() })
     }
 }
 
-impl Answer {
-    /// The id of the request that was accepted.
+impl HttpResponse {
+    /// The id of the accepted request.
     pub(super) fn id(&self) -> Result<Uuid> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -1,0 +1,82 @@
+//! Tests the API against its OpenAPI description: schemathesis generates valid and invalid calls from `/openapi.json`, and
+//! compares every response with the description.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use testbed::{
+    process::{Process, Start},
+    rabbitmq::Install,
+    workspace,
+};
+
+use crate::{
+    console, environment,
+    system::{broker::Broker, programs::Programs},
+};
+
+/// The release that the options belong to.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+const OPTIONS: &[&str] = &[
+    "run",
+    "--no-color",
+    // The same calls in each run, so that a failure can be reproduced.
+    "--generation-deterministic",
+    // A long poll may take a minute.
+    "--request-timeout",
+    "70",
+    // Used idempotency keys are rejected though the call is valid, and cancelled requests can still be read.
+    "--exclude-checks",
+    "positive_data_acceptance,use_after_free",
+    // schemathesis can't generate NDJSON.
+    "--exclude-path",
+    "/api/v1/processData/batch",
+];
+/// pip fetches some dozens of packages.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const RUN_TIMEOUT: Duration = Duration::from_secs(20 * 60);
+
+/// The path of schemathesis, which pip installs under `.slowlane/` if it is missing.
+pub(crate) async fn find_or_install() -> Result<PathBuf> {
+    let venv = workspace::state_dir()?.join("tools").join(SCHEMATHESIS.replace("==", "-"));
+    let program = venv.join("bin/schemathesis");
+    if !program.is_file() {
+        console::step("fuzz", format!("installing {SCHEMATHESIS} under .slowlane/tools (once)"));
+        let python = workspace::on_path("python3").context("there is no python3")?;
+        let folder = venv.clone().into_os_string();
+        succeed(start(python, ["-m".into(), "venv".into(), folder]), INSTALL_TIMEOUT).await?;
+        let install = ["install", "--quiet", SCHEMATHESIS].map(OsString::from);
+        succeed(start(venv.join("bin/pip"), install), INSTALL_TIMEOUT).await?;
+    }
+    Ok(program)
+}
+
+/// Starts the whole system on a private node and runs schemathesis against it.
+pub(crate) async fn run(program: PathBuf, install: &Install) -> Result<()> {
+    let broker = Broker::private(install, "fuzz").await?;
+    let programs = Programs::start(&broker, "1ms").await?;
+    let description = format!("{}/openapi.json", programs.url());
+    console::step("fuzz", format!("schemathesis run {description}"));
+    let args = OPTIONS.iter().copied().chain([description.as_str()]);
+    let outcome = succeed(start(program, args.map(OsString::from)), RUN_TIMEOUT).await;
+    drop(programs);
+    broker.stop().await;
+    outcome
+}
+
+fn start(program: PathBuf, args: impl IntoIterator<Item = OsString>) -> Start {
+    let dir = workspace::state_dir().unwrap_or_else(|_| workspace::root());
+    let mut start = Start::new(program, dir).args(args).envs(environment::for_cargo());
+    start.capture = false;
+    start
+}
+
+async fn succeed(start: Start, timeout: Duration) -> Result<()> {
+    let name = start.name.clone();
+    let process: Process = start.spawn()?;
+    let status = process.wait_within(timeout).await?;
+    if !status.success() {
+        bail!("{name} failed ({status}): see above");
+    }
+    Ok(())
+}
