@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use pipeline::{config::Source, contract::RequestId, shutdown::Shutdown, telemetry};
 use processor_service::{
     Config, Job, ProcessError, Processor,
@@ -167,7 +168,7 @@ async fn a_program_that_gives_a_job_up_finishes_the_others_and_ends_with_1() -> 
     let program = program.args(["--exact", "a_program_of_its_own", "--nocapture", &vhost.url]);
     let program = program.spawn()?;
     let foreign = Foreign::connect(&vhost.url).await?;
-    program.wait_for_message("consuming").await?;
+    program.wait_for_message(log_messages::CONSUMING).await?;
     publish(&foreign, "block when asked").await?;
     // One after the other, until one of them is in hand when the program has to end.
     for _ in 0..300 {

@@ -1,6 +1,7 @@
 //! A request that nobody wants any more: cancelled from the answer on, whatever dies or comes late.
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::json;
 use testbed::{
     Program, Proxy,
@@ -104,7 +105,7 @@ async fn work_on_what_was_cancelled_is_stopped_also_after_all_have_restarted() -
         web.program.kill();
         web.program.wait().await?;
         let web = database.web(&stack).await?;
-        web.program.wait_for_message("hearing control messages").await?;
+        web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
         let foreign = stack.foreign().await?;
         let mut control = foreign.listen("processing.control", "").await?;
         started(&foreign, &wanted, 0).await?;
@@ -135,13 +136,13 @@ async fn a_worker_that_was_away_tells_what_it_has_in_hand_without_being_asked() 
     let told = events.next().await?.json()?;
     proxy.refuse().await?;
     proxy.cut();
-    worker.wait_for_message("disconnected").await?;
+    worker.wait_for_message(log_messages::DISCONNECTED).await?;
     holds(&foreign, REQUESTS, |requests| requests == 1).await?;
     proxy.accept().await?;
     assert_eq!(events.next().await?.json()?, told);
     let cancel = json!({"type": "cancel", "requestId": "me"}).to_string();
     foreign.publish("processing.control", "", Properties::default(), cancel.as_bytes()).await?;
-    worker.wait_for_message("cancelled").await.map(drop)
+    worker.wait_for_message(log_messages::CANCELLED).await.map(drop)
 }
 
 /// A replay is published before it is recorded: its work must not be taken for needless.
@@ -149,7 +150,7 @@ async fn a_worker_that_was_away_tells_what_it_has_in_hand_without_being_asked() 
 async fn work_on_what_has_failed_is_stopped_unless_it_is_of_a_later_run() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
-    web.program.wait_for_message("hearing control messages").await?;
+    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     let (id, other) = (web.accepted("a".into()).await?, web.accepted("b".into()).await?);
     let foreign = stack.foreign().await?;
     let mut control = foreign.listen("processing.control", "").await?;
@@ -172,7 +173,7 @@ async fn work_on_what_has_failed_is_stopped_unless_it_is_of_a_later_run() -> Res
 async fn work_on_what_another_worker_completed_meanwhile_is_stopped() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
-    web.program.wait_for_message("hearing control messages").await?;
+    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     let (done, other) = (web.accepted("a".into()).await?, web.accepted("b".into()).await?);
     let foreign = stack.foreign().await?;
     let mut control = foreign.listen("processing.control", "").await?;

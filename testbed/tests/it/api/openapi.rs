@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use reqwest::Url;
 use serde_json::{Value, json};
 use testbed::{foreign::Properties, process::WAIT_TIMEOUT, workspace};
@@ -34,7 +35,7 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
     let (foreign, properties) = (stack.foreign().await?, Properties::default());
     foreign.publish("processing", "result", properties, result.to_string().as_bytes()).await?;
     foreign.publish("processing", "failed", Properties::default(), b"no JSON").await?;
-    web.program.wait_for_message("parked").await?;
+    web.program.wait_for_message(log_messages::PARKED).await?;
     web.result(&failed).await?;
     let _processor = stack.processor(1, "1ms").await?;
     let id = web.accepted("b".into()).await?;
@@ -90,7 +91,7 @@ async fn callbacks_and_batches_are_as_described() -> Result<()> {
         id = answer.headers().get("location").map_or(Ok(""), |path| path.to_str())?.to_owned();
         is_as_described(&document, &document["paths"][one]["post"], answer).await.context(url)?;
     }
-    web.program.wait_for_text("callback failed").await?;
+    web.program.wait_for_text(log_messages::CALLBACK_FAILED).await?;
     let answer = web.get(&id).await?;
     is_as_described(&document, &document["paths"]["/api/v1/requests/{id}"]["get"], answer).await?;
     let operation = &document["paths"]["/api/v1/requests/{id}/callback/retry"]["post"];

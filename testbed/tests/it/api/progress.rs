@@ -1,6 +1,7 @@
 //! Who works on what, as clients of the API see it: known from events, and never more than a hint.
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{Foreign, Properties},
@@ -16,7 +17,7 @@ use crate::support::{
 /// A web service that has begun to listen to events.
 async fn listening(stack: &Stack) -> Result<Web> {
     let web = stack.web().await?;
-    web.program.wait_for_message("hearing control messages").await?;
+    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     Ok(web)
 }
 
@@ -35,7 +36,7 @@ async fn event(foreign: &Foreign, name: &str, body: &Value) -> Result<()> {
 
 /// The name of the only worker of a processor, as it stands in its log.
 async fn worker_of(processor: &Running) -> Result<Value> {
-    Ok(processor.wait_for_message("started").await?["worker"].clone())
+    Ok(processor.wait_for_message(log_messages::STARTED).await?["worker"].clone())
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     Proxy,
-    foreign::{Properties, RejectOptions, persistent},
+    foreign::{Foreign, Properties, RejectOptions, persistent},
     process::json_message,
     shared_node,
 };
@@ -151,6 +152,16 @@ async fn of_two_replays_at_once_on_two_services_one_counts() -> Result<()> {
     drained(&foreign).await
 }
 
+/// What a test of a replay without a confirm needs.
+struct HeldReplay {
+    /// The web service behind the proxy.
+    web: Web,
+    /// A web service with a way of its own to the broker.
+    other: Web,
+    foreign: Foreign,
+    id: String,
+}
+
 /// A web service on PostgreSQL whose way to the broker can be held up, and another that is not.
 struct Scene {
     stack: Stack,
@@ -166,6 +177,16 @@ impl Scene {
         Ok(Self { stack, proxy, database: Database::postgres().await })
     }
 
+    /// A failed request, and a web service that will not hear the confirm of its replay.
+    async fn hold_confirms(&self) -> Result<HeldReplay> {
+        let other = self.database.web(&self.stack).await?;
+        let foreign = self.stack.foreign().await?;
+        let id = other.failed(&foreign, "x".into()).await?;
+        let web = self.behind_the_proxy("50s").await?;
+        self.proxy.hold_answers();
+        Ok(HeldReplay { web, other, foreign, id })
+    }
+
     async fn behind_the_proxy(&self, publish_timeout: &str) -> Result<Web> {
         let behind = Stack { url: self.proxy.url(&self.stack.url) };
         Web::start(self.database.program(&behind).env("PUBLISH_TIMEOUT", publish_timeout)).await
@@ -176,11 +197,7 @@ impl Scene {
 async fn killed_between_publish_and_commit_the_replay_ends_all_the_same() -> Result<()> {
     for repeated in [false, true] {
         let scene = Scene::open().await?;
-        let other = scene.database.web(&scene.stack).await?;
-        let foreign = scene.stack.foreign().await?;
-        let id = other.failed(&foreign, "x".into()).await?;
-        let web = scene.behind_the_proxy("50s").await?;
-        scene.proxy.hold_answers();
+        let HeldReplay { web, other, foreign, id } = scene.hold_confirms().await?;
         let lost = web.client.post(format!("{}/api/v1/requests/{id}/replay", web.base));
         let _lost = tokio::spawn(lost.send());
         holds(&foreign, REQUESTS, |messages| messages == 1).await?;
@@ -208,11 +225,7 @@ async fn killed_between_publish_and_commit_the_replay_ends_all_the_same() -> Res
 async fn an_end_that_comes_before_the_replay_is_noted_stays() -> Result<()> {
     for succeeds in [true, false] {
         let scene = Scene::open().await?;
-        let other = scene.database.web(&scene.stack).await?;
-        let foreign = scene.stack.foreign().await?;
-        let id = other.failed(&foreign, "x".into()).await?;
-        let web = scene.behind_the_proxy("50s").await?;
-        scene.proxy.hold_answers();
+        let HeldReplay { web, other, foreign, id } = scene.hold_confirms().await?;
         let replay = async {
             let replayed = web.replay(&id).await?;
             Ok::<_, anyhow::Error>(replayed)
@@ -272,8 +285,9 @@ async fn what_another_program_has_published_is_replayed_if_its_message_is_known(
         delivery.reject(RejectOptions { requeue: false }).await?;
         fail(&foreign, &unseen, 0).await?;
         for id in [&rejected, &unseen] {
-            let of_id =
-                |line: &str| json_message(line, "result").filter(|line| line["requestId"] == **id);
+            let of_id = |line: &str| {
+                json_message(line, log_messages::RESULT).filter(|line| line["requestId"] == **id)
+            };
             web.program.wait_for("its end", of_id).await?;
         }
         let (status, problem) = web.replay(&unseen).await?;

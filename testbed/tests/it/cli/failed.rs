@@ -1,6 +1,7 @@
 //! What has failed is for people: they list it, look at it, have it done again, or let go of it.
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{Foreign, Properties, RejectOptions},
@@ -38,7 +39,7 @@ impl Web {
     async fn parked(&self, count: usize) -> Result<()> {
         let mut seen = 0;
         let parked = |line: &str| {
-            seen += usize::from(json_message(line, "parked").is_some());
+            seen += usize::from(json_message(line, log_messages::PARKED).is_some());
             (seen == count).then_some(())
         };
         self.program.wait_for("parked messages", parked).await

@@ -2,6 +2,7 @@
 //! hears so. The work is done again, and there is one answer all the same.
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{Proxy, process::json_message, program::Running, shared_node};
 
@@ -33,8 +34,9 @@ impl Scene {
         // One that comes through shows that the way back is open too.
         web.result(&web.accepted(json!("first")).await?).await?;
         let id = web.accepted(order).await?;
-        let started =
-            |line: &str| json_message(line, "started").filter(|job| job["requestId"] == id);
+        let started = |line: &str| {
+            json_message(line, log_messages::STARTED).filter(|job| job["requestId"] == id)
+        };
         worker.wait_for("its start", started).await?;
         Ok(Self { stack, web, proxy, worker, id })
     }
@@ -48,7 +50,7 @@ impl Scene {
     async fn mend(self) -> Result<Value> {
         self.proxy.resume();
         self.proxy.cut();
-        self.worker.wait_for_message("disconnected").await?;
+        self.worker.wait_for_message(log_messages::DISCONNECTED).await?;
         let other = self.stack.start_faulty(1, DELAYS).await?;
         consuming(&other, 1).await?;
         self.ended(other).await
@@ -70,7 +72,7 @@ impl Scene {
         let later = self.web.accepted(json!("later")).await?;
         self.web.result(&later).await?;
         let lines = self.web.program.lines();
-        let answers = lines.iter().filter_map(|line| json_message(line, "result"));
+        let answers = lines.iter().filter_map(|line| json_message(line, log_messages::RESULT));
         let answers = answers.filter(|answer| answer["requestId"] == self.id.as_str()).count();
         ensure!(answers == 1, "it was answered {answers} times");
         assert_eq!(self.web.request(&self.id).await?, ended);

@@ -3,6 +3,7 @@
 mod nonsense;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     Proxy,
@@ -183,7 +184,7 @@ async fn a_letter_that_comes_again_after_a_kill_is_kept_once() -> Result<()> {
     let parked = async |web: &Web| {
         let mut parked = 0;
         let both = |line: &str| {
-            parked += usize::from(json_message(line, "parked").is_some());
+            parked += usize::from(json_message(line, log_messages::PARKED).is_some());
             (parked == 2).then_some(())
         };
         web.program.wait_for("two parked messages", both).await
@@ -207,8 +208,9 @@ async fn a_failed_queue_that_is_deleted_is_there_again_and_heard() -> Result<()>
     for n in 0..3 {
         let from_now = web.program.from_now();
         foreign.delete_queue(FAILED).await?;
-        let consuming =
-            |line: &str| json_message(line, "consuming").filter(|line| line["queue"] == FAILED);
+        let consuming = |line: &str| {
+            json_message(line, log_messages::CONSUMING).filter(|line| line["queue"] == FAILED)
+        };
         from_now.wait_for("a consumer of the failed queue", consuming).await?;
         let id = web.accepted(n.into()).await?;
         reject(&foreign, REQUESTS).await?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     Fifo, Program,
@@ -52,7 +53,7 @@ async fn a_cancel_by_one_service_ends_the_work_that_another_one_asked_for() -> R
     let next = one.accepted(2.into()).await?;
     assert_eq!(one.ended(&next).await?["processingResults"], 2);
     assert_eq!(one.request(&id).await?["status"], "cancelled");
-    processor.wait_for_message("cancelled").await?;
+    processor.wait_for_message(log_messages::CANCELLED).await?;
     Ok(())
 }
 
@@ -81,7 +82,7 @@ async fn what_is_cancelled_stays_so_when_everything_was_restarted() -> Result<()
     node.stop().await?;
     node.start_again().await?;
     let web = database.web(&stack).await?;
-    web.program.wait_for_message("hearing control messages").await?;
+    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     let processor = worker().await?;
 
     let wanted = web.accepted(4.into()).await?;

@@ -2,6 +2,7 @@
 //! by itself, and what comes behind it goes on.
 
 use anyhow::{Context, Result};
+use pipeline::log_messages;
 use serde_json::json;
 use testbed::{
     foreign::{AMQPValue, Properties, arguments},
@@ -30,7 +31,7 @@ async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
 
     let mut all = Vec::new();
     let parked = |line: &str| {
-        all.extend(json_message(line, "parked"));
+        all.extend(json_message(line, log_messages::PARKED));
         (all.len() == 2 * malformed.len()).then_some(())
     };
     web.program.wait_for("all malformed messages", parked).await?;
@@ -77,7 +78,7 @@ async fn a_result_that_is_too_long_fails_its_request() -> Result<()> {
     let result = web.result(&long).await?;
     assert_eq!(result["status"], "failed");
     assert!(result["result"].to_string().contains("result_too_large"), "{result}");
-    let parked = web.program.wait_for_message("parked").await?;
+    let parked = web.program.wait_for_message(log_messages::PARKED).await?;
     assert_eq!(
         (&parked["reason"], &parked["requestId"]),
         (&json!("result_too_large"), &json!(long))
@@ -119,7 +120,7 @@ async fn an_over_long_body_from_a_foreign_producer_blocks_nothing() -> Result<()
     assert_eq!(web.result(&id).await?["result"], "\"good-processed\"");
     assert_eq!(web.result("huge").await?["result"].as_str().map(str::len), Some(200));
     let failed = |line: &str| {
-        json_message(line, "result")
+        json_message(line, log_messages::RESULT)
             .filter(|line| line["requestId"] == "huge" && line["status"] == "failed")
     };
     let failed = web.program.wait_for("the error of the huge request", failed).await?;
@@ -145,7 +146,7 @@ async fn texts_in_other_encodings_cost_nobody_anything() -> Result<()> {
     foreign.publish("processing", "failed", other_encoding(), b"dead").await?;
     assert_eq!(web.result("request").await?["result"], "\"a-processed\"");
     assert_eq!(web.result("result").await?["result"], "\"b\"");
-    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "dead".len());
+    assert_eq!(web.program.wait_for_message(log_messages::PARKED).await?["bytes"], "dead".len());
     for program in [&web.program, &processor] {
         let lost = program.lines().into_iter().find(|line| line.contains("disconnected"));
         assert_eq!(lost, None, "a connection was lost over it");
@@ -165,6 +166,9 @@ async fn headers_that_are_too_long_to_be_sent_again_stop_nobody() -> Result<()> 
     let body = br#"{"requestId":"long","requestData":"x"}"#;
     foreign.publish("processing", "request", properties, body).await?;
     assert_eq!(web.result("long").await?["status"], "completed");
-    assert_eq!(web.program.wait_for_message("parked").await?["bytes"], "not a request".len());
+    assert_eq!(
+        web.program.wait_for_message(log_messages::PARKED).await?["bytes"],
+        "not a request".len()
+    );
     Ok(())
 }

@@ -4,6 +4,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages;
 use testbed::{
     process::json_message,
     program::Running,
@@ -78,7 +79,7 @@ fn nothing_is_left_of_lost_connections(program: &Running, connections: usize) ->
 async fn all_work(processor: &Running, web: &Web) -> Result<()> {
     let mut finished = HashSet::new();
     let all = processor.from_now().wait_for("some of its workers", |line| {
-        finished.insert(json_message(line, "finished")?["worker"].to_string());
+        finished.insert(json_message(line, log_messages::FINISHED)?["worker"].to_string());
         (finished.len() == 4).then_some(())
     });
     let work = async {
@@ -93,7 +94,7 @@ async fn all_work(processor: &Running, web: &Web) -> Result<()> {
 async fn nothing_is_lost_when_the_broker_is_stopped_and_started() -> Result<()> {
     let mut scene = Scene::start(8, 100).await?;
     scene.node.stop().await?;
-    scene.web.program.wait_for_message("disconnected").await?;
+    scene.web.program.wait_for_message(log_messages::DISCONNECTED).await?;
     let not_ready = scene.web.get("/health/ready").await?;
     ensure!(not_ready.status() == 503);
     ensure!(scene.web.get("/health/live").await?.status() == 200);
@@ -135,7 +136,7 @@ async fn frozen(clients: usize, bytes: usize) -> Result<()> {
     scene.node.freeze();
     // The length of the frost is what is tested: it outlasts the heartbeats.
     tokio::time::sleep(Duration::from_secs(30)).await;
-    scene.web.program.wait_for_message("disconnected").await?;
+    scene.web.program.wait_for_message(log_messages::DISCONNECTED).await?;
     scene.node.thaw();
     scene.ends_well().await
 }

@@ -3,8 +3,13 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
-use testbed::{Fifo, Program, process::WAIT_TIMEOUT, program::Running};
+use testbed::{
+    Fifo, Program,
+    process::{WAIT_TIMEOUT, json_message},
+    program::Running,
+};
 
 use crate::support::{
     asking::settles,
@@ -30,6 +35,13 @@ async fn with_workers(stack: &Stack, workers: usize, program: Program) -> Result
 async fn end_of(web: &Web, data: Value) -> Result<Value> {
     let id = web.accepted(data).await?;
     web.ended(&id).await
+}
+
+/// Another processor gets the request and completes it.
+async fn an_heir_completes(stack: &Stack, web: &Web, id: &str) -> Result<()> {
+    let _heir = stack.start_processor(processor(stack, "echo done"), 1, "1h").await?;
+    assert_eq!(web.ended(id).await?["processingResults"], "done");
+    Ok(())
 }
 
 /// A script with a child and a grandchild, none of which ends by itself or heeds SIGTERM. Each writes a line.
@@ -164,9 +176,7 @@ async fn no_command_outlives_a_worker_that_is_killed() -> Result<()> {
     fifo.lines().await?;
     processor.kill();
     fifo.closed().await?;
-    let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
-    assert_eq!(web.ended(&id).await?["processingResults"], "done");
-    Ok(())
+    an_heir_completes(&stack, &web, &id).await
 }
 
 #[tokio::test]
@@ -180,11 +190,15 @@ async fn no_command_outlives_a_worker_that_stops() -> Result<()> {
     processor.terminate();
     let status = processor.wait_within(WAIT_TIMEOUT).await?;
     ensure!(status.success(), "{}", processor.error("did not stop cleanly"));
-    ensure!(processor.lines().iter().any(|line| line.contains("handed back")), "it goes back");
+    ensure!(
+        processor
+            .lines()
+            .iter()
+            .any(|line| json_message(line, log_messages::HANDED_BACK).is_some()),
+        "it goes back"
+    );
     fifo.closed().await?;
-    let _heir = stack.start_processor(self::processor(&stack, "echo done"), 1, "1h").await?;
-    assert_eq!(web.ended(&id).await?["processingResults"], "done");
-    Ok(())
+    an_heir_completes(&stack, &web, &id).await
 }
 
 #[tokio::test]
@@ -197,7 +211,7 @@ async fn a_command_may_finish_while_its_worker_stops() -> Result<()> {
     let id = web.accepted(1.into()).await?;
     fifo.lines().await?;
     processor.terminate();
-    processor.wait_for_message("stopping").await?;
+    processor.wait_for_message(log_messages::STOPPING).await?;
     // It runs where its processor runs.
     fs::write(processor.dir().join("go"), "")?;
     ensure!(processor.wait_within(Duration::from_secs(25)).await?.success(), "it stops cleanly");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Foreign, Properties, arguments, persistent},
@@ -26,7 +27,7 @@ async fn handed_back(stack: &Stack) -> Result<i64> {
     let worker = stack.faulty(1).env("DRAIN_TIMEOUT", "1ms").start()?;
     let event = started.next().await?.json()?;
     worker.terminate();
-    worker.wait_for_message("handed back").await?;
+    worker.wait_for_message(log_messages::HANDED_BACK).await?;
     stopped(&worker).await?;
     event["delivery"].as_i64().context("a delivery")
 }
@@ -87,9 +88,9 @@ async fn one_waits(drain: &str) -> Result<(Stack, Foreign, Running)> {
     let foreign = stack.foreign().await?;
     let program = stack.faulty(2).env("DRAIN_TIMEOUT", drain).start()?;
     consuming(&program, 2).await?;
-    program.wait_for_message("hearing control messages").await?;
+    program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     publish(&foreign, 1, json!({"sleep": "1h"}), 0, 1).await?;
-    program.wait_for_message("started").await?;
+    program.wait_for_message(log_messages::STARTED).await?;
     publish(&foreign, 2, json!("alone"), 2, 0).await?;
     program.wait_for_message(WANTS_TO_BE_ALONE).await?;
     Ok((stack, foreign, program))
@@ -151,7 +152,7 @@ async fn what_was_begun_in_time_does_not_expire_by_being_handed_back() -> Result
     let body = json!({"data": "a", "expiresIn": "2s"}).to_string();
     let id: Value = web.post_body(body).await?.json().await?;
     let id = id["requestId"].as_str().context("a requestId")?;
-    worker.wait_for_message("started").await?;
+    worker.wait_for_message(log_messages::STARTED).await?;
     // Its time has to be over when it goes back.
     sleep_until(posted + Duration::from_secs(2)).await;
     worker.terminate();

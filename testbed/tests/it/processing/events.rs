@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Foreign, Messages, Properties, arguments},
@@ -30,7 +31,8 @@ async fn control(foreign: &Foreign, body: &[u8]) -> Result<()> {
 /// The name of a processor's worker, as it stands in its log.
 async fn worker_of(processor: &Running, id: &str) -> Result<String> {
     let started = |line: &str| {
-        let line = json_message(line, "started").filter(|line| line["requestId"] == *id)?;
+        let line =
+            json_message(line, log_messages::STARTED).filter(|line| line["requestId"] == *id)?;
         Some(line["worker"].as_str()?.to_owned())
     };
     processor.wait_for(&format!("work on {id}"), started).await
@@ -38,8 +40,9 @@ async fn worker_of(processor: &Running, id: &str) -> Result<String> {
 
 /// How many milliseconds it took to work on a request.
 async fn took(processor: &Running, id: &Value) -> Result<u64> {
-    let finished =
-        |line: &str| json_message(line, "finished").filter(|line| line["requestId"] == *id);
+    let finished = |line: &str| {
+        json_message(line, log_messages::FINISHED).filter(|line| line["requestId"] == *id)
+    };
     let finished = processor.wait_for(&format!("the end of {id}"), finished).await?;
     finished["ms"].as_u64().context("no time")
 }
@@ -71,8 +74,19 @@ async fn who(
     Ok(answers)
 }
 
+/// A processor that works on the request `a` for an hour, and a client that has heard so.
+async fn busy_processor() -> Result<(Running, Foreign, Messages)> {
+    let stack = Stack::fresh().await?;
+    let foreign = stack.foreign().await?;
+    let processor = stack.processor(1, "1h").await?;
+    request(&foreign, "a", Properties::default()).await?;
+    let mut events = foreign.listen(EVENTS, "#").await?;
+    who(&foreign, &mut events, 1).await?;
+    Ok((processor, foreign, events))
+}
+
 fn disconnected(program: &Running) -> bool {
-    program.lines().iter().any(|line| json_message(line, "disconnected").is_some())
+    program.lines().iter().any(|line| json_message(line, log_messages::DISCONNECTED).is_some())
 }
 
 #[tokio::test]
@@ -104,7 +118,7 @@ async fn a_fast_job_is_announced_only_if_it_was_tried_before() -> Result<()> {
     let mut events = foreign.listen(EVENTS, "#").await?;
     let processor = stack.processor(1, "1ms").await?;
     // Who begins to hear control messages tells of all that it has in hand: that must be over.
-    processor.wait_for_message("hearing control messages").await?;
+    processor.wait_for_message(log_messages::HEARING_CONTROL).await?;
     for id in ["first", "fast"] {
         request(&foreign, id, Properties::default()).await?;
         assert_eq!(foreign.next(RESULTS).await?.json()?["requestId"], id);
@@ -186,7 +200,7 @@ async fn garbage_as_events_and_control_costs_no_connection() -> Result<()> {
     let foreign = stack.foreign().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(2, "150ms"))?;
     for program in [&web.program, &processor] {
-        program.wait_for_message("hearing control messages").await?;
+        program.wait_for_message(log_messages::HEARING_CONTROL).await?;
     }
     let mut events = foreign.listen(EVENTS, "#").await?;
     let id = web.accepted("first".into()).await?;
@@ -222,12 +236,7 @@ async fn garbage_as_events_and_control_costs_no_connection() -> Result<()> {
 
 #[tokio::test]
 async fn a_control_message_in_another_encoding_is_obeyed_like_any_other() -> Result<()> {
-    let stack = Stack::fresh().await?;
-    let foreign = stack.foreign().await?;
-    let processor = stack.processor(1, "1h").await?;
-    request(&foreign, "a", Properties::default()).await?;
-    let mut events = foreign.listen(EVENTS, "#").await?;
-    who(&foreign, &mut events, 1).await?;
+    let (processor, foreign, mut events) = busy_processor().await?;
     let headers = arguments([("name", AMQPValue::LongString(vec![0xff, 0xfe].into()))]);
     let who = br#"{"type":"who"}"#;
     foreign.publish(CONTROL, "", Properties::default().with_headers(headers), who).await?;
@@ -238,23 +247,18 @@ async fn a_control_message_in_another_encoding_is_obeyed_like_any_other() -> Res
 
 #[tokio::test]
 async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
-    let stack = Stack::fresh().await?;
-    let foreign = stack.foreign().await?;
-    let processor = stack.processor(1, "1h").await?;
-    request(&foreign, "a", Properties::default()).await?;
-    let mut events = foreign.listen(EVENTS, "#").await?;
-    who(&foreign, &mut events, 1).await?;
+    let (processor, foreign, _) = busy_processor().await?;
 
     foreign.delete_exchange(EVENTS).await?;
     control(&foreign, br#"{"type":"who"}"#).await?;
-    let declared = processor.wait_for_message("declared what was missing").await?;
+    let declared = processor.wait_for_message(log_messages::DECLARED_MISSING).await?;
     assert_eq!(declared["exchange"], EVENTS);
     let mut events = foreign.listen(EVENTS, "#").await?;
     who(&foreign, &mut events, 1).await?;
 
     let from_now = processor.from_now();
     foreign.delete_exchange(CONTROL).await?;
-    from_now.wait_for_message("hearing control messages").await?;
+    from_now.wait_for_message(log_messages::HEARING_CONTROL).await?;
     who(&foreign, &mut events, 1).await?;
     ensure!(!disconnected(&processor), "it cost the connection");
     Ok(())
@@ -274,7 +278,7 @@ async fn refused_events_cost_requests_nothing() -> Result<()> {
         request(&foreign, id, Properties::default()).await?;
         assert_eq!(foreign.next(RESULTS).await?.json()?["requestId"], id);
     }
-    let refused = processor.wait_for_message("the broker closed the publishing channel").await?;
+    let refused = processor.wait_for_message(log_messages::PUBLISHING_CHANNEL_CLOSED).await?;
     assert_eq!(refused["code"], 403, "{refused}");
     let sent_twice = foreign.depth(RESULTS).await?.messages;
     ensure!(sent_twice == 0 && !disconnected(&processor), "an event cost a request");

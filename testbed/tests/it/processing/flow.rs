@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{Program, foreign::Properties, process::json_message, shared_node};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,7 +98,7 @@ async fn two_processors_share_the_work() -> Result<()> {
         let done = processor
             .lines()
             .iter()
-            .filter(|line| json_message(line, "finished").is_some())
+            .filter(|line| json_message(line, log_messages::FINISHED).is_some())
             .count();
         ensure!(done >= 5, "one of the two finished only {done} of 20");
     }
@@ -109,10 +110,10 @@ async fn the_other_processor_finishes_the_job_of_one_that_was_killed() -> Result
     let stack = Stack::fresh().await?;
     let (web, victim) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted("precious".into()).await?;
-    assert_eq!(victim.wait_for_message("started").await?["requestId"], *id);
+    assert_eq!(victim.wait_for_message(log_messages::STARTED).await?["requestId"], *id);
     let heir = stack.processor(1, "1ms").await?;
     victim.kill();
-    let finished = heir.wait_for_message("finished").await?;
+    let finished = heir.wait_for_message(log_messages::FINISHED).await?;
     assert_eq!(finished["requestId"], *id);
     assert_eq!(web.result(&id).await?["result"], "\"precious-processed\"");
     Ok(())
@@ -126,7 +127,7 @@ async fn services_started_before_their_broker_and_without_setup_find_it_later() 
     let stack = Stack { url: proxy.url(&vhost.url) };
     let web = Web::start_without_broker(stack.program("web-service")).await?;
     let processor = stack.program("processor-service").env("PROCESSING_DELAY", "1ms").start()?;
-    processor.wait_for_message("using the broker").await?;
+    processor.wait_for_message(log_messages::USING_BROKER).await?;
     let answer = web.post_body("{\"data\":1}").await?;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
@@ -200,7 +201,7 @@ async fn queues_deleted_under_their_consumers_come_back_and_jobs_in_hand_have_th
     let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "2s"))?;
     let in_hand = web.accepted("in hand".into()).await?;
-    processor.wait_for_message("started").await?;
+    processor.wait_for_message(log_messages::STARTED).await?;
     let foreign = stack.foreign().await?;
     for queue in [REQUESTS, RESULTS, FAILED] {
         foreign.delete_queue(queue).await?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     process::json_message,
@@ -49,7 +50,8 @@ struct Attempts {
 
 impl Attempts {
     fn note(&mut self, line: &str) -> Result<()> {
-        let (began, failed) = (json_message(line, "started"), json_message(line, "failed"));
+        let (began, failed) =
+            (json_message(line, log_messages::STARTED), json_message(line, log_messages::FAILED));
         let Some(told) = began.as_ref().or(failed.as_ref()) else { return Ok(()) };
         let attempt = told["attempt"].as_i64().context("an attempt")?;
         let id = told["requestId"].as_str().context("an id")?;
@@ -82,7 +84,7 @@ async fn ten_thousand_retries_survive_a_killed_broker_and_none_is_early() -> Res
     assert_eq!(ids.len(), REQUESTS);
     let mut seen = 0;
     let half = |line: &str| {
-        seen += usize::from(json_message(line, "failed").is_some());
+        seen += usize::from(json_message(line, log_messages::FAILED).is_some());
         (seen == REQUESTS).then_some(())
     };
     processor.wait_for("half of the failures", half).await?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages;
 use testbed::{Signal, program::Running, shared_node};
 
 use crate::support::{
@@ -21,7 +22,7 @@ async fn a_processor_finishes_its_job_and_takes_no_other() -> Result<()> {
     let stack = Stack::fresh().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1s"))?;
     let ids = [web.accepted("first".into()).await?, web.accepted("second".into()).await?];
-    processor.wait_for_message("started").await?;
+    processor.wait_for_message(log_messages::STARTED).await?;
     processor.terminate();
     stops_cleanly(&processor).await?;
     web.result(&ids[0]).await?;
@@ -51,9 +52,9 @@ async fn a_second_signal_hands_back_at_once() -> Result<()> {
     let stack = Stack::fresh().await?;
     let (web, slow) = tokio::try_join!(stack.web(), stack.processor(1, "1h"))?;
     let id = web.accepted(1.into()).await?;
-    slow.wait_for_message("started").await?;
+    slow.wait_for_message(log_messages::STARTED).await?;
     slow.signal(Signal::INT);
-    slow.wait_for_message("stopping").await?;
+    slow.wait_for_message(log_messages::STOPPING).await?;
     slow.terminate();
     stops_cleanly(&slow).await?;
     let _heir = stack.processor(1, "1ms").await?;
@@ -85,10 +86,10 @@ async fn services_stop_also_while_the_broker_is_away() -> Result<()> {
     let (web, processor) =
         tokio::try_join!(stack.web(), stack.start_processor(program, 1, "100ms"))?;
     web.accepted(1.into()).await?;
-    processor.wait_for_message("started").await?;
+    processor.wait_for_message(log_messages::STARTED).await?;
     proxy.refuse().await?;
     proxy.cut();
-    processor.wait_for_message("disconnected").await?;
+    processor.wait_for_message(log_messages::DISCONNECTED).await?;
     for program in [&processor, &web.program] {
         program.terminate();
         stops_cleanly(program).await?;
@@ -110,7 +111,7 @@ async fn a_broker_that_does_not_answer_holds_up_no_stop() -> Result<()> {
     for n in 0..3 {
         web.accepted(n.into()).await?;
     }
-    busy.wait_for_message("started").await?;
+    busy.wait_for_message(log_messages::STARTED).await?;
     proxy.stall();
     for program in [&web.program, &idle, &busy] {
         let began = Instant::now();

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::Value;
 use testbed::{Program, program::Running};
 
@@ -24,12 +25,12 @@ impl Stack {
 
 /// When the attempts at a request began, and how many there were, as a processor's log tells.
 pub(crate) fn began(processor: &Running, id: &str) -> Result<Vec<SystemTime>> {
-    moments(processor, id, "started")
+    moments(processor, id, log_messages::STARTED)
 }
 
 /// When the attempts at a request ended that failed.
 pub(crate) fn failed(processor: &Running, id: &str) -> Result<Vec<SystemTime>> {
-    moments(processor, id, "failed")
+    moments(processor, id, log_messages::FAILED)
 }
 
 fn moments(processor: &Running, id: &str, message: &str) -> Result<Vec<SystemTime>> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     Program,
@@ -82,7 +83,7 @@ impl Stack {
 pub(crate) async fn consuming(program: &Running, count: usize) -> Result<()> {
     let mut seen = 0;
     let counted = |line: &str| {
-        seen += usize::from(json_message(line, "consuming").is_some());
+        seen += usize::from(json_message(line, log_messages::CONSUMING).is_some());
         (seen == count).then_some(())
     };
     program.wait_for("all consumers", counted).await
@@ -103,7 +104,7 @@ impl Web {
     /// Starts it at this address, where clients may know it from before.
     pub(crate) async fn start_at(program: Program, address: &str) -> Result<Self> {
         let web = Self::listening(program, address).await?;
-        web.program.wait_for_message("consuming").await?;
+        web.program.wait_for_message(log_messages::CONSUMING).await?;
         web.ready().await?;
         Ok(web)
     }
@@ -115,7 +116,7 @@ impl Web {
 
     async fn listening(program: Program, address: &str) -> Result<Self> {
         let program = program.env("HTTP_ADDR", address).start()?;
-        let listening = program.wait_for_message("listening").await?;
+        let listening = program.wait_for_message(log_messages::LISTENING).await?;
         let address = listening["address"].as_str().context("an address")?;
         let base = format!("http://{address}");
         let client = http::builder().timeout(WAIT_TIMEOUT).build()?;
@@ -181,15 +182,17 @@ impl Web {
 
     /// Waits for the log line of a request's result.
     pub(crate) async fn result(&self, id: &str) -> Result<Value> {
-        let of_id =
-            |line: &str| json_message(line, "result").filter(|result| result["requestId"] == *id);
+        let of_id = |line: &str| {
+            json_message(line, log_messages::RESULT).filter(|result| result["requestId"] == *id)
+        };
         self.program.wait_for(&format!("the result of {id}"), of_id).await
     }
 
     /// The ids whose results were logged so far.
     pub(crate) fn logged_results(&self) -> HashSet<String> {
-        let id =
-            |line: &String| Some(json_message(line, "result")?["requestId"].as_str()?.to_owned());
+        let id = |line: &String| {
+            Some(json_message(line, log_messages::RESULT)?["requestId"].as_str()?.to_owned())
+        };
         self.program.lines().iter().filter_map(id).collect()
     }
 
@@ -205,7 +208,7 @@ impl Web {
         while let Ok(Some(line)) =
             tokio::time::timeout(WAIT_TIMEOUT.saturating_sub(last.elapsed()), lines.next()).await
         {
-            let id = json_message(&line, "result")
+            let id = json_message(&line, log_messages::RESULT)
                 .and_then(|result| Some(result["requestId"].as_str()?.to_owned()));
             if id.is_some_and(|id| missing.remove(&id)) {
                 last = Instant::now();
