@@ -24,6 +24,10 @@ processor *args:
 test *args:
     cargo xtask test {{args}}
 
+# Kill, freeze and cut off programs at random under load, and check every promise
+soak *args:
+    cargo xtask soak {{args}}
+
 # Check format, lints, docs, licences
 lint:
     cargo xtask lint

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `test` tests it, `bench` measures it,
-//! and `lint` checks what needs no test.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `test` tests it, `soak` disturbs it
+//! at random, `bench` measures it, and `lint` checks what needs no test.
 //!
 //! They fetch what they need, print what they do, and leave no process behind.
 
@@ -11,6 +11,7 @@ mod demo;
 mod environment;
 mod interrupt;
 mod lint;
+mod soak;
 mod system;
 mod test;
 
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Options),
     /// Measure speed and memory against a private RabbitMQ, beside what RabbitMQ alone does in the same run.
     Bench(bench::Options),
+    /// Kill, freeze and cut off programs at random under a steady load, and check that every promise was kept.
+    Soak(soak::Options),
     /// Check format, lints, documentation, and the licences and sources of dependencies.
     Lint,
 }
@@ -56,6 +59,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => demo::run(&options, &mut interrupt).await,
         Command::Test(options) => test::run(&options, &mut interrupt).await,
         Command::Bench(options) => bench::run(&options, &mut interrupt).await,
+        Command::Soak(options) => soak::run(&options, &mut interrupt).await,
         Command::Lint => match interrupt.or(lint::run()).await {
             Some(ended) => ended,
             None => Ok(interrupt::exit_code()),

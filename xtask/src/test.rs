@@ -17,6 +17,7 @@ use testbed::{
 use crate::{
     api_fuzz, cargo, console,
     interrupt::{self, Interrupt},
+    soak,
 };
 
 /// How many tests of a crate run at the same time.
@@ -29,8 +30,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VERSION", default_value = "any", conflicts_with = "all")]
     rabbitmq: String,
 
-    /// Test with every RabbitMQ there is a promise for, and the API against its description; fails if something needed
-    /// for that cannot be had
+    /// Test with every RabbitMQ there is a promise for, the API against its description, and a minute of `soak`; fails if
+    /// something needed for that cannot be had
     #[arg(long)]
     all: bool,
 
@@ -85,6 +86,9 @@ async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
     }
     if options.all || options.described {
         parts.push(fuzz_api().await?);
+    }
+    if options.all {
+        parts.push(soak().await);
     }
     Ok(parts)
 }
@@ -156,6 +160,20 @@ async fn fuzz_api() -> Result<Part> {
         }
     };
     Ok(Part { name: "the API as described".into(), outcome, time: start.elapsed() })
+}
+
+/// Disturbs all programs at random for a minute.
+async fn soak() -> Part {
+    let start = Instant::now();
+    let outcome = match soak::minute().await {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => Outcome::Failed,
+        Err(error) => {
+            console::error(&error);
+            Outcome::Failed
+        }
+    };
+    Part { name: "a minute of soak".into(), outcome, time: start.elapsed() }
 }
 
 async fn tests(options: &Options, version: &str, node: &Node, name: String) -> Result<Part> {

@@ -1,0 +1,247 @@
+//! The ledger: what was posted, what was promised for it, what came of it, and what of that is wrong. Pure.
+
+mod expected;
+mod finding;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub(super) use self::{
+    finding::{Finding, Kind},
+    view::{End, View},
+};
+use super::plan::{Callback, Request};
+use uuid::Uuid;
+
+/// Everything that is known of a run.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// By number.
+    entries: Vec<Entry>,
+    numbers: HashMap<Uuid, usize>,
+    findings: Vec<Finding>,
+    /// How often each kind of answer came to a POST.
+    pub(super) answers: BTreeMap<String, u64>,
+    /// How many callbacks were taken, those that came again among them.
+    pub(super) callbacks: u64,
+    /// Rises with everything that gets nearer to its end.
+    pub(super) progress: u64,
+}
+
+/// One request.
+#[derive(Debug)]
+struct Entry {
+    request: Request,
+    id: Option<Uuid>,
+    /// Callbacks that were refused once and have to come again.
+    refused: bool,
+    told: Vec<Told>,
+    state: State,
+    /// What is wrong with its end, as the API shows it.
+    difference: Option<String>,
+    /// What the API last said of its callback.
+    callback: Option<String>,
+}
+
+/// What the API said of a request.
+#[derive(Debug)]
+enum State {
+    /// Nothing yet, or that it has not ended.
+    Open(String),
+    Ended(End),
+    /// It is not known.
+    Gone,
+}
+
+/// A callback that came and was taken.
+#[derive(Debug)]
+struct Told {
+    /// `webhook-id`.
+    id: String,
+    request: Uuid,
+    end: Option<End>,
+    /// What is wrong with the end that it tells.
+    difference: Option<String>,
+}
+
+impl Ledger {
+    /// A call with these requests is about to be made. They come in the order of their numbers.
+    pub(super) fn planned(&mut self, requests: &[Request]) {
+        self.entries.extend(requests.iter().cloned().map(Entry::new));
+    }
+
+    /// A POST was answered like this.
+    pub(super) fn answered(&mut self, answer: impl Into<String>) {
+        *self.answers.entry(answer.into()).or_default() += 1;
+    }
+
+    /// A request was answered with 202 and this id.
+    pub(super) fn accepted(&mut self, number: usize, id: Uuid) {
+        match self.entries[number].id.replace(id) {
+            None => self.progress += 1,
+            Some(before) if before == id => {}
+            Some(before) => {
+                self.found(Kind::Wrong, number, format!("its key stood for {before} before"))
+            }
+        }
+        if *self.numbers.entry(id).or_insert(number) != number {
+            self.found(Kind::Wrong, number, "another request has the same id".to_owned());
+        }
+    }
+
+    /// How many requests were accepted.
+    pub(super) fn accepted_count(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.id.is_some()).count()
+    }
+
+    /// A callback came for the request with this number. Tells whether the receiver takes it.
+    pub(super) fn told(&mut self, number: usize, webhook_id: &str, view: &View) -> bool {
+        let Some(entry) = self.entries.get_mut(number) else {
+            self.fault(format!("a callback came for number {number}, which was never posted"));
+            return true;
+        };
+        self.progress += 1;
+        if entry.request.callback == Callback::RefusedOnce && !entry.refused {
+            entry.refused = true;
+            return false;
+        }
+        self.callbacks += 1;
+        entry.told.push(Told {
+            id: webhook_id.to_owned(),
+            request: view.request_id,
+            end: view.end(),
+            difference: expected::difference(&entry.request, view),
+        });
+        true
+    }
+
+    /// The API shows the request like this.
+    pub(super) fn looked(&mut self, number: usize, view: &View) {
+        let entry = &mut self.entries[number];
+        entry.callback = view.callback.as_ref().map(ToString::to_string);
+        let Some(end) = view.end() else {
+            entry.state = State::Open(view.to_string());
+            return;
+        };
+        entry.difference = expected::difference(&entry.request, view);
+        self.ended(number, end);
+    }
+
+    /// The API does not know the request, or any more.
+    pub(super) fn missing(&mut self, number: usize, text: &str) {
+        if !matches!(self.entries[number].state, State::Gone) {
+            self.entries[number].state = State::Gone;
+            self.progress += 1;
+            self.found(Kind::Lost, number, text.to_owned());
+        }
+    }
+
+    /// The list of all requests has this one.
+    pub(super) fn listed(&mut self, view: &View) {
+        match (self.numbers.get(&view.request_id), view.end()) {
+            (None, _) => {
+                self.fault(format!("{} is listed, but nobody got its id: {view}", view.request_id))
+            }
+            (Some(number), Some(end)) => self.ended(*number, end),
+            (Some(_), None) => {}
+        }
+    }
+
+    /// What is not about one request went wrong.
+    pub(super) fn fault(&mut self, text: String) {
+        self.findings.push(Finding { kind: Kind::Wrong, request: None, text });
+    }
+
+    /// What went wrong with one request.
+    pub(super) fn found(&mut self, kind: Kind, number: usize, text: String) {
+        let id = self.entries[number].id;
+        self.findings.push(Finding { kind, request: Some((number, id)), text });
+    }
+
+    /// The accepted requests of which something is still to come: their end, or their callback.
+    pub(super) fn waiting(&self) -> Vec<(usize, Uuid)> {
+        let waiting = self.entries.iter().filter(|entry| entry.is_waiting());
+        waiting.filter_map(|entry| Some((entry.request.number, entry.id?))).collect()
+    }
+
+    /// All that is wrong, if nothing more is to come.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let at_the_end = self.entries.iter().flat_map(|entry| {
+            let request = Some((entry.request.number, entry.id));
+            entry.faults().into_iter().map(move |(kind, text)| Finding { kind, request, text })
+        });
+        let mut all: Vec<_> = self.findings.iter().cloned().chain(at_the_end).collect();
+        all.sort_by_key(|finding| finding.kind);
+        all
+    }
+
+    /// Takes note of an end, which has to be the same each time.
+    fn ended(&mut self, number: usize, end: End) {
+        match &self.entries[number].state {
+            State::Ended(before) if *before != end => {
+                let text = format!("ended twice: {before}, then {end}");
+                self.found(Kind::Wrong, number, text);
+            }
+            State::Ended(_) | State::Gone => {}
+            State::Open(_) => {
+                self.entries[number].state = State::Ended(end);
+                self.progress += 1;
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(request: Request) -> Self {
+        let state = State::Open("never shown".to_owned());
+        let (told, difference, callback) = (Vec::new(), None, None);
+        Self { request, id: None, refused: false, told, state, difference, callback }
+    }
+
+    fn is_waiting(&self) -> bool {
+        match self.state {
+            State::Open(_) => true,
+            State::Ended(_) => self.lacks_callback(),
+            State::Gone => false,
+        }
+    }
+
+    fn lacks_callback(&self) -> bool {
+        self.request.callback != Callback::None && self.told.is_empty()
+    }
+
+    /// What is wrong if nothing more is to come.
+    fn faults(&self) -> Vec<(Kind, String)> {
+        let Some(id) = self.id else {
+            return vec![(Kind::Stuck, "was never accepted".to_owned())];
+        };
+        let end = match &self.state {
+            State::Open(view) => return vec![(Kind::Stuck, format!("has not ended: {view}"))],
+            State::Gone => return Vec::new(),
+            State::Ended(end) => end,
+        };
+        let mut faults = Vec::new();
+        // What is wrong with the end is told by its callbacks too, and is one fault.
+        let told = self.told.iter().find_map(|told| told.fault(id, end));
+        faults.extend(self.difference.clone().or(told).map(|text| (Kind::Wrong, text)));
+        if self.lacks_callback() {
+            let shown = self.callback.as_deref().unwrap_or("none");
+            faults.push((Kind::Lost, format!("its callback never came; the API shows: {shown}")));
+        }
+        faults
+    }
+}
+
+impl Told {
+    fn fault(&self, request: Uuid, end: &End) -> Option<String> {
+        let id = format!("{request}-{}-{}", end.run, end.status);
+        let right = self.id == id && self.request == request && self.end.as_ref() == Some(end);
+        let told = self.end.as_ref().map_or("no end".to_owned(), ToString::to_string);
+        let other = (!right).then(|| format!("ended {end}, but callback {} told {told}", self.id));
+        let difference = self.difference.as_ref().map(|text| format!("its callback: {text}"));
+        other.or(difference)
+    }
+}
+
+#[cfg(test)]
+mod tests;
