@@ -19,6 +19,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod publisher;
 pub(crate) mod session;
+pub(crate) mod subscribe_gate;
 pub(crate) mod wire;
 
 pub use crate::broker::address::Address;

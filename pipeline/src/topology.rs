@@ -18,10 +18,11 @@ pub use crate::topology::retry::{RETRY, RetryDelays, retry};
 /// The `ACK_TIMEOUT` that services declare a missing queue with: the broker's own default.
 pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// How often the broker delivers a message of the working queues again before it hands it to
-/// `processing.failed`. It is a guard against crashing workers, not the count of attempts.
+/// How often the broker delivers a message again before it moves it on: from the working queues to
+/// `processing.failed`, and from there to `processing.unreadable`. This ends messages that nobody can
+/// receive; it is not the count of attempts.
 const DELIVERY_LIMIT: i64 = 20;
-/// For a queue whose messages must never be dropped by the broker, whatever happens to consumers.
+/// For a queue whose messages the broker must never drop, however often a person looks at them.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Everything that has to be declared in a virtual host.
@@ -37,16 +38,17 @@ impl Topology {
     /// The topology of this release. `ack_timeout` is how long a worker may keep a request
     /// unacknowledged; classic queues can't have one of their own.
     pub fn new(kind: QueueType, ack_timeout: Duration) -> Self {
-        let mut requests = dead_lettering(REQUESTS, KEY_REQUEST, kind);
+        let mut requests = dead_lettering(REQUESTS, KEY_REQUEST, KEY_FAILED, kind);
         if kind == QueueType::Quorum {
             let millis = i64::try_from(ack_timeout.as_millis()).unwrap_or(i64::MAX);
             requests.arguments.push(("x-consumer-timeout", Argument::Number(millis)));
         }
-        let results = dead_lettering(RESULTS, KEY_RESULT, kind);
-        let failed = last_resort(FAILED, KEY_FAILED, kind);
+        let results = dead_lettering(RESULTS, KEY_RESULT, KEY_FAILED, kind);
+        let failed = dead_lettering(FAILED, KEY_FAILED, KEY_UNREADABLE, kind);
+        let unreadable = last_resort(UNREADABLE, KEY_UNREADABLE, kind);
         let exchanges = [(EXCHANGE, "direct"), (EVENTS, "topic"), (CONTROL, "fanout")]
             .map(|(name, kind)| Exchange { name: name.to_owned(), kind });
-        Self { exchanges: exchanges.into(), queues: vec![requests, results, failed] }
+        Self { exchanges: exchanges.into(), queues: vec![requests, results, failed, unreadable] }
     }
 
     /// This topology with a waiting queue for each of the delays.
@@ -72,13 +74,13 @@ impl Default for Topology {
     }
 }
 
-/// A queue whose dead letters go to the failed queue, and are not lost on the way there: see
+/// A queue whose dead letters go on under another key, and are not lost on the way there: see
 /// <https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>.
-fn dead_lettering(name: &str, key: &str, kind: QueueType) -> Queue {
+fn dead_lettering(name: &str, key: &str, dead_letter_key: &'static str, kind: QueueType) -> Queue {
     let mut arguments = vec![
         ("x-queue-type", Argument::Text(kind.name())),
         ("x-dead-letter-exchange", Argument::Text(EXCHANGE)),
-        ("x-dead-letter-routing-key", Argument::Text(KEY_FAILED)),
+        ("x-dead-letter-routing-key", Argument::Text(dead_letter_key)),
         ("x-overflow", Argument::Text("reject-publish")),
     ];
     if kind == QueueType::Quorum {
@@ -88,7 +90,7 @@ fn dead_lettering(name: &str, key: &str, kind: QueueType) -> Queue {
     bound(name, key, arguments)
 }
 
-/// A queue that messages leave only by being acknowledged.
+/// A queue that messages leave only by being acknowledged, and that no program consumes.
 fn last_resort(name: &str, key: &str, kind: QueueType) -> Queue {
     let mut arguments = vec![
         ("x-queue-type", Argument::Text(kind.name())),
@@ -97,7 +99,7 @@ fn last_resort(name: &str, key: &str, kind: QueueType) -> Queue {
     if kind == QueueType::Quorum {
         arguments.push(("x-delivery-limit", Argument::Number(NO_DELIVERY_LIMIT)));
     }
-    bound(name, key, arguments)
+    Queue { idle: true, ..bound(name, key, arguments) }
 }
 
 fn bound(name: &str, key: &str, arguments: Vec<(&'static str, Argument)>) -> Queue {
@@ -141,6 +143,6 @@ mod tests {
         let topology = Topology::new(QueueType::Quorum, Duration::from_secs(90));
         let timeouts: Vec<_> =
             topology.queues.iter().map(|queue| argument(queue, "x-consumer-timeout")).collect();
-        assert_eq!(timeouts, [Some(&Argument::Number(90_000)), None, None]);
+        assert_eq!(timeouts, [Some(&Argument::Number(90_000)), None, None, None]);
     }
 }

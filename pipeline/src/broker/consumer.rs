@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{delivery::Delivery, options::ConsumerOptions};
+use self::{
+    delivery::Delivery,
+    options::{ConsumerOptions, Source},
+};
 use crate::broker::consumer::resubscribe::Keeper;
 use crate::broker::link::Link;
 
@@ -38,6 +41,9 @@ pub struct Consumer {
 impl Consumer {
     /// Begins to consume, and returns at once, with a watch on whether it is subscribed.
     pub(super) fn start(link: Link, options: ConsumerOptions) -> (Self, watch::Receiver<bool>) {
+        if matches!(options.source, Source::Shared(_)) {
+            link.gate().register();
+        }
         let stop = CancellationToken::new();
         // Not bounded here, but by the prefetch: only one subscription at a time has deliveries
         // that were not let go.

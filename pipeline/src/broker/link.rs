@@ -14,6 +14,7 @@ use crate::broker::{
     declare,
     error::{AskError, OpenError},
     session::Session,
+    subscribe_gate::SubscribeGate,
 };
 use crate::{backoff::Backoff, topology::Topology};
 
@@ -44,6 +45,7 @@ pub(super) struct Link {
     program: &'static str,
     state: watch::Receiver<LinkState>,
     repairs: mpsc::Sender<oneshot::Sender<()>>,
+    gate: SubscribeGate,
 }
 
 /// What a link is made of.
@@ -73,12 +75,20 @@ impl Link {
         let renew_at = options.renews.then(Instant::now);
         let supervisor =
             Supervisor { options, state: sender, repairs: requested, said: None, renew_at };
-        (Self { program, state, repairs }, tokio::spawn(supervisor.run()))
+        (
+            Self { program, state, repairs, gate: SubscribeGate::default() },
+            tokio::spawn(supervisor.run()),
+        )
     }
 
     /// The program that the link belongs to.
     pub(super) fn program(&self) -> &'static str {
         self.program
+    }
+
+    /// What consumers pass before they subscribe.
+    pub(super) fn gate(&self) -> &SubscribeGate {
+        &self.gate
     }
 
     /// How the link is now.

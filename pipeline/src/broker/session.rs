@@ -12,7 +12,10 @@ mod login;
 pub(crate) mod watch;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -74,8 +77,13 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
+/// The number of the next session of this process.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// An open connection.
 pub(super) struct Session {
+    /// Tells this session apart from the others of the process.
+    pub(super) id: u64,
     runtime: Mutex<Option<Runtime>>,
     handle: Handle,
     commands: mpsc::Sender<Command>,
@@ -102,6 +110,7 @@ impl Session {
         let (commands, received) = mpsc::channel(16);
         let (opened, answer) = oneshot::channel();
         let mut session = Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             version: None,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),

@@ -20,3 +20,7 @@ pub const REQUESTS: &str = "processing.requests";
 pub const RESULTS: &str = "processing.results";
 /// Failed requests wait here for a web service.
 pub const FAILED: &str = "processing.failed";
+/// The routing key of messages that even a web service can't receive.
+pub const KEY_UNREADABLE: &str = "unreadable";
+/// Messages that no program could receive lie here for a person. No program consumes it.
+pub const UNREADABLE: &str = "processing.unreadable";

@@ -1,25 +1,25 @@
 //! How many messages a subscription takes at a time, after how the last one ended.
 
-use std::{fmt, time::Duration};
-
-/// A connection that was lost so soon after subscribing may have been lost because of a message.
-const YOUNG: Duration = Duration::from_secs(5);
+use std::fmt;
 
 /// How many messages a subscription takes at a time.
 ///
-/// A message that the client can't decode costs the connection, and all that were delivered with it
-/// count as delivered once more, until the broker parks them all as poison. So after connections
-/// that died young, messages are taken one by one, and the bad one is alone when it strikes.
+/// A message that the client can't decode costs the connection, and the broker counts one more
+/// delivery for all that were delivered with it. So after a lost connection that the broker has not
+/// closed, messages are taken one by one, until as many went well as a full prefetch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PrefetchMode {
+    /// As many as the consumer asked for.
     Full,
+    /// One.
     Single,
 }
 
 impl PrefetchMode {
-    pub(super) fn after(self, ended: &Ended, life: Duration, broker_closed: bool) -> Self {
+    /// The mode of the next subscription.
+    pub(super) fn after(self, ended: &Ended, closed_by_broker: bool) -> Self {
         match ended {
-            Ended::Lost if life < YOUNG && !broker_closed => Self::Single,
+            Ended::Lost if !closed_by_broker => Self::Single,
             Ended::Lost => self,
             Ended::Recovered | Ended::Closed(_) | Ended::Cancelled | Ended::Stopped => Self::Full,
         }
@@ -54,12 +54,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_connections_that_die_young_of_themselves_make_it_cautious() {
-        let (young, old) = (Duration::from_secs(1), Duration::from_secs(60));
-        assert_eq!(PrefetchMode::Full.after(&Ended::Lost, young, false), PrefetchMode::Single);
-        assert_eq!(PrefetchMode::Full.after(&Ended::Lost, young, true), PrefetchMode::Full);
-        assert_eq!(PrefetchMode::Full.after(&Ended::Lost, old, false), PrefetchMode::Full);
-        assert_eq!(PrefetchMode::Single.after(&Ended::Lost, old, false), PrefetchMode::Single);
-        assert_eq!(PrefetchMode::Single.after(&Ended::Recovered, old, false), PrefetchMode::Full);
+    fn after_a_connection_lost_of_itself_messages_come_one_by_one_until_that_went_well() {
+        use PrefetchMode::{Full, Single};
+        assert_eq!(Full.after(&Ended::Lost, false), Single);
+        assert_eq!(Full.after(&Ended::Lost, true), Full);
+        assert_eq!(Single.after(&Ended::Lost, true), Single);
+        assert_eq!(Single.after(&Ended::Recovered, false), Full);
     }
 }

@@ -12,13 +12,14 @@ use tracing::{debug, warn};
 use crate::broker::{
     consumer::{
         delivery::Delivery,
-        options::ConsumerOptions,
+        options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
         subscription::Subscription,
     },
     error::AskError,
     link::Link,
     session::Session,
+    subscribe_gate::Pass,
 };
 
 /// Subscribes, and does so again whenever that has ended.
@@ -44,8 +45,13 @@ impl Keeper {
                 self.idle.send_replace(true);
                 continue;
             }
+            let Some(pass) = stop.run_until_cancelled(self.pass(&session)).await else { return };
+            if session.is_lost() {
+                self.idle.send_replace(true);
+                continue;
+            }
             let began = Instant::now();
-            let begin = Subscription::begin(&session, &self.options, mode);
+            let begin = Subscription::begin(&session, &self.options, mode, pass);
             match stop.run_until_cancelled(begin).await {
                 None => return,
                 Some(Err(error)) => self.log_failure(&error),
@@ -56,7 +62,11 @@ impl Keeper {
                     if stop.is_cancelled() {
                         return;
                     }
-                    mode = mode.after(&ended, began.elapsed(), session.refusal().is_some());
+                    let closed_by_broker = session.refusal().is_some();
+                    if matches!(ended, Ended::Lost) {
+                        self.link.gate().lost(session.id, closed_by_broker);
+                    }
+                    mode = mode.after(&ended, closed_by_broker);
                     self.log_end(&ended);
                     // A worker that is busy with one delivery is not handed another.
                     if stop.run_until_cancelled(held.wait()).await.is_none() {
@@ -82,6 +92,17 @@ impl Keeper {
         let session = self.link.ready().await?;
         self.options.allowed().await;
         Some(session)
+    }
+
+    /// Waits until this consumer may subscribe. A queue of our own has no messages of before.
+    async fn pass(&self, session: &Session) -> Option<Pass> {
+        match self.options.source {
+            Source::Shared(_) => tokio::select! {
+                pass = self.link.gate().pass(session.id) => Some(pass),
+                _ = session.lost() => None,
+            },
+            Source::Own { .. } => None,
+        }
     }
 
     /// Consumes until the subscription ends, or is ended because consuming is forbidden or over.

@@ -18,6 +18,7 @@ use crate::broker::{
     },
     error::AskError,
     session::{OpenChannel, Session, watch::ChannelEvent},
+    subscribe_gate::Pass,
     wire,
 };
 use crate::topology::instance_queue::InstanceQueue;
@@ -36,6 +37,8 @@ pub(super) struct Subscription {
     own: Option<InstanceQueue>,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
+    /// The permission to subscribe, told of what happens.
+    pass: Option<Pass>,
     /// After how many settlements a cautious subscription has shown that it can end.
     caution: Option<usize>,
 }
@@ -46,6 +49,7 @@ impl Subscription {
         session: &Session,
         options: &ConsumerOptions,
         mode: PrefetchMode,
+        pass: Option<Pass>,
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
         let mut options = options.clone();
@@ -63,7 +67,17 @@ impl Subscription {
                 };
                 let OpenChannel { channel, events } = open;
                 let (outstanding, qos) = (BTreeSet::new(), qos(&options));
-                Ok(Self { channel, events, messages, consumer_tag, qos, own, outstanding, caution })
+                Ok(Self {
+                    channel,
+                    events,
+                    messages,
+                    consumer_tag,
+                    qos,
+                    own,
+                    outstanding,
+                    pass,
+                    caution,
+                })
             })
             .await?
     }
@@ -111,6 +125,9 @@ impl Subscription {
                 biased;
                 count = settled.recv_many(&mut batch, AT_ONCE) => {
                     self.settle(&mut batch).await;
+                    if let Some(pass) = &self.pass {
+                        pass.settled(count);
+                    }
                     if self.caution_is_over(count) {
                         self.cancel().await;
                         return Ended::Recovered;
@@ -182,6 +199,9 @@ impl Subscription {
             return;
         };
         self.outstanding.insert(deliver.delivery_tag());
+        if let Some(pass) = &self.pass {
+            pass.received();
+        }
         let delivery = Delivery::new(&deliver, wire::from_wire(&properties), body, ties);
         // If nobody receives any more, its drop gives it back.
         let _ = deliveries.send(delivery);
