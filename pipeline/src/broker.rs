@@ -20,6 +20,7 @@ pub(crate) mod lock;
 pub(crate) mod publisher;
 pub(crate) mod session;
 pub(crate) mod subscribe_gate;
+pub(crate) mod unreadable;
 pub(crate) mod wire;
 
 pub use crate::broker::address::Address;

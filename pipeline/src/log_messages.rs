@@ -17,6 +17,8 @@ pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing ch
 pub const USING_BROKER: &str = "using the broker";
 /// A web service accepts connections (`address`).
 pub const LISTENING: &str = "listening";
+/// Messages that no program could receive lie in `processing.unreadable` (`queue`, `messages`).
+pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
 /// A program was told to stop.
 pub const STOPPING: &str = "stopping";
 /// A web service has stored a result (`requestId`, `status`).

@@ -64,6 +64,7 @@ impl Application {
             addresses: config.broker.addresses.clone(),
             topology: Topology::default(),
         }));
+        broker.watch_unreadable();
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
         let notifier = Notifier::new(waiters, jobs, broker.event_publisher());
         let needs_lock = config.database_url.expose().starts_with("sqlite:");

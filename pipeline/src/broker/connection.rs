@@ -17,7 +17,11 @@ use crate::broker::{
     lock::Lock,
     publisher::{self, Publisher, event_publisher::EventPublisher},
 };
-use crate::{health::Part, topology::Topology};
+use crate::{
+    broker::unreadable::UnreadableMessages,
+    health::Part,
+    topology::{Topology, names::UNREADABLE},
+};
 
 /// How long the end of a link may take once nothing is under way on it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +40,7 @@ pub struct Broker {
     /// How to make another connection.
     links: Links,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
+    unreadable: UnreadableMessages,
     stop_publishing: CancellationToken,
     tasks: Mutex<Option<Tasks>>,
 }
@@ -116,6 +121,7 @@ impl Broker {
             publisher,
             event_publisher,
             consumers: Mutex::default(),
+            unreadable: UnreadableMessages::default(),
             links,
             stop_publishing,
             tasks: Mutex::new(Some(tasks)),
@@ -160,14 +166,33 @@ impl Broker {
         DedicatedConnection(link)
     }
 
+    /// Begins to count the messages that no program could receive; [`Self::health`] tells of them.
+    pub fn watch_unreadable(&self) {
+        let watching = self.unreadable.clone().watch(self.consume.clone(), self.links.stop.clone());
+        if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
+            tasks.links.push(tokio::spawn(watching));
+        }
+    }
+
     /// How the link is: the parts `broker.publish`, `broker.consume` and `topology`.
     pub fn health(&self) -> [(&'static str, Part); 3] {
         let (publish, consume) = (self.publish.state(), self.consume.state());
         [
             ("broker.publish", self.publishing(&publish)),
             ("broker.consume", self.consuming(&consume)),
-            ("topology", declared(&publish, &consume)),
+            ("topology", self.topology(&publish, &consume)),
         ]
+    }
+
+    fn topology(&self, publish: &LinkState, consume: &LinkState) -> Part {
+        let part = declared(publish, consume);
+        match self.unreadable.found() {
+            Some(count) if part.ok => Part::ok(format!(
+                "{}; {UNREADABLE} holds messages that no program could receive: {count}",
+                part.detail
+            )),
+            _ => part,
+        }
     }
 
     fn publishing(&self, state: &LinkState) -> Part {

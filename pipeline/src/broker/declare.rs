@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use amqprs::channel::{
     Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
 };
+use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use crate::broker::{
@@ -35,7 +36,8 @@ impl Declarer {
         Ok(Self::on(Session::open(address, name).await?))
     }
 
-    fn on(session: Arc<Session>) -> Self {
+    /// A declarer on a connection that others use too.
+    pub(super) fn on(session: Arc<Session>) -> Self {
         Self { session, channel: None }
     }
 
@@ -67,6 +69,26 @@ impl Declarer {
         let mut arguments = QueueDeclareArguments::new(&queue.name);
         arguments.passive(true);
         found(self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await)
+    }
+
+    /// How many messages wait in a queue (passive declare); those that consumers hold don't count.
+    /// Asked once, on a channel of its own.
+    ///
+    /// # Errors
+    /// If there is no such queue, the broker refuses to tell, or is lost.
+    pub(super) async fn queue_depth(mut self, queue: &str) -> Result<u32, AskError> {
+        let mut arguments = QueueDeclareArguments::new(queue);
+        arguments.passive(true);
+        let (tell, told) = oneshot::channel();
+        self.ask(async move |channel| {
+            let found = channel.queue_declare(arguments).await?;
+            // Whoever asked may have gone away.
+            let _ = tell.send(found.map_or(0, |(_, messages, _)| messages));
+            Ok(())
+        })
+        .await?;
+        self.close_channel().await;
+        told.await.map_err(|_| AskError::Lost)
     }
 
     /// Declares the queue. Does nothing if it exists just so.
