@@ -7,3 +7,4 @@ mod durability;
 mod ending_well;
 mod malformed;
 mod poison;
+mod unreadable;

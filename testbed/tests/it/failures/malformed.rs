@@ -128,32 +128,6 @@ async fn an_over_long_body_from_a_foreign_producer_blocks_nothing() -> Result<()
     Ok(())
 }
 
-/// A header that is not UTF-8, as programs send that know another encoding.
-fn other_encoding() -> Properties {
-    let name = AMQPValue::LongString(vec![b'M', 0xfc, b'l', b'l', b'e', b'r'].into());
-    Properties::default().with_headers(arguments([("name", name)]))
-}
-
-#[tokio::test]
-async fn texts_in_other_encodings_cost_nobody_anything() -> Result<()> {
-    let stack = Stack::fresh().await?;
-    let (web, processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
-    let foreign = stack.foreign().await?;
-    let request = b"{\"requestId\":\"request\",\"requestData\":\"a\"}";
-    foreign.publish("processing", "request", other_encoding(), request).await?;
-    let result = b"{\"requestId\":\"result\",\"processingResults\":\"b\"}";
-    foreign.publish("processing", "result", other_encoding(), result).await?;
-    foreign.publish("processing", "failed", other_encoding(), b"dead").await?;
-    assert_eq!(web.result("request").await?["result"], "\"a-processed\"");
-    assert_eq!(web.result("result").await?["result"], "\"b\"");
-    assert_eq!(web.program.wait_for_message(log_messages::PARKED).await?["bytes"], "dead".len());
-    for program in [&web.program, &processor] {
-        let lost = program.lines().into_iter().find(|line| line.contains("disconnected"));
-        assert_eq!(lost, None, "a connection was lost over it");
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn headers_that_are_too_long_to_be_sent_again_stop_nobody() -> Result<()> {
     let stack = Stack::fresh().await?;

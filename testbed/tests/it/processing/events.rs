@@ -235,17 +235,6 @@ async fn garbage_as_events_and_control_costs_no_connection() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_control_message_in_another_encoding_is_obeyed_like_any_other() -> Result<()> {
-    let (processor, foreign, mut events) = busy_processor().await?;
-    let headers = arguments([("name", AMQPValue::LongString(vec![0xff, 0xfe].into()))]);
-    let who = br#"{"type":"who"}"#;
-    foreign.publish(CONTROL, "", Properties::default().with_headers(headers), who).await?;
-    assert_eq!(events.next().await?.json()?["requestId"], "a");
-    ensure!(!disconnected(&processor), "it cost the connection");
-    Ok(())
-}
-
-#[tokio::test]
 async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
     let (processor, foreign, _) = busy_processor().await?;
 

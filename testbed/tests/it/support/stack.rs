@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
-    Program,
+    Program, RawPublisher,
     foreign::Foreign,
     http,
     process::{WAIT_TIMEOUT, json_message},
@@ -21,6 +21,7 @@ use testbed::{
 pub(crate) const REQUESTS: &str = "processing.requests";
 pub(crate) const RESULTS: &str = "processing.results";
 pub(crate) const FAILED: &str = "processing.failed";
+pub(crate) const UNREADABLE: &str = "processing.unreadable";
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -72,6 +73,10 @@ impl Stack {
         let processor = program.start()?;
         consuming(&processor, workers).await?;
         Ok(processor)
+    }
+
+    pub(crate) async fn raw_publisher(&self) -> Result<RawPublisher> {
+        RawPublisher::connect(&self.url).await
     }
 
     pub(crate) async fn foreign(&self) -> Result<Foreign> {
