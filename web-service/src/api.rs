@@ -1,4 +1,4 @@
-//! What clients see: the HTTP API.
+//! The HTTP API: the table of routes.
 
 pub mod docs;
 pub mod health;
@@ -8,91 +8,94 @@ pub mod parked;
 pub mod requests;
 pub mod state;
 
-use crate::api::http::problem::Problem;
-use crate::api::requests::{
-    cancel, event_stream, get, list, replay, retry_callback, submit, submit_batch,
-};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
 
+use crate::api::{
+    http::problem::Problem,
+    requests::{
+        cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+    },
+};
+
 /// Adds all routes. Their handlers need [`state::State`] as application data.
-pub fn routes(config: &mut web::ServiceConfig) {
-    for (_, place) in places() {
-        config.service(place);
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    for (_, resource) in resources() {
+        config.service(resource);
     }
     config.default_service(web::to(not_found));
 }
 
-/// All places of the API by their paths, in the order in which they are looked at.
-fn places() -> Vec<(&'static str, Resource)> {
+/// All paths with their handlers, in the order in which they are matched.
+fn resources() -> Vec<(&'static str, Resource)> {
     vec![
-        posting(submit::PATH, submit::process_data),
-        posting(submit_batch::PATH, submit_batch::batch),
-        reading(list::PATH, list::list),
-        reading_and_deleting(get::PATH, get::get, cancel::cancel),
-        posting(retry_callback::PATH, retry_callback::retry),
-        posting(replay::REPLAY, replay::replay),
-        posting(replay::DISCARD, replay::discard),
-        reading(parked::PATH, parked::list),
-        reading_and_deleting(parked::ONE, parked::get, parked::discard),
-        reading(event_stream::PATH, event_stream::stream),
-        reading(health::LIVE, health::live),
-        reading(health::READY, health::ready),
-        reading(openapi::PATH, openapi::openapi),
-        reading(docs::PATH, docs::page),
-        reading(docs::FOLDER, docs::page),
-        reading(docs::FILES, docs::file),
+        on_post(submit::PATH, submit::process_data),
+        on_post(submit_batch::PATH, submit_batch::batch),
+        on_get(list::PATH, list::list),
+        on_get_and_delete(get::PATH, get::get, cancel::cancel),
+        on_post(retry_callback::PATH, retry_callback::retry),
+        on_post(replay::PATH, replay::replay),
+        on_post(discard::PATH, discard::discard),
+        on_get(parked::PATH, parked::list),
+        on_get_and_delete(parked::MESSAGE_PATH, parked::get, parked::discard),
+        on_get(event_stream::PATH, event_stream::stream),
+        on_get(health::LIVE, health::live),
+        on_get(health::READY, health::ready),
+        on_get(openapi::PATH, openapi::openapi),
+        on_get(docs::PATH, docs::page),
+        on_get(docs::FOLDER, docs::page),
+        on_get(docs::FILES, docs::file),
     ]
 }
 
-/// A place for GET and for HEAD, which is the same without the body.
-fn reading<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
+/// A path for GET, and for HEAD, which is the same without the body.
+fn on_get<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (path, looking(place(path, "GET, HEAD"), handler))
+    (path, with_get(resource(path, "GET, HEAD"), handler))
 }
 
-/// A place for GET, HEAD and DELETE.
-fn reading_and_deleting<F, Args, D, Deleting>(
+/// A path for GET, HEAD and DELETE.
+fn on_get_and_delete<G, GetArgs, D, DeleteArgs>(
     path: &'static str,
-    handler: F,
-    deleting: D,
+    get: G,
+    delete: D,
 ) -> (&'static str, Resource)
 where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-    D: Handler<Deleting>,
-    Deleting: FromRequest + 'static,
+    G: Handler<GetArgs>,
+    GetArgs: FromRequest + 'static,
+    G::Output: Responder + 'static,
+    D: Handler<DeleteArgs>,
+    DeleteArgs: FromRequest + 'static,
     D::Output: Responder + 'static,
 {
-    let place = looking(place(path, "GET, HEAD, DELETE"), handler);
-    (path, place.route(web::delete().to(deleting)))
+    let resource = with_get(resource(path, "GET, HEAD, DELETE"), get);
+    (path, resource.route(web::delete().to(delete)))
 }
 
-fn looking<F, Args>(place: Resource, handler: F) -> Resource
+/// A path for POST.
+fn on_post<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    place.route(web::get().to(handler.clone())).route(web::head().to(handler))
+    (path, resource(path, "POST").route(web::post().to(handler)))
 }
 
-/// A place for POST.
-fn posting<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
+fn with_get<F, Args>(resource: Resource, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    (path, place(path, "POST").route(web::post().to(handler)))
+    resource.route(web::get().to(handler.clone())).route(web::head().to(handler))
 }
 
-/// Refuses all methods but those that are added.
-fn place(path: &str, allowed: &'static str) -> Resource {
+/// A path that answers 405 to all methods but those that are added.
+fn resource(path: &str, allowed: &'static str) -> Resource {
     web::resource(path).default_service(web::to(move || async move {
         Result::<HttpResponse, _>::Err(Problem::method_not_allowed(allowed))
     }))
@@ -100,4 +103,56 @@ fn place(path: &str, allowed: &'static str) -> Resource {
 
 async fn not_found() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        App,
+        http::{Method, header},
+        test::{TestRequest, call_service, init_service},
+    };
+    use serde_json::Value;
+
+    use super::*;
+
+    fn described() -> serde_json::Map<String, Value> {
+        let document: Value = serde_json::from_str(openapi::document()).unwrap();
+        document["paths"].as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn the_document_describes_every_path_and_no_other() {
+        let of_the_document = [openapi::PATH, docs::PATH, docs::FOLDER, docs::FILES];
+        let mut paths: Vec<_> = resources().into_iter().map(|(path, _)| path).collect();
+        paths.retain(|path| !of_the_document.contains(path));
+        paths.sort_unstable();
+        let mut described: Vec<_> = described().into_iter().map(|(path, _)| path).collect();
+        described.sort_unstable();
+        assert_eq!(paths, described);
+    }
+
+    #[actix_web::test]
+    async fn every_path_answers_405_to_other_methods_and_names_its_own() {
+        let app = init_service(App::new().configure(configure)).await;
+        let described = described();
+        for (path, _) in resources() {
+            let has = |method| described.get(path).is_some_and(|path| path.get(method).is_some());
+            let uri = path
+                .replace("{id}", "1")
+                .replace("{file}", "swagger-ui.css")
+                .replace("{number}", "1");
+            let request = TestRequest::with_uri(&uri).method(Method::PATCH).to_request();
+            let response = call_service(&app, request).await;
+            assert_eq!(response.status(), 405, "{path}");
+            let allow = response.headers().get(header::ALLOW).unwrap().to_str().unwrap();
+            let expected = match (has("post"), has("get"), has("delete")) {
+                (true, false, false) => "POST",
+                (false, true, true) => "GET, HEAD, DELETE",
+                (false, false, true) => "DELETE",
+                _ => "GET, HEAD",
+            };
+            assert_eq!(allow, expected, "{path}");
+        }
+    }
 }

@@ -1,3 +1,4 @@
-//! A request as JSON, for the API and for webhooks.
+//! A request as JSON: the same for API clients and for webhook receivers.
 
+pub mod callback;
 pub mod request;

@@ -1,32 +1,31 @@
-//! `GET /docs`: the description of the API as a page. All of it comes from this program.
+//! `GET /docs`: the OpenAPI document as a page (Swagger UI). All of its files come from this program.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use swagger_ui_redist::{SwaggerUi, SwaggerUiStaticFile as File};
 
 use crate::api::http::problem::Problem;
 
-pub(super) const PATH: &str = "/docs";
-pub(super) const FOLDER: &str = "/docs/";
-pub(super) const FILES: &str = "/docs/{file}";
+pub(crate) const PATH: &str = "/docs";
+pub(crate) const FOLDER: &str = "/docs/";
+pub(crate) const FILES: &str = "/docs/{file}";
 
 const PAGE: &str = include_str!("../../assets/docs.html");
-const START: &str = include_str!("../../assets/docs.js");
+const START_SCRIPT: &str = include_str!("../../assets/docs.js");
 
-/// The browser itself sees to it that the page asks nobody else. Swagger UI sets styles and draws
-/// its icons inline.
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
+/// Makes the browser refuse requests to other hosts. Swagger UI sets styles and draws icons inline.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'";
 
 /// The page. Its links are relative, so that it works behind a proxy that adds a prefix.
-pub(super) async fn page(request: HttpRequest) -> HttpResponse {
+pub(crate) async fn page(request: HttpRequest) -> HttpResponse {
     let base = if request.path().ends_with('/') { "../" } else { "./" };
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .body(PAGE.replace("{base}", base))
 }
 
-/// What the page is made of.
-pub(super) async fn file(name: web::Path<String>) -> Result<HttpResponse, Problem> {
+/// A script, style sheet or icon of the page.
+pub(crate) async fn file(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let (content_type, bytes) = find(&name).ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::Ok()
         .content_type(content_type)
@@ -38,7 +37,7 @@ pub(super) async fn file(name: web::Path<String>) -> Result<HttpResponse, Proble
 fn find(name: &str) -> Option<(&'static str, &'static [u8])> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     let (content_type, file) = match name {
-        "start.js" => return Some((SCRIPT, START.as_bytes())),
+        "start.js" => return Some((SCRIPT, START_SCRIPT.as_bytes())),
         "swagger-ui-bundle.js" => (SCRIPT, File::Js),
         "swagger-ui.css" => ("text/css; charset=utf-8", File::Css),
         "favicon-32x32.png" => ("image/png", File::Favicon32),

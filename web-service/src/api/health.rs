@@ -1,38 +1,41 @@
-//! `/health/live` and `/health/ready`.
+//! `GET /health/live` and `GET /health/ready`: liveness and readiness.
 
 use actix_web::{HttpResponse, web};
 
-use crate::api::openapi::schema::{Live, OtherMethod, Ready};
-use crate::api::state::State;
+use crate::api::{
+    http::responses::MethodNotAllowed,
+    openapi::schema::{Live, Ready},
+    state::State,
+};
 
-pub(super) const LIVE: &str = "/health/live";
-pub(super) const READY: &str = "/health/ready";
+pub(crate) const LIVE: &str = "/health/live";
+pub(crate) const READY: &str = "/health/ready";
 
-/// The process runs and answers. Says nothing about the broker: a restart would not help there.
+/// The process runs and answers. This tells nothing about the broker, as a restart would not help there.
 #[utoipa::path(
     get,
     path = LIVE,
     tag = "health",
-    summary = "Whether the process runs",
-    responses((status = 200, description = "It runs and answers", body = Live), OtherMethod)
+    summary = "Liveness: whether the process runs",
+    responses((status = 200, description = "It runs and answers", body = Live), MethodNotAllowed)
 )]
-pub(super) async fn live() -> HttpResponse {
+pub(crate) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "status": "live" }))
 }
 
-/// Whether requests can be taken now: 200, or 503 with the parts that are missing.
+/// Whether requests can be accepted now: 200, or 503 with the parts that are missing.
 #[utoipa::path(
     get,
     path = READY,
     tag = "health",
-    summary = "Whether requests can be taken now",
+    summary = "Readiness: whether requests can be accepted now",
     responses(
-        (status = 200, description = "Everything that is needed is there", body = Ready),
-        (status = 503, description = "Something is missing: see which part, and why", body = Ready),
-        OtherMethod
+        (status = 200, description = "Every part is available", body = Ready),
+        (status = 503, description = "A part is missing: `parts` tells which, and why", body = Ready),
+        MethodNotAllowed
     )
 )]
-pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
+pub(crate) async fn ready(state: web::Data<State>) -> HttpResponse {
     let readiness = state.readiness();
     match readiness.is_ready() {
         true => HttpResponse::Ok().json(readiness),

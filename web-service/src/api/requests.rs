@@ -1,11 +1,14 @@
-//! The calls about requests: submit, get, wait, follow, list, cancel, replay.
+//! The calls for requests: submit, get, follow, list, cancel, replay, discard.
 
 pub mod cancel;
+pub mod discard;
 pub mod event_stream;
 pub mod follow;
 pub mod get;
 pub mod list;
+pub mod load;
 pub mod long_poll;
+pub mod rejected;
 pub mod replay;
 pub mod retry_callback;
 pub mod submission;

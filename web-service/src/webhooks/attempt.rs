@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::{
-    views::request::View,
+    views::request::RequestView,
     webhooks::{
         retry_schedule,
         sender::{WebhookOutcome, WebhookRequest, WebhookSender},
@@ -28,7 +28,7 @@ struct Body<'v> {
     #[serde(rename = "type")]
     kind: String,
     timestamp: Timestamp,
-    data: &'v View,
+    data: &'v RequestView,
 }
 
 /// Makes an attempt and records its outcome. Returns how long the receiver took. Without a sender, the
@@ -87,7 +87,7 @@ async fn webhook(
 
 fn body(request: Record, ended_at: Timestamp) -> String {
     let kind = format!("request.{}", request.summary.status.as_str());
-    let data = &View::of(request).without_callback();
+    let data = &RequestView::from(request).without_callback();
     serde_json::to_string(&Body { kind, timestamp: ended_at, data })
         .expect("texts, numbers and checked JSON are always JSON")
 }

@@ -1,36 +1,59 @@
-//! Reading bodies: of the right kind, not too long, in time.
+//! Request bodies: media type, size limit and timeout.
 
 use std::time::Duration;
 
 use actix_web::{
     HttpMessage, HttpRequest,
+    http::header,
     web::{Bytes, Payload},
 };
 use tokio::time::timeout;
 
-use crate::api::http::problem::Problem;
+use crate::api::http::{problem::Problem, problem_type::ProblemType};
 
 /// How long a client may take to send its body.
-const TIME: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A body of one of these media types, of `limit` bytes at most.
+/// Which bodies a handler accepts.
+pub(crate) struct BodyRules {
+    /// The accepted media types, of which errors name the first.
+    pub(crate) media_types: &'static [&'static str],
+    /// The size limit in bytes.
+    pub(crate) max_bytes: usize,
+    /// Makes the error for a longer body, which names the limit of so many bytes.
+    pub(crate) too_large: fn(max_bytes: usize) -> Problem,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// 415, 413, 408, or 400 if the body ends too early.
 pub(crate) async fn read(
     request: &HttpRequest,
     payload: Payload,
-    media: &'static [&'static str],
-    limit: usize,
+    rules: &BodyRules,
 ) -> Result<Bytes, Problem> {
-    let given = request.content_type();
-    if !media.iter().any(|known| given.eq_ignore_ascii_case(known)) {
-        return Err(Problem::unsupported_media_type(media[0]));
+    let BodyRules { media_types, max_bytes, too_large } = *rules;
+    let media_type = request.content_type();
+    if !media_types.iter().any(|accepted| media_type.eq_ignore_ascii_case(accepted)) {
+        let detail = format!("Send the body with Content-Type: {}.", media_types[0]);
+        return Err(Problem::new(ProblemType::UnsupportedMediaType, detail));
     }
-    let announced = request.headers().get("content-length").and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {
-        return Err(Problem::too_large(limit));
+    if content_length(request).is_some_and(|length| length > max_bytes as u64) {
+        return Err(too_large(max_bytes));
     }
-    match timeout(TIME, payload.to_bytes_limited(limit)).await {
-        Err(_) => Err(Problem::too_slow(TIME)),
-        Ok(Err(_)) => Err(Problem::too_large(limit)),
-        Ok(Ok(body)) => body.map_err(|error| Problem::unreadable(error.to_string())),
+    match timeout(READ_TIMEOUT, payload.to_bytes_limited(max_bytes)).await {
+        Err(_) => {
+            let detail = format!("The body did not arrive within {} s.", READ_TIMEOUT.as_secs());
+            Err(Problem::new(ProblemType::TooSlow, detail))
+        }
+        Ok(Err(_)) => Err(too_large(max_bytes)),
+        Ok(Ok(body)) => {
+            body.map_err(|error| Problem::new(ProblemType::Unreadable, error.to_string()))
+        }
     }
+}
+
+fn content_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

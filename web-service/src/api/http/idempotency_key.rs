@@ -1,40 +1,37 @@
-//! The header `Idempotency-Key`: what makes several calls one request.
+//! The `Idempotency-Key` header.
 
 use actix_web::HttpRequest;
 
-use crate::api::http::problem::Problem;
-use store::IdempotencyKeyHash;
+use crate::api::http::{problem::Problem, problem_type::ProblemType};
 
-/// How long a key may be.
-const LONGEST: usize = 255;
+/// The header that carries the key.
+const HEADER: &str = "idempotency-key";
+/// The longest key.
+const MAX_KEY_BYTES: usize = 255;
 
 /// The key of a call, if it has one.
 pub(crate) fn of(request: &HttpRequest) -> Result<Option<&str>, Problem> {
-    let mut values = request.headers().get_all("idempotency-key");
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return match request.headers().contains_key("idempotency-key") {
-            true => Err(Problem::wrong_key("Send one Idempotency-Key, not several.")),
-            false => Ok(None),
-        };
-    };
-    let key = value.to_str().unwrap_or_default();
-    check(key).map(|()| Some(key))
-}
-
-/// Whether a text can be a key.
-pub(crate) fn check(key: &str) -> Result<(), Problem> {
-    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-    match key.len() {
-        1..=LONGEST if visible => Ok(()),
-        _ => Err(Problem::wrong_key(format!(
-            "An idempotency key has 1 to {LONGEST} visible ASCII characters."
-        ))),
+    let mut values = request.headers().get_all(HEADER);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => check(value.to_str().unwrap_or_default()).map(Some),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(ProblemType::WrongKey, "Send one Idempotency-Key, not several."))
+        }
     }
 }
 
-/// What a key is stored as.
-pub(crate) fn name(key: &str) -> IdempotencyKeyHash {
-    IdempotencyKeyHash::new(None, key)
+/// Returns a text that is a valid key.
+pub(crate) fn check(key: &str) -> Result<&str, Problem> {
+    let is_visible_ascii = key.bytes().all(|byte| byte.is_ascii_graphic());
+    match key.len() {
+        1..=MAX_KEY_BYTES if is_visible_ascii => Ok(key),
+        _ => {
+            let detail =
+                format!("An idempotency key has 1 to {MAX_KEY_BYTES} visible ASCII characters.");
+            Err(Problem::new(ProblemType::WrongKey, detail))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,13 @@
-//! The `Prefer` header, see RFC 7240.
+//! `Prefer: wait=N` (RFC 7240): how long a client waits for the end of a request.
 
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 
-/// The longest that anybody waits in one call.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest wait of one call.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// How long the caller prefers to wait, if it says so: `Prefer: wait=10`. What can't be understood
-/// is ignored, as the RFC asks.
+/// How long the client wants to wait. A preference that is not understood is ignored, as the RFC asks.
 pub(crate) fn wait(request: &HttpRequest) -> Option<Duration> {
     let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).find_map(parse)
@@ -20,7 +19,7 @@ fn parse(preference: &str) -> Option<Duration> {
         return None;
     }
     let seconds = value.trim().trim_matches('"').parse().ok()?;
-    Some(Duration::from_secs(seconds).min(LONGEST))
+    Some(Duration::from_secs(seconds).min(MAX_WAIT))
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
-//! `DELETE /api/v1/requests/{id}`.
+//! `DELETE /api/v1/requests/{id}`: cancels a request.
 
 use actix_web::{HttpResponse, web};
 use tracing::info;
 
-use crate::api::state::State;
 use crate::{
     api::{
-        http::problem::Problem,
-        openapi::schema::{NoRequest, OtherMethod, StoreAway},
-        requests::{
-            get::{PATH, parse_id, whole},
-            long_poll,
+        http::{
+            problem::Problem,
+            problem_type::ProblemType,
+            request_id,
+            responses::{MethodNotAllowed, RequestNotFound, StoreUnavailable},
         },
+        requests::{
+            get::{self, PATH},
+            load::load,
+        },
+        state::State,
     },
-    views::request::View,
+    views::request::RequestView,
 };
 use store::Cancel;
 
@@ -27,31 +31,33 @@ use store::Cancel;
     summary = "Cancel a request",
     params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
     responses(
-        (status = 200, description = "The request, which is cancelled now", body = View, headers(
-            ("ETag" = String, description = "For a look at the request later"),
+        (status = 200, description = "The request, which is cancelled now", body = RequestView, headers(
+            ("ETag" = String, description = "For `If-None-Match`"),
             ("Cache-Control" = String, description = "`no-cache`")
         )),
-        NoRequest,
-        OtherMethod,
+        RequestNotFound,
+        MethodNotAllowed,
         (status = 409, description = "`already-ended`: it was completed, has failed, or was cancelled before",
             body = Problem, content_type = "application/problem+json"),
-        StoreAway
+        StoreUnavailable
     )
 )]
 pub(crate) async fn cancel(
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let id = parse_id(&id)?;
-    match state.store.cancel(id).await {
-        Ok(Cancel::Done(run)) => {
+    let id = request_id::parse(&id)?;
+    match state.store.cancel(id).await? {
+        Cancel::Done(run) => {
             info!(requestId = %id, run, "cancelled");
             state.notifier.notify_cancelled(id, run);
-            Ok(whole(&long_poll::look(&state, id).await?))
+            Ok(get::response(&load(&state, id).await?))
         }
-        Ok(Cancel::TooLate(status)) => Err(Problem::already_ended(status.as_str())),
-        Ok(Cancel::Expired) => Err(Problem::expired(id)),
-        Ok(Cancel::Unknown) => Err(Problem::unknown_request(id)),
-        Err(error) => Err(Problem::unavailable(format!("{error}."))),
+        Cancel::TooLate(status) => {
+            let detail = format!("It is {}, and stays so.", status.as_str());
+            Err(Problem::new(ProblemType::AlreadyEnded, detail))
+        }
+        Cancel::Expired => Err(Problem::expired(id)),
+        Cancel::Unknown => Err(Problem::unknown_request(id)),
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/requests/{id}/events`.
+//! `GET /api/v1/requests/{id}/events`: server-sent events of a request.
 
 use std::time::Duration;
 
@@ -6,23 +6,24 @@ use actix_web::{HttpRequest, HttpResponse, Responder, http::Method, web};
 use actix_web_lab::sse;
 use tokio::sync::mpsc;
 
-use crate::api::state::State;
 use crate::api::{
-    http::problem::Problem,
-    openapi::schema::{NoRequest, OtherMethod, StoreAway, StreamEvent},
-    requests::{
-        follow::{Follower, Told},
-        get::parse_id,
+    http::{
+        problem::Problem,
+        request_id,
+        responses::{MethodNotAllowed, RequestNotFound, StoreUnavailable},
     },
+    openapi::schema::StreamEvent,
+    requests::follow::{Follower, Update},
+    state::State,
 };
 
 pub(crate) const PATH: &str = "/api/v1/requests/{id}/events";
 
-/// Something is sent this often, so that nobody in between takes the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The pause after which a comment is sent, so that no proxy takes the connection for dead.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A request as it changes, as server-sent events named `status`, and how far the work on it is, as
-/// events named `progress`; ends with the request.
+/// Server-sent events: `status` with the request whenever it changes, and `progress` of the work on it. The
+/// stream ends with the request.
 #[utoipa::path(
     get,
     path = PATH,
@@ -35,9 +36,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
             first as it is now, then at every change; and `progress`, with `requestId`, `progress`, `message` and `at`. \
             The stream closes after the final state",
             body = StreamEvent, content_type = "text/event-stream"),
-        NoRequest,
-        OtherMethod,
-        StoreAway
+        RequestNotFound,
+        MethodNotAllowed,
+        StoreUnavailable
     )
 )]
 pub(crate) async fn stream(
@@ -45,31 +46,29 @@ pub(crate) async fn stream(
     id: web::Path<String>,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let id = parse_id(&id)?;
-    let follower = Follower::of(state, id).await?;
-    if request.method() == Method::HEAD {
-        let (_, nothing) = mpsc::channel(1);
-        return Ok(answer(&request, nothing));
-    }
-    // One at a time: who reads slowly is told the latest, not all there was.
+    let id = request_id::parse(&id)?;
+    let follower = Follower::new(state, id).await?;
+    // Room for one event: a slow client receives the latest state, not every one.
     let (events, received) = mpsc::channel::<sse::Event>(1);
-    actix_web::rt::spawn(async move {
-        let told = follower.run(async |told| {
-            let event = match told {
-                Told::Status(json) => sse::Data::new(json).event("status"),
-                Told::Progress(json) => sse::Data::new(json).event("progress"),
-            };
-            events.send(event.into()).await.is_ok()
-        });
-        tokio::select! {
-            () = told => {}
-            () = events.closed() => {}
-        }
-    });
-    Ok(answer(&request, received))
+    // HEAD has the same headers and no events.
+    if request.method() != Method::HEAD {
+        actix_web::rt::spawn(send_updates(follower, events));
+    }
+    let stream = sse::Sse::from_infallible_receiver(received).with_keep_alive(KEEP_ALIVE_INTERVAL);
+    Ok(stream.respond_to(&request).map_into_boxed_body())
 }
 
-fn answer(request: &HttpRequest, events: mpsc::Receiver<sse::Event>) -> HttpResponse {
-    let stream = sse::Sse::from_infallible_receiver(events).with_keep_alive(KEEP_ALIVE);
-    stream.respond_to(request).map_into_boxed_body()
+/// Sends the updates of a request until it ends or the client has gone.
+async fn send_updates(follower: Follower, events: mpsc::Sender<sse::Event>) {
+    let sending = follower.run(async |update| {
+        let event = match update {
+            Update::Status(json) => sse::Data::new(json).event("status"),
+            Update::Progress(json) => sse::Data::new(json).event("progress"),
+        };
+        events.send(event.into()).await.is_ok()
+    });
+    tokio::select! {
+        () = sending => {}
+        () = events.closed() => {}
+    }
 }

@@ -1,4 +1,4 @@
-//! Following a request: its states, and how far the work on it is.
+//! Follows a request: its status changes and the progress of the work on it.
 
 use actix_web::web;
 use pipeline::contract::Timestamp;
@@ -8,42 +8,40 @@ use tracing::debug;
 use uuid::Uuid;
 
 use crate::{
-    api::state::State,
+    api::{
+        http::problem::Problem,
+        requests::{load::load, long_poll::RELOAD_INTERVAL},
+        state::State,
+    },
     events::{
         jobs::job::{Job, Progress},
         waiters::Waiter,
     },
-};
-use crate::{
-    api::{
-        http::problem::Problem,
-        requests::long_poll::{LOOK_AGAIN, look},
-    },
-    views::request::View,
+    views::request::RequestView,
 };
 
-/// What one who follows is told.
-pub(crate) enum Told {
-    /// The request has changed: its body.
+/// What a follower receives.
+pub(crate) enum Update {
+    /// The request as JSON, after it has changed.
     Status(String),
-    /// The work has come further.
+    /// The new progress as JSON.
     Progress(String),
 }
 
-/// One who follows a request.
+/// A client that follows a request.
 pub(crate) struct Follower {
     state: web::Data<State>,
     id: Uuid,
-    /// Wakes at the end.
+    /// Wakes at the end of the request.
     end: Waiter,
-    /// Wakes when the work begins, goes on, or is not done any more.
+    /// Wakes when a job begins, makes progress or is gone.
     work: Waiter,
-    /// The request as it was last seen, and when it is to be looked at again.
-    view: View,
-    again: Instant,
-    /// What was told last, of both.
-    told: String,
-    told_progress: Option<Progress>,
+    /// The request as it was last loaded, and when to load it again.
+    request: RequestView,
+    reload_at: Instant,
+    /// The last updates that were sent: the request without its progress, and the progress.
+    sent_status: String,
+    sent_progress: Option<Progress>,
 }
 
 #[derive(Serialize)]
@@ -59,27 +57,31 @@ struct ProgressBody<'a> {
 
 impl Follower {
     /// Begins with the request as it is now.
-    pub(crate) async fn of(state: web::Data<State>, id: Uuid) -> Result<Self, Problem> {
-        // Registered before the look, or news may come in between.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(crate) async fn new(state: web::Data<State>, id: Uuid) -> Result<Self, Problem> {
+        // Registered before the request is loaded, so that no change in between is missed.
         let (end, work) = (state.waiters.register(id), state.jobs.follow(id));
         debug!(requestId = %id, "a caller follows");
-        let view = look(&state, id).await?;
-        let again = Instant::now() + LOOK_AGAIN;
-        Ok(Self { state, id, end, work, view, again, told: String::new(), told_progress: None })
+        let request = load(&state, id).await?;
+        let reload_at = Instant::now() + RELOAD_INTERVAL;
+        let (sent_status, sent_progress) = (String::new(), None);
+        Ok(Self { state, id, end, work, request, reload_at, sent_status, sent_progress })
     }
 
-    /// Tells the request as it is, then whenever it has changed and how far the work is; the last
-    /// time when it has ended or the service stops. `tell` says whether anybody still listens. As
-    /// long as it takes, what happens meanwhile is made up for by the latest.
-    pub(crate) async fn run(mut self, mut tell: impl AsyncFnMut(Told) -> bool) {
+    /// Sends the request as it is, then each change of it and the progress of its work, until the request
+    /// has ended or the service stops. `send` returns false when nobody receives any more. While it
+    /// waits for a slow client, updates are skipped; the latest is sent next.
+    pub(crate) async fn run(mut self, mut send: impl AsyncFnMut(Update) -> bool) {
         loop {
-            let told = match self.status() {
+            let update = match self.status_update() {
                 Some(status) => Some(status),
-                None => self.progress(),
+                None => self.progress_update(),
             };
-            let goes_on = match told {
-                Some(told) => tell(told).await,
-                None => !self.view.is_final() && self.changed().await,
+            let goes_on = match update {
+                Some(update) => send(update).await,
+                None => !self.request.is_final() && self.changed().await,
             };
             if !goes_on {
                 return;
@@ -87,19 +89,19 @@ impl Follower {
         }
     }
 
-    /// The status, if it is new.
-    fn status(&mut self) -> Option<Told> {
-        let state = self.view.state();
-        (state != self.told).then(|| {
-            self.told = state;
-            Told::Status(self.view.json())
+    /// The request, if it differs from what was sent.
+    fn status_update(&mut self) -> Option<Update> {
+        let status = self.request.json_without_progress();
+        (status != self.sent_status).then(|| {
+            self.sent_status = status;
+            Update::Status(self.request.json())
         })
     }
 
-    /// How far the work is, if that is new.
-    fn progress(&mut self) -> Option<Told> {
-        let job = self.current()?;
-        let progress = job.progress.filter(|new| self.told_progress.as_ref() != Some(new))?;
+    /// The progress, if it differs from what was sent.
+    fn progress_update(&mut self) -> Option<Update> {
+        let job = self.current_job()?;
+        let progress = job.progress.filter(|new| self.sent_progress.as_ref() != Some(new))?;
         let body = ProgressBody {
             request_id: self.id,
             progress: progress.value,
@@ -107,31 +109,31 @@ impl Follower {
             at: progress.at,
         };
         let json = serde_json::to_string(&body).ok()?;
-        self.told_progress = Some(progress);
-        Some(Told::Progress(json))
+        self.sent_progress = Some(progress);
+        Some(Update::Progress(json))
     }
 
-    /// The work as it is now, if it is the work that the request was last seen with.
-    fn current(&self) -> Option<Job> {
-        let seen = self.view.job()?;
-        self.state.jobs.get(self.id).filter(|job| job.is_same_work(seen))
+    /// The job as it is now, if it is the one that the loaded request shows.
+    fn current_job(&self) -> Option<Job> {
+        let shown = self.request.job()?;
+        self.state.jobs.get(self.id).filter(|job| job.is_same_work(shown))
     }
 
-    /// Waits until there may be something to tell. False if the service stops.
+    /// Waits until there may be an update. Returns false if the service stops.
     async fn changed(&mut self) -> bool {
         loop {
             tokio::select! {
                 () = self.end.changed() => {}
-                // For progress alone nobody looks at the store.
-                () = self.work.changed() => if self.current().is_some() { return true },
-                () = sleep_until(self.again) => {}
+                // Progress alone needs no read of the store.
+                () = self.work.changed() => if self.current_job().is_some() { return true },
+                () = sleep_until(self.reload_at) => {}
                 () = self.state.drain.cancelled() => return false,
             }
-            let seen = look(&self.state, self.id).await;
-            self.again = Instant::now() + LOOK_AGAIN;
-            // A store that is away for a while is no news.
-            if let Ok(view) = seen {
-                self.view = view;
+            let loaded = load(&self.state, self.id).await;
+            self.reload_at = Instant::now() + RELOAD_INTERVAL;
+            // While the store is unavailable, the request is taken to be unchanged.
+            if let Ok(request) = loaded {
+                self.request = request;
                 return true;
             }
         }

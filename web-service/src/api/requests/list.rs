@@ -1,44 +1,43 @@
-//! `GET /api/v1/requests`.
+//! `GET /api/v1/requests`: lists requests, newest first, page by page.
 
 use std::cmp::Reverse;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::api::state::State;
 use crate::{
     api::{
-        http::problem::Problem,
-        openapi::schema::{OtherMethod, RequestStatus, StoreAway},
+        http::{
+            page,
+            problem::Problem,
+            responses::{MethodNotAllowed, StoreUnavailable, WrongQuery},
+        },
+        requests::load::with_job,
+        state::State,
     },
-    views::request::{self, PROCESSING, View},
+    views::request::{RequestStatus, RequestView},
 };
-use store::{Cursor, List, Status, StoreError, Summary};
+use store::{Cursor, List, Status, StoreError};
 
 pub(crate) const PATH: &str = "/api/v1/requests";
-
-/// How many requests a page has, unless the caller says.
-const USUAL: u32 = 50;
-/// How many requests a page has at most.
-const MOST: u32 = 500;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Query {
-    /// Only requests in this state.
+    /// Only requests with this status.
     #[param(value_type = RequestStatus, inline, required = false)]
-    status: Option<String>,
+    status: Option<RequestStatus>,
     /// Only requests of this type.
     #[serde(rename = "type")]
     #[param(value_type = String, required = false)]
     kind: Option<String>,
-    /// How many a page has at most.
+    /// The maximum number of items on a page.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 50)]
     limit: Option<String>,
-    /// The `nextCursor` of the page before. What it is made of may change with any release.
+    /// The `nextCursor` of the page before. Its format may change with any release.
     #[param(value_type = String, required = false, pattern = "^a[0-9a-f]{32}$")]
     cursor: Option<String>,
 }
@@ -48,7 +47,7 @@ struct Query {
 #[serde(rename_all = "camelCase")]
 struct Page {
     /// Requests without their results, newest first.
-    items: Vec<View>,
+    items: Vec<RequestView>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(required = true)]
     next_cursor: Option<String>,
@@ -64,84 +63,58 @@ struct Page {
     params(Query),
     responses(
         (status = 200, description = "A page", body = Page),
-        (status = 400, description = "`wrong-query`: a parameter is unknown or out of its limits",
-            body = Problem, content_type = "application/problem+json"),
-        OtherMethod,
-        StoreAway
+        WrongQuery,
+        MethodNotAllowed,
+        StoreUnavailable
     )
 )]
 pub(crate) async fn list(
-    request: actix_web::HttpRequest,
+    request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let query = web::Query::<Query>::from_query(request.query_string())
-        .map_err(|error| Problem::wrong_query(error.to_string()))?;
-    let query = query.into_inner();
-    let page = match query.status.as_deref() {
-        Some(PROCESSING) => worked_on(&state, parse(query, None)?).await,
-        word => {
-            let status = word.map(parse_status).transpose()?;
-            stored(&state, parse(query, status)?).await
-        }
+    let query: Query = page::query(&request)?;
+    let filter = List {
+        status: query.status.and_then(RequestStatus::stored),
+        kind: query.kind,
+        limit: page::limit(query.limit.as_deref())?,
+        cursor: page::cursor(query.cursor.as_deref())?,
+    };
+    let page = match query.status {
+        Some(RequestStatus::Processing) => processing(&state, filter).await,
+        _ => stored(&state, filter).await,
     };
     let page = page.map_err(|error| match error {
         StoreError::Refused(reason) => Problem::wrong_query(reason),
-        StoreError::Unavailable(_) => Problem::unavailable(format!("{error}.")),
+        StoreError::Unavailable(_) => error.into(),
     })?;
     Ok(HttpResponse::Ok().json(page))
 }
 
-/// A page of what the store has. What is queued there and worked on is not shown as queued: such a
-/// page is shorter, and the next one follows all the same.
-async fn stored(state: &State, wanted: List) -> Result<Page, StoreError> {
-    let queued = wanted.status == Some(Status::Queued);
-    let page = state.store.list(wanted).await?;
-    let views = page.items.into_iter().map(|summary| view(state, summary));
-    let items = views.filter(|view| !(queued && view.job().is_some())).collect();
+/// A page of stored requests. Those that are queued in the store but shown as `processing` are left out
+/// of a list of queued ones: such a page is shorter, and the next one follows all the same.
+async fn stored(state: &State, filter: List) -> Result<Page, StoreError> {
+    let only_queued = filter.status == Some(Status::Queued);
+    let page = state.store.list(filter).await?;
+    let views = page.items.into_iter().map(|summary| with_job(state, summary));
+    let items = views.filter(|view| !(only_queued && view.job().is_some())).collect();
     Ok(Page::new(items, page.next))
 }
 
-/// A page of what is worked on. Those that have ended without the board knowing it, or are of
-/// another type, make it shorter.
-async fn worked_on(state: &State, wanted: List) -> Result<Page, StoreError> {
-    let below = wanted.cursor.map_or(Uuid::max(), Cursor::id);
-    let limit = wanted.limit as usize;
-    let mut ids = state.jobs.newest(below, limit + 1);
-    let more = ids.len() > limit;
-    ids.truncate(limit);
-    let next = ids.last().filter(|_| more).map(|last| Cursor::after(*last));
+/// A page of requests that are being processed. The known jobs of requests that have ended meanwhile or
+/// are of another type make it shorter.
+async fn processing(state: &State, filter: List) -> Result<Page, StoreError> {
+    let below = filter.cursor.map_or(Uuid::max(), Cursor::id);
+    let mut ids = state.jobs.newest(below, filter.limit as usize + 1);
+    let next = page::cut(&mut ids, filter.limit).map(|last| Cursor::after(*last));
     let mut summaries = state.store.get_many(ids).await?;
     summaries.sort_by_key(|summary| Reverse(summary.id));
-    let of_type = |kind: &str| wanted.kind.as_deref().is_none_or(|wanted| wanted == kind);
-    let summaries = summaries.into_iter().filter(|summary| of_type(&summary.kind));
-    let views = summaries.map(|summary| view(state, summary));
+    summaries.retain(|summary| filter.kind.as_ref().is_none_or(|kind| *kind == summary.kind));
+    let views = summaries.into_iter().map(|summary| with_job(state, summary));
     Ok(Page::new(views.filter(|view| view.job().is_some()).collect(), next))
 }
 
-fn view(state: &State, summary: Summary) -> View {
-    let job = state.jobs.get(summary.id);
-    View::of_summary(summary).with(job)
-}
-
 impl Page {
-    fn new(items: Vec<View>, next: Option<Cursor>) -> Self {
+    fn new(items: Vec<RequestView>, next: Option<Cursor>) -> Self {
         Self { items, next_cursor: next.map(|next| next.to_string()) }
     }
-}
-
-fn parse_status(word: &str) -> Result<Status, Problem> {
-    request::status(word).ok_or_else(|| {
-        Problem::wrong_query("status is one of queued, processing, completed, failed, cancelled")
-    })
-}
-
-fn parse(query: Query, status: Option<Status>) -> Result<List, Problem> {
-    let limit = match query.limit.as_deref().map(str::parse) {
-        None => USUAL,
-        Some(Ok(limit @ 1..=MOST)) => limit,
-        Some(_) => return Err(Problem::wrong_query(format!("limit is a number from 1 to {MOST}"))),
-    };
-    let cursor = query.cursor.as_deref().map(str::parse).transpose();
-    let cursor = cursor.map_err(|_| Problem::wrong_query("cursor is the nextCursor of a page"))?;
-    Ok(List { status, kind: query.kind, limit, cursor })
 }

@@ -1,4 +1,4 @@
-//! What a client posts: alone, or as a line of a batch.
+//! Submissions as JSON: the body of a single request, and a line of a batch.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,21 +9,22 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::http::{idempotency_key, problem::Problem};
 use crate::{
+    api::http::{idempotency_key, problem::Problem, problem_type::ProblemType},
     dispatch::submission::{IdempotencyKey, Submission},
     webhooks::callback_policy::CallbackPolicy,
 };
+use store::IdempotencyKeyHash;
 
-/// The longest time that a request may wait: what a broker takes in milliseconds has an end.
-const LONGEST_WAIT: Duration = Duration::from_secs(28 * 24 * 60 * 60);
+/// The longest `expiresIn`. RabbitMQ limits the milliseconds of an expiration.
+const MAX_EXPIRES_IN: Duration = Duration::from_secs(28 * 24 * 60 * 60);
 
-/// Work to be done.
+/// A new request.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = NewRequest)]
-pub(crate) struct Posted<'a> {
-    /// Any JSON. It reaches the worker untouched.
+pub(crate) struct SubmissionBody<'a> {
+    /// The input of the work: any JSON. It reaches the worker unchanged.
     #[serde(borrow)]
     #[schema(value_type = Value)]
     data: &'a RawValue,
@@ -32,19 +33,19 @@ pub(crate) struct Posted<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = String, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
-    /// Where the end of the request is told, by a signed POST: an `https` address, public unless the
-    /// service says otherwise.
+    /// Where a signed POST is sent when the request has ended: an `https` address, public unless the
+    /// service allows others.
     #[serde(borrow, default)]
     #[schema(value_type = String, format = "uri", max_length = 2000)]
     callback_url: Option<Cow<'a, str>>,
 }
 
-/// Work to be done, as a line of a batch.
+/// A new request, as a line of a batch.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = NewRequestLine)]
-pub(crate) struct Line<'a> {
-    /// Any JSON. It reaches the worker untouched.
+pub(crate) struct BatchLine<'a> {
+    /// The input of the work: any JSON. It reaches the worker unchanged.
     #[serde(borrow)]
     #[schema(value_type = Value)]
     data: &'a RawValue,
@@ -62,65 +63,59 @@ pub(crate) struct Line<'a> {
     idempotency_key: Option<Cow<'a, str>>,
 }
 
-impl<'a> Posted<'a> {
-    /// The request that a body asks for.
-    pub(crate) fn wish(
+impl<'a> SubmissionBody<'a> {
+    /// The submission that a body asks for, with the key of the call's header.
+    pub(crate) fn submission(
         body: &'a [u8],
-        key: Option<&str>,
+        key: Option<&'a str>,
         trace: Option<TraceParent>,
-        policy: &CallbackPolicy,
+        callbacks: &CallbackPolicy,
     ) -> Result<Submission<'a>, Problem> {
         let Self { data, expires_in, callback_url } = parse(body)?;
-        let wish = wish(body, data, expires_in.as_deref(), key, trace)?;
-        calling(wish, callback_url.as_deref(), policy)
+        let idempotency_key = key.map(Cow::Borrowed);
+        let line = BatchLine { data, expires_in, callback_url, idempotency_key };
+        line.into_submission(body, trace, callbacks)
     }
 }
 
-impl<'a> Line<'a> {
-    /// The request that a line asks for.
-    pub(crate) fn wish(
+impl<'a> BatchLine<'a> {
+    /// The submission that a line asks for.
+    pub(crate) fn submission(
         line: &'a [u8],
         trace: Option<TraceParent>,
-        policy: &CallbackPolicy,
+        callbacks: &CallbackPolicy,
     ) -> Result<Submission<'a>, Problem> {
-        let Self { data, expires_in, callback_url, idempotency_key } = parse(line)?;
-        if let Some(key) = &idempotency_key {
-            idempotency_key::check(key)?;
-        }
-        let wish = wish(line, data, expires_in.as_deref(), idempotency_key.as_deref(), trace)?;
-        calling(wish, callback_url.as_deref(), policy)
+        parse::<Self>(line)?.into_submission(line, trace, callbacks)
+    }
+
+    /// `raw` is the text that the idempotency key stands for.
+    fn into_submission(
+        self,
+        raw: &[u8],
+        trace: Option<TraceParent>,
+        callbacks: &CallbackPolicy,
+    ) -> Result<Submission<'a>, Problem> {
+        let id = Uuid::now_v7();
+        let key = self.idempotency_key.as_deref().map(idempotency_key::check).transpose()?;
+        let callback = self.callback_url.map(|url| callbacks.target(&url)).transpose();
+        Ok(Submission {
+            id,
+            data: self.data,
+            trace: trace.unwrap_or_else(|| TraceParent::for_request(id)),
+            expires_in: self.expires_in.as_deref().map(expires_in).transpose()?,
+            callback: callback
+                .map_err(|error| Problem::new(ProblemType::CallbackRefused, error.to_string()))?,
+            key: key.map(|key| IdempotencyKey {
+                name: IdempotencyKeyHash::new(None, key),
+                digest: Sha256::digest(raw).into(),
+            }),
+        })
     }
 }
 
-fn wish<'a>(
-    body: &[u8],
-    data: &'a RawValue,
-    expires_in: Option<&str>,
-    key: Option<&str>,
-    trace: Option<TraceParent>,
-) -> Result<Submission<'a>, Problem> {
-    let id = Uuid::now_v7();
-    let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
-    let expires_in = expires_in.map(duration).transpose()?;
-    let digest = || Sha256::digest(body).into();
-    let key = key.map(|key| IdempotencyKey { name: idempotency_key::name(key), digest: digest() });
-    Ok(Submission { id, data, trace, expires_in, callback: None, key })
-}
-
-/// The same request, whose end is to be told there.
-fn calling<'a>(
-    wish: Submission<'a>,
-    url: Option<&str>,
-    policy: &CallbackPolicy,
-) -> Result<Submission<'a>, Problem> {
-    let callback = url.map(|url| policy.target(url)).transpose();
-    let callback = callback.map_err(|error| Problem::callback_refused(error.to_string()))?;
-    Ok(Submission { callback, ..wish })
-}
-
-fn duration(text: &str) -> Result<Duration, Problem> {
+fn expires_in(text: &str) -> Result<Duration, Problem> {
     match config::duration(text) {
-        Ok(duration) if duration <= LONGEST_WAIT => Ok(duration),
+        Ok(duration) if duration <= MAX_EXPIRES_IN => Ok(duration),
         _ => Err(Problem::wrong_shape(
             "expiresIn is a number with a unit, 28d at most: \"200ms\", \"5s\", \"25m\", \"7d\".",
         )),
@@ -129,6 +124,7 @@ fn duration(text: &str) -> Result<Duration, Problem> {
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let shape = "send {\"data\": ...}";
+    // serde would also take the fields from an array, in order.
     if !matches!(body.trim_ascii_start().first(), None | Some(b'{'))
         && serde_json::from_slice::<&RawValue>(body).is_ok()
     {
@@ -136,7 +132,9 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     }
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => Problem::wrong_shape(format!("{error}; {shape}.")),
-        Category::Syntax | Category::Eof | Category::Io => Problem::not_json(format!("{error}.")),
+        Category::Syntax | Category::Eof | Category::Io => {
+            Problem::new(ProblemType::NotJson, format!("{error}."))
+        }
     })
 }
 
@@ -151,7 +149,7 @@ mod tests {
         CallbackPolicy { can_sign: true, allowed: AllowedTargets::PublicHttps };
 
     fn status(body: &str) -> u16 {
-        match Posted::wish(body.as_bytes(), None, None, &POLICY) {
+        match SubmissionBody::submission(body.as_bytes(), None, None, &POLICY) {
             Ok(_) => 202,
             Err(problem) => problem.status_code().as_u16(),
         }
@@ -161,13 +159,14 @@ mod tests {
     fn any_json_is_data() {
         for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
             let body = format!("{{ \"data\" : {data} }}");
-            let wish = Posted::wish(body.as_bytes(), None, None, &POLICY).unwrap();
-            assert_eq!(wish.data.get(), data);
+            let submission =
+                SubmissionBody::submission(body.as_bytes(), None, None, &POLICY).unwrap();
+            assert_eq!(submission.data.get(), data);
         }
     }
 
     #[test]
-    fn what_is_not_json_is_told_from_what_has_another_shape() {
+    fn not_json_is_400_and_another_shape_is_422() {
         for body in ["", "{", "nonsense", "{\"data\":1}x", "{\"data\":\u{1}}"] {
             assert_eq!(status(body), 400, "{body}");
         }
@@ -199,34 +198,37 @@ mod tests {
     fn a_line_may_have_a_key() {
         let key = |key: &str| format!("{{\"data\":1,\"idempotencyKey\":\"{key}\"}}");
         let (one, same, other) = (key("a"), key("a"), key("b"));
-        let name =
-            |line: &str| Line::wish(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().name;
+        let name = |line: &str| {
+            BatchLine::submission(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().name
+        };
         assert_eq!(name(&one), name(&same));
         assert_ne!(name(&one), name(&other));
         for bad in ["", " ", "a b", "\u{fc}", &"x".repeat(256)] {
-            assert!(Line::wish(key(bad).as_bytes(), None, &POLICY).is_err(), "{bad}");
+            assert!(BatchLine::submission(key(bad).as_bytes(), None, &POLICY).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_callback_goes_only_where_it_may() {
-        let wish = |url: &str, policy: &CallbackPolicy| {
+    fn a_callback_url_is_checked() {
+        let callback = |url: &str, policy: &CallbackPolicy| {
             let body = format!("{{\"data\":1,\"callbackUrl\":{url}}}");
-            let line = Line::wish(body.as_bytes(), None, policy).map(|wish| wish.callback);
-            let alone = Posted::wish(body.as_bytes(), None, None, policy).map(|wish| wish.callback);
+            let line =
+                BatchLine::submission(body.as_bytes(), None, policy).map(|parsed| parsed.callback);
+            let alone = SubmissionBody::submission(body.as_bytes(), None, None, policy)
+                .map(|parsed| parsed.callback);
             assert_eq!(line.is_ok(), alone.is_ok());
             alone.map_err(|problem| (problem.status_code().as_u16(), problem.to_string()))
         };
-        let target = wish("\"https://example.com/a\"", &POLICY).unwrap().unwrap();
+        let target = callback("\"https://example.com/a\"", &POLICY).unwrap().unwrap();
         assert_eq!(
             (target.url.as_str(), target.host.as_str()),
             ("https://example.com/a", "example.com")
         );
-        assert_eq!(wish("null", &POLICY), Ok(None));
-        assert_eq!(wish("\"https://127.0.0.1/\"", &POLICY).unwrap_err().0, 422);
-        assert_eq!(wish("5", &POLICY).unwrap_err().0, 422);
+        assert_eq!(callback("null", &POLICY), Ok(None));
+        assert_eq!(callback("\"https://127.0.0.1/\"", &POLICY).unwrap_err().0, 422);
+        assert_eq!(callback("5", &POLICY).unwrap_err().0, 422);
         let unsigned = CallbackPolicy { can_sign: false, ..POLICY };
-        let (status, said) = wish("\"https://example.com/a\"", &unsigned).unwrap_err();
-        assert!(status == 422 && said.contains("set WEBHOOK_SECRET"), "{said}");
+        let (status, error) = callback("\"https://example.com/a\"", &unsigned).unwrap_err();
+        assert!(status == 422 && error.contains("set WEBHOOK_SECRET"), "{error}");
     }
 }

@@ -1,0 +1,86 @@
+//! Problem types: the `type` of each error response, with its status and title.
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The type of a problem, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProblemType {
+    NotFound,
+    Expired,
+    WrongQuery,
+    WrongKey,
+    CallbackRefused,
+    NoCallback,
+    CallbackPending,
+    AlreadyEnded,
+    NotFailed,
+    NoData,
+    BelongsToRequest,
+    IdempotencyKeyReused,
+    IdempotencyKeyInUse,
+    MethodNotAllowed,
+    NotJson,
+    WrongShape,
+    TooLarge,
+    UnsupportedMediaType,
+    Unreadable,
+    TooSlow,
+    /// Nothing was sent, or nothing was changed: trying again is safe.
+    Unavailable,
+    /// The broker lacks an exchange or a queue that this program may not declare.
+    TopologyMissing,
+    /// The message was sent, but it is not known whether the broker has it, or it is not recorded.
+    OutcomeUnknown,
+}
+
+impl ProblemType {
+    /// The status of the response, and what the type means, for people.
+    pub(crate) fn status_and_title(self) -> (StatusCode, &'static str) {
+        use StatusCode as Code;
+        match self {
+            Self::NotFound => (Code::NOT_FOUND, "Not found"),
+            Self::Expired => (Code::GONE, "The request has expired"),
+            Self::WrongQuery => (Code::BAD_REQUEST, "The query can't be understood"),
+            Self::WrongKey => (Code::BAD_REQUEST, "The idempotency key can't be used"),
+            Self::CallbackRefused => (Code::UNPROCESSABLE_ENTITY, "The callbackUrl can't be used"),
+            Self::NoCallback => (Code::CONFLICT, "The request has no callback"),
+            Self::CallbackPending => (Code::CONFLICT, "The callback is pending"),
+            Self::AlreadyEnded => (Code::CONFLICT, "The request has ended already"),
+            Self::NotFailed => (Code::CONFLICT, "The request has not failed"),
+            Self::NoData => (Code::CONFLICT, "The data of the request are not known"),
+            Self::BelongsToRequest => (Code::CONFLICT, "The message belongs to a request"),
+            Self::IdempotencyKeyReused => {
+                (Code::UNPROCESSABLE_ENTITY, "The idempotency key stands for another body")
+            }
+            Self::IdempotencyKeyInUse => {
+                (Code::CONFLICT, "Another call with this idempotency key is being answered")
+            }
+            Self::MethodNotAllowed => (Code::METHOD_NOT_ALLOWED, "Method not allowed"),
+            Self::NotJson => (Code::BAD_REQUEST, "The body is not JSON"),
+            Self::WrongShape => (Code::UNPROCESSABLE_ENTITY, "The body has the wrong shape"),
+            Self::TooLarge => (Code::PAYLOAD_TOO_LARGE, "The body is too long"),
+            Self::UnsupportedMediaType => (Code::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+            Self::Unreadable => (Code::BAD_REQUEST, "The body can't be read"),
+            Self::TooSlow => (Code::REQUEST_TIMEOUT, "The body came too slowly"),
+            Self::Unavailable => (Code::SERVICE_UNAVAILABLE, "The service can't take requests now"),
+            Self::TopologyMissing => {
+                (Code::SERVICE_UNAVAILABLE, "The broker has no queue for requests")
+            }
+            Self::OutcomeUnknown => {
+                (Code::SERVICE_UNAVAILABLE, "Whether the request was accepted is not known")
+            }
+        }
+    }
+
+    /// Seconds after which trying again makes sense.
+    pub(crate) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::IdempotencyKeyInUse => Some(1),
+            Self::Unavailable | Self::TopologyMissing | Self::OutcomeUnknown => Some(2),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Error responses that several calls share, for the OpenAPI document only.
+#![expect(dead_code, reason = "the document is made of their types, they are never constructed")]
+
+use utoipa::IntoResponses;
+
+use crate::api::http::problem::Problem;
+
+/// The responses of calls for one request if there is none.
+#[derive(IntoResponses)]
+pub(crate) enum RequestNotFound {
+    /// `not-found`: there was never such a request, or it is forgotten, or this is no id
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(Problem),
+    /// `expired`: `RESULT_RETENTION` is over since its end, or it was discarded
+    #[response(status = 410, content_type = "application/problem+json")]
+    Expired(Problem),
+}
+
+/// The response of calls for one parked message if there is none.
+#[derive(IntoResponses)]
+#[response(
+    status = 404,
+    description = "`not-found`: there is no such message, or it is gone",
+    content_type = "application/problem+json"
+)]
+pub(crate) struct MessageNotFound(Problem);
+
+/// The response of lists to a query that they can't use.
+#[derive(IntoResponses)]
+#[response(
+    status = 400,
+    description = "`wrong-query`: a parameter is unknown or out of its limits",
+    content_type = "application/problem+json"
+)]
+pub(crate) struct WrongQuery(Problem);
+
+/// The responses to a body that can't be read.
+#[derive(IntoResponses)]
+pub(crate) enum BodyRejected {
+    /// `unreadable`: the body broke off
+    #[response(status = 400, content_type = "application/problem+json")]
+    Unreadable(Problem),
+    /// `too-slow`: the body did not arrive within 30 s
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(Problem),
+    /// `too-large`: the body is longer than its limit, which `detail` names
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// `unsupported-media-type`: send the body with the `Content-Type` that `detail` names
+    #[response(status = 415, content_type = "application/problem+json")]
+    UnsupportedMediaType(Problem),
+}
+
+/// The response if a message was not published, not confirmed or not recorded.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "`unavailable` or `topology-missing`: nothing was sent, try again. \
+        `outcome-unknown`: it may be done all the same, look at `requestId` later",
+    content_type = "application/problem+json",
+    headers(
+        ("Retry-After" = u32, description = "Seconds after which trying again makes sense"),
+        ("Location" = String, description = "With `outcome-unknown`: where to look later")
+    )
+)]
+pub(crate) struct NotConfirmed(Problem);
+
+/// The response of calls that need the store if it is unavailable.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "`unavailable`: the store is unavailable, try again",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+)]
+pub(crate) struct StoreUnavailable(Problem);
+
+/// The response of every path to methods that it does not have.
+#[derive(IntoResponses)]
+#[response(
+    status = 405,
+    description = "`method-not-allowed`: only to other methods than this",
+    content_type = "application/problem+json",
+    headers(("Allow" = String, description = "The methods that are allowed"))
+)]
+pub(crate) struct MethodNotAllowed(Problem);

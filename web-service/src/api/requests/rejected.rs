@@ -1,0 +1,88 @@
+//! Errors of submissions and replays: what a client is told when its request was not accepted.
+
+use pipeline::broker::PublishError;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::{
+    api::http::{problem::Problem, problem_type::ProblemType},
+    dispatch::{
+        replay::ReplayError,
+        submission::{AcceptError, RejectedSubmission},
+    },
+};
+
+/// The problem of a submission that was not accepted.
+pub(crate) fn submission(RejectedSubmission { id, error }: &RejectedSubmission) -> Problem {
+    warn!(requestId = %id, "not accepted: {error}");
+    match error {
+        AcceptError::StoreAway(_) => {
+            Problem::unavailable(format!("Nothing was sent, try again: {error}."))
+        }
+        AcceptError::NotRecorded(_) => Problem::outcome_unknown(
+            *id,
+            "The broker has the request, but it could not be recorded; it will be done.",
+        ),
+        AcceptError::KeyInUse => Problem::new(
+            ProblemType::IdempotencyKeyInUse,
+            "Another call with this idempotency key is being answered: try again in a moment, the \
+             answer will be the same.",
+        ),
+        AcceptError::KeyReused => Problem::new(
+            ProblemType::IdempotencyKeyReused,
+            "The idempotency key stands for another body: use a new key for a new request, and the \
+             same body for the same one.",
+        ),
+        AcceptError::Publish(error) => not_published(
+            *id,
+            error,
+            "It may still be done: trying again may do the work twice, unless with the same Idempotency-Key.",
+        ),
+    }
+}
+
+/// The problem of a request that was not replayed.
+pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
+    warn!(requestId = %id, "not replayed: {error}");
+    match error {
+        ReplayError::Unknown => Problem::unknown_request(id),
+        ReplayError::Expired => Problem::expired(id),
+        ReplayError::NotFailed(status) => Problem::not_failed(status.as_str()),
+        ReplayError::NoData => Problem::new(
+            ProblemType::NoData,
+            "Another program published it, and no message of it is stored: have that program publish it again.",
+        ),
+        ReplayError::StoreAway(_) => {
+            Problem::unavailable(format!("Nothing was sent, try again: {error}."))
+        }
+        ReplayError::NotRecorded(_) => Problem::outcome_unknown(
+            id,
+            "The broker has the request, but that could not be recorded. Make the same call again: it does no harm.",
+        ),
+        ReplayError::Publish(error) => {
+            not_published(id, error, "Make the same call again: it does no harm.")
+        }
+    }
+}
+
+/// The problem of a message that the broker has not confirmed. `advice` tells what to do if it was sent.
+fn not_published(id: Uuid, error: &PublishError, advice: &str) -> Problem {
+    match error {
+        PublishError::NotSent(_) => Problem::unavailable(
+            "Nothing was sent: the broker is away or accepts no messages now. Try again.",
+        ),
+        PublishError::Overloaded => {
+            Problem::unavailable("Nothing was sent: too many requests are unconfirmed. Try again.")
+        }
+        PublishError::Nacked => Problem::unavailable("The broker rejected the request. Try again."),
+        PublishError::Unroutable(missing) => {
+            let detail = format!("The broker has no queue for the request: {missing}.");
+            Problem::new(ProblemType::TopologyMissing, detail)
+        }
+        PublishError::Unknown(_) => {
+            let sent = "The request was sent, but the broker has not confirmed it.";
+            Problem::outcome_unknown(id, format!("{sent} {advice}"))
+        }
+        PublishError::Invalid(reason) => Problem::wrong_shape(reason.clone()),
+    }
+}
