@@ -1,9 +1,14 @@
 //! Many requests in one call.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
-use testbed::{proxy::Proxy, shared_node};
+use testbed::{process::WAIT_TIMEOUT, proxy::Proxy, shared_node};
 
 use crate::support::{
     database::Database,
@@ -107,6 +112,38 @@ async fn ten_thousand_lines_are_taken_and_one_more_is_not() -> Result<()> {
     let post = web.client.post(url).header("content-type", "text/plain");
     assert_eq!(post.body("x").send().await?.status(), 415);
     Ok(())
+}
+
+#[tokio::test]
+async fn the_error_of_a_batch_names_the_limit_that_it_exceeds() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = Web::start(stack.program("web-service").env("BODY_LIMIT", "1KiB")).await?;
+    let answer = announce(&web, (16 << 20) + 1).await?;
+    ensure!(answer.starts_with("HTTP/1.1 413") && answer.contains("\"too-large\""), "{answer}");
+    ensure!(answer.contains("16777216 bytes, the limit of every batch"), "{answer}");
+
+    let (status, problem) = post(&web, "1\n".repeat(10_001)).await?;
+    let detail = problem[0]["detail"].to_string();
+    ensure!(status == 413 && detail.contains("at most 10000"), "{detail}");
+
+    let (status, outcomes) = post(&web, format!("{{\"data\":\"{}\"}}", "x".repeat(1024))).await?;
+    let detail = outcomes[0]["error"]["detail"].to_string();
+    ensure!(status == 200 && outcomes[0]["status"] == 413, "{outcomes:?}");
+    ensure!(detail.contains("line") && detail.contains("1024 bytes (BODY_LIMIT)"), "{detail}");
+    Ok(())
+}
+
+/// The answer to a batch that announces so many bytes, and does not send them.
+async fn announce(web: &Web, bytes: usize) -> Result<String> {
+    let mut socket = TcpStream::connect(web.base.trim_start_matches("http://")).await?;
+    let head = format!(
+        "POST /api/v1/processData/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/x-ndjson\r\nContent-Length: {bytes}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await?;
+    let mut answer = String::new();
+    timeout(WAIT_TIMEOUT, socket.read_to_string(&mut answer)).await.context("no end")??;
+    Ok(answer)
 }
 
 #[tokio::test]

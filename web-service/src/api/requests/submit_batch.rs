@@ -77,7 +77,7 @@ pub(crate) async fn batch(
     let rules = BodyRules {
         media_types: MEDIA_TYPES,
         max_bytes: MAX_BATCH_BYTES,
-        too_large: Problem::body_too_large,
+        too_large: batch_too_large,
     };
     let body = body::read(&request, payload, &rules).await?;
     let lines = lines(&body)?;
@@ -138,6 +138,13 @@ fn check_length(line: &[u8], max_bytes: usize) -> Result<(), Problem> {
     }
 }
 
+fn batch_too_large(max_bytes: usize) -> Problem {
+    let detail = format!(
+        "The batch is longer than {max_bytes} bytes, the limit of every batch whatever BODY_LIMIT is: split it."
+    );
+    Problem::new(ProblemType::TooLarge, detail)
+}
+
 /// The outcomes as newline-delimited JSON.
 fn ndjson(outcomes: impl Iterator<Item = Outcome>) -> String {
     let json = outcomes.map(|outcome| {
@@ -162,6 +169,8 @@ mod tests {
         assert!(lines("a\n".repeat(MAX_LINES).as_bytes()).is_ok());
         let too_many = lines("a\n".repeat(MAX_LINES + 1).as_bytes()).unwrap_err();
         assert!(too_many.to_string().contains("10001 lines; a batch has at most 10000"));
+        let too_long = batch_too_large(MAX_BATCH_BYTES).to_string();
+        assert!(too_long.contains("16777216 bytes, the limit of every batch"), "{too_long}");
         assert!(check_length(b"abc", 3).is_ok());
         assert!(check_length(b"abcd", 3).unwrap_err().to_string().contains("(BODY_LIMIT)"));
     }
