@@ -25,6 +25,14 @@ pub const STOPPING: &str = "stopping";
 pub const RESULT: &str = "result";
 /// A web service has kept a message from the failed queue.
 pub const PARKED: &str = "parked";
+/// A web service has dropped a result since the request has ended (`requestId`, `dropped`).
+pub const RESULT_DROPPED: &str = "dropped a result, the request has ended";
+/// A web service requeues messages since the store has not taken them (`messages`, `error`).
+pub const REQUEUEING: &str = "requeueing messages";
+/// The store of a web service is away: messages stay in the queue until it is back.
+pub const STORE_AWAY: &str = "messages stay in their queue until the store is back";
+/// A web service has published a copy of a message to the failed queue in place of requeueing it (`message_id`).
+pub const REPUBLISHED_FAILED: &str = "published a copy to the failed queue";
 /// A worker has begun to work on a request (`requestId`, `attempt`, `redelivered`).
 pub const STARTED: &str = "started";
 /// A worker has finished a request (`requestId`, `attempt`, `ms`).

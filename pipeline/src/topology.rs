@@ -21,7 +21,7 @@ pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// How often the broker delivers a message again before it moves it on: from the working queues to
 /// `processing.failed`, and from there to `processing.unreadable`. This ends messages that nobody can
 /// receive; it is not the count of attempts.
-const DELIVERY_LIMIT: i64 = 20;
+pub const DELIVERY_LIMIT: i64 = 20;
 /// For a queue whose messages the broker must never drop, however often a person looks at them.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 

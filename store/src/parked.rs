@@ -1,6 +1,7 @@
 //! Messages that were handed to the failed queue.
 
-use pipeline::contract::Timestamp;
+use pipeline::contract::{Timestamp, headers};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -32,13 +33,24 @@ impl Parked {
     /// headers of ours; what the broker counts is not among them.
     pub(super) fn key(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for part in [&self.body, self.headers.as_bytes(), self.reason.as_bytes()] {
+        let headers = headers_without_reason(&self.headers);
+        for part in [&self.body, headers.as_bytes(), self.reason.as_bytes()] {
             // With their lengths, or moving a byte from one to the next would make no difference.
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
         digest.finalize().into()
     }
+}
+
+/// Headers without those that give the reason. A copy of a dead letter, published in place of requeueing it,
+/// has them in addition to the headers of the original.
+fn headers_without_reason(json: &str) -> String {
+    let Ok(mut headers) = serde_json::from_str::<Map<String, Value>>(json) else {
+        return json.to_owned();
+    };
+    headers.retain(|name, _| name != headers::REASON && name != headers::ERROR);
+    Value::Object(headers).to_string()
 }
 
 /// A message as it is kept.
@@ -145,5 +157,8 @@ mod tests {
         };
         assert_eq!(message.key(), again.key());
         assert_ne!(message.key(), parked(b"{{", "}").key());
+        let copy = r#"{"slowlane-error":"not JSON","slowlane-reason":"malformed"}"#;
+        assert_eq!(message.key(), parked(b"{", copy).key());
+        assert_ne!(message.key(), parked(b"{", r#"{"slowlane-run":1}"#).key());
     }
 }

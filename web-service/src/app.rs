@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::{
     api::{self, state::State},
     config::Config,
-    consumers::{batch_consumer, dead_letters::Failed, results::Results},
+    consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
     dispatch::Dispatch,
     events::{
         jobs::RunningJobs, listener::EventListener, notifier::Notifier,
@@ -155,15 +155,15 @@ impl Application {
 
     fn start_consumers(&self, tasks: &mut JoinSet<()>) {
         let lock = self.lock.as_ref().map(Lock::state);
-        let failed = Failed {
-            apart: self.broker.dedicated_connection("failed"),
-            store: self.store.clone(),
-            notifier: self.notifier.clone(),
-            lock: lock.clone(),
-            drain: self.shutdown.drain.clone(),
-        };
-        tasks.spawn(batch_consumer::run(failed, self.store.clone(), self.shutdown.clone()));
-        let results = Results {
+        let dead_letters = DeadLetterHandler::new(
+            &self.broker,
+            self.store.clone(),
+            self.notifier.clone(),
+            lock.clone(),
+            self.shutdown.drain.clone(),
+        );
+        tasks.spawn(batch_consumer::run(dead_letters, self.store.clone(), self.shutdown.clone()));
+        let results = ResultHandler {
             broker: self.broker.clone(),
             store: self.store.clone(),
             notifier: self.notifier.clone(),

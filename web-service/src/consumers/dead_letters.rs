@@ -1,10 +1,13 @@
-//! The failed queue hands over, the store keeps: what nobody could work on ends its request here.
+//! Dead letters: consumes the failed queue, parks its messages in the store, and ends their requests.
 
-use std::time::Duration;
+mod return_to_queue;
+
+use std::{sync::Arc, time::Duration};
 
 use pipeline::{
-    broker::{Consume, Consumer, DedicatedConnection, Delivery, LockState},
+    broker::{Broker, Consume, Consumer, DedicatedConnection, Delivery, LockState, Publisher},
     contract::Timestamp,
+    log_messages::PARKED,
     topology,
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
@@ -13,109 +16,150 @@ use tracing::{debug, error, warn};
 
 use crate::{
     consumers::{
-        batch_consumer::{Batch, Desk, Received},
-        from_message::{self, Dead},
-        results::log,
+        batch::{Batch, NotStored},
+        batch_consumer::BatchHandler,
+        batch_outcome::BatchOutcome,
+        dead_letters::return_to_queue::{Reason, return_all, return_message},
+        from_message::{FailedQueueMessage, parse_failed_queue_message},
+        result_log::log_result,
     },
     events::notifier::Notifier,
 };
 use store::{Applied, Parked, Store, WorkerResult};
 
-/// How many messages the broker may have on their way to us. They are rare, and may be long.
-const PREFETCH: u16 = 25;
-/// How long a message waits that the store can't take, before it goes back.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// The most messages of a batch, and the prefetch. Dead letters are rare, and may be long.
+const MAX_BATCH: u16 = 25;
+/// How long a message that the store refuses is held until it goes back to its queue.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
-/// Stores dead letters.
-pub struct Failed {
-    /// Whence they come: apart, since here ends what went wrong everywhere else.
-    pub apart: DedicatedConnection,
-    /// Where they go.
-    pub store: Store,
-    /// Who is told.
-    pub notifier: Notifier,
-    /// Held by the web service that may take them, where only one may.
-    pub lock: Option<watch::Receiver<LockState>>,
-    /// When to stop.
-    pub drain: CancellationToken,
+/// Parks the messages of the failed queue.
+pub struct DeadLetterHandler {
+    /// Carries nothing but the consumer of the failed queue, where all bad messages end: one that costs
+    /// the connection does no harm to other consumers.
+    connection: DedicatedConnection,
+    publisher: Publisher,
+    store: Store,
+    notifier: Notifier,
+    lock: Option<watch::Receiver<LockState>>,
+    drain: CancellationToken,
 }
 
-impl Desk for Failed {
-    const BATCH: u16 = PREFETCH;
-
-    fn consumer(&self, prefetch: u16) -> Consumer {
-        let consume = Consume::queue(topology::FAILED, prefetch, "failed");
-        self.apart.consume(consume.only_with(self.lock.clone()))
+impl DeadLetterHandler {
+    /// A handler with a connection of its own. With a `lock`, only its holder consumes. What is held back
+    /// goes to the queue when `drain` is cancelled.
+    pub fn new(
+        broker: &Arc<Broker>,
+        store: Store,
+        notifier: Notifier,
+        lock: Option<watch::Receiver<LockState>>,
+        drain: CancellationToken,
+    ) -> Self {
+        let (connection, publisher) = (broker.dedicated_connection("failed"), broker.publisher());
+        Self { connection, publisher, store, notifier, lock, drain }
     }
 
-    async fn receive(&self, batch: Vec<Delivery>, aside: &mut JoinSet<()>) -> Received {
-        let (mut results, mut letters) = (Batch::default(), Batch::default());
-        for delivery in batch {
-            match from_message::dead(&delivery.properties, &delivery.body, Timestamp::now()) {
-                Dead::Result(ending) => results.push(delivery, ending),
-                Dead::Letter(parked) => letters.push(delivery, parked),
-            }
-        }
-        let settle = |delivery, ending: &WorkerResult, applied| {
-            self.settle(delivery, Some(ending), applied, aside);
+    async fn store_results(
+        &self,
+        results: Batch<WorkerResult>,
+        background: &mut JoinSet<()>,
+    ) -> BatchOutcome {
+        let settle = |delivery, result: &WorkerResult, applied| {
+            self.settle(delivery, Some(result), None, applied, background);
         };
-        let stored = results.finish(&self.store, &self.notifier, settle).await;
-        stored.and(self.store_letters(letters, aside).await)
-    }
-}
-
-impl Failed {
-    async fn store_letters(&self, batch: Batch<Parked>, aside: &mut JoinSet<()>) -> Received {
-        if batch.rows.is_empty() {
-            return Received::Passed;
+        match results.store(&self.store, &self.notifier, settle).await {
+            Ok(outcome) => outcome,
+            Err(not_stored) => return_all(&self.publisher, not_stored, |_| None).await,
         }
-        let applied = match self.store.park(batch.rows.clone()).await {
+    }
+
+    async fn park(&self, parked: Batch<Parked>, background: &mut JoinSet<()>) -> BatchOutcome {
+        if parked.is_empty() {
+            return BatchOutcome::NothingToStore;
+        }
+        let applied = match self.store.park(parked.rows().to_vec()).await {
             Ok(applied) => applied,
-            Err(error) => return batch.go_back(&error),
+            Err(error) => {
+                let not_stored = NotStored { batch: parked, error };
+                return return_all(&self.publisher, not_stored, Reason::of).await;
+            }
         };
-        let endings = batch.rows.iter().map(|parked| parked.ends.as_ref()).zip(&applied);
-        self.notifier
-            .notify_results(endings.filter_map(|(ending, applied)| Some((ending?, applied))));
-        batch.settle(applied, |delivery, parked, applied| {
+        let results = parked.rows().iter().map(|parked| parked.ends.as_ref()).zip(&applied);
+        let results = results.filter_map(|(result, applied)| Some((result?, applied)));
+        self.notifier.notify_results(results);
+        parked.settle(applied, |delivery, parked, applied| {
             let Parked { reason, error, .. } = parked;
-            let id = parked.ends.as_ref().map(|ending| ending.id.to_string());
-            warn!(requestId = id, reason, error, bytes = parked.body.len(), "parked");
-            self.settle(delivery, parked.ends.as_ref(), applied, aside);
+            let id = parked.ends.as_ref().map(|result| result.id.to_string());
+            warn!(requestId = id, reason, error, bytes = parked.body.len(), "{PARKED}");
+            let result = parked.ends.as_ref();
+            self.settle(delivery, result, Reason::of(parked), applied, background);
         });
-        Received::Stored
+        BatchOutcome::Stored
     }
 
-    /// Says what became of a message's request, and lets the broker forget the message.
+    /// Logs what became of a message's request, and acks the message; if the store has refused it, it
+    /// goes back to its queue later.
     fn settle(
         &self,
         delivery: Delivery,
-        ending: Option<&WorkerResult>,
+        result: Option<&WorkerResult>,
+        reason: Option<Reason>,
         applied: Applied,
-        aside: &mut JoinSet<()>,
+        background: &mut JoinSet<()>,
     ) {
-        match (applied, ending) {
-            (Applied::BadRow(reason), _) => {
-                error!(reason, "a failed message can't be stored and stays in its queue");
-                aside.spawn(later(delivery, self.drain.clone()));
+        match (applied, result) {
+            (Applied::BadRow(refusal), _) => {
+                error!(
+                    reason = refusal,
+                    "the store refuses a failed message, it stays in its queue"
+                );
+                let (publisher, drain) = (self.publisher.clone(), self.drain.clone());
+                background.spawn(return_later(publisher, delivery, reason, drain));
                 return;
             }
-            (Applied::Stored, Some(ending)) => {
-                log(&ending.id.to_string(), &ending.end, &delivery.properties.headers);
+            (Applied::Stored, Some(result)) => {
+                log_result(&result.id.to_string(), &result.end, &delivery.properties.headers);
             }
-            (dropped, ending) => {
-                debug!(requestId = ?ending.map(|ending| ending.id), ?dropped, "ended before");
+            (dropped, result) => {
+                debug!(requestId = ?result.map(|result| result.id), ?dropped, "ended before");
             }
         }
         delivery.ack();
     }
 }
 
-/// Gives a message back after a while.
-async fn later(delivery: Delivery, drain: CancellationToken) {
+impl BatchHandler for DeadLetterHandler {
+    const MAX_BATCH: u16 = MAX_BATCH;
+
+    fn consumer(&self, prefetch: u16) -> Consumer {
+        let consume = Consume::queue(topology::FAILED, prefetch, "failed");
+        self.connection.consume(consume.only_with(self.lock.clone()))
+    }
+
+    async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {
+        let (mut results, mut parked) = (Batch::default(), Batch::default());
+        for delivery in batch {
+            let Delivery { properties, body, .. } = &delivery;
+            match parse_failed_queue_message(properties, body, Timestamp::now()) {
+                FailedQueueMessage::Result(result) => results.push(delivery, result),
+                FailedQueueMessage::Parked(message) => parked.push(delivery, message),
+            }
+        }
+        let stored = self.store_results(results, background).await;
+        stored.and(self.park(parked, background).await)
+    }
+}
+
+/// Returns a message to its queue after a while.
+async fn return_later(
+    publisher: Publisher,
+    delivery: Delivery,
+    reason: Option<Reason>,
+    drain: CancellationToken,
+) {
     tokio::select! {
-        () = sleep(TRY_AGAIN_AFTER) => {}
+        () = sleep(REFUSED_PAUSE) => {}
         () = delivery.lapsed() => {}
         () = drain.cancelled() => {}
     }
-    delivery.requeue();
+    return_message(&publisher, delivery, reason).await;
 }

@@ -66,7 +66,7 @@ async fn a_queued_request_is_cancelled_and_all_who_wait_hear_of_it() -> Result<(
         let (status, problem) = web.delete(&id).await?;
         assert_eq!((status, &problem["type"]), (409, &json!("already-ended")));
         let _processor = stack.processor(1, "1ms").await?;
-        web.program.wait_for_message("a result came too late").await?;
+        web.program.wait_for_message(log_messages::RESULT_DROPPED).await?;
         assert_eq!(web.request(&id).await?, shown, "its result came too late");
     }
     Ok(())

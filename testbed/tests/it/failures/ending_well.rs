@@ -129,7 +129,7 @@ async fn what_always_failed_completes_after_a_repair_and_its_old_failure_changes
             .await?
             .publish("processing", "result", Properties::default(), old.as_bytes())
             .await?;
-        web.program.wait_for_message("a result came too late").await?;
+        web.program.wait_for_message(log_messages::RESULT_DROPPED).await?;
         assert_eq!(web.request(&id).await?, done);
     }
     Ok(())

@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages::REQUEUEING;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{
     foreign::{Foreign, persistent},
     postgres::{Install, Server},
+    process::json_message,
     program::Running,
 };
 use uuid::Uuid;
@@ -212,9 +214,8 @@ async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_no
         }
         let mut rounds = Vec::new();
         let four = |line: &str| {
-            let line: Value = serde_json::from_str(line).unwrap_or_default();
-            let goes_back = line["message"].to_string().contains("messages go back");
-            rounds.extend(line["messages"].as_u64().filter(|_| goes_back));
+            let requeueing = json_message(line, REQUEUEING);
+            rounds.extend(requeueing.and_then(|line| line["messages"].as_u64()));
             (rounds.len() == 4).then_some(())
         };
         web.program.wait_for("the fourth try", four).await?;

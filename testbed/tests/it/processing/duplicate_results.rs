@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::log_messages::RESULT_DROPPED;
 use serde_json::{Value, json};
 use testbed::{Proxy, foreign::Properties, process::json_message, shared_node};
 
@@ -90,7 +91,7 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     proxy.cut();
     let mut again = 0;
     let all_again = |line: &str| {
-        again += usize::from(json_message(line, "a result came too late").is_some());
+        again += usize::from(json_message(line, RESULT_DROPPED).is_some());
         (again == MANY).then_some(())
     };
     other.program.wait_for("all results once more", all_again).await?;

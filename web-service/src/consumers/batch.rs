@@ -1,0 +1,95 @@
+//! A batch of messages with the rows they become in the store.
+
+use pipeline::{broker::Delivery, log_messages::REQUEUEING};
+use tracing::warn;
+
+use crate::{consumers::batch_outcome::BatchOutcome, events::notifier::Notifier};
+use store::{Applied, Store, StoreError, WorkerResult};
+
+/// Messages that are not settled yet, with the rows they are to become.
+pub(crate) struct Batch<T> {
+    deliveries: Vec<Delivery>,
+    /// One for each delivery, in the same order.
+    rows: Vec<T>,
+}
+
+/// A batch of which the store has taken nothing.
+pub(crate) struct NotStored<T> {
+    pub(crate) batch: Batch<T>,
+    pub(crate) error: StoreError,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self { deliveries: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Adds a message and its row.
+    pub(crate) fn push(&mut self, delivery: Delivery, row: T) {
+        self.deliveries.push(delivery);
+        self.rows.push(row);
+    }
+
+    /// Whether there are no messages.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows, in the order of the messages.
+    pub(crate) fn rows(&self) -> &[T] {
+        &self.rows
+    }
+
+    /// The messages with their rows.
+    pub(crate) fn into_messages(self) -> impl Iterator<Item = (Delivery, T)> {
+        self.deliveries.into_iter().zip(self.rows)
+    }
+
+    /// Hands each message to `settle`, with its row and what the store made of that.
+    pub(crate) fn settle(
+        self,
+        applied: Vec<Applied>,
+        mut settle: impl FnMut(Delivery, &T, Applied),
+    ) {
+        for ((delivery, row), applied) in self.into_messages().zip(applied) {
+            settle(delivery, &row, applied);
+        }
+    }
+}
+
+impl<T> NotStored<T> {
+    /// Requeues all messages.
+    pub(crate) fn requeue_all(self) -> BatchOutcome {
+        warn!(messages = self.batch.rows.len(), error = %self.error, "{REQUEUEING}");
+        self.batch.deliveries.into_iter().for_each(Delivery::requeue);
+        BatchOutcome::StoreAway
+    }
+}
+
+impl Batch<WorkerResult> {
+    /// Stores results in one transaction, notifies those who wait for them, and hands each message to
+    /// `settle`.
+    ///
+    /// # Errors
+    /// With the whole batch, if the store has taken nothing.
+    pub(crate) async fn store(
+        self,
+        store: &Store,
+        notifier: &Notifier,
+        settle: impl FnMut(Delivery, &WorkerResult, Applied),
+    ) -> Result<BatchOutcome, NotStored<WorkerResult>> {
+        if self.is_empty() {
+            return Ok(BatchOutcome::NothingToStore);
+        }
+        match store.apply_results(self.rows.clone()).await {
+            Ok(applied) => {
+                notifier.notify_results(self.rows.iter().zip(&applied));
+                self.settle(applied, settle);
+                Ok(BatchOutcome::Stored)
+            }
+            Err(error) => Err(NotStored { batch: self, error }),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Prefetch mode: how many messages a batch consumer lets the broker send ahead. Pure decisions.
+
+use crate::consumers::batch_outcome::BatchOutcome;
+
+/// A batch ends with the message that makes it this long: it is one transaction.
+pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
+/// Messages that are longer than this on average are long.
+const LONG_MESSAGE_BYTES: usize = 256 << 10;
+/// Long messages reduce the prefetch only when they come in batches of this length: all that were sent ahead
+/// are in memory.
+const LONG_BATCH_BYTES: usize = MAX_BATCH_BYTES / 2;
+/// The prefetch while messages are long.
+const REDUCED_PREFETCH: u16 = 16;
+/// After this many messages that were not long, the prefetch is full again.
+const SHORT_MESSAGES_TO_RECOVER: usize = 300;
+
+/// How many messages the broker may send ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PrefetchMode {
+    /// As many as a batch takes.
+    Full,
+    /// A few, since messages are long. Counts the messages since then that were not long.
+    Reduced(usize),
+    /// One, until one is stored: a store that was away may open and still take no writes, as with a full
+    /// disk. Brokers up to 4.2 count each requeue as a delivery, and give a message up after 20.
+    Single,
+}
+
+impl PrefetchMode {
+    /// The prefetch of a consumer whose batches take at most `max_batch` messages.
+    pub(crate) fn prefetch(self, max_batch: u16) -> u16 {
+        match self {
+            Self::Full => max_batch,
+            Self::Reduced(_) => max_batch.min(REDUCED_PREFETCH),
+            Self::Single => 1,
+        }
+    }
+
+    /// The mode after a batch of `count` messages with `bytes` bytes.
+    pub(crate) fn after(self, outcome: BatchOutcome, count: usize, bytes: usize) -> Self {
+        let are_long =
+            bytes >= LONG_BATCH_BYTES && bytes > count.saturating_mul(LONG_MESSAGE_BYTES);
+        match self {
+            Self::Single if outcome != BatchOutcome::Stored => Self::Single,
+            Self::Full | Self::Reduced(_) | Self::Single if are_long => Self::Reduced(0),
+            Self::Reduced(before) if before + count < SHORT_MESSAGES_TO_RECOVER => {
+                Self::Reduced(before + count)
+            }
+            Self::Full | Self::Reduced(_) | Self::Single => Self::Full,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORED: BatchOutcome = BatchOutcome::Stored;
+
+    #[test]
+    fn long_messages_reduce_the_prefetch_for_a_while() {
+        let reduced = PrefetchMode::Full.after(STORED, 20, LONG_BATCH_BYTES);
+        assert_eq!((reduced, reduced.prefetch(250)), (PrefetchMode::Reduced(0), 16));
+        assert_eq!(reduced.prefetch(5), 5);
+        let short = reduced.after(STORED, SHORT_MESSAGES_TO_RECOVER - 1, 1000);
+        assert_eq!(short.prefetch(250), 16);
+        assert_eq!(short.after(STORED, 1, LONG_BATCH_BYTES), PrefetchMode::Reduced(0));
+        assert_eq!(short.after(STORED, 1, 1000), PrefetchMode::Full);
+        for (count, bytes) in [(1, LONG_BATCH_BYTES - 1), (250, LONG_BATCH_BYTES)] {
+            assert_eq!(PrefetchMode::Full.after(STORED, count, bytes), PrefetchMode::Full);
+        }
+    }
+
+    #[test]
+    fn the_prefetch_is_one_until_a_message_is_stored() {
+        let single = PrefetchMode::Single;
+        assert_eq!(single.prefetch(250), 1);
+        assert_eq!(single.after(BatchOutcome::NothingToStore, 1, 1), single);
+        assert_eq!(single.after(STORED, 1, 1), PrefetchMode::Full);
+        assert_eq!(single.after(STORED, 1, LONG_BATCH_BYTES), PrefetchMode::Reduced(0));
+    }
+}
