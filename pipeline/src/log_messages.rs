@@ -39,12 +39,19 @@ pub const STARTED: &str = "started";
 pub const FINISHED: &str = "finished";
 /// An attempt has failed (`requestId`, `attempt`, `code`).
 pub const FAILED: &str = "failed";
+/// The next attempt at a request was scheduled (`requestId`, `nextAttemptAt`).
+pub const RETRY_SCHEDULED: &str = "retry scheduled";
 /// A worker has given a request back to the queue (`requestId`).
 pub const HANDED_BACK: &str = "handed back";
 /// A worker has stopped work on a cancelled request (`requestId`).
 pub const CANCELLED: &str = "cancelled";
-/// A request's time was over before the work began (`requestId`).
-pub const EXPIRED: &str = "expired";
+/// A worker has ended a request without processing it (`requestId`, `code`, `reason`).
+pub const REJECTED: &str = "rejected without processing";
+/// A request was delivered so often that it may kill its workers: it waits to run alone in its process
+/// (`requestId`, `deliveries`).
+pub const WAITING_FOR_ISOLATION: &str = "waiting to run in isolation";
+/// A line that a command wrote to standard error (`requestId`, `stderr`).
+pub const COMMAND_STDERR: &str = "command stderr";
 /// A web service has deleted requests whose retention is over (`requests`).
 pub const REQUESTS_EXPIRED: &str = "deleted expired requests";
 /// How many files and connections a web service may have open (`open_files`).

@@ -1,33 +1,35 @@
-//! A processor whose work fails as its data tells it, for tests: `{"fail": 2}` fails twice and then goes well, `{"always":
-//! "text"}` fails each time, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for a pause, `{"sleep":
-//! "2s"}` takes its time, `{"hang": true}` never ends, and `{"kill": true}` ends its process. What goes well gives its data back.
+//! A worker for tests that fails as its data says: `{"fail": 2}` fails twice and then succeeds, `{"always": "text"}` fails
+//! in each attempt, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for that delay, `{"sleep":
+//! "2s"}` takes that long, `{"hang": true}` never ends, and `{"kill": true}` kills its process. The result is the data.
 
-use std::{collections::HashMap, future::pending};
+use std::{future::pending, process::ExitCode, time::Duration};
 
-use anyhow::{Result, anyhow};
-use pipeline::{config, config::Source, shutdown::Shutdown, telemetry};
-use processor_service::{Config, Job, ProcessError, Processor};
+use pipeline::config;
+use processor_service::{Job, ProcessError, Processor};
 use rustix::process::{Signal, getpid, kill_process};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::time::sleep;
 
 struct Faulty;
 
 impl Processor for Faulty {
-    async fn process(&self, job: Job) -> Result<Box<RawValue>, ProcessError> {
-        let order: Value = serde_json::from_str(job.data.get()).unwrap_or_default();
+    type Input = Value;
+    type Output = Value;
+
+    async fn process(&self, job: Job<Value>) -> Result<Value, ProcessError> {
+        let order = job.input;
         if order["kill"] == true {
             let _dead = kill_process(getpid(), Signal::KILL);
         }
         if order["hang"] == true {
             return pending().await;
         }
-        if let Some(time) = order["sleep"].as_str().and_then(|text| config::duration(text).ok()) {
+        if let Some(time) = duration(&order["sleep"]) {
             sleep(time).await;
         }
         match fault(&order, job.attempt) {
             Some(error) => Err(error),
-            None => Ok(job.data),
+            None => Ok(order),
         }
     }
 }
@@ -39,7 +41,7 @@ fn fault(order: &Value, attempt: i64) -> Option<ProcessError> {
     if let Some(text) = order["always"].as_str() {
         return Some(ProcessError::transient(format!("{text} {attempt}")));
     }
-    if let Some(pause) = order["retryAfter"].as_str().and_then(|text| config::duration(text).ok()) {
+    if let Some(pause) = duration(&order["retryAfter"]) {
         let error = ProcessError::transient("busy").after(pause);
         return (attempt == 1).then_some(error);
     }
@@ -47,10 +49,10 @@ fn fault(order: &Value, attempt: i64) -> Option<ProcessError> {
     fails.then(|| ProcessError::transient("as ordered"))
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let source = Source::of_process(HashMap::new()).map_err(|problem| anyhow!(problem))?;
-    let config = Config::read(&source)?;
-    telemetry::start(&config.logging.filter, config.logging.format);
-    processor_service::run(config, Faulty, Shutdown::on_signals()?).await
+fn duration(text: &Value) -> Option<Duration> {
+    config::duration(text.as_str()?).ok()
+}
+
+fn main() -> ExitCode {
+    processor_service::main(Faulty)
 }

@@ -1,4 +1,4 @@
-//! The processor as a whole: what it is made of, and in which order it starts and stops.
+//! The workers of a process as a whole: how they start, and in which order they stop.
 
 use std::time::Duration;
 
@@ -13,29 +13,33 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    Config, Processor, control,
-    in_hand::InHand,
-    jobs::Jobs,
-    outcome::PROGRAM,
-    receipt::Policy,
-    room::Room,
-    worker::{HAND_BACK, Worker},
+    config::Config,
+    processor::Processor,
+    worker::{
+        Worker, control,
+        in_flight::InFlight,
+        isolation::Isolation,
+        job_runner::JobRunner,
+        settle::{HAND_BACK_TIMEOUT, Settler},
+    },
 };
 
-/// How long workers may take to end once they are to give up what they have: work that is asked to
-/// end takes its time, and then it is handed back.
-const LAST_WORDS: Duration = Duration::from_secs(2).saturating_add(HAND_BACK);
-/// How long a request waits at least to be alone.
-const LEAST_PATIENCE: Duration = Duration::from_secs(60);
-/// How long the results that were handed over last may wait for their confirm.
-const LAST_CONFIRMS: Duration = Duration::from_secs(1);
+/// The `app_id` of the messages that are published.
+const PROGRAM: &str = "processor-service";
+/// How long workers may take to end once they are to give up their requests: to stop the job, and to hand the request
+/// back.
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(2).saturating_add(HAND_BACK_TIMEOUT);
+/// How long the last messages may wait for their confirms.
+const LAST_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Works on requests until told to stop; then finishes what is in hand within `DRAIN_TIMEOUT`,
-/// gives the rest back, and closes. Needs a Tokio runtime; the broker need not be there.
+/// Processes requests until told to stop; then finishes those in flight within `DRAIN_TIMEOUT`, hands the rest back, and
+/// closes the connections. Needs a Tokio runtime. The broker may be away, also at the start.
+///
+/// [`main`](crate::main) does this with the settings and the signals of a program.
 ///
 /// # Errors
-/// If a worker ends without having been told to: what is left would look alive and do less. If a job had to be
-/// given up that blocks its thread: the others were finished first, as at any stop.
+/// If a worker ends without having been told to: what is left would look healthy and do less. If a job had to be
+/// abandoned that blocks its thread: the other jobs are finished first, as at any stop.
 pub async fn run<P: Processor>(
     config: Config,
     processor: P,
@@ -47,65 +51,70 @@ pub async fn run<P: Processor>(
         topology: Topology::of_processor(&config.retry_delays),
     });
     let give_up = give_up_after(config.drain_timeout, &shutdown);
-    let in_hand = InHand::new(broker.event_publisher());
-    let obeyed = CancellationToken::new();
-    let obeying =
-        tokio::spawn(control::obey(broker.broadcasts(false), in_hand.clone(), obeyed.clone()));
-    let jobs = Jobs::new(processor, &config).context("no threads to work with")?;
-    let mut workers = start_workers(config, &jobs, &broker, &in_hand, &shutdown, &give_up);
+    let job_runner = JobRunner::new(processor, config.workers, config.job_timeout)
+        .context("no threads for the jobs")?;
+    let stuck = job_runner.stuck();
+    let in_flight = InFlight::new(broker.event_publisher());
+    let stop_control = CancellationToken::new();
+    let handling_control = tokio::spawn(control::handle_control(
+        broker.broadcasts(false),
+        in_flight.clone(),
+        stop_control.clone(),
+    ));
+    let mut workers = start_workers(&config, &job_runner, &broker, &in_flight, &shutdown, &give_up);
     tokio::select! {
-        // First, or a worker that ends because it was told to would look like one that broke.
+        // First, or a worker that ends because it was told to would look like one that failed.
         biased;
         () = shutdown.drain.cancelled() => {}
-        () = jobs.stuck().cancelled_owned() => shutdown.drain.cancel(),
+        () = stuck.cancelled() => shutdown.drain.cancel(),
         Some(ended) = workers.join_next() => bail!("a worker ended by itself: {ended:?}"),
     }
-    let winding_down = async {
-        let all = async { while workers.join_next().await.is_some() {} };
-        tokio::select! {
-            () = all => {}
-            () = async { give_up.cancelled().await; sleep(LAST_WORDS).await } => {
-                warn!("some workers did not end in time");
-            }
-        }
-        // As long as anything is in hand, who asks for it is answered.
-        obeyed.cancel();
-        let _ended = obeying.await;
-        broker.close(LAST_CONFIRMS).await;
+    let stopping = async {
+        stop_workers(&mut workers, &give_up).await;
+        // Not before: as long as requests are in flight, `who` is answered.
+        stop_control.cancel();
+        let _ended = handling_control.await;
+        broker.close(LAST_CONFIRM_TIMEOUT).await;
     };
     tokio::select! {
-        () = winding_down => {}
-        () = async { shutdown.now.cancelled().await; sleep(LAST_WORDS).await } => {}
+        () = stopping => {}
+        () = async { shutdown.now.cancelled().await; sleep(WORKER_STOP_TIMEOUT).await } => {}
     }
-    ensure!(!jobs.stuck().is_cancelled(), "a job that blocks its thread was given up");
+    ensure!(!stuck.is_cancelled(), "a job that blocks its thread was abandoned");
     Ok(())
 }
 
 fn start_workers<P: Processor>(
-    config: Config,
-    jobs: &Jobs<P>,
+    config: &Config,
+    job_runner: &JobRunner<P>,
     broker: &Broker,
-    in_hand: &InHand,
+    in_flight: &InFlight,
     shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let room = Room::new(config.workers);
-    let policy = Policy::from(&config);
+    let isolation = Isolation::new(config.workers);
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
-        let consume = Consume::queue(topology::REQUESTS, 1, &name).pausing(room.paused(slot));
+        let consume = Consume::queue(topology::REQUESTS, 1, &name).pausing(isolation.paused(slot));
         let consumer = broker.consume(consume);
-        room.watch(slot, consumer.idle());
+        isolation.set_idle(slot, consumer.idle());
+        let settler = Settler {
+            worker: name.clone(),
+            publisher: broker.publisher(),
+            isolation: isolation.clone(),
+            policy: config.policy(),
+            give_up: give_up.clone(),
+        };
         let worker = Worker {
             slot,
             name,
-            jobs: jobs.clone(),
-            room: room.clone(),
-            publisher: broker.publisher(),
-            in_hand: in_hand.clone(),
-            policy: policy.clone(),
-            patience: patience(&config),
+            job_runner: job_runner.clone(),
+            isolation: isolation.clone(),
+            settler,
+            in_flight: in_flight.clone(),
+            policy: config.policy(),
+            isolation_timeout: config.isolation_timeout(),
             drain: shutdown.drain.clone(),
             give_up: give_up.clone(),
         };
@@ -114,21 +123,25 @@ fn start_workers<P: Processor>(
     workers
 }
 
-/// How long a request may wait to be alone: then it can still be worked on and end before the broker
-/// takes it back.
-fn patience(config: &Config) -> Duration {
-    let used = config.job_timeout.saturating_add(config.drain_timeout);
-    config.ack_timeout.saturating_sub(used.saturating_add(LEAST_PATIENCE)).max(LEAST_PATIENCE)
+/// Waits for the workers, which were told to drain, but not long after they are to give up.
+async fn stop_workers(workers: &mut JoinSet<()>, give_up: &CancellationToken) {
+    let all = async { while workers.join_next().await.is_some() {} };
+    tokio::select! {
+        () = all => {}
+        () = async { give_up.cancelled().await; sleep(WORKER_STOP_TIMEOUT).await } => {
+            warn!("some workers did not end in time");
+        }
+    }
 }
 
-/// A token that is cancelled when the time to finish is over, or by a second signal.
+/// A token that is cancelled when `DRAIN_TIMEOUT` is over, or by a second signal.
 fn give_up_after(drain_timeout: Duration, shutdown: &Shutdown) -> CancellationToken {
     let give_up = CancellationToken::new();
     let (token, shutdown) = (give_up.clone(), shutdown.clone());
     tokio::spawn(async move {
         shutdown.drain.cancelled().await;
         tokio::select! {
-            () = sleep(drain_timeout) => warn!("the time to finish is over, giving back what is in hand"),
+            () = sleep(drain_timeout) => warn!("DRAIN_TIMEOUT is over, handing back the requests in flight"),
             () = shutdown.now.cancelled() => {}
         }
         token.cancel();
@@ -136,7 +149,7 @@ fn give_up_after(drain_timeout: Duration, shutdown: &Shutdown) -> CancellationTo
     give_up
 }
 
-/// `host:pid/slot`: tells workers apart, in results and logs.
+/// `host:pid/slot`: tells workers apart in results and logs.
 fn worker_name(slot: usize) -> String {
     let uname = rustix::system::uname();
     format!("{}:{}/{slot}", uname.nodename().to_string_lossy(), std::process::id())

@@ -1,4 +1,4 @@
-//! What a processor is told.
+//! The settings of a worker program.
 
 use std::time::Duration;
 
@@ -12,39 +12,38 @@ use pipeline::{
     topology::RetryDelays,
 };
 
-use crate::processors::{CommandLine, Kind};
+use crate::decisions::policy::Policy;
 
-/// What `ACK_TIMEOUT` leaves for publishing and for clocks that differ.
-const RESERVE: Duration = Duration::from_secs(120);
-/// The longest `JOB_TIMEOUT`.
-const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What `ACK_TIMEOUT` must leave for publishing the result, and for clocks that differ.
+const ACK_TIMEOUT_RESERVE: Duration = Duration::from_secs(120);
+/// The longest `JOB_TIMEOUT`: 30 days.
+const MAX_JOB_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The shortest time that a request waits to run isolated.
+const MIN_ISOLATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The settings of a processor.
+/// The settings of a worker program: those of `processor-service` but for its `PROCESSOR`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Config {
-    /// Which broker to use.
+    /// `AMQP_URL` or `CLOUDAMQP_URL`: which broker to use.
     pub broker: BrokerConfig,
-    /// `WORKERS`: how many requests are worked on at a time.
+    /// `WORKERS`: how many requests are processed at the same time.
     pub workers: usize,
-    /// `PROCESSOR`, and `PROCESSOR_COMMAND` with it: which work is done.
-    pub processor: Kind,
-    /// `PROCESSING_DELAY`: how long the simulated work takes.
-    pub processing_delay: Duration,
     /// `RESULT_LIMIT`: the longest result, in bytes.
     pub result_limit: Size,
     /// `JOB_TIMEOUT`: how long one attempt at a request may take.
     pub job_timeout: Duration,
-    /// `ACK_TIMEOUT`: how long the broker leaves a request to its worker.
+    /// `ACK_TIMEOUT`: how long a worker may hold a request before the broker takes it back.
     pub ack_timeout: Duration,
-    /// `MAX_ATTEMPTS`: how often work is tried that fails in a way that may pass.
+    /// `MAX_ATTEMPTS`: how many attempts a request has whose jobs fail with transient errors.
     pub max_attempts: usize,
     /// `RETRY_DELAYS`: how long a request waits for its next attempt.
     pub retry_delays: RetryDelays,
-    /// `MAX_DELIVERIES`: how often a request is worked on without coming to an end.
+    /// `MAX_DELIVERIES`: how often an attempt is delivered to workers that die or hang.
     pub max_deliveries: i64,
-    /// `DRAIN_TIMEOUT`: how long a stopping processor may finish what it has in hand.
+    /// `DRAIN_TIMEOUT`: how long a stopping program may finish the requests in flight.
     pub drain_timeout: Duration,
-    /// How to log.
+    /// `RUST_LOG` and `LOG_FORMAT`: what to log, and how.
     pub logging: Logging,
 }
 
@@ -54,9 +53,6 @@ impl Settings for Config {
             &variables::ACK_TIMEOUT,
             &variables::RESULT_LIMIT,
             &variables::WORKERS,
-            &variables::PROCESSOR,
-            &variables::PROCESSING_DELAY,
-            &variables::PROCESSOR_COMMAND,
             &variables::JOB_TIMEOUT,
             &variables::MAX_ATTEMPTS,
             &variables::RETRY_DELAYS,
@@ -70,8 +66,6 @@ impl Settings for Config {
         let config = Self {
             broker: BrokerConfig::read(reader),
             workers: reader.read(&variables::WORKERS, config::count),
-            processor: kind(reader),
-            processing_delay: reader.read(&variables::PROCESSING_DELAY, config::duration),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
             job_timeout: reader.read(&variables::JOB_TIMEOUT, job_timeout),
             ack_timeout: reader.read(&variables::ACK_TIMEOUT, config::duration),
@@ -81,7 +75,7 @@ impl Settings for Config {
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
             logging: Logging::read(reader),
         };
-        config.fits(reader);
+        config.check_ack_timeout(reader);
         config
     }
 
@@ -95,7 +89,7 @@ impl Settings for Config {
 }
 
 impl Config {
-    /// Reads the settings.
+    /// Reads the settings from a source. [`Source::of_process`] has the environment and `.env`.
     ///
     /// # Errors
     /// If any value is bad; the error names every bad value.
@@ -103,18 +97,36 @@ impl Config {
         Self::from_source(source)
     }
 
-    /// Whether the broker leaves a request to its worker for as long as that may need it: otherwise it
-    /// would be worked on twice, by two workers, each time.
-    fn fits(&self, reader: &mut Reader<'_>) {
-        let beside = self.drain_timeout.saturating_add(RESERVE);
-        let needed = self.job_timeout.saturating_add(beside);
+    /// The limits that decisions go by.
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
+            max_attempts: i64::try_from(self.max_attempts).unwrap_or(i64::MAX),
+            max_deliveries: self.max_deliveries,
+            retry_delays: self.retry_delays.clone(),
+            result_limit: self.result_limit,
+        }
+    }
+
+    /// How long a request may wait to run isolated: after that its job can still end before the broker takes the request
+    /// back.
+    pub(crate) fn isolation_timeout(&self) -> Duration {
+        let used = self.job_timeout.saturating_add(self.drain_timeout);
+        let left = self.ack_timeout.saturating_sub(used.saturating_add(MIN_ISOLATION_TIMEOUT));
+        left.max(MIN_ISOLATION_TIMEOUT)
+    }
+
+    /// Checks that the broker leaves a request to its worker for as long as a job may need. Otherwise two workers would
+    /// process it at the same time, again and again.
+    fn check_ack_timeout(&self, reader: &mut Reader<'_>) {
+        let beside_job = self.drain_timeout.saturating_add(ACK_TIMEOUT_RESERVE);
+        let needed = self.job_timeout.saturating_add(beside_job);
         if needed <= self.ack_timeout {
             return;
         }
         let [job, drain, reserve, needed, ack] =
-            [self.job_timeout, self.drain_timeout, RESERVE, needed, self.ack_timeout]
+            [self.job_timeout, self.drain_timeout, ACK_TIMEOUT_RESERVE, needed, self.ack_timeout]
                 .map(format_duration);
-        let shorter = match self.ack_timeout.checked_sub(beside) {
+        let shorter_job = match self.ack_timeout.checked_sub(beside_job) {
             Some(left) if !left.is_zero() => {
                 format!("a JOB_TIMEOUT of at most {}, or ", format_duration(left))
             }
@@ -122,41 +134,15 @@ impl Config {
         };
         reader.problem(format!(
             "JOB_TIMEOUT={job}, DRAIN_TIMEOUT={drain} and {reserve} to spare don't fit into ACK_TIMEOUT={ack}, after which the \
-             broker takes a request back; {shorter}an ACK_TIMEOUT of at least {needed}, for setup too, would do"
+             broker takes a request back; set {shorter_job}an ACK_TIMEOUT of at least {needed}, for setup too"
         ));
     }
 }
 
-/// Which work is done. A command is looked at only if it is to be started.
-fn kind(reader: &mut Reader<'_>) -> Kind {
-    if !reader.read(&variables::PROCESSOR, is_command) {
-        return Kind::Simulate;
-    }
-    let missing = reader.source().get(&variables::PROCESSOR_COMMAND).is_none();
-    let line = reader.read_optional(&variables::PROCESSOR_COMMAND, |text| {
-        CommandLine::parse(text).map_err(ParseError::because)
-    });
-    if missing {
-        let takes = variables::PROCESSOR_COMMAND.takes;
-        reader
-            .problem(format!("PROCESSOR_COMMAND= is needed with PROCESSOR=command: takes {takes}"));
-    }
-    line.map_or(Kind::Simulate, Kind::Command)
-}
-
-/// Whether the work is a command's.
-fn is_command(value: &str) -> Result<bool, ParseError> {
-    match value {
-        "simulate" => Ok(false),
-        "command" => Ok(true),
-        _ => Err(ParseError::default()),
-    }
-}
-
-/// A time limit for jobs. It goes into dates, which have an end.
+/// Parses `JOB_TIMEOUT`. It is added to dates, which have an end.
 fn job_timeout(value: &str) -> Result<Duration, ParseError> {
     let limit = config::duration(value)?;
-    if limit > LONGEST_JOB { Err(ParseError::default()) } else { Ok(limit) }
+    if limit > MAX_JOB_TIMEOUT { Err(ParseError::default()) } else { Ok(limit) }
 }
 
 #[cfg(test)]
@@ -179,7 +165,7 @@ mod tests {
             Config::read(&Source::of(&[("JOB_TIMEOUT", "28m"), ("ACK_TIMEOUT", "1h")])).is_ok()
         );
         let text = refused(&[("DRAIN_TIMEOUT", "1000000y"), ("JOB_TIMEOUT", "1s")]);
-        assert!(text.contains("; an ACK_TIMEOUT of at least"), "{text}");
+        assert!(text.contains("; set an ACK_TIMEOUT of at least"), "{text}");
     }
 
     #[test]
@@ -188,22 +174,5 @@ mod tests {
         assert!(Config::read(&Source::of(&long)).is_ok());
         let text = refused(&[("ACK_TIMEOUT", "60d"), ("JOB_TIMEOUT", "31d")]);
         assert!(text.contains("JOB_TIMEOUT=31d: takes"), "{text}");
-    }
-
-    #[test]
-    fn a_command_is_needed_where_it_is_the_work() {
-        let processor =
-            |values: &[(&str, &str)]| Config::read(&Source::of(values)).unwrap().processor;
-        assert!(matches!(processor(&[]), Kind::Simulate));
-        assert!(matches!(processor(&[("PROCESSOR_COMMAND", "no-such-program")]), Kind::Simulate));
-        let command = [("PROCESSOR", "command"), ("PROCESSOR_COMMAND", "sh -c true")];
-        assert!(matches!(processor(&command), Kind::Command(_)));
-        let text = refused(&[("PROCESSOR", "command")]);
-        assert!(text.contains("PROCESSOR_COMMAND= is needed with PROCESSOR=command"), "{text}");
-        let text =
-            refused(&[("PROCESSOR", "command"), ("PROCESSOR_COMMAND", "no-such-program -x")]);
-        assert!(text.contains("no program \"no-such-program\""), "{text}");
-        let text = refused(&[("PROCESSOR", "http")]);
-        assert!(text.contains("PROCESSOR=http: takes simulate or command"), "{text}");
     }
 }

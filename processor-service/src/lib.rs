@@ -1,26 +1,66 @@
-//! The workers of Slowlane: take requests one at a time, do the slow work, send the result, and
-//! only then let go of the request.
+//! Workers of Slowlane: take one request at a time, process it, send its result, and only then ack the request.
 //!
-//! Rust users bring their own work: implement [`Processor`] and call [`run`].
+//! # A worker of your own
 //!
-//! [`worker`] handles one delivery: [`received`] is what its message says, [`receipt`] decides what to do with it, [`room`]
-//! says who may work beside whom, [`jobs`] runs the work, [`outcome`] decides what its end means, [`in_hand`] knows what
-//! all workers have and tells those who ask by [`control`], [`processors`] are the kinds of work that
-//! come with the program.
+//! A worker is one struct with one async method, and a `main` of one line:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use processor_service::{Job, ProcessError, Processor};
+//!
+//! struct Shout;
+//!
+//! impl Processor for Shout {
+//!     type Input = String;
+//!     type Output = String;
+//!
+//!     async fn process(&self, job: Job<String>) -> Result<String, ProcessError> {
+//!         Ok(job.input.to_uppercase())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     processor_service::main(Shout)
+//! }
+//! ```
+//!
+//! Its `Cargo.toml` needs this crate, and `serde` where input or output are types of its own:
+//!
+//! ```toml
+//! [dependencies]
+//! processor-service = { git = "…", tag = "…" }
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
+//! - [`Processor`] is the work: its input and output are read and written by serde, or pass through as raw JSON.
+//! - [`Job`] is one attempt at a request: its input, its id, its deadline.
+//! - [`ProcessError`] says whether a request is retried; `?` makes one out of the usual errors.
+//! - [`main`] is the program: flags, `.env`, `--help`, exit codes, a clean stop.
+//! - [`run`] is the same inside a program of your own, with a [`Config`] from a [`Source`], and a [`Shutdown`].
+//! - [`processors`] are those that come with the program `processor-service`.
+//!
+//! To test a processor call [`Processor::process`] with a [`Job::new`]; nothing else is needed.
 
-pub mod app;
-pub mod config;
-pub mod control;
-pub mod in_hand;
-pub mod jobs;
-pub mod outcome;
+mod app;
+mod config;
+mod decisions;
 mod processor;
 pub mod processors;
-pub mod receipt;
-pub mod received;
-pub mod room;
-pub mod worker;
+mod program;
+mod worker;
 
-pub use app::run;
-pub use config::Config;
-pub use processor::{Again, Job, ProcessError, Processor};
+pub use pipeline::{config::Source, contract::RequestId, shutdown::Shutdown};
+pub use serde_json::value::RawValue;
+pub use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    app::run,
+    config::Config,
+    processor::{
+        Processor,
+        error::{ProcessError, Retry},
+        job::Job,
+    },
+    program::{main, main_of_chosen_processor},
+};

@@ -1,87 +1,96 @@
-//! What anybody implements who has slow work to be done: one trait, its input and its error.
+//! The trait that a worker implements: one request in, one result out.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+pub(crate) mod conversions;
+pub(crate) mod error;
+pub(crate) mod job;
 
-use pipeline::contract::{RequestId, codes};
-use serde_json::value::RawValue;
-use tokio_util::sync::CancellationToken;
+use serde::{Serialize, de::DeserializeOwned};
 
-/// The slow work.
+use self::{error::ProcessError, job::Job};
+
+/// The work that is done for each request.
 ///
-/// It must bear to be repeated: after a crash or a lost connection a request is delivered again,
-/// and its id is the idempotency key. Work that is to end early is asked first, by [`Job::stop`], and
-/// dropped a second later. It runs on a runtime of its own, and may block its thread; but what blocks its
-/// thread can't be dropped, and if it should have ended, the program has to end to be rid of it.
+/// # Input and output
+///
+/// [`Processor::Input`] is what the client sent as `data`, read by serde; [`Processor::Output`] is written by serde
+/// and becomes the request's `processingResults`. Data that does not fit into the input type fails its request
+/// for good, with serde's message, before `process` is called; so does an output that has no JSON form.
+///
+/// ```
+/// use processor_service::{Job, ProcessError, Processor};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Deserialize)]
+/// struct Order {
+///     items: Vec<f64>,
+/// }
+///
+/// #[derive(Serialize)]
+/// struct Receipt {
+///     total: f64,
+/// }
+///
+/// struct AddUp;
+///
+/// impl Processor for AddUp {
+///     type Input = Order;
+///     type Output = Receipt;
+///
+///     async fn process(&self, job: Job<Order>) -> Result<Receipt, ProcessError> {
+///         if job.input.items.is_empty() {
+///             return Err(ProcessError::permanent("the order has no items"));
+///         }
+///         Ok(Receipt { total: job.input.items.iter().sum() })
+///     }
+/// }
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let job = Job::new("order-1", Order { items: vec![1.5, 2.0] });
+/// assert_eq!(AddUp.process(job).await.unwrap().total, 3.5);
+/// # });
+/// ```
+///
+/// With [`Box<RawValue>`](crate::RawValue) as input or output the JSON text passes through untouched: numbers
+/// keep all their digits, and objects the order of their keys.
+///
+/// ```
+/// use processor_service::{Job, ProcessError, Processor, RawValue};
+///
+/// struct Echo;
+///
+/// impl Processor for Echo {
+///     type Input = Box<RawValue>;
+///     type Output = Box<RawValue>;
+///
+///     async fn process(&self, job: Job) -> Result<Box<RawValue>, ProcessError> {
+///         Ok(job.input)
+///     }
+/// }
+/// ```
+///
+/// # What the work may do
+///
+/// - It must be safe to repeat: after a crash or a lost connection the same request is delivered again. The
+///   request's id ([`Job::id`]) is its idempotency key.
+/// - It may panic: that fails the request for good, and ends nothing but the job.
+/// - It may block its thread, since jobs run on a runtime of their own with a thread for each worker. But a job that
+///   blocks its thread cannot be dropped: if one has to end early, the program finishes its other jobs and ends with
+///   exit code 1. Work that blocks for long belongs into `spawn_blocking`, or looks at [`Job::stop`] now and then.
 pub trait Processor: Send + Sync + 'static {
-    /// Works on one request and gives its result as JSON.
-    fn process(&self, job: Job)
-    -> impl Future<Output = Result<Box<RawValue>, ProcessError>> + Send;
+    /// What the work reads from the request's `data`.
+    type Input: DeserializeOwned + Send;
+
+    /// What the work gives, which becomes the request's `processingResults`.
+    type Output: Serialize;
+
+    /// Processes one request.
+    ///
+    /// When the job has to end early, [`Job::stop`] is cancelled, and a second later the returned future is dropped.
+    ///
+    /// # Errors
+    /// A [`ProcessError`] says whether the request is retried. `?` makes one out of the usual errors.
+    fn process(
+        &self,
+        job: Job<Self::Input>,
+    ) -> impl Future<Output = Result<Self::Output, ProcessError>> + Send;
 }
-
-/// One request to work on.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// Whose work this is.
-    pub id: RequestId,
-    /// What to work on, as the client sent it.
-    pub data: Box<RawValue>,
-    /// Which attempt this is, from 1.
-    pub attempt: i64,
-    /// When its time is over (`JOB_TIMEOUT`).
-    pub deadline: SystemTime,
-    /// Cancelled when the work should end soon: its time is over, nobody wants it any more, or the
-    /// program stops. What it still says then doesn't count.
-    pub stop: CancellationToken,
-}
-
-/// Why the work failed.
-#[derive(Debug, Clone)]
-pub struct ProcessError {
-    /// A word that programs can branch on.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// Whether it is worth another try.
-    pub again: Again,
-}
-
-/// Whether work that failed is worth another try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// No: it would fail in the same way.
-    Never,
-    /// Yes, after the usual delay.
-    Later,
-    /// Yes, and not before so long.
-    After(Duration),
-}
-
-impl ProcessError {
-    /// A failure that trying again would not change.
-    pub fn permanent(message: impl Into<String>) -> Self {
-        Self { code: codes::PERMANENT.to_owned(), message: message.into(), again: Again::Never }
-    }
-
-    /// A failure that may pass. Its code is the one that the request ends with if it never does.
-    pub fn transient(message: impl Into<String>) -> Self {
-        let code = codes::ATTEMPTS_EXHAUSTED.to_owned();
-        Self { code, message: message.into(), again: Again::Later }
-    }
-
-    /// This failure, not to be tried again before so long.
-    #[must_use]
-    pub fn after(self, delay: Duration) -> Self {
-        Self { again: Again::After(delay), ..self }
-    }
-}
-
-impl fmt::Display for ProcessError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
-    }
-}
-
-impl std::error::Error for ProcessError {}

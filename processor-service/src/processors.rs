@@ -1,16 +1,16 @@
-//! The kinds of work that come with the program.
+//! The processors that come with the program.
+//!
+//! A worker of your own can use them too, as a part of its work.
 
-mod command;
-mod simulate;
+pub(crate) mod choice;
+pub(crate) mod command;
+pub(crate) mod simulate;
 
-pub use command::{Command, CommandLine, Guard};
-pub use simulate::Simulate;
-
-/// Which kind of work is done: `PROCESSOR`.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// [`Simulate`].
-    Simulate,
-    /// [`Command`], with this command.
-    Command(CommandLine),
-}
+pub use self::{
+    command::{
+        Command,
+        command_line::{CommandLine, InvalidCommandLine},
+        guard::Guard,
+    },
+    simulate::Simulate,
+};

@@ -1,55 +1,65 @@
-//! One worker: takes a delivery, works on it, publishes what came of it, and only then settles.
+//! A worker: takes one request at a time from its consumer, processes it, and settles it.
 
-mod settle;
+pub(crate) mod control;
+pub(crate) mod in_flight;
+pub(crate) mod isolation;
+pub(crate) mod job_runner;
+pub(crate) mod settle;
 
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
-    broker::{Consumer, Delivery, Publisher},
+    broker::{Consumer, Delivery},
     contract::{ErrorBody, JobEvent, JobEventName, Malformed, Request, RequestId, codes},
+    log_messages::{CANCELLED, FAILED, FINISHED, HANDED_BACK, STARTED, WAITING_FOR_ISOLATION},
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-pub(crate) use self::settle::HAND_BACK;
+use self::{
+    in_flight::{InFlight, InFlightGuard},
+    isolation::{Isolation, WorkPermit},
+    job_runner::{JobRunner, StopReason},
+    settle::{HAND_BACK_TIMEOUT, Settler},
+};
 use crate::{
-    Job, Processor,
-    in_hand::{Held, InHand},
-    jobs::{Jobs, Stop},
-    outcome::{Outcome, Work},
-    receipt::{self, Policy, Receipt},
-    received::Received,
-    room::{Room, Seat},
+    decisions::{
+        admission::{self, Admission},
+        incoming::IncomingRequest,
+        outcome::{JobOutcome, WorkRecord},
+        policy::Policy,
+    },
+    processor::{Processor, job::Job},
 };
 
-/// One worker loop. It has one request in hand at a time.
-pub struct Worker<P> {
+/// A worker. It processes one request at a time.
+pub(crate) struct Worker<P> {
     /// Its number among the workers of this process, from 1.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// `host:pid/slot`, as results and logs name it.
-    pub name: String,
-    /// Where the slow work is done.
-    pub jobs: Jobs<P>,
-    /// Where all workers of this process are.
-    pub room: Room,
-    /// Publishes results, shared by all workers.
-    pub publisher: Publisher,
-    /// What the workers have in hand, this one's request among it.
-    pub in_hand: InHand,
+    pub(crate) name: String,
+    /// Runs the jobs.
+    pub(crate) job_runner: JobRunner<P>,
+    /// Which workers of this process may work.
+    pub(crate) isolation: Isolation,
+    /// Settles the deliveries.
+    pub(crate) settler: Settler,
+    /// The requests in flight in this process.
+    pub(crate) in_flight: InFlight,
     /// The limits that decisions go by.
-    pub policy: Policy,
-    /// How long a request may wait here to be alone.
-    pub patience: Duration,
-    /// Cancelled when no new request is to be taken.
-    pub drain: CancellationToken,
-    /// Cancelled when the request in hand is to be given back.
-    pub give_up: CancellationToken,
+    pub(crate) policy: Policy,
+    /// How long a request may wait here to run isolated.
+    pub(crate) isolation_timeout: Duration,
+    /// Cancelled when no new job is to start.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled when requests in flight are to be handed back.
+    pub(crate) give_up: CancellationToken,
 }
 
-/// How the wait for its turn ended.
-enum Turn {
-    Begin,
+/// How the wait for the start of a job ended.
+enum Start {
+    Now,
     Cancelled,
     HandBack,
     Lapsed,
@@ -57,7 +67,7 @@ enum Turn {
 
 impl<P: Processor> Worker<P> {
     /// Takes requests until told to stop.
-    pub async fn run(self, mut consumer: Consumer) {
+    pub(crate) async fn run(self, mut consumer: Consumer) {
         loop {
             let delivery = tokio::select! {
                 biased;
@@ -70,141 +80,145 @@ impl<P: Processor> Worker<P> {
             tokio::select! {
                 () = &mut handling => {}
                 () = self.drain.cancelled() => {
-                    // Or the ack would fetch a request that is only handed back.
+                    // Or the ack would bring a request that is only handed back.
                     consumer.stop();
                     handling.await;
                 }
             }
         }
-        self.hand_back_the_rest(&mut consumer).await;
+        self.hand_back_rest(&mut consumer).await;
         consumer.close().await;
     }
 
-    /// Gives back what the broker had sent already. A broker that doesn't answer has it back when the
-    /// connection ends.
-    async fn hand_back_the_rest(&self, consumer: &mut Consumer) {
+    /// Hands back what the broker has sent already. A broker that does not answer takes it back when the connection
+    /// ends.
+    async fn hand_back_rest(&self, consumer: &mut Consumer) {
         consumer.stop();
         let rest = async {
             while let Some(delivery) = consumer.next().await {
-                self.hand_back(delivery, false).await;
+                self.settler.hand_back(delivery, false).await;
             }
         };
-        let _all_or_late = timeout(HAND_BACK, rest).await;
+        let _all_or_late = timeout(HAND_BACK_TIMEOUT, rest).await;
     }
 
-    /// Deals with one delivery, whatever it is.
+    /// Handles one delivery, whatever it is.
     async fn handle(&self, delivery: Delivery) {
         let request = match Request::parse(&delivery.body) {
             Ok(request) => request,
             Err(Malformed { reason, id }) => {
                 let error = ErrorBody::new(codes::MALFORMED, reason);
-                return self.refuse(id.as_ref(), error, delivery).await;
+                return self.settler.reject(id.as_ref(), error, delivery).await;
             }
         };
-        match receipt::receive(Received::from(&delivery), &self.policy, SystemTime::now()) {
-            Receipt::Refuse(error) => self.refuse(Some(&request.id), error, delivery).await,
-            Receipt::PassOn(message) => self.pass_on(&request.id, &message, delivery).await,
-            Receipt::Work { alone } => match self.room.enter(self.slot, alone) {
-                Some(seat) => self.take(request, &seat, alone, delivery).await,
-                None => {
-                    let (id, worker) = (request.id.text(), &self.name);
-                    debug!(requestId = id, worker, "handed back, another request runs alone here");
-                    self.hand_back(delivery, false).await;
-                }
-            },
+        match admission::admit((&delivery).into(), &self.policy, SystemTime::now()) {
+            Admission::Reject(error) => {
+                self.settler.reject(Some(&request.id), error, delivery).await;
+            }
+            Admission::Republish(copy) => {
+                self.settler.republish(&request.id, &copy, delivery).await;
+            }
+            Admission::Accept { isolated } => self.accept(request, isolated, delivery).await,
         }
     }
 
-    /// Takes a request in hand, and works on it when its turn has come.
-    async fn take(&self, request: Request, seat: &Seat, alone: bool, delivery: Delivery) {
-        // Others see it here until it is settled.
-        let held = self.in_hand.take(self.started(&request.id, Received::from(&delivery)));
-        if alone {
-            let (id, worker) = (request.id.text(), &self.name);
-            let deliveries = Received::from(&delivery).deliveries();
-            info!(
-                requestId = id,
-                worker, deliveries, "it may have ended its workers, to run alone"
-            );
+    async fn accept(&self, request: Request, isolated: bool, delivery: Delivery) {
+        let (id, worker) = (request.id.text(), &self.name);
+        let Some(permit) = self.isolation.permit(self.slot, isolated) else {
+            debug!(requestId = id, worker, "handed back, another request runs in isolation here");
+            return self.settler.hand_back(delivery, false).await;
+        };
+        // From here on `who` finds it, until it is settled.
+        let in_flight = self.in_flight.add(self.started_event(&request.id, (&delivery).into()));
+        if isolated {
+            let deliveries = IncomingRequest::from(&delivery).deliveries();
+            info!(requestId = id, worker, deliveries, "{WAITING_FOR_ISOLATION}");
         }
-        match self.turn(&request.id, seat, &held, &delivery).await {
-            Turn::Begin => self.work(request, &held, delivery).await,
-            Turn::Cancelled => {
-                info!(requestId = %request.id, worker = self.name, "cancelled before it began");
+        match self.wait_for_start(id, &permit, &in_flight, &delivery).await {
+            Start::Now => self.process(request, &in_flight, delivery).await,
+            Start::Cancelled => {
+                info!(requestId = id, worker, "cancelled before it started");
                 delivery.ack();
             }
-            Turn::HandBack => self.hand_back(delivery, false).await,
-            Turn::Lapsed => {}
+            Start::HandBack => self.settler.hand_back(delivery, false).await,
+            Start::Lapsed => {}
         }
     }
 
-    /// Waits until the work may begin, or until there is no time left for that.
-    async fn turn(&self, id: &RequestId, seat: &Seat, held: &Held, delivery: &Delivery) -> Turn {
+    /// Waits until the job may start, or must not start any more.
+    async fn wait_for_start(
+        &self,
+        id: &str,
+        permit: &WorkPermit,
+        in_flight: &InFlightGuard,
+        delivery: &Delivery,
+    ) -> Start {
         tokio::select! {
             biased;
-            () = delivery.lapsed() => Turn::Lapsed,
-            () = held.cancelled() => Turn::Cancelled,
-            () = self.drain.cancelled() => Turn::HandBack,
-            () = seat.turn() => Turn::Begin,
-            () = sleep(self.patience) => {
-                warn!(requestId = id.text(), worker = self.name, "the wait was too long, it runs beside others");
-                Turn::Begin
+            () = delivery.lapsed() => Start::Lapsed,
+            () = in_flight.cancelled() => Start::Cancelled,
+            () = self.drain.cancelled() => Start::HandBack,
+            () = permit.ready() => Start::Now,
+            () = sleep(self.isolation_timeout) => {
+                let worker = &self.name;
+                warn!(requestId = id, worker, "waited too long for isolation, starting beside other requests");
+                Start::Now
             }
         }
     }
 
-    async fn work(&self, request: Request, held: &Held, delivery: Delivery) {
+    async fn process(&self, request: Request, in_flight: &InFlightGuard, delivery: Delivery) {
         let worker = self.name.as_str();
         let Request { id, data } = request;
-        let received = Received::from(&delivery);
-        let (attempt, deliveries) = (received.attempt(), received.deliveries());
-        info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "started");
+        let incoming = IncomingRequest::from(&delivery);
+        let (attempt, deliveries) = (incoming.attempt(), incoming.deliveries());
+        info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "{STARTED}");
         let started = SystemTime::now();
-        held.begin(started);
-        let at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
-        let deadline = self.jobs.deadline(started);
-        let job = Job { id: id.clone(), data, attempt, deadline, stop: CancellationToken::new() };
+        in_flight.start(started);
+        let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
+        let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
+        let job = Job { id: id.clone(), input: data, attempt, deadline, stop };
         let span = info_span!("job", requestId = %id, worker);
-        let ended = tokio::select! {
-            // First, or work that is done at once would not be announced at once.
+        let outcome = tokio::select! {
+            // First, or a job that ends at once would not be announced.
             biased;
-            never = held.announced(at_once) => match never {},
-            ended = self.jobs.run(job, self.stopped(held)).instrument(span) => ended,
+            never = in_flight.announce_started(announce_at_once) => match never {},
+            outcome = self.job_runner.run(job, self.stop_reason(in_flight)).instrument(span) => outcome,
         };
-        let work = Work { worker: self.name.clone(), started, finished: SystemTime::now() };
-        self.log(&id, attempt, &ended, &work);
-        self.settle(&id, ended, &work, held, delivery).await;
+        let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
+        log_outcome(&id, attempt, &outcome, &record);
+        self.settler.settle(&id, outcome, &record, in_flight, delivery).await;
     }
 
-    /// What is told of a request whose work has begun.
-    fn started(&self, id: &RequestId, received: Received<'_>) -> JobEvent {
+    /// The event that announces a request whose job has started.
+    fn started_event(&self, id: &RequestId, request: IncomingRequest<'_>) -> JobEvent {
         JobEvent {
-            run: received.run(),
-            attempt: received.attempt(),
-            delivery: received.deliveries(),
+            run: request.run(),
+            attempt: request.attempt(),
+            delivery: request.deliveries(),
             ..JobEvent::new(JobEventName::Started, id.clone(), &self.name)
         }
     }
 
-    /// Waits until there is a reason to stop the work.
-    async fn stopped(&self, held: &Held) -> Stop {
+    /// Waits until there is a reason to stop the job.
+    async fn stop_reason(&self, in_flight: &InFlightGuard) -> StopReason {
         tokio::select! {
-            () = held.cancelled() => Stop::Cancelled,
-            () = self.give_up.cancelled() => Stop::Interrupted,
+            () = in_flight.cancelled() => StopReason::Cancelled,
+            () = self.give_up.cancelled() => StopReason::Interrupted,
         }
     }
+}
 
-    fn log(&self, id: &RequestId, attempt: i64, ended: &Outcome, work: &Work) {
-        let worker = work.worker.as_str();
-        let took = work.finished.duration_since(work.started).unwrap_or_default();
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        match ended {
-            Outcome::Done(_) => info!(requestId = %id, worker, ms, "finished"),
-            Outcome::Failed(error) | Outcome::Retry(error, _) => {
-                warn!(requestId = %id, worker, attempt, ms, code = error.code, error = error.message, "failed");
-            }
-            Outcome::Cancelled => info!(requestId = %id, worker, ms, "cancelled"),
-            Outcome::Interrupted => info!(requestId = %id, worker, ms, "handed back"),
+fn log_outcome(id: &RequestId, attempt: i64, outcome: &JobOutcome, record: &WorkRecord) {
+    let worker = record.worker.as_str();
+    let took = record.finished.duration_since(record.started).unwrap_or_default();
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        JobOutcome::Completed(_) => info!(requestId = %id, worker, ms, "{FINISHED}"),
+        JobOutcome::Failed(error) | JobOutcome::Retry(error, _) => {
+            warn!(requestId = %id, worker, attempt, ms, code = error.code, error = error.message, "{FAILED}");
         }
+        JobOutcome::Cancelled => info!(requestId = %id, worker, ms, "{CANCELLED}"),
+        JobOutcome::Interrupted => info!(requestId = %id, worker, ms, "{HANDED_BACK}"),
     }
 }

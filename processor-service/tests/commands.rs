@@ -1,33 +1,22 @@
-//! Commands as work, without a broker: what becomes of what they do, and that nothing is left of them.
+//! The command processor without a broker: results, failures, and that no process is left behind.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use pipeline::{
-    config::Source,
-    contract::{RequestId, Timestamp},
-};
+use pipeline::contract::Timestamp;
 use processor_service::{
-    Again, Config, Job, ProcessError, Processor,
-    jobs::{Jobs, Stop},
-    outcome::Outcome,
+    Job, ProcessError, Processor, RawValue, Retry,
     processors::{Command, CommandLine, Guard},
 };
-use serde_json::value::RawValue;
 use testbed::{Fifo, process::WAIT_TIMEOUT};
-use tokio_util::sync::CancellationToken;
 
 const LIMIT: usize = 1_000_000;
 
 fn job(data: &str) -> Job {
-    let json = |text: &str| RawValue::from_string(text.to_owned()).expect("it is JSON");
-    Job {
-        id: RequestId::parse(&json("\"me\"")).expect("it is an id"),
-        data: json(data),
-        attempt: 3,
-        deadline: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-        stop: CancellationToken::new(),
-    }
+    let mut job = Job::new("me", RawValue::from_string(data.to_owned()).expect("it is JSON"));
+    job.attempt = 3;
+    job.deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    job
 }
 
 fn command(line: &str) -> Command {
@@ -49,9 +38,9 @@ async fn done(work: Command, data: &str) -> String {
     run(work, data).await.expect("it is done").get().to_owned()
 }
 
-async fn failed(text: &str) -> (String, String, Again) {
+async fn failed(text: &str) -> (String, String, Retry) {
     let error = run(script(text), "1").await.expect_err("it fails");
-    (error.code, error.message, error.again)
+    (error.code, error.message, error.retry)
 }
 
 #[tokio::test]
@@ -73,24 +62,24 @@ async fn it_is_told_whose_work_it_is_and_until_when() {
 
 #[tokio::test]
 async fn exit_codes_and_signals_tell_why_it_failed() {
-    let never = ("permanent".to_owned(), Again::Never);
-    let later = |again| ("attempts_exhausted".to_owned(), again);
-    let after = Again::After(Duration::from_secs(90));
+    let never = ("permanent".to_owned(), Retry::Never);
+    let later = |retry| ("attempts_exhausted".to_owned(), retry);
+    let after = Retry::After(Duration::from_secs(90));
     for (text, expected, message) in [
         ("echo no such customer >&2; exit 65", never, "with exit code 65: no such customer"),
-        ("echo out; exit 1", later(Again::Later), "with exit code 1"),
+        ("echo out; exit 1", later(Retry::Default), "with exit code 1"),
         (
             "echo busy >&2; echo retry-after: 90s >&2; exit 75",
             later(after),
             "busy\nretry-after: 90s",
         ),
-        ("echo half >&2; kill -9 $$", later(Again::Later), "was killed by SIGKILL (9): half"),
-        ("kill $$", later(Again::Later), "was killed by SIGTERM (15)"),
-        ("kill -9 0", later(Again::Later), "was killed with its guard"),
-        ("kill -9 $PPID; sleep 1000", later(Again::Later), "was killed with its guard"),
+        ("echo half >&2; kill -9 $$", later(Retry::Default), "was killed by SIGKILL (9): half"),
+        ("kill $$", later(Retry::Default), "was killed by SIGTERM (15)"),
+        ("kill -9 0", later(Retry::Default), "was killed with its guard"),
+        ("kill -9 $PPID; sleep 1000", later(Retry::Default), "was killed with its guard"),
     ] {
-        let (code, said, again) = failed(text).await;
-        assert_eq!((code, again), expected, "{text}");
+        let (code, said, retry) = failed(text).await;
+        assert_eq!((code, retry), expected, "{text}");
         assert!(said.ends_with(message), "{text}: {said}");
     }
 }
@@ -104,7 +93,7 @@ async fn a_command_that_is_gone_or_none_can_be_tried_later() -> Result<()> {
     std::fs::remove_file(&path)?;
     let error = run(work, "1").await.expect_err("it is gone");
     assert!(error.message.contains("can't be started: No such file"), "{error}");
-    assert_eq!(error.again, Again::Later);
+    assert_eq!(error.retry, Retry::Default);
     Ok(())
 }
 
@@ -159,41 +148,8 @@ fn family(fifo: &Fifo) -> Command {
     ))
 }
 
-fn jobs(work: Command, limit: &str) -> Jobs<Command> {
-    let config = Config::read(&Source::of(&[("JOB_TIMEOUT", limit)])).expect("it is good");
-    Jobs::new(work, &config).expect("there are threads")
-}
-
 #[tokio::test]
-async fn a_command_whose_time_is_over_is_killed_with_all_it_started() -> Result<()> {
-    let mut fifo = Fifo::with_lines(3)?;
-    let jobs = jobs(family(&fifo), "3s");
-    let ended = jobs.run(job("1"), std::future::pending()).await;
-    let Outcome::Retry(error, None) = ended else { panic!("{ended:?}") };
-    assert_eq!(error.code, "timeout");
-    assert_eq!(fifo.lines().await?.len(), 3);
-    fifo.closed().await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_command_that_is_to_stop_is_killed_with_all_it_started() -> Result<()> {
-    for stop in [Stop::Cancelled, Stop::Interrupted] {
-        let mut fifo = Fifo::with_lines(3)?;
-        let jobs = jobs(family(&fifo), "25m");
-        let stopped = async {
-            fifo.lines().await.expect("all three are there");
-            stop
-        };
-        jobs.run(job("1"), stopped).await;
-        assert!(!jobs.stuck().is_cancelled());
-        fifo.closed().await?;
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_command_nobody_waits_for_is_killed_with_all_it_started() -> Result<()> {
+async fn a_dropped_job_kills_its_command_and_all_it_started() -> Result<()> {
     let mut fifo = Fifo::with_lines(3)?;
     let work = family(&fifo);
     tokio::select! {
@@ -219,19 +175,20 @@ async fn what_a_command_leaves_behind_goes_with_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_command_is_asked_before_it_is_killed() -> Result<()> {
+async fn a_command_is_asked_to_end_before_it_is_killed() -> Result<()> {
     let mut fifo = Fifo::with_lines(1)?;
     let pipe = fifo.path().display();
     let polite = script(&format!(
         "exec 3>{pipe}; trap 'echo bye >&3; exit 0' TERM; echo here >&3; while :; do sleep 0.05; done"
     ));
-    let jobs = jobs(polite, "25m");
-    let stopped = async {
+    let job = job("1");
+    let stop = job.stop.clone();
+    let asked = async {
         fifo.lines().await.expect("it is there");
-        Stop::Cancelled
+        stop.cancel();
     };
-    let ended = jobs.run(job("1"), stopped).await;
-    assert!(matches!(ended, Outcome::Cancelled));
+    let (ended, ()) = tokio::join!(polite.process(job), asked);
+    ended?;
     assert_eq!(fifo.closed().await?, "bye\n");
     Ok(())
 }

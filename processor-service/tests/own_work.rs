@@ -1,9 +1,8 @@
-//! Work of one's own, as Rust users bring it: implement `Processor` and call `run`.
+//! A processor of one's own, run by `run`: its worker outlives panics and failures.
 
 use anyhow::Result;
-use pipeline::{config::Source, shutdown::Shutdown};
-use processor_service::{Config, Job, ProcessError, Processor};
-use serde_json::{Value, value::RawValue};
+use processor_service::{Config, Job, ProcessError, Processor, Shutdown, Source};
+use serde_json::Value;
 use testbed::{
     foreign::{Foreign, Properties},
     shared_node,
@@ -13,17 +12,19 @@ use testbed::{
 struct Obedient;
 
 impl Processor for Obedient {
+    type Input = String;
+    type Output = String;
+
     fn process(
         &self,
-        job: Job,
-    ) -> impl Future<Output = Result<Box<RawValue>, ProcessError>> + Send {
-        let order = job.data.get().to_owned();
-        assert_ne!(order, "\"panic at once\"", "as ordered");
+        job: Job<String>,
+    ) -> impl Future<Output = Result<String, ProcessError>> + Send {
+        assert_ne!(job.input, "panic at once", "as ordered");
         async move {
-            match order.as_str() {
-                "\"panic\"" => panic!("as ordered"),
-                "\"fail\"" => Err(ProcessError::permanent("as ordered")),
-                _ => Ok(job.data),
+            match job.input.as_str() {
+                "panic" => panic!("as ordered"),
+                "fail" => Err(ProcessError::permanent("as ordered")),
+                _ => Ok(job.input),
             }
         }
     }

@@ -1,34 +1,36 @@
-//! Work for trying things out: it takes its time and shows that it was done.
+//! The simulated processor, for trying things out: waits, then appends `-processed`.
 
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::time::sleep;
 
-use crate::{Job, ProcessError, Processor};
+use crate::processor::{Processor, error::ProcessError, job::Job};
 
-/// Work that only waits, and then appends `-processed`.
+/// Waits, then appends `-processed` to the data.
 #[derive(Debug, Clone)]
 pub struct Simulate {
     delay: Duration,
 }
 
 impl Simulate {
-    /// Work that takes this long.
+    /// A processor that waits this long.
     pub fn new(delay: Duration) -> Self {
         Self { delay }
     }
 }
 
 impl Processor for Simulate {
+    type Input = Box<RawValue>;
+    type Output = Box<RawValue>;
+
     async fn process(&self, job: Job) -> Result<Box<RawValue>, ProcessError> {
         sleep(self.delay).await;
-        RawValue::from_string(processed(job.data.get()))
-            .map_err(|error| ProcessError::permanent(format!("the result is not JSON: {error}")))
+        Ok(RawValue::from_string(processed(job.input.get()))?)
     }
 }
 
-/// Appends to a string; other JSON is written compactly into a string first.
+/// Appends to a string. Other JSON becomes a string first: the JSON text without white space.
 fn processed(json: &str) -> String {
     match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inside) => format!("\"{inside}-processed\""),
@@ -36,8 +38,8 @@ fn processed(json: &str) -> String {
     }
 }
 
-/// Leaves out the white space between the tokens, and touches nothing else: numbers keep their
-/// digits, objects their order.
+/// Leaves out the white space between the tokens and changes nothing else: numbers keep their digits, objects the
+/// order of their keys.
 fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let keep = |c: &char| {

@@ -1,191 +1,215 @@
-//! What a worker does last with a delivery: publish what came of it, confirmed, and let go of it.
+//! Settles deliveries: publishes what the decision says, confirmed, and then acks; or hands the request back.
 
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
-    broker::{Delivery, PublishError},
+    broker::{Delivery, PublishError, Publisher},
     contract::{ErrorBody, Message, RequestId, codes, headers},
+    log_messages::{REJECTED, RETRY_SCHEDULED},
 };
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::Worker;
 use crate::{
-    in_hand::Held,
-    outcome::{self, Decision, Outcome, TryAgain, Work},
-    received::Received,
+    decisions::{
+        incoming::IncomingRequest,
+        outcome::{self, JobOutcome, NextAttempt, Settlement, WorkRecord},
+        policy::Policy,
+    },
+    worker::{in_flight::InFlightGuard, isolation::Isolation},
 };
 
-/// How long a request is held whose messages can't be sent.
-const UNSENDABLE: Duration = Duration::from_secs(10);
-/// How long a request that goes back may take to be there; then the broker is told to keep it, which
-/// may count as a delivery.
-pub(crate) const HAND_BACK: Duration = Duration::from_secs(1);
+/// How long a request is kept whose messages cannot be sent, before it is requeued.
+const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
+/// How long a hand-back may wait for its confirm. After that the request is requeued, which may count as a delivery.
+pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl<P> Worker<P> {
-    /// Does with a request what the end of its work means.
-    pub(super) async fn settle(
+/// Settles the deliveries of one worker.
+pub(crate) struct Settler {
+    /// `host:pid/slot`.
+    pub(crate) worker: String,
+    /// Publishes the results; shared by all workers.
+    pub(crate) publisher: Publisher,
+    /// Keeps jobs from starting while a copy of a delivery is published.
+    pub(crate) isolation: Isolation,
+    /// The limits that decisions go by.
+    pub(crate) policy: Policy,
+    /// Cancelled when requests in flight are to be handed back.
+    pub(crate) give_up: CancellationToken,
+}
+
+impl Settler {
+    /// Settles a request whose job has ended.
+    pub(crate) async fn settle(
         &self,
         id: &RequestId,
-        ended: Outcome,
-        work: &Work,
-        held: &Held,
+        outcome: JobOutcome,
+        record: &WorkRecord,
+        in_flight: &InFlightGuard,
         delivery: Delivery,
     ) {
-        let again = matches!(ended, Outcome::Retry(..) | Outcome::Interrupted);
-        if again && delivery.has_lapsed() {
-            return self.leave(id);
+        let not_final = matches!(outcome, JobOutcome::Retry(..) | JobOutcome::Interrupted);
+        if not_final && delivery.has_lapsed() {
+            return self.log_lapsed(id);
         }
-        let done = matches!(ended, Outcome::Done(_));
-        match outcome::decide(id, Received::from(&delivery), ended, work, &self.policy) {
-            Decision::Forget => delivery.ack(),
-            Decision::HandBack => self.hand_back(delivery, true).await,
-            Decision::Publish(messages) => {
-                let mut sent = self.send(&messages).await;
-                if let (true, Err(PublishError::Invalid(reason))) = (done, &sent) {
+        let completed = matches!(outcome, JobOutcome::Completed(_));
+        match outcome::decide(id, (&delivery).into(), outcome, record, &self.policy) {
+            Settlement::Ack => delivery.ack(),
+            Settlement::HandBack => self.hand_back(delivery, true).await,
+            Settlement::Retry(next) => self.retry(id, *next, in_flight, delivery).await,
+            Settlement::Publish(messages) => {
+                let mut published = self.publish_all(&messages).await;
+                if let (true, Err(PublishError::Invalid(reason))) = (completed, &published) {
                     // The broker may take less than `RESULT_LIMIT`.
                     let error = ErrorBody::new(codes::RESULT_TOO_LARGE, reason);
-                    sent = self.send_failure(Some(id), error, work, &delivery).await;
+                    published = self.publish_failure(Some(id), error, record, &delivery).await;
                 }
-                self.settled(id.text(), sent, delivery, true).await;
+                self.ack_published(id.text(), published, delivery, true).await;
             }
-            Decision::TryAgain(again) => self.try_again(id, *again, held, delivery).await,
         }
     }
 
-    async fn try_again(&self, id: &RequestId, again: TryAgain, held: &Held, delivery: Delivery) {
-        let TryAgain { message, error, at } = again;
-        if let Some(delivery) = self.published(id, &message, delivery, true).await {
-            let (worker, at_text) = (&self.name, headers::moment(at));
-            info!(requestId = id.text(), worker, nextAttemptAt = at_text, "will be tried again");
-            held.announce_retrying(error, at);
+    async fn retry(
+        &self,
+        id: &RequestId,
+        next: NextAttempt,
+        in_flight: &InFlightGuard,
+        delivery: Delivery,
+    ) {
+        let NextAttempt { message, error, at } = next;
+        if let Some(delivery) = self.publish_copy(id, &message, delivery, true).await {
+            let (id, worker, next_attempt_at) = (id.text(), &self.worker, headers::moment(at));
+            info!(requestId = id, worker, nextAttemptAt = next_attempt_at, "{RETRY_SCHEDULED}");
+            in_flight.announce_retrying(error, at);
             delivery.ack();
         }
     }
 
-    /// Publishes a request in place of the delivered one.
-    pub(super) async fn pass_on(&self, id: &RequestId, message: &Message, delivery: Delivery) {
-        let leaving = self.room.leaving();
-        if let Some(delivery) = self.published(id, message, delivery, false).await {
-            let _heard_or_late = timeout(HAND_BACK, delivery.ack_and_wait()).await;
+    /// Publishes a copy of a request that is not processed in this delivery, then acks this one.
+    pub(crate) async fn republish(&self, id: &RequestId, copy: &Message, delivery: Delivery) {
+        let republishing = self.isolation.republishing();
+        if let Some(delivery) = self.publish_copy(id, copy, delivery, false).await {
+            let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
         }
-        drop(leaving);
+        drop(republishing);
     }
 
-    /// Publishes a request that goes on in another message; then that of the delivery can be let go of.
-    /// Once the broker has taken that back, the other would be one too many.
-    async fn published(
-        &self,
-        id: &RequestId,
-        message: &Message,
-        delivery: Delivery,
-        begun: bool,
-    ) -> Option<Delivery> {
-        let sent = tokio::select! {
-            biased;
-            () = delivery.lapsed() => {
-                self.leave(id);
-                return None;
-            }
-            sent = self.publisher.publish_until_confirmed(message, &self.give_up) => sent,
-        };
-        match sent {
-            Ok(()) => Some(delivery),
-            Err(error) => {
-                self.go_back(id.text(), &error, delivery, begun).await;
-                None
-            }
-        }
-    }
-
-    /// Ends a request without having worked on it.
-    pub(super) async fn refuse(
+    /// Ends a request with an error, without processing it.
+    pub(crate) async fn reject(
         &self,
         id: Option<&RequestId>,
         error: ErrorBody,
         delivery: Delivery,
     ) {
         let label = id.map(ToString::to_string).unwrap_or_default();
-        let (worker, code, reason) = (&self.name, &error.code, &error.message);
-        warn!(requestId = label, worker, code, reason, "not worked on");
+        let (worker, code, reason) = (&self.worker, &error.code, &error.message);
+        warn!(requestId = label, worker, code, reason, "{REJECTED}");
         let now = SystemTime::now();
-        let work = Work { worker: self.name.clone(), started: now, finished: now };
-        let sent = self.send_failure(id, error, &work, &delivery).await;
-        self.settled(&label, sent, delivery, false).await;
+        let record = WorkRecord { worker: worker.clone(), started: now, finished: now };
+        let published = self.publish_failure(id, error, &record, &delivery).await;
+        self.ack_published(&label, published, delivery, false).await;
     }
 
-    async fn send_failure(
+    /// Hands a request back as if it had not been delivered; `started` says whether its job had started.
+    pub(crate) async fn hand_back(&self, delivery: Delivery, started: bool) {
+        let request = IncomingRequest::from(&delivery);
+        let copy = request.hand_back_copy(self.policy.max_deliveries, started, SystemTime::now());
+        let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
+            return delivery.requeue();
+        };
+        let _republishing = self.isolation.republishing();
+        match self.publisher.publish(&copy, Instant::now() + HAND_BACK_TIMEOUT).await {
+            Ok(()) => drop(timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await),
+            Err(error) => {
+                let (id, worker) = (copy.properties.message_id, &self.worker);
+                warn!(requestId = id, worker, "requeued, which counts as a delivery: {error}");
+                delivery.requeue();
+            }
+        }
+    }
+
+    /// Publishes a copy that replaces a delivery, and returns the delivery if it can be acked now. A delivery that the
+    /// broker has taken back needs no copy.
+    async fn publish_copy(
+        &self,
+        id: &RequestId,
+        copy: &Message,
+        delivery: Delivery,
+        started: bool,
+    ) -> Option<Delivery> {
+        let published = tokio::select! {
+            biased;
+            () = delivery.lapsed() => {
+                self.log_lapsed(id);
+                return None;
+            }
+            published = self.publisher.publish_until_confirmed(copy, &self.give_up) => published,
+        };
+        match published {
+            Ok(()) => Some(delivery),
+            Err(error) => {
+                self.give_back_unpublished(id.text(), &error, delivery, started).await;
+                None
+            }
+        }
+    }
+
+    async fn publish_failure(
         &self,
         id: Option<&RequestId>,
         error: ErrorBody,
-        work: &Work,
+        record: &WorkRecord,
         delivery: &Delivery,
     ) -> Result<(), PublishError> {
-        self.send(&outcome::failure(id, Received::from(delivery), error, work)).await
+        self.publish_all(&outcome::failure(id, delivery.into(), error, record)).await
     }
 
-    /// Publishes everything, confirmed, in this order.
-    async fn send(&self, messages: &[Message]) -> Result<(), PublishError> {
+    /// Publishes these messages in their order, each confirmed before the next.
+    async fn publish_all(&self, messages: &[Message]) -> Result<(), PublishError> {
         for message in messages {
             self.publisher.publish_until_confirmed(message, &self.give_up).await?;
         }
         Ok(())
     }
 
-    /// Lets go of a request whose messages were sent. If the program is told to stop before that is
-    /// done, somebody else does the work again.
-    async fn settled(
+    /// Acks a request whose messages were published. If they were not, because the program stops, it goes back.
+    async fn ack_published(
         &self,
         id: &str,
-        sent: Result<(), PublishError>,
+        published: Result<(), PublishError>,
         delivery: Delivery,
-        begun: bool,
+        started: bool,
     ) {
-        match sent {
+        match published {
             Ok(()) => delivery.ack(),
-            Err(error) => self.go_back(id, &error, delivery, begun).await,
+            Err(error) => self.give_back_unpublished(id, &error, delivery, started).await,
         }
     }
 
-    /// Gives a request back whose messages did not get through. One whose messages can't be sent at all
-    /// would come back at once, again and again: it waits a while here, and what counts is counted.
-    async fn go_back(&self, id: &str, error: &PublishError, delivery: Delivery, begun: bool) {
-        error!(
-            requestId = id,
-            worker = self.name,
-            "not delivered, will be worked on again: {error}"
-        );
+    /// Gives a request back whose messages were not published. A request whose messages can never be sent would come
+    /// back at once, again and again: it is kept a while, and requeued so that its deliveries are counted.
+    async fn give_back_unpublished(
+        &self,
+        id: &str,
+        error: &PublishError,
+        delivery: Delivery,
+        started: bool,
+    ) {
+        let worker = &self.worker;
+        error!(requestId = id, worker, "not published, the request goes back: {error}");
         if !matches!(error, PublishError::Invalid(_)) {
-            return self.hand_back(delivery, begun).await;
+            return self.hand_back(delivery, started).await;
         }
         tokio::select! {
-            () = sleep(UNSENDABLE) => {}
+            () = sleep(UNSENDABLE_DELAY) => {}
             () = self.give_up.cancelled() => {}
         }
         delivery.requeue();
     }
 
-    /// Gives a request back as if it had not been delivered; `begun` says whether it was worked on.
-    pub(super) async fn hand_back(&self, delivery: Delivery, begun: bool) {
-        let most = self.policy.deliveries;
-        let copy = Received::from(&delivery).handed_back(most, begun, SystemTime::now());
-        let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
-            return delivery.requeue();
-        };
-        let _leaving = self.room.leaving();
-        match self.publisher.publish(&copy, Instant::now() + HAND_BACK).await {
-            Ok(()) => drop(timeout(HAND_BACK, delivery.ack_and_wait()).await),
-            Err(error) => {
-                let (id, worker) = (copy.properties.message_id, &self.name);
-                warn!(requestId = id, worker, "handed back, which is counted: {error}");
-                delivery.requeue();
-            }
-        }
-    }
-
-    /// Says that the broker will deliver a request again.
-    fn leave(&self, id: &RequestId) {
-        let worker = &self.name;
-        info!(requestId = id.text(), worker, "the broker has taken it back, and delivers it again");
+    fn log_lapsed(&self, id: &RequestId) {
+        let worker = &self.worker;
+        info!(requestId = id.text(), worker, "taken back by the broker, which delivers it again");
     }
 }

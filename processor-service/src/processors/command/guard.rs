@@ -1,9 +1,9 @@
-//! The guard of a command: this very program, started once more in front of each command, so that none outlives its
-//! worker, however that ends.
+//! The guard process of a command: kills the command's process group when the worker is gone, however that ended.
 //!
-//! It leads a process group, in which the command is and whatever that starts. Its standard input is a socket to the
-//! worker: the data comes in, how the command ended goes out, and its end means that the worker is gone. Then the guard
-//! kills the group, itself with it. It is there before the command and killed with it, so no command is ever without one.
+//! The guard is this program, started once more in front of each command. It leads the process group of the command and
+//! of everything that the command starts. Its standard input is a socket to the worker: the data comes in, the exit
+//! status goes out, and its end means that the worker is gone. Then the guard kills the group, itself with it. It is
+//! started before the command and killed with it, so no command is ever without a guard.
 
 use std::{
     convert::Infallible,
@@ -26,60 +26,65 @@ use rustix::{
 };
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use super::{CommandLine, ended::Ended};
+use crate::processors::command::{command_line::CommandLine, exit_status::CommandStatus};
 
-/// What makes the program a guard, as its first argument.
-const ARGUMENT: &str = "--guard-a-command";
-/// The running program, also if its file was replaced meanwhile.
+/// The first argument of a program that is started as a guard.
+const GUARD_ARGUMENT: &str = "--guard-a-command";
+/// The running program, even if its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
-/// What a command may send to its own group, and a worker does to ask it to end.
-const SURVIVED: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
+/// The signals that the guard survives when they are sent to its group: by the worker to stop the command, or by the
+/// command itself.
+const HANDLED_SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
 
-/// The program that guards commands.
+/// The program that is started as the guard of each command.
 #[derive(Debug, Clone)]
 pub struct Guard {
     program: PathBuf,
 }
 
 impl Guard {
-    /// Makes the running program a guard of commands. This must be the first thing in `main`, since each
-    /// guard is the program started once more: then this doesn't return.
+    /// Uses the running program as guard. This must be the first call in `main`: where the program was started as a
+    /// guard, it does not return.
     ///
     /// # Errors
-    /// If the program can't be found again.
+    /// If the program's own file is not found.
     pub fn first_in_main() -> io::Result<Self> {
         let mut arguments = std::env::args_os().skip(1);
-        if arguments.next().is_some_and(|first| first == ARGUMENT) {
+        if arguments.next().is_some_and(|first| first == GUARD_ARGUMENT) {
             serve(arguments);
         }
         let own = Path::new(OWN_PROGRAM);
         Ok(Self { program: if own.exists() { own.to_owned() } else { std::env::current_exe()? } })
     }
 
-    /// Takes this program, whose `main` begins with [`Guard::first_in_main`], as `processor-service`
+    /// Uses another program as guard, whose `main` begins with [`Guard::first_in_main`], as that of `processor-service`
     /// does. It must be of the same release.
     pub fn program(path: impl Into<PathBuf>) -> Self {
         Self { program: path.into() }
     }
 
-    /// What starts the guard of a command.
-    pub(super) fn of(&self, line: &CommandLine) -> Command {
+    /// The command that starts the guard of this command.
+    pub(super) fn command(&self, line: &CommandLine) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg0("processor-service").arg(ARGUMENT).arg(&line.program).args(&line.arguments);
+        command
+            .arg0("processor-service")
+            .arg(GUARD_ARGUMENT)
+            .arg(&line.program)
+            .args(&line.arguments);
         command
     }
 }
 
 /// Guards one command, until this process is killed.
 fn serve(words: impl Iterator<Item = OsString>) -> ! {
-    let Err(error) = guard(words);
-    eprintln!("{ARGUMENT} is for the program's own use: {error}");
+    let Err(error) = guard_command(words);
+    eprintln!("{GUARD_ARGUMENT} is an internal argument of the program: {error}");
     end_group()
 }
 
-fn guard(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
-    for signal in SURVIVED {
-        // Handled, and not ignored, which the command would inherit.
+fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
+    for signal in HANDLED_SIGNALS {
+        // Handlers end with exec, while a command would inherit that a signal is ignored.
         signal_hook::flag::register(signal, Arc::default())?;
     }
     let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -88,20 +93,20 @@ fn guard(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
     spawn(move || wait_for_end(lifeline))?;
     let program = words.next().ok_or_else(|| io::Error::other("it names no program"))?;
     let started = Command::new(program).args(words).stdin(Stdio::piped()).spawn();
-    // Or the worker would not see the end of what the command writes.
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    dup2_stdout(&nowhere)?;
-    dup2_stderr(&nowhere)?;
-    let ended = started.and_then(|mut child| {
+    // Or the pipes would stay open after the command has ended.
+    let null = File::options().write(true).open("/dev/null")?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    let waited = started.and_then(|mut child| {
         let stdin = child.stdin.take();
         spawn(move || feed(stdin, &data))?;
         child.wait()
     });
-    worker.write_all(Ended::of(ended).line().as_bytes())?;
+    worker.write_all(CommandStatus::of(waited).to_line().as_bytes())?;
     wait_for_end(worker)
 }
 
-/// The data: its length in eight bytes, and then itself.
+/// Reads the data: its length as eight bytes, then itself.
 fn read_data(worker: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 8];
     worker.read_exact(&mut length)?;
@@ -110,23 +115,23 @@ fn read_data(worker: &mut UnixStream) -> io::Result<Vec<u8>> {
     if read as u64 == length { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Gives the command its data. It need not read it.
+/// Writes the data to the command, which need not read it.
 fn feed(stdin: Option<ChildStdin>, data: &[u8]) {
     if let Some(mut stdin) = stdin {
-        let _all_or_not = stdin.write_all(data);
+        let _all_or_part = stdin.write_all(data);
     }
 }
 
-/// The worker sends nothing more: what can be read is its end.
+/// Waits until the worker is gone, and kills the group. The worker sends nothing more, so reading ends with it.
 fn wait_for_end(mut worker: UnixStream) -> ! {
-    let _its_end = worker.read(&mut [0]);
+    let _end = worker.read(&mut [0]);
     end_group()
 }
 
-/// Kills the group, and this process with it.
+/// Kills the process group, this process with it.
 fn end_group() -> ! {
     let _killed = kill_process_group(getpid(), Signal::KILL);
-    // Only one that was not started as a guard is still here.
+    // A process that was not started as a guard leads no group, and is still here.
     std::process::exit(1)
 }
 

@@ -1,46 +1,46 @@
-//! What a command writes to standard error: lines for the log, and the end of it for the error's message.
+//! The standard error of a command: its lines go into the log, its end into the error message.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use pipeline::contract::RequestId;
+use pipeline::{contract::RequestId, log_messages::COMMAND_STDERR};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tracing::{info, warn};
 
-/// How much of the end is kept, in bytes.
-const TAIL: usize = 2048;
-/// The longest line in the log, in bytes; the rest of it is left out there.
-const LONGEST_LINE: usize = 1000;
-/// How many lines a second go into the log.
-const LINES: u32 = 100;
+/// How much of the end is kept for the error message, in bytes.
+const TAIL_BYTES: usize = 2048;
+/// The longest line in the log, in bytes; the rest is cut off.
+const MAX_LINE_BYTES: usize = 1000;
+/// How many lines go into the log in a second.
+const MAX_LINES_PER_SECOND: u32 = 100;
 
-/// Reads and logs.
+/// Reads the standard error of a command and logs it.
 #[derive(Debug)]
 pub(super) struct Stderr {
     id: RequestId,
     tail: VecDeque<u8>,
     line: Vec<u8>,
-    meter: Meter,
+    rate: LineRate,
 }
 
 impl Stderr {
-    /// Nothing so far of the command for this request.
+    /// Nothing read yet, of the command for this request.
     pub(super) fn new(id: RequestId) -> Self {
-        Self { id, tail: VecDeque::new(), line: Vec::new(), meter: Meter::default() }
+        Self { id, tail: VecDeque::new(), line: Vec::new(), rate: LineRate::default() }
     }
 
-    /// Reads until the end, however much that is.
+    /// Reads until the end, and keeps little of it.
     pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) {
-        let mut some = vec![0; 8192];
-        while let Ok(read @ 1..) = from.read(&mut some).await {
-            self.take(&some[..read]);
+        let mut buffer = vec![0; 8192];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            self.take(&buffer[..read]);
         }
         self.end_line();
     }
 
-    /// The end of what was written.
+    /// The end of what the command wrote.
     pub(super) fn tail(&self) -> String {
         let (a, b) = self.tail.as_slices();
         String::from_utf8_lossy(&[a, b].concat()).into_owned()
@@ -48,10 +48,10 @@ impl Stderr {
 
     fn take(&mut self, bytes: &[u8]) {
         self.tail.extend(bytes);
-        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = part.strip_suffix(b"\n").unwrap_or(part);
-            let room = (LONGEST_LINE + 1).saturating_sub(self.line.len());
+            let room = (MAX_LINE_BYTES + 1).saturating_sub(self.line.len());
             self.line.extend(&text[..text.len().min(room)]);
             if text.len() < part.len() {
                 self.end_line();
@@ -60,41 +60,42 @@ impl Stderr {
     }
 
     fn end_line(&mut self) {
-        let line = shown(&self.line);
+        let line = loggable(&self.line);
         self.line.clear();
         let (id, text) = (&self.id, line.trim_end());
-        let (now, left_out) = self.meter.count(Instant::now());
+        let (logged, left_out) = self.rate.count(Instant::now());
         if let Some(lines) = left_out {
-            warn!(requestId = %id, lines, "the command writes too fast, lines were left out");
+            warn!(requestId = %id, lines, "the command writes too many lines, some were left out of the log");
         }
-        if now && !text.is_empty() {
-            info!(requestId = %id, stderr = text, "the command says");
+        if logged && !text.is_empty() {
+            info!(requestId = %id, stderr = text, "{COMMAND_STDERR}");
         }
     }
 }
 
-fn shown(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&line[..line.len().min(LONGEST_LINE)]);
-    if line.len() > LONGEST_LINE { format!("{text}...") } else { text.into_owned() }
+fn loggable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE_BYTES)]);
+    if line.len() > MAX_LINE_BYTES { format!("{text}...") } else { text.into_owned() }
 }
 
-/// How many lines were logged since when.
+/// How many lines came in the present second.
 #[derive(Debug, Default)]
-struct Meter {
+struct LineRate {
     since: Option<Instant>,
     lines: u32,
 }
 
-impl Meter {
-    /// Whether the next line is logged, and how many before it were not, once that is known.
+impl LineRate {
+    /// Whether the next line is logged; and, with the first line of a second, how many of the last second were not.
     fn count(&mut self, now: Instant) -> (bool, Option<u32>) {
         let fresh = self.since.is_none_or(|since| now - since >= Duration::from_secs(1));
-        let left_out = self.lines.checked_sub(LINES).filter(|lines| fresh && *lines > 0);
+        let left_out =
+            self.lines.checked_sub(MAX_LINES_PER_SECOND).filter(|lines| fresh && *lines > 0);
         if fresh {
             *self = Self { since: Some(now), lines: 0 };
         }
         self.lines = self.lines.saturating_add(1);
-        (self.lines <= LINES, left_out)
+        (self.lines <= MAX_LINES_PER_SECOND, left_out)
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
         let mut all = stderr();
         let text = "x".repeat(100_000) + "\nthe end";
         all.read(&mut text.as_bytes()).await;
-        assert_eq!(all.tail().len(), TAIL);
+        assert_eq!(all.tail().len(), TAIL_BYTES);
         assert!(all.tail().ends_with("x\nthe end") && all.line.capacity() < 10_000);
     }
 
@@ -122,20 +123,20 @@ mod tests {
         for _ in 0..10 {
             all.take(&[b'x'; 999]);
         }
-        let line = shown(&all.line);
-        assert!(line.len() == LONGEST_LINE + 3 && line.ends_with("x..."), "{line}");
+        let line = loggable(&all.line);
+        assert!(line.len() == MAX_LINE_BYTES + 3 && line.ends_with("x..."), "{line}");
         all.take(b"\nshort");
-        assert_eq!(shown(&all.line), "short");
+        assert_eq!(loggable(&all.line), "short");
     }
 
     #[test]
     fn a_flood_of_lines_is_counted_and_left_out() {
-        let (mut meter, start) = (Meter::default(), Instant::now());
-        let first: Vec<_> = (0..150).map(|_| meter.count(start)).collect();
+        let (mut rate, start) = (LineRate::default(), Instant::now());
+        let first: Vec<_> = (0..150).map(|_| rate.count(start)).collect();
         assert!(first[..100].iter().all(|line| *line == (true, None)));
         assert!(first[100..].iter().all(|line| *line == (false, None)));
         let later = start + Duration::from_secs(1);
-        assert_eq!(meter.count(later), (true, Some(50)));
-        assert_eq!(meter.count(later + Duration::from_secs(1)), (true, None));
+        assert_eq!(rate.count(later), (true, Some(50)));
+        assert_eq!(rate.count(later + Duration::from_secs(1)), (true, None));
     }
 }

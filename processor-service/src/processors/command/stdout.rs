@@ -1,35 +1,35 @@
-//! What a command writes to standard output, which is its result.
+//! The standard output of a command, which is its result.
 
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::ProcessError;
+use crate::processor::error::ProcessError;
 
-/// The output so far, which is never much longer than it may be.
+/// The output so far. Reading stops soon after the limit.
 #[derive(Debug)]
 pub(super) struct Stdout {
     written: Vec<u8>,
-    /// The longest output in bytes, the last line's end included.
+    /// The longest output in bytes, with the end of its last line.
     limit: usize,
 }
 
 impl Stdout {
-    /// Nothing so far, and at most this many bytes of result.
+    /// No output yet, of a result with at most this many bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { written: Vec::new(), limit: limit.saturating_add(1) }
     }
 
-    /// Reads until the end, or until it is too long. Nothing is lost if this is dropped.
+    /// Reads until the end, or until the output is too long. What was read stays when this is dropped.
     pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) {
         while !self.is_too_long() && matches!(from.read_buf(&mut self.written).await, Ok(1..)) {}
     }
 
-    /// Whether more was written than may be.
+    /// Whether the command wrote more than the limit.
     pub(super) fn is_too_long(&self) -> bool {
         self.written.len() > self.limit
     }
 
-    /// The result that it is: JSON as it stands there, else a string; `null`, if it is empty.
+    /// The result: output that is JSON as it is, `null` if there is none, any other output as a string.
     pub(super) fn into_result(self) -> Result<Box<RawValue>, ProcessError> {
         let text = match String::from_utf8(self.written) {
             Ok(text) => text,
@@ -40,7 +40,7 @@ impl Stdout {
         }
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let result = if text.is_empty() { to_raw_value(&()) } else { to_raw_value(text) };
-        result.map_err(|error| ProcessError::permanent(format!("the result is not JSON: {error}")))
+        Ok(result?)
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn json_stays_as_it_stands_there() {
+    async fn json_output_is_kept_as_it_is() {
         let json = r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#;
         assert_eq!(result(format!("\n {json} \n\n").as_bytes()).await, json);
         assert_eq!(result(b"true").await, "true");
@@ -86,6 +86,6 @@ mod tests {
         assert!(!output(b"12345\n", 5).await.is_too_long());
         assert!(output(b"123456\n", 5).await.is_too_long());
         let much = vec![b'x'; 10_000_000];
-        assert!(output(&much, 5).await.written.len() < 10_000, "the rest is not even read");
+        assert!(output(&much, 5).await.written.len() < 10_000, "the rest is not read");
     }
 }

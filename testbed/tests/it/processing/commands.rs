@@ -60,7 +60,7 @@ async fn a_command_does_the_work() -> Result<()> {
     let data = json!({"b": 1, "a": [null, "ü"]});
     let ended = end_of(&web, data.clone()).await?;
     assert_eq!((&ended["status"], &ended["processingResults"]), (&json!("completed"), &data));
-    let said = processor.wait_for_message("the command says").await?;
+    let said = processor.wait_for_message(log_messages::COMMAND_STDERR).await?;
     assert_eq!((&said["stderr"], &said["requestId"]), (&json!("looking"), &ended["requestId"]));
     Ok(())
 }

@@ -80,9 +80,7 @@ async fn cancel(foreign: &Foreign, wish: &str) -> Result<()> {
     foreign.publish("processing.control", "", Properties::default(), body.as_bytes()).await
 }
 
-const WANTS_TO_BE_ALONE: &str = "it may have ended its workers, to run alone";
-
-/// A processor whose two workers have one long job and one that waits to run alone, and a client.
+/// A processor whose two workers have one long job and one that waits to run in isolation, and a client.
 async fn one_waits(drain: &str) -> Result<(Stack, Foreign, Running)> {
     let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
@@ -92,7 +90,7 @@ async fn one_waits(drain: &str) -> Result<(Stack, Foreign, Running)> {
     publish(&foreign, 1, json!({"sleep": "1h"}), 0, 1).await?;
     program.wait_for_message(log_messages::STARTED).await?;
     publish(&foreign, 2, json!("alone"), 2, 0).await?;
-    program.wait_for_message(WANTS_TO_BE_ALONE).await?;
+    program.wait_for_message(log_messages::WAITING_FOR_ISOLATION).await?;
     Ok((stack, foreign, program))
 }
 

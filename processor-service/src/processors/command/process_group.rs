@@ -1,4 +1,4 @@
-//! The process group of a command: started, asked to end, and killed as a whole.
+//! The process group of a command: started, terminated and killed as a whole.
 
 use std::{
     io,
@@ -13,41 +13,42 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
-use super::{CommandLine, Guard};
-use crate::Job;
+use crate::{
+    processor::job::Job,
+    processors::command::{command_line::CommandLine, guard::Guard},
+};
 
-/// What leads to a command and its guard.
+/// The pipes to a command and its guard.
 pub(super) struct Pipes {
-    /// Takes the data and gives what came of it; its end is the end of the group.
+    /// Takes the data and gives the exit status. When our end is closed, the guard kills the group.
     pub(super) guard: UnixStream,
-    /// What the command writes.
+    /// The command's standard output.
     pub(super) stdout: ChildStdout,
-    /// What the command says.
+    /// The command's standard error.
     pub(super) stderr: ChildStderr,
 }
 
-/// The process group, which is killed when this is dropped.
+/// A process group. It is killed when this is dropped.
 ///
-/// Its id is that of its leader, the guard, and belongs to nobody else as long as the guard was not
-/// waited for.
-pub(super) struct Group {
+/// Its id is the process id of its leader, the guard. No other process can get that id before the guard was waited for.
+pub(super) struct ProcessGroup {
     id: Option<Pid>,
     leader: Child,
 }
 
-impl Group {
-    /// Asks all of it to end.
-    pub(super) fn ask(&self) {
+impl ProcessGroup {
+    /// Sends SIGTERM to all its processes.
+    pub(super) fn terminate(&self) {
         self.send(Signal::TERM);
     }
 
-    /// Ends all of it at once.
+    /// Sends SIGKILL to all its processes.
     pub(super) fn kill(&self) {
         self.send(Signal::KILL);
     }
 
-    /// Ends all of it at once, and waits until the guard is gone.
-    pub(super) async fn end(mut self) {
+    /// Kills all its processes, and waits until the guard is gone.
+    pub(super) async fn kill_and_wait(mut self) {
         self.kill();
         self.id = None;
         let _status = self.leader.wait().await;
@@ -55,23 +56,27 @@ impl Group {
 
     fn send(&self, signal: Signal) {
         if let Some(id) = self.id {
-            // It may have ended already.
+            // It fails if all of them have ended.
             let _sent = kill_process_group(id, signal);
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Starts the guard of a command for this job. It waits for the data, and then starts the command.
-pub(super) fn start(guard: &Guard, line: &CommandLine, job: &Job) -> io::Result<(Group, Pipes)> {
+/// Starts the guard of a command for this job. The guard waits for the data, then starts the command.
+pub(super) fn start(
+    guard: &Guard,
+    line: &CommandLine,
+    job: &Job,
+) -> io::Result<(ProcessGroup, Pipes)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let mut command = guard.of(line);
+    let mut command = guard.command(line);
     for variable in variables::ALL.iter().filter(|variable| variable.secret) {
         command.env_remove(variable.name);
     }
@@ -88,6 +93,6 @@ pub(super) fn start(guard: &Guard, line: &CommandLine, job: &Job) -> io::Result<
     let missing = || io::Error::other("it has no pipes");
     let stdout = leader.stdout.take().ok_or_else(missing)?;
     let stderr = leader.stderr.take().ok_or_else(missing)?;
-    let group = Group { id, leader };
+    let group = ProcessGroup { id, leader };
     Ok((group, Pipes { guard: UnixStream::from_std(ours)?, stdout, stderr }))
 }

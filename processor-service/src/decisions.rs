@@ -1,0 +1,6 @@
+//! Pure decisions about a request: before the work, and after it. [`crate::worker`] carries them out.
+
+pub(crate) mod admission;
+pub(crate) mod incoming;
+pub(crate) mod outcome;
+pub(crate) mod policy;

@@ -1,0 +1,101 @@
+//! The error of a processor: why a job failed, and whether the request is retried.
+
+use std::{fmt, time::Duration};
+
+use pipeline::contract::codes;
+
+/// Why a job failed, and whether the request is retried.
+///
+/// A *permanent* failure ends the request: it is `failed` with this error. After a *transient* one the request is
+/// retried, until `MAX_ATTEMPTS` attempts have failed.
+///
+/// ```
+/// use std::time::Duration;
+/// use processor_service::ProcessError;
+///
+/// ProcessError::permanent("no such customer").with_code("no_customer");
+/// ProcessError::transient("the mail server is busy").after(Duration::from_secs(30));
+/// // Any error that can be displayed will do.
+/// "12x".parse::<u32>().map_err(ProcessError::transient).unwrap_err();
+/// ```
+///
+/// # What `?` makes of other errors
+///
+/// | error | failure |
+/// | --- | --- |
+/// | of parsing and conversion: integers, floats, `bool`, `char`, UTF-8, addresses; [`serde_json::Error`] | permanent: the same data fails in the same way |
+/// | [`std::io::Error`] of the kind `InvalidData`, `InvalidInput` or `Unsupported` | permanent |
+/// | any other [`std::io::Error`], `NotFound` and `PermissionDenied` among them | transient: files and networks can be repaired |
+/// | [`std::env::VarError`], [`std::time::SystemTimeError`] | transient: another worker may have what this one lacks |
+/// | [`tokio::time::error::Elapsed`] | transient |
+/// | [`tokio::task::JoinError`] | permanent if the task panicked, else transient |
+/// | [`anyhow::Error`], `Box<dyn Error + Send + Sync>` | transient; a `ProcessError` inside stays as it is |
+///
+/// Where that is wrong, decide with `map_err(ProcessError::permanent)` or `map_err(ProcessError::transient)`.
+///
+/// ```
+/// use processor_service::ProcessError;
+///
+/// fn total(path: &str) -> Result<u64, ProcessError> {
+///     let text = std::fs::read_to_string(path)?; // transient if the file is not there
+///     let numbers = text.lines().map(str::parse::<u64>);
+///     Ok(numbers.sum::<Result<u64, _>>()?) // permanent if a line is no number
+/// }
+/// # assert!(total("no/such/file").unwrap_err().to_string().starts_with("attempts_exhausted: "));
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessError {
+    /// A word that programs can branch on: `error.code` of the failed request.
+    pub code: String,
+    /// A sentence for people: `error.message` of the failed request.
+    pub message: String,
+    /// Whether and when the request is retried.
+    pub retry: Retry,
+}
+
+/// Whether and when a request is retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Never: the failure is permanent.
+    Never,
+    /// After the delay of `RETRY_DELAYS`.
+    Default,
+    /// After this delay at the earliest, at most 30 days.
+    After(Duration),
+}
+
+impl ProcessError {
+    /// A failure that would come again with the next attempt. Its code is `permanent`.
+    pub fn permanent(message: impl fmt::Display) -> Self {
+        let code = codes::PERMANENT.to_owned();
+        Self { code, message: message.to_string(), retry: Retry::Never }
+    }
+
+    /// A failure that may be gone with the next attempt. Its code, `attempts_exhausted`, is that of a request whose
+    /// last attempt failed so.
+    pub fn transient(message: impl fmt::Display) -> Self {
+        let code = codes::ATTEMPTS_EXHAUSTED.to_owned();
+        Self { code, message: message.to_string(), retry: Retry::Default }
+    }
+
+    /// This failure, with the next attempt not before this delay is over.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self { retry: Retry::After(delay), ..self }
+    }
+
+    /// This failure with a code of your own, of at most 200 bytes.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<String>) -> Self {
+        Self { code: code.into(), ..self }
+    }
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for ProcessError {}

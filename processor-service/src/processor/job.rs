@@ -1,0 +1,84 @@
+//! A job: one attempt at a request, as a processor gets it.
+
+use std::time::{Duration, SystemTime};
+
+use pipeline::contract::RequestId;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio_util::sync::CancellationToken;
+
+use crate::processor::error::ProcessError;
+
+/// How long a job has that is made by [`Job::new`]: the default of `JOB_TIMEOUT`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25 * 60);
+
+/// One attempt at a request.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Job<Input = Box<RawValue>> {
+    /// The request's id: the same for every attempt and delivery, so it is the idempotency key of the work.
+    pub id: RequestId,
+    /// What the client sent as `data`.
+    pub input: Input,
+    /// Which attempt this is, from 1.
+    pub attempt: i64,
+    /// When `JOB_TIMEOUT` ends the job.
+    pub deadline: SystemTime,
+    /// Cancelled when the job should end soon: its time is over, the request was cancelled, or the program stops.
+    /// What the job returns after that does not count.
+    pub stop: CancellationToken,
+}
+
+impl<Input> Job<Input> {
+    /// A first attempt, to test a processor with.
+    ///
+    /// # Panics
+    /// If the id is longer than 200 bytes.
+    pub fn new(id: &str, input: Input) -> Self {
+        let id = to_raw_value(id).expect("a string has a JSON form");
+        Self {
+            id: RequestId::parse(&id).expect("a request's id is at most 200 bytes long"),
+            input,
+            attempt: 1,
+            deadline: SystemTime::now() + DEFAULT_TIMEOUT,
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+impl Job {
+    /// The same job with its input read by serde.
+    pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
+        let Self { id, input, attempt, deadline, stop } = self;
+        let input = serde_json::from_str(input.get()).map_err(|error| {
+            ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
+        })?;
+        Ok(Job { id, input, attempt, deadline, stop })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::error::Retry;
+
+    fn read<Input: DeserializeOwned>(json: &str) -> Result<Input, ProcessError> {
+        let input = RawValue::from_string(json.to_owned()).unwrap();
+        Job::new("me", input).read_input().map(|job| job.input)
+    }
+
+    #[test]
+    fn raw_input_passes_through_untouched() {
+        let deep = "[".repeat(1000) + &"]".repeat(1000);
+        for json in [r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#, &deep] {
+            assert_eq!(read::<Box<RawValue>>(json).unwrap().get(), json);
+        }
+    }
+
+    #[test]
+    fn input_of_the_wrong_type_is_a_permanent_failure_with_the_reason() {
+        let error = read::<Vec<u32>>(r#"[1, "two"]"#).unwrap_err();
+        assert_eq!((error.code.as_str(), error.retry), ("permanent", Retry::Never));
+        assert!(error.message.contains("invalid type: string \"two\", expected u32"), "{error}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The requests in flight: announced by events, and cancelled on demand.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use pipeline::{
+    broker::EventPublisher,
+    contract::{ErrorBody, Event, JobEvent, JobEventName, RequestId},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+/// A job that ends sooner is not announced: nobody could use the event.
+const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
+
+/// The requests in flight, at most one for each worker. Clones share them.
+#[derive(Clone)]
+pub(crate) struct InFlight {
+    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    event_publisher: EventPublisher,
+}
+
+/// A request in flight.
+struct Entry {
+    started: JobEvent,
+    /// Whether its job has started. Before that the request waits for its permit.
+    has_started: bool,
+    cancelled: CancellationToken,
+}
+
+/// Keeps a request in flight until it is dropped.
+pub(crate) struct InFlightGuard {
+    in_flight: InFlight,
+    worker: String,
+    cancelled: CancellationToken,
+}
+
+impl InFlight {
+    /// No requests yet. Events are published by this publisher.
+    pub(crate) fn new(event_publisher: EventPublisher) -> Self {
+        Self { entries: Arc::default(), event_publisher }
+    }
+
+    /// Adds a request; `started` is the event that announces it once its job has started.
+    pub(crate) fn add(&self, started: JobEvent) -> InFlightGuard {
+        let (worker, cancelled) = (started.worker.clone(), CancellationToken::new());
+        let entry = Entry { started, has_started: false, cancelled: cancelled.clone() };
+        self.entries().insert(worker.clone(), entry);
+        InFlightGuard { in_flight: self.clone(), worker, cancelled }
+    }
+
+    /// Announces every job that has started, however short it may be. Returns whether all events were published.
+    pub(crate) fn announce_all(&self) -> bool {
+        let entries = self.entries();
+        let started = entries.values().filter(|entry| entry.has_started);
+        started.filter(|entry| !self.try_publish(&entry.started)).count() == 0
+    }
+
+    /// Cancels a request, unless it belongs to a later run than this.
+    pub(crate) fn cancel(&self, id: &RequestId, run: Option<i64>) {
+        let is_meant = |entry: &&Entry| {
+            entry.started.request_id == *id && run.is_none_or(|run| entry.started.run <= run)
+        };
+        self.entries().values().filter(is_meant).for_each(|entry| entry.cancelled.cancel());
+    }
+
+    fn try_publish(&self, event: &JobEvent) -> bool {
+        self.event_publisher.try_publish(&Event::Job(event.clone()).message())
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InFlightGuard {
+    /// Notes that the job starts now.
+    pub(crate) fn start(&self, at: SystemTime) {
+        if let Some(entry) = self.in_flight.entries().get_mut(&self.worker) {
+            (entry.has_started, entry.started.at) = (true, at.into());
+        }
+    }
+
+    /// Announces the job after [`ANNOUNCE_DELAY`], or at once: when the request was delivered or tried before, others may
+    /// still show the job of then. Never returns, so that it can run beside the job.
+    pub(crate) async fn announce_started(&self, at_once: bool) -> Infallible {
+        if !at_once {
+            sleep(ANNOUNCE_DELAY).await;
+        }
+        self.announce(|_| {});
+        pending().await
+    }
+
+    /// Announces that the request is retried at this time.
+    pub(crate) fn announce_retrying(&self, error: ErrorBody, at: SystemTime) {
+        self.announce(|event| {
+            event.event = JobEventName::Retrying;
+            event.at = SystemTime::now().into();
+            event.error = Some(error);
+            event.next_attempt_at = Some(at.into());
+        });
+    }
+
+    /// Waits until the request is cancelled.
+    pub(crate) async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    fn announce(&self, change: impl FnOnce(&mut JobEvent)) {
+        let event = self.in_flight.entries().get(&self.worker).map(|entry| entry.started.clone());
+        if let Some(mut event) = event {
+            change(&mut event);
+            self.in_flight.try_publish(&event);
+        }
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.in_flight.entries().remove(&self.worker);
+    }
+}

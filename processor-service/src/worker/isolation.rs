@@ -1,0 +1,163 @@
+//! Isolation: a request that may have killed its workers runs alone in its process.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+/// Which workers of this process may work. Clones share it.
+///
+/// While a request runs isolated here, or waits for that, no other request may start, and the other workers stop
+/// consuming: a message that kills the process counts as a delivery for everything else that waits in it, until that is
+/// taken for poison too.
+#[derive(Clone)]
+pub(crate) struct Isolation {
+    state: Arc<watch::Sender<State>>,
+    workers: Arc<[WorkerState]>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether a request runs isolated, or waits for that.
+    isolated: bool,
+    /// How many copies of deliveries are being published.
+    republishing: usize,
+}
+
+#[derive(Default)]
+struct WorkerState {
+    /// Whether the worker must not consume.
+    paused: watch::Sender<bool>,
+    /// Whether the worker holds no delivery, and none is on its way.
+    idle: OnceLock<watch::Receiver<bool>>,
+}
+
+/// The right of a worker to process a request, until it is dropped.
+pub(crate) struct WorkPermit {
+    isolation: Isolation,
+    slot: usize,
+    isolated: bool,
+}
+
+/// Keeps jobs from starting while a copy of a delivery is published, until it is dropped.
+pub(crate) struct RepublishGuard(Isolation);
+
+impl Isolation {
+    /// No isolation yet, of this many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        let workers = (0..workers).map(|_| WorkerState::default()).collect();
+        Self { state: Arc::default(), workers }
+    }
+
+    /// Whether the worker with this number, from 1, must not consume at the moment.
+    pub(crate) fn paused(&self, slot: usize) -> watch::Receiver<bool> {
+        self.workers[slot - 1].paused.subscribe()
+    }
+
+    /// Sets what tells whether this worker holds no delivery, and none is on its way.
+    pub(crate) fn set_idle(&self, slot: usize, idle: watch::Receiver<bool>) {
+        self.workers[slot - 1].idle.get_or_init(|| idle);
+    }
+
+    /// Lets a worker process a request. None if another request runs isolated here, or waits for that.
+    pub(crate) fn permit(&self, slot: usize, isolated: bool) -> Option<WorkPermit> {
+        let mut permitted = false;
+        self.state.send_if_modified(|state| {
+            permitted = !state.isolated;
+            if permitted && isolated {
+                state.isolated = true;
+                self.pause(|other| other != slot);
+            }
+            permitted && isolated
+        });
+        permitted.then(|| WorkPermit { isolation: self.clone(), slot, isolated })
+    }
+
+    /// Keeps all jobs from starting while a copy of a delivery is published. The copy may come back at once, and kill the
+    /// process before the delivery is acked: then there would be two.
+    pub(crate) fn republishing(&self) -> RepublishGuard {
+        self.state.send_modify(|state| state.republishing += 1);
+        RepublishGuard(self.clone())
+    }
+
+    /// Sets which workers are paused. The caller holds the state, so no two calls run at the same time.
+    fn pause(&self, is_paused: impl Fn(usize) -> bool) {
+        for (slot, worker) in (1..).zip(&*self.workers) {
+            worker.paused.send_replace(is_paused(slot));
+        }
+    }
+}
+
+impl WorkPermit {
+    /// Waits until the job may start: until no copy is being published and, if it runs isolated, until the other workers
+    /// hold no delivery, and none is on its way to them.
+    pub(crate) async fn ready(&self) {
+        if self.isolated {
+            self.others_idle().await;
+        }
+        // It cannot fail: this permit keeps the sender.
+        let _ = self.isolation.state.subscribe().wait_for(|state| state.republishing == 0).await;
+    }
+
+    async fn others_idle(&self) {
+        let others = (1..).zip(&*self.isolation.workers).filter(|(slot, _)| *slot != self.slot);
+        for mut idle in others.filter_map(|(_, worker)| worker.idle.get().cloned()) {
+            // It fails if that worker has ended.
+            let _ = idle.wait_for(|idle| *idle).await;
+        }
+    }
+}
+
+impl Drop for WorkPermit {
+    fn drop(&mut self) {
+        if self.isolated {
+            self.isolation.state.send_modify(|state| {
+                state.isolated = false;
+                self.isolation.pause(|_| false);
+            });
+        }
+    }
+}
+
+impl Drop for RepublishGuard {
+    fn drop(&mut self) {
+        self.0.state.send_modify(|state| state.republishing -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn an_isolated_request_keeps_others_from_starting_and_waits_for_those_that_run() {
+        let isolation = Isolation::new(3);
+        let idle = [1, 2, 3].map(|slot| {
+            let (sender, receiver) = watch::channel(slot == 3);
+            isolation.set_idle(slot, receiver);
+            sender
+        });
+        let paused = || [1, 2, 3].map(|slot| *isolation.paused(slot).borrow());
+        let (one, two) = (isolation.permit(1, false).unwrap(), isolation.permit(2, true).unwrap());
+        assert!(isolation.permit(3, false).is_none() && isolation.permit(3, true).is_none());
+        assert_eq!(paused(), [true, false, true]);
+        assert!(one.ready().now_or_never().is_some());
+        assert!(two.ready().now_or_never().is_none());
+        idle[0].send_replace(true);
+        assert!(two.ready().now_or_never().is_some());
+        drop(two);
+        assert_eq!(paused(), [false; 3]);
+        assert!(isolation.permit(3, true).is_some());
+    }
+
+    #[test]
+    fn no_job_starts_while_a_copy_is_published() {
+        let isolation = Isolation::new(2);
+        let (permit, republishing) =
+            (isolation.permit(1, false).unwrap(), isolation.republishing());
+        assert!(permit.ready().now_or_never().is_none());
+        drop(republishing);
+        assert!(permit.ready().now_or_never().is_some());
+    }
+}
