@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use owo_colors::AnsiColors;
 use testbed::{
-    rabbitmq::{Install, Node, Version},
+    rabbitmq::{Node, Version},
     shared_node, workspace,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     api_fuzz, cargo, console,
     interrupt::{self, Interrupt},
     soak,
+    system::broker::find_rabbitmq,
 };
 
 /// How many tests of a crate run at the same time.
@@ -101,43 +102,26 @@ async fn build() -> Result<Part> {
     Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: start.elapsed() })
 }
 
+/// Starts a private node of a version and runs the tests against it.
 async fn on_version(options: &Options, version: &str) -> Result<Vec<Part>> {
     let start = Instant::now();
-    let install =
-        match Install::find_or_unpack(version.parse()?, &|line| console::step("rabbitmq", line))
-            .await
-        {
-            Ok(install) => install,
-            Err(error) if options.all => {
-                let name = format!("tests on RabbitMQ {version}");
-                return Ok(vec![Part {
-                    name,
-                    outcome: Outcome::NotRun(error),
-                    time: start.elapsed(),
-                }]);
-            }
-            Err(error) => return Err(error),
-        };
-    let name = format!("RabbitMQ {}", install.version());
-    let node = console::while_waiting(
-        "rabbitmq",
-        &format!("starting a private node of {name}"),
-        shared_node::start(&install),
-    )
-    .await?;
-    let ready = Part {
-        name: format!("{name} made ready"),
-        outcome: Outcome::Passed,
-        time: start.elapsed(),
+    let install = match find_rabbitmq(version.parse()?).await {
+        Ok(install) => install,
+        Err(error) if options.all => {
+            let name = format!("tests on RabbitMQ {version}");
+            let outcome = Outcome::NotRun(error);
+            return Ok(vec![Part { name, outcome, time: start.elapsed() }]);
+        }
+        Err(error) => return Err(error),
     };
-    console::step(
-        "rabbitmq",
-        format!(
-            "{name} runs at {} (made ready in {})",
-            node.address(),
-            console::duration(ready.time)
-        ),
-    );
+    let name = format!("RabbitMQ {}", install.version());
+    let text = format!("starting a private node of {name}");
+    let node = shared_node::start(&install);
+    let node = console::while_waiting("rabbitmq", &text, node).await?;
+    let (time, address) = (start.elapsed(), node.address());
+    let ready_after = console::duration(time);
+    console::step("rabbitmq", format!("{name} runs at {address} (made ready in {ready_after})"));
+    let ready = Part { name: format!("{name} made ready"), outcome: Outcome::Passed, time };
     let tests = tests(options, version, &node, format!("tests on {name}")).await?;
     Ok(vec![ready, tests])
 }
@@ -147,17 +131,13 @@ async fn fuzz_api() -> Result<Part> {
     let start = Instant::now();
     let outcome = match api_fuzz::find_or_install().await {
         Err(error) => Outcome::NotRun(error),
-        Ok(program) => {
-            let install =
-                Install::find_or_unpack(Version::Any, &|line| console::step("rabbitmq", line));
-            match api_fuzz::run(program, &install.await?).await {
-                Ok(()) => Outcome::Passed,
-                Err(error) => {
-                    console::error(&error);
-                    Outcome::Failed
-                }
+        Ok(program) => match api_fuzz::run(program, &find_rabbitmq(Version::Any).await?).await {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                console::error(&error);
+                Outcome::Failed
             }
-        }
+        },
     };
     Ok(Part { name: "the API as described".into(), outcome, time: start.elapsed() })
 }

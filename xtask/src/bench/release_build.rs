@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use crate::{cargo, console};
 
-const BUILD: &str = "build --release -p pipeline -p setup -p web-service -p processor-service -p xtask --bins \
+const BUILD: &str = "build --release -p pipeline -p store -p setup -p web-service -p processor-service -p xtask --bins \
     --example fill --example echo --example bare";
 
 /// Builds all programs into the target folder that this one is in.

@@ -16,7 +16,7 @@ use testbed::{
     postgres::{self, Server},
     process::WAIT_TIMEOUT,
     program::Running,
-    rabbitmq::{Install, Node, NodeOptions, Version},
+    rabbitmq::{Node, NodeOptions, Version},
     workspace,
 };
 
@@ -24,7 +24,7 @@ use super::{
     messages::{REQUESTS, RESULTS},
     web_service::WebService,
 };
-use crate::console;
+use crate::{console, system::broker::find_rabbitmq};
 
 /// A store is filled with up to a million requests.
 const FILL_TIMEOUT: Duration = Duration::from_secs(1800);
@@ -52,8 +52,7 @@ pub(super) struct Database {
 impl System {
     pub(super) async fn start() -> Result<Self> {
         let lock = lock()?;
-        let found = Install::find_or_unpack(Version::Any, &|line| console::step("rabbitmq", line));
-        let install = found.await?;
+        let install = find_rabbitmq(Version::Any).await?;
         let options = NodeOptions { parent: Some(folder()?), ..NodeOptions::default() };
         let node = Node::start(&install, options);
         let node = console::while_waiting("rabbitmq", "starting a private node", node).await?;

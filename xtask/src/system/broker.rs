@@ -33,8 +33,7 @@ impl Broker {
         if let Some(configured) = configured(&source.map_err(ConfigError::from)?)? {
             return Ok(configured);
         }
-        let install =
-            Install::find_or_unpack(Version::Any, &|line| console::step("rabbitmq", line)).await?;
+        let install = find_rabbitmq(Version::Any).await?;
         Self::private(&install, "demo").await
     }
 
@@ -68,6 +67,11 @@ impl Broker {
             console::error(&error);
         }
     }
+}
+
+/// Finds RabbitMQ on this machine or unpacks it, and prints what it does.
+pub(crate) async fn find_rabbitmq(version: Version) -> Result<Install> {
+    Install::find_or_unpack(version, &|line| console::step("rabbitmq", line)).await
 }
 
 /// The broker that a source names.
