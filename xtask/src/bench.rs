@@ -21,7 +21,7 @@ mod http_client;
 mod load;
 mod load_thread;
 mod messages;
-mod web_service;
+mod web;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -10,7 +10,7 @@ use super::{
     load::{self, Throughput},
     process_usage,
     system::StoreKind,
-    web_service::WebService,
+    web::WebService,
 };
 
 /// The number of connections, and the least ratio of SQLite's rate to the bare client's.

@@ -12,7 +12,7 @@ use super::{
     http_client::HttpClient,
     load_thread::on_load_thread,
     system::{Database, StoreKind},
-    web_service::WebService,
+    web::WebService,
 };
 
 /// The highest ratio of a full store's times to those of an almost empty one.

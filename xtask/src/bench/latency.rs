@@ -12,7 +12,7 @@ use super::{
     http_client::HttpClient,
     load_thread::on_load_thread,
     system::StoreKind,
-    web_service,
+    web,
 };
 
 /// The quantiles, and the highest ratio of each to the same quantile of the bare client.
@@ -49,7 +49,7 @@ async fn measure_web_service(bench: &Bench, kind: StoreKind) -> Result<Vec<f64>>
     let processor = bench.system.echo_processor().await?;
     let times = post_and_wait(web.address, bench.scale.sequential_requests);
     let times = bench.other_load.during(times).await?;
-    web_service::stop(processor).await?;
+    web::stop(processor).await?;
     web.stop().await?;
     Ok(times)
 }

@@ -12,7 +12,7 @@ use super::{
     http_client::HttpClient,
     load, process_usage,
     system::StoreKind,
-    web_service::WebService,
+    web::WebService,
 };
 
 const MIB: f64 = 1024.0 * 1024.0;

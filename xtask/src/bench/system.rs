@@ -22,7 +22,7 @@ use testbed::{
 
 use super::{
     messages::{REQUESTS, RESULTS},
-    web_service::WebService,
+    web::WebService,
 };
 use crate::{console, system::broker::find_rabbitmq};
 
