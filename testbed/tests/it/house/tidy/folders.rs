@@ -23,7 +23,7 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "pipeline/src",
         &[
-            ("broker", &["backoff", "contract", "health", "topology"]),
+            ("broker", &["backoff", "contract", "health", "log_messages", "topology"]),
             ("config", &["broker", "topology"]),
             ("contract", &["topology"]),
             ("topology", &[]),
