@@ -30,6 +30,15 @@ const CRATES: &[(&str, Arrows)] = &[
         ],
     ),
     (
+        "processor-service/src",
+        &[
+            ("decisions", &["processor"]),
+            ("processor", &[]),
+            ("processors", &["processor"]),
+            ("worker", &["decisions", "processor"]),
+        ],
+    ),
+    (
         "testbed/src",
         &[
             ("debian", &["process", "workspace"]),
@@ -52,6 +61,26 @@ const CRATES: &[(&str, Arrows)] = &[
             ("processing", &["support"]),
             ("support", &[]),
             ("testbed_itself", &[]),
+        ],
+    ),
+    (
+        "web-service/src",
+        &[
+            ("api", &["dispatch", "events", "views", "webhooks"]),
+            ("consumers", &["events"]),
+            ("dispatch", &["events"]),
+            ("events", &[]),
+            ("views", &["events::jobs"]),
+            ("webhooks", &["views"]),
+        ],
+    ),
+    (
+        "xtask/src",
+        &[
+            ("bench", &["cargo", "console", "interrupt"]),
+            ("demo", &["cargo", "console", "interrupt", "system"]),
+            ("soak", &["cargo", "console", "interrupt"]),
+            ("system", &["console"]),
         ],
     ),
 ];
