@@ -1,4 +1,4 @@
-//! What the front asks of whoever works behind it. Both stores match on these, so that neither can
+//! Commands: what a `Store` asks of its backend. Both backends match on these enums, so that neither can
 //! lack an operation.
 
 use std::time::Duration;
@@ -7,53 +7,55 @@ use pipeline::contract::Timestamp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{
-    callbacks::{AttemptReport, LeaseCallbacks, LeasedCallback},
-    claim::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
-    ending::{Applied, WorkerResult},
+use crate::{
     error::StoreError,
-    failed::{Discard, Origin, Replay},
-    listing::{List, Page},
-    parked::{DeleteParked, Parked, ParkedMessage, ParkedQuery},
-    request::{Cancel, Cleared, Ended, Expiry, Found, NewRequest, Retrying, Summary},
+    model::{
+        callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
+        idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+        page::{Page, RequestQuery},
+        parked::{DeleteParked, NewParked, ParkedMessage, ParkedQuery},
+        replay::{Discard, Replay},
+        request::{Cancel, Ended, Found, NewRequest, Origin, ScheduledRetry, Summary},
+        retention::{Cleared, Expiry},
+        worker_result::{Applied, WorkerResult},
+    },
 };
 
-/// Where the answer goes. To drop it means that the store is away; the reason stands in its health.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Where the answer goes. Dropping it means that the store is unavailable; its health has the reason.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Something that changes the store. The answer is sent when it is on disk.
-pub(super) enum Write {
+/// A command that writes. The answer is sent after the commit.
+pub(crate) enum Write {
     Accept(NewRequest, Reply<()>),
-    AcceptAll(Vec<NewRequest>, Reply<Vec<Result<(), StoreError>>>),
+    AcceptBatch(Vec<NewRequest>, Reply<Vec<Result<(), StoreError>>>),
     Claim(Claim, Reply<Claimed>),
     ReleaseClaim(IdempotencyKeyHash, Uuid, ReleaseClaim, Reply<()>),
-    Finish(Vec<WorkerResult>, Reply<Vec<Applied>>),
-    Park(Vec<Parked>, Reply<Vec<Applied>>),
-    Retrying(Vec<Retrying>, Reply<()>),
+    ApplyResults(Vec<WorkerResult>, Reply<Vec<Applied>>),
+    Park(Vec<NewParked>, Reply<Vec<Applied>>),
+    RecordRetries(Vec<ScheduledRetry>, Reply<()>),
     Cancel(Uuid, Reply<Cancel>),
-    /// The next run of a request that has failed in this one.
+    /// Replays a request that has failed in this run.
     Replay(Uuid, u32, Reply<Replay>),
     Discard(Uuid, Reply<Discard>),
     DeleteParked(i64, Reply<DeleteParked>),
     Expire(Expiry, Reply<Cleared>),
-    TakeCallbacks(LeaseCallbacks, Reply<Vec<LeasedCallback>>),
-    AttemptReport(AttemptReport, Reply<()>),
+    LeaseCallbacks(LeaseCallbacks, Reply<Vec<LeasedCallback>>),
+    RecordAttempt(AttemptReport, Reply<()>),
     RetryCallback(Uuid, Reply<bool>),
-    /// Changes nothing: is it there?
+    /// Writes nothing; the answer shows that the store can be reached.
     Ping(Reply<()>),
 }
 
-/// Something that only looks.
-pub(super) enum Read {
+/// A command that reads.
+pub(crate) enum Read {
     Get(Uuid, Reply<Found>),
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
-    /// Those that have ended or expired.
-    Ended(Vec<Uuid>, Reply<Vec<Ended>>),
-    Origin(Uuid, Reply<Origin>),
+    GetEnded(Vec<Uuid>, Reply<Vec<Ended>>),
+    GetOrigin(Uuid, Reply<Origin>),
+    List(RequestQuery, Reply<Page>),
+    ListParked(ParkedQuery, Reply<Vec<ParkedMessage>>),
+    GetParked(i64, Reply<Option<ParkedMessage>>),
+    /// How long until the next callback is due that goes to none of these hosts.
+    NextCallbackIn(Vec<String>, Reply<Option<Duration>>),
     Clock(Reply<Timestamp>),
-    List(List, Reply<Page>),
-    /// In how long the next one is due that goes to none of these hosts.
-    NextCallback(Vec<String>, Reply<Option<Duration>>),
-    Parked(ParkedQuery, Reply<Vec<ParkedMessage>>),
-    ParkedMessage(i64, Reply<Option<ParkedMessage>>),
 }

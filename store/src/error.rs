@@ -1,18 +1,18 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
-/// Why the store did not do what it was asked for.
+/// Why an operation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It can't be reached, or did not answer in time. What was asked for may have been done all
-    /// the same; every operation bears repeating.
+    /// The store can't be reached, or did not answer in time. The operation may have been done all the
+    /// same; every operation can be repeated without harm.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// It is there, but can't take these very data, now or later.
+    /// The database refuses these data, and will refuse them again.
     #[error("the store refuses these data: {0}")]
     Refused(String),
 }
 
-/// A `DATABASE_URL` that names no store. The message never shows a password.
+/// The `DATABASE_URL` names no store. The message never shows a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadUrl(pub(super) String);
+pub struct BadUrl(pub(crate) String);

@@ -1,4 +1,4 @@
-//! Whether the store is there.
+//! Health: whether the store can be reached, as its backend and its callers find out.
 
 use std::sync::{
     Arc,
@@ -7,88 +7,88 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::error::StoreError;
+use crate::error::StoreError;
 
-/// How the store is.
+/// Whether the store can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// The first attempt to open it is under way.
     Opening,
     /// It answers.
     Up,
-    /// It does not, for this reason. It is tried again all the time.
+    /// It does not answer, for this reason. It is tried again all the time.
     Away(String),
 }
 
-/// One store's health: told by those who work on it, read by everybody.
+/// One store's health: written by its backend and its queues, read by everybody.
 #[derive(Debug, Clone)]
-pub(super) struct Monitor {
+pub(crate) struct HealthMonitor {
     health: Arc<watch::Sender<Health>>,
-    /// How often it was opened: a connection of an earlier time is not to be trusted.
+    /// How often the store was opened: a connection made before the last opening is not used again.
     openings: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
 }
 
-impl Monitor {
-    pub(super) fn new() -> Self {
+impl HealthMonitor {
+    pub(crate) fn new() -> Self {
         let health = Arc::new(watch::Sender::new(Health::Opening));
         Self { health, openings: Arc::default(), commits: Arc::default() }
     }
 
-    pub(super) fn subscribe(&self) -> watch::Receiver<Health> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    pub(super) fn openings(&self) -> u64 {
+    pub(crate) fn openings(&self) -> u64 {
         self.openings.load(Ordering::Acquire)
     }
 
-    /// It was opened anew.
-    pub(super) fn opened(&self) {
+    /// The store was opened.
+    pub(crate) fn set_opened(&self) {
         self.openings.fetch_add(1, Ordering::AcqRel);
         if self.set(Health::Up) {
             tracing::info!("the store is open");
         }
     }
 
-    pub(super) fn commits(&self) -> u64 {
+    pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// It committed something, so it can't be away.
-    pub(super) fn committed(&self) {
+    /// A commit succeeded, so the store can be reached.
+    pub(crate) fn set_committed(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         if self.set(Health::Up) {
             tracing::info!("the store answers again");
         }
     }
 
-    /// It does not answer. Told once, however often it is said.
-    pub(super) fn away(&self, reason: &str) {
+    /// The store does not answer. This is logged once, until it answers again.
+    pub(crate) fn set_away(&self, reason: &str) {
         let was_away = matches!(*self.health.borrow(), Health::Away(_));
         if self.set(Health::Away(reason.to_owned())) && !was_away {
             tracing::warn!(reason, "the store is unavailable");
         }
     }
 
-    /// Waits until it has been tried to open it, and fails at once while it is known to be away.
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
+    /// Waits for the first attempt to open the store; fails if the store is known to be unavailable.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
         if *self.health.borrow() == Health::Opening {
             self.until(|health| *health != Health::Opening).await;
         }
         self.reason().map_or(Ok(()), Err)
     }
 
-    /// Why it is away, if it is.
-    pub(super) fn reason(&self) -> Option<StoreError> {
+    /// Why the store is unavailable, if it is.
+    pub(crate) fn reason(&self) -> Option<StoreError> {
         match &*self.health.borrow() {
             Health::Away(reason) => Some(StoreError::Unavailable(reason.clone())),
             Health::Opening | Health::Up => None,
         }
     }
 
-    pub(super) async fn until(&self, is: impl FnMut(&Health) -> bool) {
-        // The sender is a part of `self`, so the wait can't end by its going.
+    pub(crate) async fn until(&self, is: impl FnMut(&Health) -> bool) {
+        // `self` holds the sender, so it can't be dropped during the wait.
         let _ = self.subscribe().wait_for(is).await;
     }
 

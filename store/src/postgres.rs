@@ -1,39 +1,46 @@
-//! The store on a server: PostgreSQL, for several web services at once.
+//! PostgreSQL backend: a server, for several web services at once.
 //!
-//! A few connections, each owned by a task: one accepts, one takes all other writes, the rest read.
-//! A task takes all that waits in its queue and sends rows of a kind in one statement, in the order
-//! of their ids, so that two web services never wait for each other in a circle. A connection that
-//! fails is thrown away; the supervisor says when the server is there.
+//! A few connections, each owned by a task: one for urgent writes, one for all other writes, the rest for
+//! reads. A task takes all commands that wait in its queue and writes rows of a kind in one statement, in
+//! the order of their ids, so that two web services can't deadlock. A connection that fails is replaced;
+//! the supervisor finds out whether the server can be reached.
 
-mod accept;
 mod batch;
 mod callbacks;
-mod claim;
 mod clock;
-mod finish;
-mod line;
-mod look;
-mod park;
+mod error;
+mod idempotency;
+mod lookups;
+mod parked;
+mod reader;
+mod replay;
+mod requests;
+mod results;
+mod retention;
+mod retries;
 mod row;
 mod server;
+mod session;
 mod supervisor;
-mod tend;
-mod trouble;
-mod worker;
+mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Mutex, Notify, mpsc, watch},
+    sync::{Mutex, mpsc, watch},
     task::{AbortHandle, JoinHandle},
 };
 
-use self::{line::Line, server::Server};
-use super::{BadUrl, QUEUE, Store, StoreOptions, Workers, health::Monitor};
+use crate::{
+    backend::{Backend, QUEUE_CAPACITY},
+    error::BadUrl,
+    health::HealthMonitor,
+    postgres::{server::Server, session::Session},
+};
 
 const READERS: usize = 2;
 
-/// The tasks of a store. They end with it; nobody can be waiting for them then.
+/// The tasks of a backend. They are aborted when its last clone is dropped; no caller waits then.
 struct Tasks(Vec<AbortHandle>);
 
 impl Drop for Tasks {
@@ -42,26 +49,25 @@ impl Drop for Tasks {
     }
 }
 
-pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
-    let server = Arc::new(Server::parse(url, options.patience)?);
-    let health = Monitor::new();
-    let (alive, here) = watch::channel(());
-    let line = || Line::new(server.clone(), health.clone(), alive.clone());
-    let (accepts, new) = mpsc::channel(QUEUE);
-    let (writes, changes) = mpsc::channel(QUEUE);
-    let (reads, questions) = mpsc::channel(QUEUE);
-    let questions = Arc::new(Mutex::new(questions));
+/// Starts the tasks, which connect to the server.
+pub(crate) fn open(url: &str, timeout: Duration) -> Result<Backend, BadUrl> {
+    let server = Arc::new(Server::parse(url, timeout)?);
+    let health = HealthMonitor::new();
+    let (running, stopped) = watch::channel(());
+    let session = || Session::new(server.clone(), health.clone(), running.clone());
+    let (urgent_writes, urgent_commands) = mpsc::channel(QUEUE_CAPACITY);
+    let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
     let mut tasks = vec![
         tokio::spawn(supervisor::run(server.clone(), health.clone())),
-        tokio::spawn(worker::write(line(), new)),
-        tokio::spawn(worker::write(line(), changes)),
+        tokio::spawn(writer::run(session(), urgent_commands)),
+        tokio::spawn(writer::run(session(), commands)),
     ];
+    let (reads, commands) = mpsc::channel(QUEUE_CAPACITY);
+    let commands = Arc::new(Mutex::new(commands));
     for _ in 0..READERS {
-        let line = line().for_reading(accepts.downgrade());
-        tasks.push(tokio::spawn(worker::read(line, questions.clone())));
+        let session = session().for_reading(urgent_writes.downgrade());
+        tasks.push(tokio::spawn(reader::run(session, commands.clone())));
     }
     let tasks = Tasks(tasks.iter().map(JoinHandle::abort_handle).collect());
-    let workers = Workers { here, _tasks: Arc::new(tasks) };
-    let (bell, patience) = (Arc::new(Notify::new()), options.patience);
-    Ok(Store { accepts, writes, reads, health, bell, patience, workers })
+    Ok(Backend { urgent_writes, writes, reads, health, stopped, _tasks: Arc::new(tasks) })
 }

@@ -1,11 +1,12 @@
-//! The SQL that both stores share. Parameters are numbered in the order in which they first appear,
+//! The SQL that both backends share. Parameters are numbered in the order in which they first appear,
 //! since SQLite takes `$1` for a name.
 
-use super::{
-    listing::List,
+use crate::model::{
+    page::RequestQuery,
     parked::{ParkedFilter, ParkedQuery},
 };
 
+/// The columns of a summary, [`SUMMARY_COLUMNS`] of them.
 macro_rules! summary {
     () => {
         "id, status, type, owner, run, attempts, deliveries, accepted_at, started_at, \
@@ -15,14 +16,14 @@ macro_rules! summary {
     };
 }
 
-/// Where the columns of a summary are.
+/// The tables in which the columns of a summary are.
 macro_rules! with_callbacks {
     () => {
         " FROM requests LEFT JOIN callbacks ON request_id = id "
     };
 }
 
-/// How the callback of a request that ends meets one of an earlier end.
+/// What the callback of a request that ends does to a callback of an earlier end.
 macro_rules! callback_rule {
     () => {
         " ON CONFLICT (request_id) DO UPDATE SET of_run = excluded.of_run, host = excluded.host, \
@@ -31,7 +32,8 @@ macro_rules! callback_rule {
     };
 }
 
-/// How an accept meets a row that is there already: it adds what only the request knows, once.
+/// What an accepted request does to a row that is there already: it adds what only the request knows,
+/// once.
 macro_rules! accept_rule {
     () => {
         " ON CONFLICT (id) DO UPDATE SET type = excluded.type, owner = excluded.owner, \
@@ -41,9 +43,9 @@ macro_rules! accept_rule {
     };
 }
 
-/// When a result of some status and run becomes the final state of a request that is there already.
+/// Whether a result with this status and run becomes the final state of a request that is there already.
 /// 0 is queued, 1 completed, 2 failed.
-macro_rules! is_first {
+macro_rules! is_stored {
     ($status:literal, $run:literal) => {
         concat!(
             "(requests.status = 0 AND (",
@@ -63,9 +65,9 @@ macro_rules! is_first {
     };
 }
 
-/// The run for a row made of the news of a retry. Without the request's own row it is the first one:
-/// a wrong number there would make the request deaf to how its work ends.
-macro_rules! retrying_run {
+/// The run for a row that a scheduled retry makes. Without the request's own row it is the first run: with
+/// a number that is too large, the row would take no failure of its request.
+macro_rules! retry_run {
     ($id:literal, $run:literal) => {
         concat!(
             "CASE WHEN EXISTS (SELECT 1 FROM requests WHERE requests.id = ",
@@ -77,8 +79,8 @@ macro_rules! retrying_run {
     };
 }
 
-/// How the news of a retry meets a row that is there already.
-macro_rules! retrying_rule {
+/// What a scheduled retry does to a row that is there already.
+macro_rules! retry_rule {
     () => {
         " ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, \
          last_error = excluded.last_error, next_attempt_at = excluded.next_attempt_at \
@@ -87,6 +89,7 @@ macro_rules! retrying_rule {
     };
 }
 
+/// Ends a request as cancelled, unless it is final.
 macro_rules! cancel {
     () => {
         "UPDATE requests SET status = 3, settled_at = $1, next_attempt_at = NULL \
@@ -94,7 +97,7 @@ macro_rules! cancel {
     };
 }
 
-/// Begins the next run of a request that has failed in one.
+/// Begins the next run of a request that has failed in this one.
 macro_rules! replay {
     () => {
         "UPDATE requests SET status = 0, run = run + 1, attempts = 0, deliveries = 0, \
@@ -105,7 +108,7 @@ macro_rules! replay {
     };
 }
 
-/// Takes a failed request away of whose end nothing is to be told.
+/// Deletes a failed request that has no pending callback.
 macro_rules! discard {
     () => {
         "DELETE FROM requests WHERE id = $1 AND status = 2 AND NOT EXISTS \
@@ -113,7 +116,8 @@ macro_rules! discard {
     };
 }
 
-macro_rules! letter {
+/// Parked messages, with their bodies or a part of them.
+macro_rules! parked {
     ($body:literal) => {
         concat!(
             "SELECT number, request_id, ",
@@ -123,11 +127,11 @@ macro_rules! letter {
     };
 }
 
-/// A list of messages, each with its beginning.
-macro_rules! letters {
+/// A list of parked messages, each with the beginning of its body.
+macro_rules! list_parked {
     ($condition:literal, $limit:literal) => {
         concat!(
-            letter!("substr(body, 1, 1000)"),
+            parked!("substr(body, 1, 1000)"),
             "number < $1 AND ",
             $condition,
             " ORDER BY number DESC LIMIT ",
@@ -136,6 +140,7 @@ macro_rules! letters {
     };
 }
 
+/// A list of requests, newest first.
 macro_rules! list {
     ($condition:literal, $limit:literal) => {
         concat!(
@@ -150,6 +155,7 @@ macro_rules! list {
     };
 }
 
+/// The ids of the newest requests of a type that have one of its statuses.
 macro_rules! of_type {
     ($status:literal) => {
         concat!(
@@ -161,45 +167,48 @@ macro_rules! of_type {
     };
 }
 
-pub(super) use {
-    accept_rule, callback_rule, cancel, discard, is_first, replay, retrying_rule, retrying_run,
-    summary, with_callbacks,
+pub(crate) use {
+    accept_rule, callback_rule, cancel, discard, is_stored, replay, retry_rule, retry_run, summary,
+    with_callbacks,
 };
 
 /// How many columns a summary has.
-pub(super) const SUMMARY: usize = 22;
+pub(crate) const SUMMARY_COLUMNS: usize = 22;
 
-pub(super) const CANCEL: &str = cancel!();
-/// Of several web services one takes a callback, and only that one says what came of it.
-pub(super) const ATTEMPTED: &str = "UPDATE callbacks SET state = $1, due_at = COALESCE($2, due_at), \
+/// Only the web service that holds the lease records the outcome.
+pub(crate) const RECORD_ATTEMPT: &str = "UPDATE callbacks SET state = $1, due_at = COALESCE($2, due_at), \
     call_error = COALESCE($3, call_error), delivered_at = $4, lease = NULL \
     WHERE request_id = $5 AND lease = $6";
-pub(super) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1 AND lease = $2";
-/// One that nobody has in hand; what still waits for its next attempt keeps count of them.
-pub(super) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
+pub(crate) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1 AND lease = $2";
+/// A callback under lease is left alone. One that is still pending keeps its number of attempts.
+pub(crate) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
     calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL \
     WHERE request_id = $2 AND lease IS NULL";
-/// A key goes with its request, and not before its time.
-pub(super) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
+/// A key is kept for its time, and longer if its request is stored.
+pub(crate) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $1 \
     AND NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
     ORDER BY keep_until LIMIT $2)";
-pub(super) const PROLONG_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE name IN \
+pub(crate) const KEEP_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $2 \
     AND EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
     ORDER BY keep_until LIMIT $3)";
-/// Only the first claim of a key has both times from one moment. Of one that was taken over since, nobody
-/// knows any more that nothing was sent.
-pub(super) const FORGET: &str =
+/// Only in the first claim of a key both times come from the same moment. After a takeover it is not known
+/// that nothing was sent.
+pub(crate) const DELETE_CLAIM: &str =
     "DELETE FROM claims WHERE name = $1 AND id = $2 AND claimed_at = keep_until - $3";
-pub(super) const LEAVE: &str = "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
-pub(super) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
-pub(super) const ORIGIN: &str = "SELECT trace, request_data FROM requests WHERE id = $1";
-pub(super) const PARKED_MESSAGE: &str = concat!(letter!("body"), "number = $1");
-pub(super) const UNPARK: &str = "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
-pub(super) const WHOSE: &str = "SELECT request_id FROM parked WHERE number = $1";
-const LETTERS: &str = letters!("request_id IS NULL", "$2");
-const LETTERS_OF: &str = letters!("request_id = $2", "$3");
+pub(crate) const ALLOW_TAKEOVER: &str =
+    "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
+/// A request's status and run.
+pub(crate) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
+pub(crate) const ORIGIN: &str = "SELECT trace, request_data FROM requests WHERE id = $1";
+pub(crate) const GET_PARKED: &str = concat!(parked!("body"), "number = $1");
+pub(crate) const DELETE_PARKED: &str =
+    "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
+/// The request that a parked message belongs to.
+pub(crate) const PARKED_REQUEST: &str = "SELECT request_id FROM parked WHERE number = $1";
+const LIST_PARKED_WITHOUT_REQUEST: &str = list_parked!("request_id IS NULL", "$2");
+const LIST_PARKED_OF_REQUEST: &str = list_parked!("request_id = $2", "$3");
 
 const LIST: &str = list!("id < $1", "$2");
 const LIST_STATUS: &str = list!("id < $1 AND status = $2", "$3");
@@ -220,19 +229,19 @@ const LIST_TYPE: &str = concat!(
     ") ORDER BY id DESC LIMIT $3"
 );
 
-/// The statement for a list of messages. Its parameters: the number all are below, the request if they
-/// are one's, how many rows.
-pub(super) fn letters(letters: &ParkedQuery) -> &'static str {
-    match letters.whose {
-        ParkedFilter::Nobody => LETTERS,
-        ParkedFilter::Request(_) => LETTERS_OF,
+/// The statement for a list of parked messages. Its parameters: the number that all are below, the request
+/// if the query names one, how many rows.
+pub(crate) fn list_parked(query: &ParkedQuery) -> &'static str {
+    match query.filter {
+        ParkedFilter::WithoutRequest => LIST_PARKED_WITHOUT_REQUEST,
+        ParkedFilter::OfRequest(_) => LIST_PARKED_OF_REQUEST,
     }
 }
 
-/// The statement for a list. Its parameters: the id all are below, the type if it is wanted, the
-/// status if it is wanted, how many rows.
-pub(super) fn list(list: &List) -> &'static str {
-    match (&list.kind, list.status) {
+/// The statement for a list of requests. Its parameters: the id that all are below, the type if the query
+/// has one, the status if the query has one, how many rows.
+pub(crate) fn list(query: &RequestQuery) -> &'static str {
+    match (&query.kind, query.status) {
         (None, None) => LIST,
         (None, Some(_)) => LIST_STATUS,
         (Some(_), None) => LIST_TYPE,

@@ -1,56 +1,68 @@
-//! The store in a file: SQLite with a write-ahead log, every commit on disk before it is answered.
+//! SQLite backend: a file with a write-ahead log; every commit is on disk before it is answered.
 //!
-//! One thread writes, so nobody ever waits for a lock; it takes all that waits in its queue into
-//! one transaction. A few threads read, each with a connection of its own, and are never held up by
-//! the one that writes. Threads, not tasks: a disk can take its time.
+//! One thread writes, so no writer waits for a lock; it executes all commands that wait in its queue in
+//! one transaction. A few threads read, each with its own connection, and are never held up by the
+//! writer. They are threads and not tasks because disk I/O blocks.
 
 mod callbacks;
+mod commands;
 mod file;
-mod list;
+mod idempotency;
+mod lookups;
+mod parked;
 mod reader;
+mod replay;
+mod requests;
+mod results;
+mod retention;
 mod row;
-mod write;
+mod transaction;
 mod writer;
 
 use std::{
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use self::{file::File, reader::Reader, writer::Writer};
-use super::{BadUrl, QUEUE, Store, StoreOptions, Workers, health::Monitor};
+use crate::{
+    backend::{Backend, QUEUE_CAPACITY},
+    error::BadUrl,
+    health::HealthMonitor,
+    sqlite::{file::File, reader::Reader, writer::Writer},
+};
 
 const READERS: usize = 2;
 
-pub(super) fn open(url: &str, options: &StoreOptions) -> Result<Store, BadUrl> {
-    let file = Arc::new(File::parse(url, options.patience)?);
-    let (alive, here) = watch::channel(());
-    let health = Monitor::new();
-    let (writes, commands) = mpsc::channel(QUEUE);
+/// Starts the threads, which open the file.
+pub(crate) fn open(url: &str, timeout: Duration) -> Result<Backend, BadUrl> {
+    let file = Arc::new(File::parse(url, timeout)?);
+    let health = HealthMonitor::new();
+    let (running, stopped) = watch::channel(());
+    let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
     let writer = Writer::new(file.clone(), health.clone(), commands);
-    start("store-writer", alive.clone(), move || writer.run())?;
-    let (reads, questions) = mpsc::channel(QUEUE);
-    let questions = Arc::new(Mutex::new(questions));
+    start("store-writer", running.clone(), move || writer.run())?;
+    let (reads, commands) = mpsc::channel(QUEUE_CAPACITY);
+    let commands = Arc::new(Mutex::new(commands));
     for _ in 0..READERS {
-        let reader = Reader::new(file.clone(), health.clone(), questions.clone());
-        start("store-reader", alive.clone(), move || reader.run())?;
+        let reader = Reader::new(file.clone(), health.clone(), commands.clone());
+        start("store-reader", running.clone(), move || reader.run())?;
     }
-    let (accepts, bell, patience) = (writes.clone(), Arc::new(Notify::new()), options.patience);
-    let workers = Workers { here, _tasks: Arc::new(()) };
-    Ok(Store { accepts, writes, reads, health, bell, patience, workers })
+    let (urgent_writes, _tasks) = (writes.clone(), Arc::new(()));
+    Ok(Backend { urgent_writes, writes, reads, health, stopped, _tasks })
 }
 
-/// Starts a thread, which ends when the last sender is gone.
+/// Starts a thread, which ends when its queue is closed.
 fn start(
     name: &str,
-    alive: watch::Sender<()>,
+    running: watch::Sender<()>,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<(), BadUrl> {
     let work = move || {
         work();
-        drop(alive);
+        drop(running);
     };
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
     started.map(drop).map_err(|error| BadUrl(format!("no thread for the store: {error}")))

@@ -46,13 +46,13 @@ async fn clear(store: &Store, retention: Duration) -> Result<Cleared, StoreError
         let expiry = Expiry {
             ended_before: now - retention,
             tombstones_before: now - retention.saturating_mul(TOMBSTONE_FACTOR),
-            at_most: BATCH_ROWS,
+            limit: BATCH_ROWS,
         };
         let cleared = store.expire(expiry).await?;
         all.requests += cleared.requests;
         all.parked += cleared.parked;
         all.tombstones += cleared.tombstones;
-        if !cleared.reached(BATCH_ROWS) {
+        if !cleared.has_reached(BATCH_ROWS) {
             return Ok(all);
         }
         sleep(BATCH_PAUSE).await;

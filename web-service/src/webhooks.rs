@@ -60,7 +60,7 @@ impl WebhookLoop {
     /// Delivers until told to stop; then waits for the attempts in flight.
     pub async fn run(self) {
         let mut in_flight = InFlight::default();
-        let (callback_due, mut health) = (self.store.bell(), self.store.health());
+        let (callback_due, mut health) = (self.store.callback_due(), self.store.health());
         while !self.drain.is_cancelled() {
             let pause = self.start_due(&mut in_flight).await.unwrap_or_else(|error| {
                 debug!("callbacks wait for the store: {error}");
@@ -84,16 +84,17 @@ impl WebhookLoop {
     /// look at the store.
     async fn start_due(&self, in_flight: &mut InFlight) -> Result<Duration, StoreError> {
         loop {
-            let room = in_flight.capacity();
-            if room.total == 0 {
+            let capacity = in_flight.capacity();
+            if capacity.total == 0 {
                 return Ok(POLL_INTERVAL);
             }
-            let pause = self.store.next_callback(&room).await?.unwrap_or(POLL_INTERVAL);
+            let pause = self.store.next_callback_in(&capacity).await?.unwrap_or(POLL_INTERVAL);
             if !pause.is_zero() {
                 return Ok(pause.min(POLL_INTERVAL));
             }
-            let lease = LeaseCallbacks { room, lease: Uuid::now_v7(), patience: LEASE_DURATION };
-            let leased = self.store.take_callbacks(lease).await?;
+            let lease =
+                LeaseCallbacks { capacity, lease: Uuid::now_v7(), duration: LEASE_DURATION };
+            let leased = self.store.lease_callbacks(lease).await?;
             // Another web service was faster.
             if leased.is_empty() {
                 return Ok(LEASE_PAUSE);

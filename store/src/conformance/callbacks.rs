@@ -1,4 +1,4 @@
-//! Callbacks: due with the end of their request, taken by one at a time, kept until they are told.
+//! Callbacks: due from the end of their request on, leased by one service at a time, kept until delivered.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,34 +11,39 @@ use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
 use crate::{
-    Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, Cancel, Expiry, Found,
-    LeaseCallbacks, LeasedCallback, List, NewRequest, Parked, SendCapacity, Store, Target,
-    WorkerResult,
+    Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, Cancel,
+    Expiry, Found, LeaseCallbacks, LeasedCallback, NewParked, NewRequest, RequestQuery,
+    SendCapacity, Store, WorkerResult,
 };
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn calling(id: Uuid, host: &str) -> NewRequest {
+fn with_callback(id: Uuid, host: &str) -> NewRequest {
     let (url, host) = (format!("https://{host}/{id}"), host.to_owned());
-    NewRequest { callback: Some(Target { url, host }), ..new(id) }
+    NewRequest { callback: Some(CallbackTarget { url, host }), ..new(id) }
 }
 
-pub(super) fn room(total: usize, per_host: usize) -> SendCapacity {
+pub(super) fn capacity(total: usize, per_host: usize) -> SendCapacity {
     SendCapacity { total, per_host, busy: HashMap::new(), slow: HashSet::new(), slow_total: 0 }
 }
 
-async fn take(store: &Store, room: SendCapacity, patience: Duration) -> Vec<LeasedCallback> {
+async fn lease(store: &Store, capacity: SendCapacity, duration: Duration) -> Vec<LeasedCallback> {
     let lease = Uuid::now_v7();
-    store.take_callbacks(LeaseCallbacks { room, lease, patience }).await.unwrap()
+    store.lease_callbacks(LeaseCallbacks { capacity, lease, duration }).await.unwrap()
 }
 
-async fn take_all(store: &Store) -> Vec<LeasedCallback> {
-    take(store, room(1000, 1000), LONG).await
+pub(super) async fn lease_all(store: &Store) -> Vec<LeasedCallback> {
+    lease(store, capacity(1000, 1000), LONG).await
 }
 
-async fn tell(store: &Store, taken: &LeasedCallback, fate: AttemptOutcome, error: Option<&str>) {
-    let (id, lease, error) = (taken.id, taken.lease, error.map(str::to_owned));
-    store.record_attempt(AttemptReport { id, lease, fate, error }).await.unwrap();
+pub(super) async fn report(
+    store: &Store,
+    leased: &LeasedCallback,
+    outcome: AttemptOutcome,
+    error: Option<&str>,
+) {
+    let (id, lease, error) = (leased.id, leased.lease, error.map(str::to_owned));
+    store.record_attempt(AttemptReport { id, lease, outcome, error }).await.unwrap();
 }
 
 async fn callback(world: &World, id: Uuid) -> Callback {
@@ -48,7 +53,7 @@ async fn callback(world: &World, id: Uuid) -> Callback {
 /// Requests with callbacks to a host, accepted and completed.
 async fn ended(store: &Store, host: &str, count: usize) -> Vec<Uuid> {
     let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
-    store.accept_all(ids.iter().map(|id| calling(*id, host)).collect()).await.unwrap();
+    store.accept_batch(ids.iter().map(|id| with_callback(*id, host)).collect()).await.unwrap();
     store.apply_results(ids.iter().map(|id| completed(*id, "1")).collect()).await.unwrap();
     ids
 }
@@ -57,32 +62,32 @@ pub(super) async fn a_callback_is_due_from_the_end_of_its_request_on(world: Worl
     let store = &world.store;
     let [done, bad, parked, gone, open, silent] = std::array::from_fn(|_| Uuid::now_v7());
     for id in [done, bad, parked, gone, open] {
-        store.accept(calling(id, "a.example")).await.unwrap();
+        store.accept(with_callback(id, "a.example")).await.unwrap();
     }
     store.accept(new(silent)).await.unwrap();
-    assert!(take_all(store).await.is_empty() && callback(&world, open).await.attempts == 0);
-    assert_eq!(store.next_callback(&room(1, 1)).await.unwrap(), None);
+    assert!(lease_all(store).await.is_empty() && callback(&world, open).await.attempts == 0);
+    assert_eq!(store.next_callback_in(&capacity(1, 1)).await.unwrap(), None);
 
     let results = vec![completed(done, "1"), failed(bad, "permanent"), completed(silent, "1")];
     store.apply_results(results).await.unwrap();
     let (headers, reason, error) = ("{}".to_owned(), "permanent".to_owned(), String::new());
-    let ends = Some(failed(parked, "permanent"));
-    let letter = Parked {
+    let result = Some(failed(parked, "permanent"));
+    let message = NewParked {
         body: vec![1],
         headers,
         reason,
         error,
         received_at: Timestamp::from_millis(1),
-        ends,
+        result,
     };
-    store.park(vec![letter]).await.unwrap();
+    store.park(vec![message]).await.unwrap();
     assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done(0));
-    assert_eq!(store.next_callback(&room(1, 1)).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(store.next_callback_in(&capacity(1, 1)).await.unwrap(), Some(Duration::ZERO));
 
-    let taken = take_all(store).await;
-    let ids: HashSet<Uuid> = taken.iter().map(|one| one.id).collect();
+    let leased = lease_all(store).await;
+    let ids: HashSet<Uuid> = leased.iter().map(|one| one.id).collect();
     assert_eq!(ids, HashSet::from([done, bad, parked, gone]));
-    assert!(taken.iter().all(|one| one.attempt == 1 && one.host == "a.example"));
+    assert!(leased.iter().all(|one| one.attempt == 1 && one.host == "a.example"));
     assert_eq!(world.request(silent).await.summary.callback, None);
 }
 
@@ -90,67 +95,68 @@ pub(super) async fn a_result_that_comes_first_leaves_its_callback_to_the_request
     let store = &world.store;
     let id = Uuid::now_v7();
     store.apply_results(vec![completed(id, "1")]).await.unwrap();
-    store.accept(calling(id, "a.example")).await.unwrap();
-    let taken = take_all(store).await;
-    assert_eq!(taken.len(), 1);
-    tell(store, &taken[0], AttemptOutcome::Delivered, None).await;
-    // What was accepted is told again, since nobody knew whether it was heard.
-    store.accept(calling(id, "a.example")).await.unwrap();
-    assert!(take_all(store).await.is_empty(), "it was delivered");
+    store.accept(with_callback(id, "a.example")).await.unwrap();
+    let leased = lease_all(store).await;
+    assert_eq!(leased.len(), 1);
+    report(store, &leased[0], AttemptOutcome::Delivered, None).await;
+    // The request is recorded again, as after a lost answer.
+    store.accept(with_callback(id, "a.example")).await.unwrap();
+    assert!(lease_all(store).await.is_empty(), "it was delivered");
 }
 
-pub(super) async fn what_comes_too_late_is_not_told(world: World) {
+pub(super) async fn a_superseded_result_makes_no_callback(world: World) {
     let store = &world.store;
     let id = ended(store, "a.example", 1).await[0];
-    tell(store, &take_all(store).await[0], AttemptOutcome::Delivered, None).await;
+    report(store, &lease_all(store).await[0], AttemptOutcome::Delivered, None).await;
     let late = WorkerResult { worker: Some("other:1/1".to_owned()), ..completed(id, "2") };
     assert_eq!(store.apply_results(vec![late]).await.unwrap(), [Applied::Superseded]);
-    assert!(take_all(store).await.is_empty());
+    assert!(lease_all(store).await.is_empty());
 }
 
-pub(super) async fn a_later_end_is_told_anew(world: World) {
+pub(super) async fn a_later_run_gets_a_new_callback(world: World) {
     let store = &world.store;
     let id = Uuid::now_v7();
-    store.accept(calling(id, "a.example")).await.unwrap();
+    store.accept(with_callback(id, "a.example")).await.unwrap();
     store.apply_results(vec![failed(id, "permanent")]).await.unwrap();
-    let first = take_all(store).await;
+    let first = lease_all(store).await;
     assert_eq!((first.len(), first[0].run), (1, 0));
     store.apply_results(vec![WorkerResult { run: Some(1), ..completed(id, "1") }]).await.unwrap();
-    let second = take_all(store).await;
+    let second = lease_all(store).await;
     assert_eq!((second.len(), second[0].run, second[0].attempt), (1, 1, 1));
-    // Whoever told the first end has no say about the second.
-    tell(store, &first[0], AttemptOutcome::Delivered, None).await;
+    // A report about the first run changes nothing about the second.
+    report(store, &first[0], AttemptOutcome::Delivered, None).await;
     assert_eq!(callback(&world, id).await.status, CallbackStatus::Pending);
-    tell(store, &second[0], AttemptOutcome::Delivered, None).await;
+    report(store, &second[0], AttemptOutcome::Delivered, None).await;
     assert_eq!(callback(&world, id).await.status, CallbackStatus::Delivered);
 }
 
-pub(super) async fn of_two_services_one_takes_a_callback(world: World) {
+pub(super) async fn of_two_services_one_leases_a_callback(world: World) {
     let other = world.second();
     let ids = ended(&world.store, "a.example", 300).await;
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..40 {
         let store = if n % 2 == 0 { world.store.clone() } else { other.clone() };
-        calls.spawn(async move { take(&store, room(10, 10), LONG).await });
+        calls.spawn(async move { lease(&store, capacity(10, 10), LONG).await });
     }
-    let mut taken: Vec<Uuid> = calls.join_all().await.into_iter().flatten().map(|t| t.id).collect();
-    // What one looked at while the other was looking is left over.
-    taken.extend(take_all(&world.store).await.iter().map(|one| one.id));
-    taken.extend(take_all(&other).await.iter().map(|one| one.id));
-    assert_eq!(taken.len(), ids.len(), "each once");
-    assert_eq!(taken.into_iter().collect::<HashSet<_>>(), ids.into_iter().collect());
+    let mut leased: Vec<Uuid> =
+        calls.join_all().await.into_iter().flatten().map(|t| t.id).collect();
+    // Rows that one has read while the other had locked them are left over.
+    leased.extend(lease_all(&world.store).await.iter().map(|one| one.id));
+    leased.extend(lease_all(&other).await.iter().map(|one| one.id));
+    assert_eq!(leased.len(), ids.len(), "each once");
+    assert_eq!(leased.into_iter().collect::<HashSet<_>>(), ids.into_iter().collect());
 }
 
-pub(super) async fn what_nobody_tells_of_is_due_again(world: World) {
+pub(super) async fn a_callback_without_a_report_is_due_again_after_its_lease(world: World) {
     let other = world.second();
     let id = ended(&world.store, "a.example", 1).await[0];
-    let lost = take(&world.store, room(1, 1), Duration::ZERO).await;
-    let again = take(&other, room(1, 1), LONG).await;
+    let lost = lease(&world.store, capacity(1, 1), Duration::ZERO).await;
+    let again = lease(&other, capacity(1, 1), LONG).await;
     assert_eq!((lost[0].id, again[0].id, again[0].attempt), (id, id, 2));
-    tell(&world.store, &lost[0], AttemptOutcome::GivenUp, Some("too late")).await;
+    report(&world.store, &lost[0], AttemptOutcome::GivenUp, Some("too late")).await;
     let shown = callback(&world, id).await;
     assert_eq!((shown.status, shown.next_attempt_at), (CallbackStatus::Pending, None));
-    tell(&other, &again[0], AttemptOutcome::Delivered, None).await;
+    report(&other, &again[0], AttemptOutcome::Delivered, None).await;
     let shown = callback(&world, id).await;
     assert_eq!((shown.status, shown.last_error), (CallbackStatus::Delivered, None));
 }
@@ -159,11 +165,16 @@ pub(super) async fn an_attempt_that_failed_is_repeated_at_its_time(world: World)
     let store = &world.store;
     let id = ended(store, "a.example", 1).await[0];
     let before = store.clock().await.unwrap();
-    tell(store, &take_all(store).await[0], AttemptOutcome::Again(LONG), Some("it\0 is closed"))
-        .await;
+    report(
+        store,
+        &lease_all(store).await[0],
+        AttemptOutcome::RetryAfter(LONG),
+        Some("it\0 is closed"),
+    )
+    .await;
     let after = store.clock().await.unwrap();
-    assert!(take_all(store).await.is_empty());
-    let next = store.next_callback(&room(1, 1)).await.unwrap().unwrap();
+    assert!(lease_all(store).await.is_empty());
+    let next = store.next_callback_in(&capacity(1, 1)).await.unwrap().unwrap();
     let shown = callback(&world, id).await;
     let at = shown.next_attempt_at.unwrap();
     assert!(
@@ -179,29 +190,29 @@ pub(super) async fn an_attempt_that_failed_is_repeated_at_its_time(world: World)
         delivered_at: None,
     };
     assert_eq!(shown, expected);
-    let list = List { status: None, kind: None, limit: 10, cursor: None };
+    let list = RequestQuery { status: None, kind: None, limit: 10, cursor: None };
     let listed = store.list(list).await.unwrap();
     assert_eq!(listed.items[0].callback, Some(expected));
 }
 
-pub(super) async fn a_busy_host_does_not_keep_others_from_their_turn(world: World) {
+pub(super) async fn a_busy_host_does_not_hold_up_the_others(world: World) {
     let store = &world.store;
     ended(store, "slow.example", 300).await;
     let others = ended(store, "fine.example", 2).await;
-    let first = take(store, room(32, 4), LONG).await;
+    let first = lease(store, capacity(32, 4), LONG).await;
     assert_eq!(first.len(), 4, "the first of many that are due have one host");
     let busy = HashMap::from([("slow.example".to_owned(), 4)]);
-    let left = SendCapacity { busy, ..room(28, 4) };
-    assert_eq!(store.next_callback(&left).await.unwrap(), Some(Duration::ZERO));
-    let second = take(store, left.clone(), LONG).await;
+    let left = SendCapacity { busy, ..capacity(28, 4) };
+    assert_eq!(store.next_callback_in(&left).await.unwrap(), Some(Duration::ZERO));
+    let second = lease(store, left.clone(), LONG).await;
     let ids: HashSet<Uuid> = second.iter().map(|one| one.id).collect();
     assert_eq!(ids, others.into_iter().collect());
-    assert_eq!(take(store, left.clone(), LONG).await, []);
-    let next = store.next_callback(&left).await.unwrap().unwrap();
-    assert!(next > Duration::ZERO, "it is the one that was taken");
+    assert_eq!(lease(store, left.clone(), LONG).await, []);
+    let next = store.next_callback_in(&left).await.unwrap().unwrap();
+    assert!(next > Duration::ZERO, "the lease must end first");
 }
 
-pub(super) async fn slow_hosts_leave_room_to_the_others(world: World) {
+pub(super) async fn slow_hosts_leave_capacity_to_the_others(world: World) {
     let store = &world.store;
     let hosts: Vec<String> = (0..10).map(|n| format!("slow-{n}.example")).collect();
     for host in &hosts {
@@ -209,33 +220,31 @@ pub(super) async fn slow_hosts_leave_room_to_the_others(world: World) {
     }
     let fine = ended(store, "fine.example", 2).await;
     let slow: HashSet<String> = hosts.into_iter().collect();
-    let shared = SendCapacity { slow: slow.clone(), slow_total: 16, ..room(32, 4) };
-    assert_eq!(take(store, shared, LONG).await.len(), 16);
-    let rest = SendCapacity { slow, ..room(16, 4) };
-    assert_eq!(store.next_callback(&rest).await.unwrap(), Some(Duration::ZERO));
-    let taken: HashSet<Uuid> = take(store, rest.clone(), LONG).await.iter().map(|t| t.id).collect();
-    assert_eq!(taken, fine.into_iter().collect());
-    assert!(store.next_callback(&rest).await.unwrap().unwrap() > Duration::ZERO);
+    let shared = SendCapacity { slow: slow.clone(), slow_total: 16, ..capacity(32, 4) };
+    assert_eq!(lease(store, shared, LONG).await.len(), 16);
+    let rest = SendCapacity { slow, ..capacity(16, 4) };
+    assert_eq!(store.next_callback_in(&rest).await.unwrap(), Some(Duration::ZERO));
+    let leased: HashSet<Uuid> =
+        lease(store, rest.clone(), LONG).await.iter().map(|t| t.id).collect();
+    assert_eq!(leased, fine.into_iter().collect());
+    assert!(store.next_callback_in(&rest).await.unwrap().unwrap() > Duration::ZERO);
 }
 
-pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
+pub(super) async fn a_request_with_a_pending_callback_does_not_expire(world: World) {
     let store = &world.store;
     let ids = ended(store, "a.example", 3).await;
     let silent = Uuid::now_v7();
     store.apply_results(vec![completed(silent, "1")]).await.unwrap();
     let later = store.clock().await.unwrap() + LONG;
-    let expiry = || Expiry {
-        ended_before: later,
-        tombstones_before: Timestamp::from_millis(0),
-        at_most: 10,
-    };
+    let expiry =
+        || Expiry { ended_before: later, tombstones_before: Timestamp::from_millis(0), limit: 10 };
     assert_eq!(store.expire(expiry()).await.unwrap().requests, 1, "the one without a callback");
-    let taken = take_all(store).await;
-    tell(store, &taken[0], AttemptOutcome::Delivered, None).await;
-    tell(store, &taken[1], AttemptOutcome::GivenUp, Some("nobody is there")).await;
+    let leased = lease_all(store).await;
+    report(store, &leased[0], AttemptOutcome::Delivered, None).await;
+    report(store, &leased[1], AttemptOutcome::GivenUp, Some("nobody answers")).await;
     assert_eq!(store.expire(expiry()).await.unwrap().requests, 2);
-    assert!(matches!(store.get(taken[2].id).await.unwrap(), Found::Record(_)));
-    tell(store, &taken[2], AttemptOutcome::Dropped, None).await;
+    assert!(matches!(store.get(leased[2].id).await.unwrap(), Found::Record(_)));
+    report(store, &leased[2], AttemptOutcome::Dropped, None).await;
     assert_eq!(store.expire(expiry()).await.unwrap().requests, 1);
     for id in ids {
         assert_eq!(store.get(id).await.unwrap(), Found::Expired);
@@ -243,73 +252,79 @@ pub(super) async fn what_is_to_be_told_does_not_expire(world: World) {
     }
 }
 
-pub(super) async fn what_was_told_or_given_up_can_be_told_again(mut world: World) {
+pub(super) async fn a_callback_that_ended_can_be_retried(mut world: World) {
     let ids = ended(&world.store, "a.example", 2).await;
-    let taken = take_all(&world.store).await;
+    let leased = lease_all(&world.store).await;
     for id in &ids {
         assert!(!world.store.retry_callback(*id).await.unwrap(), "it is pending");
     }
-    tell(&world.store, &taken[0], AttemptOutcome::Delivered, None).await;
-    tell(&world.store, &taken[1], AttemptOutcome::GivenUp, Some("nobody is there")).await;
+    report(&world.store, &leased[0], AttemptOutcome::Delivered, None).await;
+    report(&world.store, &leased[1], AttemptOutcome::GivenUp, Some("nobody answers")).await;
     world.restart();
-    assert_eq!(callback(&world, taken[1].id).await.status, CallbackStatus::Failed);
-    assert!(take_all(&world.store).await.is_empty());
+    assert_eq!(callback(&world, leased[1].id).await.status, CallbackStatus::Failed);
+    assert!(lease_all(&world.store).await.is_empty());
     for id in &ids {
         assert!(world.store.retry_callback(*id).await.unwrap());
     }
-    let again = take_all(&world.store).await;
+    let again = lease_all(&world.store).await;
     assert!(again.len() == 2 && again.iter().all(|one| one.attempt == 1));
-    assert_eq!(callback(&world, taken[0].id).await.delivered_at, None);
+    assert_eq!(callback(&world, leased[0].id).await.delivered_at, None);
     assert!(!world.store.retry_callback(Uuid::now_v7()).await.unwrap());
 }
 
-pub(super) async fn what_waits_for_its_next_attempt_can_be_sent_now(world: World) {
+pub(super) async fn a_callback_that_waits_can_be_retried_now(world: World) {
     let store = &world.store;
     let id = ended(store, "a.example", 1).await[0];
-    tell(store, &take_all(store).await[0], AttemptOutcome::Again(LONG), Some("it is closed")).await;
+    report(
+        store,
+        &lease_all(store).await[0],
+        AttemptOutcome::RetryAfter(LONG),
+        Some("it is closed"),
+    )
+    .await;
     assert!(store.retry_callback(id).await.unwrap());
-    let taken = take_all(store).await;
-    assert_eq!((taken.len(), taken[0].attempt), (1, 2), "it is not the first attempt");
+    let leased = lease_all(store).await;
+    assert_eq!((leased.len(), leased[0].attempt), (1, 2), "it is not the first attempt");
     assert!(!store.retry_callback(id).await.unwrap(), "it is under way");
-    tell(store, &taken[0], AttemptOutcome::Delivered, None).await;
+    report(store, &leased[0], AttemptOutcome::Delivered, None).await;
     assert_eq!(callback(&world, id).await.status, CallbackStatus::Delivered);
 }
 
 /// However wrong the clock of a web service is: on a server, the server's own counts.
-pub(super) async fn whoever_looks_sees_the_same_due(world: World) {
+pub(super) async fn callbacks_are_due_by_the_stores_clock(world: World) {
     let store = &world.store;
     let [first, second] = ended(store, "a.example", 2).await[..] else { panic!("two") };
-    let taken = take(store, room(1, 1), LONG).await;
+    let leased = lease(store, capacity(1, 1), LONG).await;
     world.shift_clock().await;
     let later = world.second();
     let passed = later.clock().await.unwrap() > Timestamp::now() + LONG;
-    let mut seen: Vec<Uuid> = take_all(&later).await.iter().map(|one| one.id).collect();
+    let mut seen: Vec<Uuid> = lease_all(&later).await.iter().map(|one| one.id).collect();
     seen.sort();
     let mut expected = vec![first, second];
-    expected.retain(|id| passed || taken[0].id != *id);
+    expected.retain(|id| passed || leased[0].id != *id);
     expected.sort();
     assert_eq!(seen, expected);
 }
 
-pub(super) async fn whatever_may_have_made_a_callback_due_rings(world: World) {
+pub(super) async fn whatever_may_have_made_a_callback_due_notifies(world: World) {
     let store = &world.store;
-    let bell = store.bell();
-    let rung = || bell.notified().now_or_never().is_some();
+    let due = store.callback_due();
+    let was_notified = || due.notified().now_or_never().is_some();
     let id = Uuid::now_v7();
     store.accept(new(id)).await.unwrap();
-    assert!(!rung(), "nothing is to be told of it");
-    store.accept(calling(id, "a.example")).await.unwrap();
-    assert!(rung());
+    assert!(!was_notified(), "it has no callback");
+    store.accept(with_callback(id, "a.example")).await.unwrap();
+    assert!(was_notified());
     for expected in [Applied::Stored, Applied::Duplicate] {
         assert_eq!(store.apply_results(vec![completed(id, "1")]).await.unwrap(), [expected]);
-        assert!(rung());
+        assert!(was_notified());
     }
     let mut world = world.alone().await;
     world.store.ping().await.unwrap();
-    let bell = world.store.bell();
+    let due = world.store.callback_due();
     world.hang();
     let ended = vec![completed(Uuid::now_v7(), "1")];
     assert!(world.store.apply_results(ended).await.is_err());
-    assert!(bell.notified().now_or_never().is_some());
+    assert!(due.notified().now_or_never().is_some());
     world.let_go();
 }

@@ -6,15 +6,16 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::{Cursor, List, NewRequest, Page, Status, Store};
+use crate::{Cursor, NewRequest, Page, RequestQuery, Status, Store};
 
-const ALL: List = List { status: None, kind: None, limit: 10, cursor: None };
+const ALL: RequestQuery = RequestQuery { status: None, kind: None, limit: 10, cursor: None };
 
 /// The ids of a whole list, page by page.
-async fn ids(store: &Store, list: &List) -> Vec<Uuid> {
+async fn ids(store: &Store, list: &RequestQuery) -> Vec<Uuid> {
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
-        let Page { items, next } = store.list(List { cursor, ..list.clone() }).await.unwrap();
+        let Page { items, next } =
+            store.list(RequestQuery { cursor, ..list.clone() }).await.unwrap();
         assert!(items.len() == list.limit as usize || next.is_none(), "a page is full or the last");
         ids.extend(items.iter().map(|item| item.id));
         // It survives the way through a client.
@@ -36,7 +37,7 @@ pub(super) async fn the_list_is_newest_first_page_by_page(world: World) {
     let wanted: Vec<Uuid> = (0..25).map(|_| Uuid::now_v7()).collect();
     join_all(wanted.iter().map(|id| world.store.accept(new(*id)))).await;
     assert_eq!(ids(&world.store, &ALL).await, newest_first(wanted.clone()));
-    let exactly = List { limit: 25, ..ALL };
+    let exactly = RequestQuery { limit: 25, ..ALL };
     assert_eq!(ids(&world.store, &exactly).await, newest_first(wanted));
 }
 
@@ -62,7 +63,7 @@ pub(super) async fn a_list_can_be_of_a_status_or_a_type_or_both(world: World) {
                     && status.is_none_or(|status| status == *its_status)
             });
             let wanted = newest_first(wanted.map(|(id, ..)| *id).collect());
-            let list = List { kind: kind.map(str::to_owned), status, limit: 5, ..ALL };
+            let list = RequestQuery { kind: kind.map(str::to_owned), status, limit: 5, ..ALL };
             assert_eq!(ids(&world.store, &list).await, wanted, "{list:?}");
         }
     }
@@ -73,7 +74,7 @@ pub(super) async fn a_cursor_stays_where_it_is_while_others_come(world: World) {
     join_all(before.iter().map(|id| world.store.accept(new(*id)))).await;
     let later: Vec<Uuid> = (0..100).map(|_| Uuid::now_v7()).collect();
     let writing = join_all(later.iter().map(|id| world.store.accept(new(*id))));
-    let list = List { limit: 7, ..ALL };
+    let list = RequestQuery { limit: 7, ..ALL };
     let (listed, _) = tokio::join!(ids(&world.store, &list), writing);
     let unique: HashSet<&Uuid> = listed.iter().collect();
     assert_eq!(unique.len(), listed.len(), "none is listed twice");

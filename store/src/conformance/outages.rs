@@ -11,18 +11,18 @@ use std::{
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
-use super::world::{PATIENCE, World, completed, in_the_end, new, request};
+use super::world::{TIMEOUT, World, completed, in_the_end, new, request};
 use crate::{Health, ParkedFilter, ParkedQuery, Status, Store, StoreError};
 
 /// How long a call may take at most; generous, since tests run beside each other.
-const BOUND: Duration = Duration::from_secs(5 * PATIENCE.as_secs());
+const MAX_CALL_TIME: Duration = Duration::from_secs(5 * TIMEOUT.as_secs());
 
 async fn away(store: &Store) {
     let mut health = store.health();
     health.wait_for(|health| matches!(health, Health::Away(_))).await.unwrap();
 }
 
-/// Asks until the store is found to be away.
+/// Pings until the store is found to be unavailable.
 async fn notice(store: &Store) {
     while store.ping().await.is_ok() {}
     away(store).await;
@@ -57,13 +57,13 @@ pub(super) async fn a_store_that_goes_away_comes_back_by_itself_and_has_lost_not
             in_the_end(&world.store, || world.store.accept(new(Uuid::now_v7()))).await;
         }
         world.take_away().await;
-        timeout(BOUND, away(&world.store)).await.expect("the outage is noticed");
+        timeout(MAX_CALL_TIME, away(&world.store)).await.expect("the outage is noticed");
         let asked = Instant::now();
         let refused = world.store.accept(new(Uuid::now_v7())).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))));
         let refused = world.store.get(Uuid::now_v7()).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))));
-        assert!(asked.elapsed() < PATIENCE / 2, "known away is said at once");
+        assert!(asked.elapsed() < TIMEOUT / 2, "known away is said at once");
         world.bring_back().await;
         timeout(Duration::from_secs(30), world.store.until_up()).await.expect("it is back");
     }
@@ -83,7 +83,7 @@ pub(super) async fn a_store_that_is_away_at_the_start_is_opened_when_it_appears(
     world.take_away().await;
     let early = world.second();
     let id = Uuid::now_v7();
-    let refused = timeout(BOUND, early.accept(new(id))).await.expect("it is said in time");
+    let refused = timeout(MAX_CALL_TIME, early.accept(new(id))).await.expect("it is said in time");
     assert!(matches!(refused, Err(StoreError::Unavailable(_))));
     world.bring_back().await;
     timeout(Duration::from_secs(30), early.until_up()).await.expect("it is opened");
@@ -97,10 +97,10 @@ pub(super) async fn a_store_that_hangs_is_reported_in_bounded_time(world: World)
     let id = Uuid::now_v7();
     world.store.accept(new(id)).await.unwrap();
     world.hang();
-    let refused = timeout(BOUND, world.store.accept(new(Uuid::now_v7()))).await;
+    let refused = timeout(MAX_CALL_TIME, world.store.accept(new(Uuid::now_v7()))).await;
     let refused = refused.expect("nobody waits for ever");
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    timeout(BOUND, notice(&world.store)).await.expect("its health says so");
+    timeout(MAX_CALL_TIME, notice(&world.store)).await.expect("its health says so");
     world.let_go();
     timeout(Duration::from_secs(30), world.store.until_up()).await.expect("it is back");
     world.store.apply_results(vec![completed(id, "1")]).await.unwrap();
@@ -111,24 +111,24 @@ pub(super) async fn a_store_that_hangs_is_found_by_callers_with_a_deadline(world
     let mut world = world.alone().await;
     world.store.ping().await.unwrap();
     world.hang();
-    // Nobody is judged by how he answers when there is no time at all.
+    // A deadline that is over at once says nothing about the store.
     let now = tokio::time::Instant::now();
     let refused = world.store.accept_by(now, new(Uuid::now_v7())).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert_eq!(*world.store.health().borrow(), Health::Up);
-    let deadline = now + PATIENCE * 3 / 4;
+    let deadline = now + TIMEOUT * 3 / 4;
     let refused = world.store.accept_by(deadline, new(Uuid::now_v7())).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert!(matches!(&*world.store.health().borrow(), Health::Away(_)));
     world.let_go();
 }
 
-pub(super) async fn a_question_that_fails_does_not_make_the_store_away(world: World) {
+pub(super) async fn a_read_that_fails_does_not_make_the_store_unavailable(world: World) {
     world.store.accept(new(Uuid::now_v7())).await.unwrap();
     let health = world.store.health();
     world.sql("ALTER TABLE parked RENAME TO others").await;
-    let letters = ParkedQuery { whose: ParkedFilter::Nobody, below: None, limit: 1 };
-    let failed = world.store.parked(letters).await;
+    let query = ParkedQuery { filter: ParkedFilter::WithoutRequest, below: None, limit: 1 };
+    let failed = world.store.list_parked(query).await;
     assert!(matches!(&failed, Err(StoreError::Unavailable(why)) if why.contains("parked")));
     let id = Uuid::now_v7();
     world.store.accept(new(id)).await.unwrap();
@@ -143,7 +143,7 @@ pub(super) async fn a_store_that_opens_and_takes_no_writes_is_tried_less_and_les
     world.sql("ALTER TABLE requests RENAME TO others").await;
     let broken = Instant::now();
     for _ in 0..5 {
-        timeout(BOUND, world.store.until_up()).await.expect("it can be opened");
+        timeout(MAX_CALL_TIME, world.store.until_up()).await.expect("it can be opened");
         let refused = world.store.accept(new(Uuid::now_v7())).await;
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     }

@@ -1,4 +1,4 @@
-//! What goes in comes out.
+//! Payloads and texts come back as they were stored.
 
 use uuid::Uuid;
 
@@ -40,14 +40,14 @@ pub(super) async fn a_batch_of_large_results_is_stored(world: World) {
     let large = |id: &Uuid| {
         let mut result = vec![b'"'; 15 * MIB];
         result[1..15 * MIB - 1].fill(id.as_bytes()[15] % 26 + b'a');
-        WorkerResult { end: ResultOutcome::Completed(result.into()), ..completed(*id, "") }
+        WorkerResult { outcome: ResultOutcome::Completed(result.into()), ..completed(*id, "") }
     };
     let batch: Vec<WorkerResult> = ids.iter().map(large).collect();
     assert!(all_first(&world.store.apply_results(batch).await.unwrap()));
     for id in &ids {
         let result = world.request(*id).await.result.unwrap();
         assert!(
-            ResultOutcome::Completed(result.into()) == large(id).end,
+            ResultOutcome::Completed(result.into()) == large(id).outcome,
             "the result of {id} is another one"
         );
     }

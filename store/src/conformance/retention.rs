@@ -6,7 +6,7 @@ use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::{Applied, Cancel, Cleared, Expiry, Found, Parked, Store};
+use crate::{Applied, Cancel, Cleared, Expiry, Found, NewParked, Store};
 
 /// Later than anything that a test has done.
 fn later() -> Timestamp {
@@ -17,17 +17,17 @@ async fn expire_all(store: &Store, expiry: Expiry) -> Cleared {
     let mut all = Cleared::default();
     loop {
         let some = store.expire(expiry).await.unwrap();
-        assert!(some.requests <= u64::from(expiry.at_most));
+        assert!(some.requests <= u64::from(expiry.limit));
         all.requests += some.requests;
         all.parked += some.parked;
         all.tombstones += some.tombstones;
-        if !some.reached(expiry.at_most) {
+        if !some.has_reached(expiry.limit) {
             return all;
         }
     }
 }
 
-pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
+pub(super) async fn what_has_ended_expires_and_leaves_a_tombstone(world: World) {
     let ids: Vec<Uuid> = (0..25).map(|_| Uuid::now_v7()).collect();
     for id in &ids {
         world.store.accept(new(*id)).await.unwrap();
@@ -35,18 +35,18 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     let results = ids.iter().map(|id| completed(*id, "1")).collect();
     world.store.apply_results(results).await.unwrap();
     let (body, headers, reason) = (b"{".to_vec(), "{}".to_owned(), "malformed".to_owned());
-    let parked = Parked {
+    let parked = NewParked {
         body,
         headers,
         reason,
         error: String::new(),
         received_at: Timestamp::from_millis(1),
-        ends: None,
+        result: None,
     };
     world.store.park(vec![parked]).await.unwrap();
 
     let expiry =
-        Expiry { ended_before: later(), tombstones_before: Timestamp::from_millis(0), at_most: 10 };
+        Expiry { ended_before: later(), tombstones_before: Timestamp::from_millis(0), limit: 10 };
     let gone = expire_all(&world.store, expiry).await;
     assert_eq!(gone, Cleared { requests: 25, parked: 1, ..Cleared::default() });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
@@ -54,12 +54,12 @@ pub(super) async fn what_is_over_expires_and_leaves_a_tombstone(world: World) {
     let late = world.store.apply_results(vec![failed(ids[3], "late")]).await.unwrap();
     assert_eq!(late, [Applied::Expired]);
     world.store.accept(new(ids[3])).await.unwrap();
-    let late = world.store.accept_all(vec![new(ids[3]), new(ids[4])]).await.unwrap();
+    let late = world.store.accept_batch(vec![new(ids[3]), new(ids[4])]).await.unwrap();
     assert_eq!(late, [Ok(()), Ok(())]);
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Expired);
 
     let expiry =
-        Expiry { ended_before: Timestamp::from_millis(0), tombstones_before: later(), at_most: 10 };
+        Expiry { ended_before: Timestamp::from_millis(0), tombstones_before: later(), limit: 10 };
     let gone = expire_all(&world.store, expiry).await;
     assert_eq!(gone, Cleared { tombstones: 25, ..Cleared::default() });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
@@ -78,7 +78,7 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
     let minute = Duration::from_secs(60);
     let clock = store.clock().await.unwrap();
     let expiry =
-        Expiry { ended_before: clock - minute, tombstones_before: clock - minute, at_most: 10 };
+        Expiry { ended_before: clock - minute, tombstones_before: clock - minute, limit: 10 };
     assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
     let expiry = Expiry { ended_before: clock + minute, ..expiry };
     assert_eq!(store.expire(expiry).await.unwrap().requests, 2);
@@ -86,7 +86,7 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
     assert_eq!(store.get(ids[0]).await.unwrap(), Found::Expired);
 }
 
-pub(super) async fn what_is_not_over_never_expires(world: World) {
+pub(super) async fn what_has_not_ended_never_expires(world: World) {
     let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
     world.store.accept(new(queued)).await.unwrap();
     let began = Timestamp::now();
@@ -96,7 +96,7 @@ pub(super) async fn what_is_not_over_never_expires(world: World) {
         ..completed(done, "1")
     };
     world.store.apply_results(vec![result]).await.unwrap();
-    let expiry = Expiry { ended_before: began, tombstones_before: later(), at_most: 10 };
+    let expiry = Expiry { ended_before: began, tombstones_before: later(), limit: 10 };
     assert_eq!(world.store.expire(expiry).await.unwrap(), Cleared::default());
     let expiry = Expiry { ended_before: later(), ..expiry };
     assert_eq!(world.store.expire(expiry).await.unwrap().requests, 1);

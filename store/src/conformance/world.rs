@@ -1,4 +1,4 @@
-//! A store to be tested.
+//! `World`: a store to be tested, and the means to change its database or to take it away.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -29,16 +29,16 @@ enum Backend {
         access: Access,
         name: String,
     },
-    /// A server of its own, to be hurt.
+    /// A server of its own, to be taken away.
     Server {
         server: Box<Server>,
     },
 }
 
-/// The patience of a store that will be taken away, so that no test needs much.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// The patience of all others: a slow machine must not fail a test.
-const MUCH_PATIENCE: Duration = Duration::from_secs(30);
+/// The timeout of a store that will be taken away: short, so that tests are.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
+/// The timeout of all others: a slow machine must not fail a test.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl World {
     pub(super) async fn sqlite() -> Self {
@@ -54,18 +54,18 @@ impl World {
         Self { store: open(&url), url, backend: Backend::Database { access, name } }
     }
 
-    /// The same kind of store, but nobody else is hurt when it is, and it has little patience.
+    /// The same kind of store with a server of its own and a short timeout, to be taken away.
     pub(super) async fn alone(self) -> Self {
         let Self { store, url, backend } = self;
         store.close().await;
         if let Backend::File { .. } = backend {
-            return Self { store: impatient(&url), url, backend };
+            return Self { store: open_with_short_timeout(&url), url, backend };
         }
         let install = Install::find_or_unpack(&|_| ()).await.unwrap();
         let server = Box::new(Server::start(&install).await.unwrap());
         let name = server.create_database().await.unwrap();
         let url = server.url(&name);
-        Self { store: impatient(&url), url, backend: Backend::Server { server } }
+        Self { store: open_with_short_timeout(&url), url, backend: Backend::Server { server } }
     }
 
     /// Another store on the same data, as a second web service has it.
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Makes the database refuse rows whose worker or type is `poison`.
+    /// Makes the database refuse rows filter worker or type is `poison`.
     pub(super) async fn refuse_poison(&self) {
         self.store.ping().await.unwrap();
         match &self.backend {
@@ -174,12 +174,12 @@ impl World {
         }
     }
 
-    /// Closes the store, which must be the last one on its data, and tells how often the database had
-    /// to end a wait in a circle.
+    /// Closes the store, which must be the last one on its data, and returns how many deadlocks the
+    /// database has counted.
     pub(super) async fn deadlocks(self) -> u64 {
         self.store.close().await;
         let Backend::Database { access, name } = self.backend else { return 0 };
-        // A connection tells of its deadlocks when it is gone, if not before.
+        // A connection reports its deadlocks when it is closed, if not before.
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
         while access.sql(&name, sql).await.unwrap() != ["1"] {}
         let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
@@ -192,11 +192,11 @@ impl World {
 }
 
 pub(super) fn open(url: &str) -> Store {
-    Store::open(url, &StoreOptions { patience: MUCH_PATIENCE }).unwrap()
+    Store::open(url, &StoreOptions { timeout: LONG_TIMEOUT }).unwrap()
 }
 
-fn impatient(url: &str) -> Store {
-    Store::open(url, &StoreOptions { patience: PATIENCE }).unwrap()
+fn open_with_short_timeout(url: &str) -> Store {
+    Store::open(url, &StoreOptions { timeout: TIMEOUT }).unwrap()
 }
 
 pub(super) async fn request(store: &Store, id: Uuid) -> Record {
@@ -233,10 +233,10 @@ pub(super) fn new(id: Uuid) -> NewRequest {
 }
 
 pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
-    let end = ResultOutcome::Completed(result.as_bytes().into());
+    let outcome = ResultOutcome::Completed(result.as_bytes().into());
     WorkerResult {
         id,
-        end,
+        outcome,
         run: Some(0),
         attempt: 1,
         deliveries: 1,
@@ -248,7 +248,7 @@ pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
 
 pub(super) fn failed(id: Uuid, code: &str) -> WorkerResult {
     let error = pipeline::contract::ErrorBody::new(code, "it can't be done");
-    WorkerResult { end: ResultOutcome::Failed(error), ..completed(id, "") }
+    WorkerResult { outcome: ResultOutcome::Failed(error), ..completed(id, "") }
 }
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {

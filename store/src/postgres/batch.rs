@@ -1,4 +1,4 @@
-//! Writing many rows at a time.
+//! Batches: many rows in one statement each, in one transaction; a bad row is left out alone.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,25 +8,27 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::line::{Failure, Line, Work};
-use crate::asking::PIECE;
+use crate::{
+    backend::BATCH_PART_BYTES,
+    postgres::session::{Session, Work, WorkError},
+};
 
-/// How much goes into one statement: the protocol has a limit, and so has a server's memory.
-const BYTES: usize = PIECE;
-const ROWS: usize = 1000;
+/// How many rows go into one statement at most. Their bytes are limited too, by [`BATCH_PART_BYTES`]: the
+/// protocol has a limit, and so has a server's memory.
+const MAX_STATEMENT_ROWS: usize = 1000;
 
 /// A kind of row that is written many at a time.
 pub(super) trait Rows: Sized + Sync {
     /// What became of a row.
     type Outcome: Send;
 
-    /// What no two rows of a statement may have in common.
+    /// Different for all rows of a statement.
     fn key(&self) -> Uuid;
 
-    /// About how many bytes it has.
-    fn size(&self) -> usize;
+    /// About how many bytes the row has.
+    fn bytes(&self) -> usize;
 
-    /// Writes rows with different keys in one statement, or in a few within a transaction.
+    /// Writes rows with different keys, in one statement or in a few within a transaction.
     fn write(
         connection: &mut PgConnection,
         rows: &[Self],
@@ -36,21 +38,20 @@ pub(super) trait Rows: Sized + Sync {
     fn refused(reason: String) -> Self::Outcome;
 }
 
-/// Writes all rows in one transaction and gives their outcomes in the order of the rows. If that
-/// fails for the data it is done again row by row, and only the bad ones are left out. Nothing comes
-/// of it when the store is away.
-pub(super) async fn write<R: Rows>(line: &mut Line, rows: Vec<R>) -> Option<Vec<R::Outcome>> {
+/// Writes all rows in one transaction and returns their outcomes in the order of the rows. If the server
+/// refuses the data, the rows are written again one by one, and only the refused ones are left out. None
+/// when the store is unavailable.
+pub(super) async fn write<R: Rows>(session: &mut Session, rows: Vec<R>) -> Option<Vec<R::Outcome>> {
     let (places, rows) = in_order(rows);
-    let outcomes = write_in_order(line, &rows).await?;
+    let outcomes = write_in_order(session, &rows).await?;
     let mut placed: Vec<_> = places.into_iter().zip(outcomes).collect();
     placed.sort_unstable_by_key(|(place, _)| *place);
     Some(placed.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// Puts rows into the order of their keys, and gives the place that each had. What comes again under
-/// a key stays behind what came before, and behind all other keys: its lock is held by then. So
-/// whoever writes takes locks in the same order, also over several statements, and no two can wait
-/// for each other in a circle.
+/// Sorts rows by their keys, and returns the place that each had. A second row with the same key stays
+/// behind the first, and behind all other keys, since its lock is held by then. So all writers take locks
+/// in the same order, also over several statements, and can't deadlock.
 fn in_order<R: Rows>(rows: Vec<R>) -> (Vec<usize>, Vec<R>) {
     let mut seen = HashMap::new();
     let mut rows: Vec<_> = rows
@@ -67,48 +68,48 @@ fn in_order<R: Rows>(rows: Vec<R>) -> (Vec<usize>, Vec<R>) {
     rows.into_iter().map(|(_, place, row)| (place, row)).unzip()
 }
 
-async fn write_in_order<R: Rows>(line: &mut Line, rows: &[R]) -> Option<Vec<R::Outcome>> {
-    match line.run(&All(rows)).await {
+async fn write_in_order<R: Rows>(session: &mut Session, rows: &[R]) -> Option<Vec<R::Outcome>> {
+    match session.run(&Batch(rows)).await {
         Ok(outcomes) => {
-            line.committed();
+            session.set_committed();
             return Some(outcomes);
         }
-        Err(Failure::Away | Failure::Unavailable(_)) => return None,
-        Err(Failure::Data(reason)) if rows.len() == 1 => return Some(vec![R::refused(reason)]),
-        Err(Failure::Data(_)) => {}
+        Err(WorkError::Away | WorkError::Unavailable(_)) => return None,
+        Err(WorkError::Data(reason)) if rows.len() == 1 => return Some(vec![R::refused(reason)]),
+        Err(WorkError::Data(_)) => {}
     }
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows.chunks(1) {
-        match line.run(&All(row)).await {
+        match session.run(&Batch(row)).await {
             Ok(outcome) => {
-                line.committed();
+                session.set_committed();
                 outcomes.extend(outcome);
             }
-            Err(Failure::Data(reason)) => outcomes.push(R::refused(reason)),
-            Err(Failure::Away | Failure::Unavailable(_)) => return None,
+            Err(WorkError::Data(reason)) => outcomes.push(R::refused(reason)),
+            Err(WorkError::Away | WorkError::Unavailable(_)) => return None,
         }
     }
     Some(outcomes)
 }
 
-struct All<'r, R>(&'r [R]);
+struct Batch<'r, R>(&'r [R]);
 
-impl<R: Rows> Work for All<'_, R> {
+impl<R: Rows> Work for Batch<'_, R> {
     type Answer = Vec<R::Outcome>;
 
-    fn weight(&self) -> u32 {
-        u32::try_from(pieces(self.0).len()).unwrap_or(u32::MAX)
+    fn timeout_factor(&self) -> u32 {
+        u32::try_from(parts(self.0).len()).unwrap_or(u32::MAX)
     }
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Self::Answer> {
-        let pieces = pieces(self.0);
-        if pieces.len() == 1 {
+        let parts = parts(self.0);
+        if parts.len() == 1 {
             return R::write(connection, self.0).await;
         }
         let mut outcomes = Vec::with_capacity(self.0.len());
         let mut transaction = connection.begin().await?;
-        for piece in pieces {
-            outcomes.extend(R::write(&mut transaction, &self.0[piece]).await?);
+        for part in parts {
+            outcomes.extend(R::write(&mut transaction, &self.0[part]).await?);
         }
         transaction.commit().await?;
         connection.shrink_buffers();
@@ -116,23 +117,23 @@ impl<R: Rows> Work for All<'_, R> {
     }
 }
 
-/// Cuts rows, without changing their order, so that each piece fits into a statement and has no key
+/// Cuts rows, without changing their order, so that each part fits into a statement and has no key
 /// twice: which of two rows comes first matters.
-fn pieces<R: Rows>(rows: &[R]) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+fn parts<R: Rows>(rows: &[R]) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
     let (mut start, mut bytes, mut keys) = (0, 0, HashSet::new());
     for (at, row) in rows.iter().enumerate() {
-        bytes += row.size();
-        let fits = at == start || (bytes <= BYTES && at - start < ROWS);
+        bytes += row.bytes();
+        let fits = at == start || (bytes <= BATCH_PART_BYTES && at - start < MAX_STATEMENT_ROWS);
         if !fits || keys.contains(&row.key()) {
-            pieces.push(start..at);
-            (start, bytes) = (at, row.size());
+            parts.push(start..at);
+            (start, bytes) = (at, row.bytes());
             keys.clear();
         }
         keys.insert(row.key());
     }
-    pieces.push(start..rows.len());
-    pieces
+    parts.push(start..rows.len());
+    parts
 }
 
 #[cfg(test)]
@@ -148,7 +149,7 @@ mod tests {
             Uuid::from_u128(self.0)
         }
 
-        fn size(&self) -> usize {
+        fn bytes(&self) -> usize {
             self.1
         }
 
@@ -160,26 +161,32 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_has_no_key_twice() {
+    fn a_part_has_no_key_twice() {
         let rows = [1, 2, 1, 3, 2, 2].map(|key| Row(key, 1));
-        assert_eq!(pieces(&rows), [0..2, 2..5, 5..6]);
+        assert_eq!(parts(&rows), [0..2, 2..5, 5..6]);
     }
 
     #[test]
-    fn rows_are_in_the_order_of_their_keys_and_what_comes_again_is_behind_all() {
+    fn rows_are_sorted_by_key_and_second_ones_come_last() {
         let rows = [3, 1, 3, 2, 1, 3].map(|key| Row(key, 1));
         let (places, rows) = in_order(rows.into());
         let keys: Vec<u128> = rows.iter().map(|row| row.0).collect();
         assert_eq!((keys, places), (vec![1, 2, 3, 1, 3, 3], vec![1, 3, 0, 4, 2, 5]));
-        assert_eq!(pieces(&rows), [0..3, 3..5, 5..6]);
+        assert_eq!(parts(&rows), [0..3, 3..5, 5..6]);
     }
 
     #[test]
-    fn a_piece_fits_into_a_statement_unless_a_single_row_does_not() {
-        let rows = [(1, BYTES / 2), (2, BYTES / 2), (3, 1), (4, BYTES * 2), (5, 1)];
+    fn a_part_fits_into_a_statement_unless_a_single_row_does_not() {
+        let rows = [
+            (1, BATCH_PART_BYTES / 2),
+            (2, BATCH_PART_BYTES / 2),
+            (3, 1),
+            (4, BATCH_PART_BYTES * 2),
+            (5, 1),
+        ];
         let rows = rows.map(|(key, size)| Row(key, size));
-        assert_eq!(pieces(&rows), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(parts(&rows), [0..2, 2..3, 3..4, 4..5]);
         let many: Vec<Row> = (0..2500).map(|key| Row(key, 1)).collect();
-        assert_eq!(pieces(&many), [0..1000, 1000..2000, 2000..2500]);
+        assert_eq!(parts(&many), [0..1000, 1000..2000, 2000..2500]);
     }
 }

@@ -1,4 +1,4 @@
-//! Callbacks.
+//! Leases callbacks and records their attempts in PostgreSQL.
 
 use std::time::Duration;
 
@@ -6,15 +6,18 @@ use pipeline::contract::Timestamp;
 use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{
-    clock::{Clock, moment},
-    line::Work,
-    row::{number, time},
+use crate::{
+    model::callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback},
+    postgres::{
+        clock::{Clock, now},
+        row::{number, time},
+        session::Work,
+    },
+    sql,
 };
-use crate::{AttemptReport, LeaseCallbacks, LeasedCallback, callbacks::LOOK_AT, sql};
 
-/// The callbacks of requests that a statement has just ended. It is part of that statement, and makes
-/// rows out of what that returns: what others have committed meanwhile it would not see.
+/// Makes the callbacks of requests that a statement has just ended, as a part of that statement, out of the
+/// rows that it returns: a read would not see rows that others have committed meanwhile.
 macro_rules! callbacks_of_ended {
     () => {
         concat!(
@@ -28,16 +31,13 @@ macro_rules! callbacks_of_ended {
 }
 pub(super) use callbacks_of_ended;
 
-/// Those that another web service is taking are left to it.
+/// Callbacks that another web service is leasing are left to it.
 const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND due_at <= $1 \
     AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED";
-const TAKE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
+const LEASE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at";
-const NEXT: &str = concat!(
-    "SELECT min(due_at) - ",
-    moment!(),
-    " FROM callbacks WHERE state = 0 AND host <> ALL($1)"
-);
+const NEXT: &str =
+    concat!("SELECT min(due_at) - ", now!(), " FROM callbacks WHERE state = 0 AND host <> ALL($1)");
 
 impl Work for LeaseCallbacks {
     type Answer = Vec<LeasedCallback>;
@@ -45,20 +45,24 @@ impl Work for LeaseCallbacks {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<LeasedCallback>> {
         let mut transaction = connection.begin().await?;
         let now = Clock.run(&mut transaction).await?;
-        let due =
-            sqlx::query(DUE).bind(now.as_millis()).bind(self.room.full()).bind(LOOK_AT as i64);
+        let due = sqlx::query(DUE)
+            .bind(now.as_millis())
+            .bind(self.capacity.full_hosts())
+            .bind(DUE_CANDIDATES as i64);
         let due = due.fetch_all(&mut *transaction).await?;
         let due = due.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let chosen = self.room.choose(due.collect::<sqlx::Result<_>>()?);
-        let take =
-            sqlx::query(TAKE).bind(self.lease).bind((now + self.patience).as_millis()).bind(chosen);
-        let rows = take.fetch_all(&mut *transaction).await?;
+        let selected = self.capacity.select(due.collect::<sqlx::Result<_>>()?);
+        let lease = sqlx::query(LEASE)
+            .bind(self.lease)
+            .bind((now + self.duration).as_millis())
+            .bind(selected);
+        let rows = lease.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
-        rows.iter().map(taken).collect()
+        rows.iter().map(leased).collect()
     }
 }
 
-fn taken(row: &PgRow) -> sqlx::Result<LeasedCallback> {
+fn leased(row: &PgRow) -> sqlx::Result<LeasedCallback> {
     Ok(LeasedCallback {
         id: row.try_get(0)?,
         lease: row.try_get(1)?,
@@ -73,12 +77,12 @@ impl Work for AttemptReport {
     type Answer = ();
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let query = match self.mark(Clock.run(&mut *connection).await?) {
-            Some(mark) => sqlx::query(sql::ATTEMPTED)
-                .bind(mark.state)
-                .bind(mark.due_at.map(Timestamp::as_millis))
-                .bind(mark.error.map(str::to_owned))
-                .bind(mark.delivered_at.map(Timestamp::as_millis)),
+        let query = match self.update(Clock.run(&mut *connection).await?) {
+            Some(update) => sqlx::query(sql::RECORD_ATTEMPT)
+                .bind(update.state)
+                .bind(update.due_at.map(Timestamp::as_millis))
+                .bind(update.error.map(str::to_owned))
+                .bind(update.delivered_at.map(Timestamp::as_millis)),
             None => sqlx::query(sql::DROP_CALLBACK),
         };
         query.bind(self.id).bind(self.lease).execute(connection).await.map(drop)
@@ -86,9 +90,9 @@ impl Work for AttemptReport {
 }
 
 /// Makes a callback due again.
-pub(super) struct RetryOne(pub(super) Uuid);
+pub(super) struct RetryCallback(pub(super) Uuid);
 
-impl Work for RetryOne {
+impl Work for RetryCallback {
     type Answer = bool;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<bool> {
@@ -98,10 +102,10 @@ impl Work for RetryOne {
     }
 }
 
-/// In how long the next one is due that goes to none of these hosts.
-pub(super) struct NextCallback(pub(super) Vec<String>);
+/// How long until the next callback is due that goes to none of these hosts.
+pub(super) struct NextCallbackIn(pub(super) Vec<String>);
 
-impl Work for NextCallback {
+impl Work for NextCallbackIn {
     type Answer = Option<Duration>;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {

@@ -1,28 +1,28 @@
-//! The clock that all web services on a server go by: the server's own. One whose own clock is wrong
-//! would else clear away what the others keep.
+//! The server's clock, by which all web services on it go: one with a wrong clock of its own would otherwise
+//! delete what the others keep.
 
 use pipeline::contract::Timestamp;
 use sqlx::PgConnection;
 
-use super::line::Work;
+use crate::postgres::session::Work;
 
-/// The moment it is now, as SQL.
-macro_rules! moment {
+/// The present moment in milliseconds, as SQL.
+macro_rules! now {
     () => {
         "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     };
 }
 
-pub(super) use moment;
+pub(super) use now;
 
-/// Asks what time it is.
+/// Reads the clock.
 pub(super) struct Clock;
 
 impl Work for Clock {
     type Answer = Timestamp;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Timestamp> {
-        let clock = sqlx::query_scalar(concat!("SELECT ", moment!())).fetch_one(connection);
+        let clock = sqlx::query_scalar(concat!("SELECT ", now!())).fetch_one(connection);
         clock.await.map(Timestamp::from_millis)
     }
 }

@@ -1,11 +1,15 @@
-//! Rows as the rest of the program sees them.
+//! Rows of PostgreSQL as values of the model.
 
 use pipeline::contract::{ErrorBody, Timestamp};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
+use crate::model::{
+    callback::{Callback, CallbackStatus},
+    parked::ParkedMessage,
+    request::{Status, Summary},
+};
 
-/// The columns of [`summary`](crate::sql), in their order.
+/// The columns of `summary!` in `sql.rs`, in their order.
 pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
     let message: Option<String> = row.try_get(12)?;
     let error = row.try_get::<Option<String>, _>(11)?;
@@ -17,31 +21,31 @@ pub(super) fn summary(row: &PgRow) -> sqlx::Result<Summary> {
         run: number(row, 4)?,
         attempts: number(row, 5)?,
         deliveries: number(row, 6)?,
-        accepted_at: time_if_any(row, 7)?,
-        started_at: time_if_any(row, 8)?,
-        finished_at: time_if_any(row, 9)?,
+        accepted_at: optional_time(row, 7)?,
+        started_at: optional_time(row, 8)?,
+        finished_at: optional_time(row, 9)?,
         worker: row.try_get(10)?,
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.try_get(13)?,
-        next_attempt_at: time_if_any(row, 14)?,
+        next_attempt_at: optional_time(row, 14)?,
         callback: row.try_get::<Option<_>, _>(15)?.map(|url| callback(row, url)).transpose()?,
     })
 }
 
-/// How far a callback has come; its row is made when the request ends.
+/// The callback of a summary. Its row is made when the request ends.
 fn callback(row: &PgRow, url: String) -> sqlx::Result<Callback> {
     let state = row.try_get::<Option<i16>, _>(16)?;
     let status =
         state.map_or(CallbackStatus::Pending, |state| CallbackStatus::from_number(state.into()));
-    let waits = status == CallbackStatus::Pending && !row.try_get::<bool, _>(20)?;
+    let is_waiting = status == CallbackStatus::Pending && !row.try_get::<bool, _>(20)?;
     let attempts = row.try_get::<Option<i64>, _>(17)?.unwrap_or(0);
     Ok(Callback {
         url,
         status,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         last_error: row.try_get(18)?,
-        next_attempt_at: time_if_any(row, 19)?.filter(|_| waits),
-        delivered_at: time_if_any(row, 21)?,
+        next_attempt_at: optional_time(row, 19)?.filter(|_| is_waiting),
+        delivered_at: optional_time(row, 21)?,
     })
 }
 
@@ -62,7 +66,7 @@ pub(super) fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
     row.try_get(column).map(Timestamp::from_millis)
 }
 
-pub(super) fn time_if_any(row: &PgRow, column: usize) -> sqlx::Result<Option<Timestamp>> {
+pub(super) fn optional_time(row: &PgRow, column: usize) -> sqlx::Result<Option<Timestamp>> {
     Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
 }
 

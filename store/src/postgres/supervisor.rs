@@ -1,4 +1,4 @@
-//! Finds out whether the server is there, and says so.
+//! Supervisor: finds out whether the server can be reached, and sets the store's health.
 
 use std::{
     sync::Arc,
@@ -8,31 +8,28 @@ use std::{
 use pipeline::backoff::Backoff;
 use tokio::time::sleep;
 
-use super::{server::Server, trouble::Trouble};
-use crate::{Health, health::Monitor};
+use crate::{
+    health::{Health, HealthMonitor},
+    postgres::server::Server,
+};
 
 /// The pause after a failed attempt to open the store.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Opens the store, and again whenever somebody found it away. A server that seems to be there, and
-/// yet takes no writes, is tried less and less often.
-pub(super) async fn run(server: Arc<Server>, health: Monitor) {
+/// Opens the store, and again whenever it has become unavailable. A server that can be opened, and yet
+/// takes no writes, is tried less and less often.
+pub(super) async fn run(server: Arc<Server>, health: HealthMonitor) {
     let mut backoff = Backoff::storing();
     loop {
         let pause = match server.prepare().await {
             Ok(()) => {
-                health.opened();
+                health.set_opened();
                 let opened = Instant::now();
                 health.until(|health| matches!(health, Health::Away(_))).await;
                 backoff.next_pause_after(opened.elapsed())
             }
-            Err(
-                Trouble::Data(reason)
-                | Trouble::Conflict(reason)
-                | Trouble::Lost(reason)
-                | Trouble::Silence(reason),
-            ) => {
-                health.away(&server.explain(&reason));
+            Err(error) => {
+                health.set_away(&server.explain(&error));
                 RETRY_INTERVAL
             }
         };

@@ -1,4 +1,4 @@
-//! Callbacks.
+//! Leases callbacks and records their attempts in SQLite.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use pipeline::contract::Timestamp;
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use super::row;
 use crate::{
-    AttemptReport, LeaseCallbacks, LeasedCallback,
-    callbacks::LOOK_AT,
+    model::callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback},
     sql::{self, callback_rule},
+    sqlite::{row, transaction::WriteTransaction},
 };
 
 macro_rules! callback_of {
@@ -21,42 +20,43 @@ macro_rules! callback_of {
     };
 }
 
-/// The callback of a request that has just ended, if it has one.
+/// Makes the callback of a request that has just ended, if it has a target.
 pub(super) const OF_ENDING: &str = concat!(callback_of!(), callback_rule!());
-/// The callback of a request that had ended before it was recorded, unless it is there already.
+/// Makes the callback of a request that had ended before it was recorded, unless it is there already.
 pub(super) const OF_ENDED: &str = concat!(callback_of!(), " ON CONFLICT (request_id) DO NOTHING");
+/// Deletes the callback of a request.
+pub(super) const DELETE: &str = "DELETE FROM callbacks WHERE request_id = $1";
 
 const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND due_at <= $1 \
     AND host NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at LIMIT $3";
-const TAKE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
+const LEASE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at";
 const NEXT: &str = "SELECT min(due_at) - $1 FROM callbacks WHERE state = 0 \
     AND host NOT IN (SELECT value FROM json_each($2))";
 
-pub(super) fn take(
-    connection: &Connection,
-    take: &LeaseCallbacks,
-    now: Timestamp,
+pub(super) fn lease(
+    tx: &WriteTransaction<'_>,
+    wanted: &LeaseCallbacks,
 ) -> rusqlite::Result<Vec<LeasedCallback>> {
-    let mut due = connection.prepare_cached(DUE)?;
-    let due = due
-        .query_map(params![now.as_millis(), json(take.room.full()), LOOK_AT as i64], |row| {
-            Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?))
-        })?;
-    let chosen = take.room.choose(due.collect::<Result<_, _>>()?);
-    let mut statement = connection.prepare_cached(TAKE)?;
-    let mut one = |id: Uuid| {
-        let values =
-            params![take.lease.as_bytes(), (now + take.patience).as_millis(), id.as_bytes()];
-        statement.query_row(values, taken)
+    let (now, full) = (tx.now.as_millis(), json(wanted.capacity.full_hosts()));
+    let mut due = tx.prepare_cached(DUE)?;
+    let due = due.query_map(params![now, full, DUE_CANDIDATES as i64], |row| {
+        Ok((row::id(row, 0)?, row.get(1)?))
+    })?;
+    let selected = wanted.capacity.select(due.collect::<Result<_, _>>()?);
+    let due_at = (tx.now + wanted.duration).as_millis();
+    let mut statement = tx.prepare_cached(LEASE)?;
+    let mut lease = |id: Uuid| {
+        let values = params![wanted.lease.as_bytes(), due_at, id.as_bytes()];
+        statement.query_row(values, leased)
     };
-    chosen.into_iter().map(&mut one).collect()
+    selected.into_iter().map(&mut lease).collect()
 }
 
-fn taken(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
+fn leased(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
     Ok(LeasedCallback {
-        id: Uuid::from_bytes(row.get(0)?),
-        lease: Uuid::from_bytes(row.get(1)?),
+        id: row::id(row, 0)?,
+        lease: row::id(row, 1)?,
         host: row.get(2)?,
         run: row.get(3)?,
         attempt: row.get(4)?,
@@ -64,36 +64,45 @@ fn taken(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
     })
 }
 
-pub(super) fn attempted(
-    connection: &Connection,
-    new: &AttemptReport,
-    now: Timestamp,
+pub(super) fn record_attempt(
+    tx: &WriteTransaction<'_>,
+    report: &AttemptReport,
 ) -> rusqlite::Result<()> {
-    let (id, lease) = (new.id.as_bytes(), new.lease.as_bytes());
-    let noted = match new.mark(now) {
-        Some(mark) => connection.prepare_cached(sql::ATTEMPTED)?.execute(params![
-            mark.state,
-            mark.due_at.map(Timestamp::as_millis),
-            mark.error,
-            mark.delivered_at.map(Timestamp::as_millis),
-            id,
-            lease
-        ]),
-        None => connection.prepare_cached(sql::DROP_CALLBACK)?.execute([id, lease]),
+    let (id, lease) = (report.id.as_bytes(), report.lease.as_bytes());
+    let recorded = match report.update(tx.now) {
+        Some(update) => tx.execute(
+            sql::RECORD_ATTEMPT,
+            params![
+                update.state,
+                update.due_at.map(Timestamp::as_millis),
+                update.error,
+                update.delivered_at.map(Timestamp::as_millis),
+                id,
+                lease
+            ],
+        ),
+        None => tx.execute(sql::DROP_CALLBACK, [id, lease]),
     };
-    noted.map(drop)
+    recorded.map(drop)
 }
 
-/// In how long the next one is due that goes to none of these hosts.
-pub(super) fn next(connection: &Connection, full: &[String]) -> rusqlite::Result<Option<Duration>> {
+pub(super) fn retry(tx: &WriteTransaction<'_>, id: Uuid) -> rusqlite::Result<bool> {
+    let rows = tx.execute(sql::RETRY_CALLBACK, params![tx.now.as_millis(), id.as_bytes()])?;
+    Ok(rows > 0)
+}
+
+/// How long until the next callback is due that goes to none of the full hosts.
+pub(super) fn next_in(
+    connection: &Connection,
+    full: &[String],
+) -> rusqlite::Result<Option<Duration>> {
     let mut next = connection.prepare_cached(NEXT)?;
-    let now = Timestamp::now().as_millis();
-    let millis: Option<i64> =
-        next.query_row(params![now, json(full.to_vec())], |row| row.get(0))?;
+    let values = params![Timestamp::now().as_millis(), json(full.to_vec())];
+    let millis: Option<i64> = next.query_row(values, |row| row.get(0))?;
     Ok(millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
 }
 
-/// A list as SQLite takes one.
+/// A list for SQLite's `json_each`.
 fn json(hosts: Vec<String>) -> String {
     serde_json::Value::from(hosts).to_string()
 }

@@ -1,8 +1,8 @@
-//! The file and how it is opened.
+//! The database file: how it is opened and migrated, and whether it is still the same file.
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -13,27 +13,43 @@ use percent_encoding::percent_decode_str;
 use pipeline::contract::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::{BadUrl, schema};
+use crate::{error::BadUrl, migrations};
 
-/// Statements that are kept ready in each connection.
-const STATEMENTS: usize = 32;
+/// How many prepared statements each connection keeps.
+const STATEMENT_CACHE_CAPACITY: usize = 32;
 
 /// The database file.
 pub(super) struct File {
     path: PathBuf,
-    /// How long to wait for another program that holds a lock on it.
-    lock_patience: Duration,
-    /// Only the first opening may make the file. Later a missing one means that the disk is not
-    /// there, and a new one in its place would hide what was stored.
-    seen: AtomicBool,
+    /// How long to wait for another program that has locked it.
+    lock_timeout: Duration,
+    /// Whether the file was opened before. Only the first opening may create it: later a missing file
+    /// means that the disk is not mounted, and a new file would hide what was stored.
+    was_opened: AtomicBool,
 }
 
-/// Which file stood at the path when it was opened.
+/// Tells files at the same path apart: device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity(u64, u64);
 
+/// Why the database file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    #[error("{} is gone", .0.display())]
+    Gone(PathBuf),
+    #[error("{} was replaced by another file", .0.display())]
+    Replaced(PathBuf),
+    #[error("{}: the disk allows no write-ahead log (journal mode {mode})", path.display())]
+    NoWriteAheadLog { path: PathBuf, mode: String },
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
 impl File {
-    pub(super) fn parse(url: &str, patience: Duration) -> Result<Self, BadUrl> {
+    /// The file that a `sqlite:` URL names.
+    pub(super) fn parse(url: &str, timeout: Duration) -> Result<Self, BadUrl> {
         let path = url.strip_prefix("sqlite:").unwrap_or(url);
         let path = path.strip_prefix("//").unwrap_or(path);
         let bad = |what: &str| BadUrl(format!("{what}; give a file as in sqlite:slowlane.db"));
@@ -45,65 +61,65 @@ impl File {
         }
         let path =
             percent_decode_str(path).decode_utf8().map_err(|_| bad("the path is not text"))?;
-        let (path, lock_patience) = (PathBuf::from(path.as_ref()), patience / 2);
-        Ok(Self { path, lock_patience, seen: AtomicBool::new(false) })
+        let (path, lock_timeout) = (PathBuf::from(path.as_ref()), timeout / 2);
+        Ok(Self { path, lock_timeout, was_opened: AtomicBool::new(false) })
     }
 
-    /// A connection that writes, to a file whose tables are up to date and that takes writes.
-    pub(super) fn open_to_write(&self) -> Result<(Connection, Identity), String> {
-        let create = !self.seen.load(Ordering::Acquire);
-        let opened = self.try_open_to_write(create).map_err(|error| self.explain(&error))?;
-        self.seen.store(true, Ordering::Release);
-        Ok((opened, self.identity()?))
+    /// A connection that writes, to a migrated file that takes writes.
+    pub(super) fn open_to_write(&self) -> Result<(Connection, Identity), FileError> {
+        let create = !self.was_opened.load(Ordering::Acquire);
+        let connection = self.open_and_migrate(create)?;
+        self.was_opened.store(true, Ordering::Release);
+        Ok((connection, self.identity()?))
     }
 
     /// A connection that reads.
-    pub(super) fn open_to_read(&self) -> rusqlite::Result<Connection> {
-        let connection = self.open(false)?;
-        connection.pragma_update(None, "query_only", true)?;
-        connection.pragma_update(None, "cache_size", -4000)?;
-        Ok(connection)
+    pub(super) fn open_to_read(&self) -> Result<Connection, FileError> {
+        let open = || {
+            let connection = self.open(false)?;
+            connection.pragma_update(None, "query_only", true)?;
+            connection.pragma_update(None, "cache_size", -4000)?;
+            Ok(connection)
+        };
+        open().map_err(|error| self.error(error))
     }
 
-    /// Which file stands at the path now.
-    pub(super) fn identity(&self) -> Result<Identity, String> {
-        match fs::metadata(&self.path) {
-            Ok(file) => Ok(Identity(file.dev(), file.ino())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(format!("{} is gone", self.path.display()))
-            }
-            Err(error) => Err(format!("{}: {error}", self.path.display())),
-        }
-    }
-
-    /// Fails if another file, or none, stands at the path by now: what is written to the old one
-    /// would not be found after a restart.
-    pub(super) fn still(&self, opened: Identity) -> Result<(), String> {
+    /// Fails if another file, or none, is at the path by now: what is written to the old one would not be
+    /// found after a restart.
+    pub(super) fn check_identity(&self, opened: Identity) -> Result<(), FileError> {
         if self.identity()? == opened {
             return Ok(());
         }
-        Err(format!("{} was replaced by another file", self.path.display()))
+        Err(FileError::Replaced(self.path.clone()))
     }
 
-    /// An error of SQLite's as a sentence with the path.
-    pub(super) fn explain(&self, error: &rusqlite::Error) -> String {
-        format!("{}: {error}", self.path.display())
+    /// An error of SQLite with the path of the file.
+    pub(super) fn error(&self, source: rusqlite::Error) -> FileError {
+        FileError::Sqlite { path: self.path.clone(), source }
     }
 
-    fn try_open_to_write(&self, create: bool) -> rusqlite::Result<Connection> {
-        let mut connection = self.open(create)?;
-        let mode: String =
-            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-        if mode != "wal" {
-            let reason = format!("the disk allows no write-ahead log (journal mode {mode})");
-            return Err(rusqlite::Error::ToSqlConversionFailure(reason.into()));
+    /// Which file is at the path now.
+    fn identity(&self) -> Result<Identity, FileError> {
+        let path = || self.path.clone();
+        match fs::metadata(&self.path) {
+            Ok(file) => Ok(Identity(file.dev(), file.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(FileError::Gone(path())),
+            Err(source) => Err(FileError::Io { path: path(), source }),
         }
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        // The log is cut back to this size after a burst.
-        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-        migrate(&mut connection)?;
-        let opened = "INSERT INTO opened VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = ?1";
-        connection.execute(opened, [Timestamp::now().as_millis()])?;
+    }
+
+    fn open_and_migrate(&self, create: bool) -> Result<Connection, FileError> {
+        let open = || {
+            let connection = self.open(create)?;
+            let wal = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+            let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", wal)?;
+            Ok((connection, mode))
+        };
+        let (mut connection, mode) = open().map_err(|error| self.error(error))?;
+        if mode != "wal" {
+            return Err(FileError::NoWriteAheadLog { path: self.path.clone(), mode });
+        }
+        prepare(&mut connection).map_err(|error| self.error(error))?;
         Ok(connection)
     }
 
@@ -111,17 +127,26 @@ impl File {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
         let connection = Connection::open_with_flags(Path::new(&self.path), flags)?;
-        connection.busy_timeout(self.lock_patience)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.busy_timeout(self.lock_timeout)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE_CAPACITY);
         Ok(connection)
     }
 }
 
-/// Takes the steps that are missing; two programs that try at once take turns.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The log is cut back to this size after a burst.
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    migrate(connection)?;
+    let opened = "INSERT INTO opened VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = ?1";
+    connection.execute(opened, [Timestamp::now().as_millis()]).map(drop)
+}
+
+/// Applies the missing migrations; two programs that try at once take turns.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    for (number, sql) in schema::missing(schema::SQLITE, done) {
+    for (number, sql) in migrations::missing(migrations::SQLITE, done) {
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", number)?;
     }
@@ -132,11 +157,11 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
 
-    /// The third step makes the table of requests anew.
+    /// The third migration makes the table of requests anew.
     #[test]
     fn a_file_of_an_earlier_release_keeps_what_is_in_it() {
         let mut connection = Connection::open_in_memory().unwrap();
-        for (_, sql) in &schema::SQLITE[..2] {
+        for (_, sql) in &migrations::SQLITE[..2] {
             connection.execute_batch(sql).unwrap();
         }
         connection.pragma_update(None, "user_version", 2).unwrap();

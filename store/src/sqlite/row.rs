@@ -1,12 +1,16 @@
-//! Rows as the rest of the program sees them.
+//! Rows of SQLite as values of the model.
 
 use pipeline::contract::{ErrorBody, Timestamp};
-use rusqlite::{Connection, Row};
+use rusqlite::Row;
 use uuid::Uuid;
 
-use crate::{Callback, CallbackStatus, ParkedMessage, Status, Summary};
+use crate::model::{
+    callback::{Callback, CallbackStatus},
+    parked::ParkedMessage,
+    request::{Status, Summary},
+};
 
-/// The columns of [`summary`](crate::sql), in their order.
+/// The columns of `summary!` in `sql.rs`, in their order.
 pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
     let message: Option<String> = row.get(12)?;
     let error = row.get::<_, Option<String>>(11)?;
@@ -18,36 +22,36 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         run: row.get(4)?,
         attempts: row.get(5)?,
         deliveries: row.get(6)?,
-        accepted_at: time_if_any(row, 7)?,
-        started_at: time_if_any(row, 8)?,
-        finished_at: time_if_any(row, 9)?,
+        accepted_at: optional_time(row, 7)?,
+        started_at: optional_time(row, 8)?,
+        finished_at: optional_time(row, 9)?,
         worker: row.get(10)?,
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.get(13)?,
-        next_attempt_at: time_if_any(row, 14)?,
+        next_attempt_at: optional_time(row, 14)?,
         callback: row.get::<_, Option<_>>(15)?.map(|url| callback(row, url)).transpose()?,
     })
 }
 
-/// How far a callback has come; its row is made when the request ends.
+/// The callback of a summary. Its row is made when the request ends.
 fn callback(row: &Row<'_>, url: String) -> rusqlite::Result<Callback> {
     let status =
         row.get::<_, Option<_>>(16)?.map_or(CallbackStatus::Pending, CallbackStatus::from_number);
-    let waits = status == CallbackStatus::Pending && !row.get::<_, bool>(20)?;
+    let is_waiting = status == CallbackStatus::Pending && !row.get::<_, bool>(20)?;
     Ok(Callback {
         url,
         status,
         attempts: row.get::<_, Option<_>>(17)?.unwrap_or(0),
         last_error: row.get(18)?,
-        next_attempt_at: time_if_any(row, 19)?.filter(|_| waits),
-        delivered_at: time_if_any(row, 21)?,
+        next_attempt_at: optional_time(row, 19)?.filter(|_| is_waiting),
+        delivered_at: optional_time(row, 21)?,
     })
 }
 
 pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
     Ok(ParkedMessage {
         number: row.get(0)?,
-        request: row.get::<_, Option<[u8; 16]>>(1)?.map(Uuid::from_bytes),
+        request: row.get::<_, Option<_>>(1)?.map(Uuid::from_bytes),
         body: row.get(2)?,
         size: row.get::<_, i64>(3)?.unsigned_abs(),
         headers: row.get(4)?,
@@ -57,20 +61,14 @@ pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
     })
 }
 
-/// Whether the id was here once.
-pub(super) fn is_buried(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
-    connection.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0))
-}
-
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-pub(super) fn time_if_any(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
-fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
     row.get(column).map(Uuid::from_bytes)
 }

@@ -1,4 +1,5 @@
-//! The thread that writes.
+//! The thread that writes: opens the file, and executes the commands of its queue in batches, each in one
+//! transaction.
 
 use std::{
     sync::Arc,
@@ -6,93 +7,135 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pipeline::backoff::Backoff;
 use rusqlite::Connection;
 use tokio::sync::mpsc::Receiver;
 
-use super::{
-    file::{File, Identity},
-    write::{self, Answer},
+use crate::{
+    command::Write,
+    error::StoreError,
+    health::HealthMonitor,
+    sqlite::{
+        commands::{self, Answer},
+        file::{File, FileError, Identity},
+    },
 };
-use crate::{StoreError, command::Write, health::Monitor};
-use pipeline::backoff::Backoff;
 
 /// The pause after a failed attempt to open the file.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// How many commands share a commit at most.
-const BATCH: usize = 512;
-/// From how many callers on it pays to wait for more before a commit.
-const CROWD: usize = 4;
-/// How long to wait for as many callers as the commit before had.
-const GATHERING: Duration = Duration::from_micros(700);
-const STEP: Duration = Duration::from_micros(100);
+const MAX_BATCH_COMMANDS: usize = 512;
+/// A batch with this many commands at least makes the writer wait for as many before the next commit.
+const MIN_CROWD: usize = 4;
+/// How long the writer waits for as many commands as the last batch had.
+const GATHER_TIMEOUT: Duration = Duration::from_micros(700);
+const GATHER_INTERVAL: Duration = Duration::from_micros(100);
 
 pub(super) struct Writer {
     file: Arc<File>,
-    health: Monitor,
+    health: HealthMonitor,
     commands: Receiver<Write>,
-    connection: Option<(Connection, Identity)>,
-    /// Since when the file is open.
-    opened: Instant,
     /// A file that can be opened, and yet takes no writes, is tried less and less often.
     backoff: Backoff,
-    /// How many commands the commit before had.
-    crowd: usize,
+    /// How many commands the last batch had.
+    last_batch: usize,
 }
 
 impl Writer {
-    pub(super) fn new(file: Arc<File>, health: Monitor, commands: Receiver<Write>) -> Self {
-        let (opened, backoff) = (Instant::now(), Backoff::storing());
-        Self { file, health, commands, connection: None, opened, backoff, crowd: 0 }
+    pub(super) fn new(file: Arc<File>, health: HealthMonitor, commands: Receiver<Write>) -> Self {
+        Self { file, health, commands, backoff: Backoff::storing(), last_batch: 0 }
     }
 
-    /// Works until nobody can ask for anything any more.
+    /// Executes commands until the queue is closed. After an error the file is opened anew.
     pub(super) fn run(mut self) {
-        let (mut batch, mut answers) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        while self.is_open_or_opens() {
-            self.gather();
-            if self.commands.blocking_recv_many(&mut batch, BATCH) == 0 {
-                return;
-            }
-            self.crowd = batch.len();
-            let mut commands = batch.drain(..);
-            let committed = self.commit(&mut commands, &mut answers);
-            match &committed {
-                Ok(()) => self.health.committed(),
-                Err(reason) => {
-                    self.connection = None;
-                    self.health.away(reason);
+        while let Some((connection, identity)) = self.open() {
+            let opened = Instant::now();
+            match self.execute_commands(connection, identity) {
+                Ok(()) => return,
+                Err(_is_in_the_health) => {
+                    let pause = self.backoff.next_pause_after(opened.elapsed());
+                    self.pause(pause);
                 }
-            }
-            let committed = committed.map_err(StoreError::Unavailable);
-            answers.drain(..).for_each(|answer| answer(committed.clone()));
-            if committed.is_err() {
-                // Those whose turn had not come learn it by their replies being dropped.
-                drop(commands);
-                let pause = self.backoff.next_pause_after(self.opened.elapsed());
-                self.pause(pause);
             }
         }
     }
 
-    /// Opens the file if need be, for as long as that takes. False when nobody can ask any more.
-    fn is_open_or_opens(&mut self) -> bool {
-        while self.connection.is_none() && !self.commands.is_closed() {
+    /// Opens the file, however long that takes. None when the queue is closed.
+    fn open(&mut self) -> Option<(Connection, Identity)> {
+        while !self.commands.is_closed() {
             match self.file.open_to_write() {
                 Ok(opened) => {
-                    self.connection = Some(opened);
-                    self.opened = Instant::now();
-                    self.health.opened();
+                    self.health.set_opened();
+                    return Some(opened);
                 }
-                Err(reason) => {
-                    self.health.away(&reason);
+                Err(error) => {
+                    self.health.set_away(&error.to_string());
                     self.pause(RETRY_INTERVAL);
                 }
             }
         }
-        self.connection.is_some()
+        None
     }
 
-    /// Lets some time pass. Nobody asks meanwhile, and those who asked just before are let go.
+    /// Executes commands until the queue is closed, or until the file fails.
+    fn execute_commands(
+        &mut self,
+        mut connection: Connection,
+        identity: Identity,
+    ) -> Result<(), FileError> {
+        let mut batch = Vec::with_capacity(MAX_BATCH_COMMANDS);
+        let mut answers = Vec::with_capacity(MAX_BATCH_COMMANDS);
+        loop {
+            self.gather();
+            if self.commands.blocking_recv_many(&mut batch, MAX_BATCH_COMMANDS) == 0 {
+                return Ok(());
+            }
+            self.last_batch = batch.len();
+            let mut commands = batch.drain(..);
+            let committed = self.commit(&mut connection, identity, &mut commands, &mut answers);
+            let outcome = match &committed {
+                Ok(()) => {
+                    self.health.set_committed();
+                    Ok(())
+                }
+                Err(error) => {
+                    self.health.set_away(&error.to_string());
+                    Err(StoreError::Unavailable(error.to_string()))
+                }
+            };
+            answers.drain(..).for_each(|answer: Answer| answer(outcome.clone()));
+            // The callers of commands that were not executed learn it by their replies being dropped.
+            committed?;
+        }
+    }
+
+    /// Executes all commands in one transaction. If that succeeds, everything is on disk.
+    fn commit(
+        &self,
+        connection: &mut Connection,
+        identity: Identity,
+        commands: &mut impl Iterator<Item = Write>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), FileError> {
+        self.file.check_identity(identity)?;
+        let committed = commands::execute_all(connection, commands, answers);
+        committed.map_err(|error| self.file.error(error))
+    }
+
+    /// Waits a moment for as many commands as the last batch had, if those were many: callers who have just
+    /// got an answer are about to send the next command, and a commit for many costs little more than one
+    /// for a few. A single caller never waits.
+    fn gather(&self) {
+        if self.last_batch < MIN_CROWD {
+            return;
+        }
+        let end = Instant::now() + GATHER_TIMEOUT;
+        while self.commands.len() < self.last_batch && Instant::now() < end {
+            thread::sleep(GATHER_INTERVAL);
+        }
+    }
+
+    /// Waits. Commands that are in the queue, or come into it, are dropped: the store is unavailable.
     fn pause(&mut self, pause: Duration) {
         let end = Instant::now() + pause;
         while Instant::now() < end && !self.commands.is_closed() {
@@ -100,32 +143,5 @@ impl Writer {
             let left = end.saturating_duration_since(Instant::now());
             thread::sleep(left.min(RETRY_INTERVAL));
         }
-    }
-
-    /// In a crowd, waits a moment for those who had an answer from the commit before and are about
-    /// to ask again: a commit for many costs little more than one for a few. A single caller never
-    /// waits.
-    fn gather(&self) {
-        if self.crowd < CROWD {
-            return;
-        }
-        let end = Instant::now() + GATHERING;
-        while self.commands.len() < self.crowd && Instant::now() < end {
-            thread::sleep(STEP);
-        }
-    }
-
-    /// Does all of them in one transaction. If that succeeds, all is on disk.
-    fn commit(
-        &mut self,
-        commands: &mut impl Iterator<Item = Write>,
-        answers: &mut Vec<Answer>,
-    ) -> Result<(), String> {
-        let Some((connection, identity)) = &mut self.connection else {
-            return Err("the file is not open".to_owned());
-        };
-        self.file.still(*identity)?;
-        let done = write::all(connection, commands, answers);
-        done.map_err(|error| self.file.explain(&error))
     }
 }

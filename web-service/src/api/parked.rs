@@ -75,8 +75,9 @@ pub(crate) async fn list(
     let below = page::cursor(query.cursor.as_deref())?;
     let id = query.request.as_deref().map(Uuid::try_parse).transpose();
     let id = id.map_err(|_| Problem::wrong_query("request is the requestId of a request"))?;
-    let whose = id.map_or(ParkedFilter::Nobody, ParkedFilter::Request);
-    let mut found = state.store.parked(ParkedQuery { whose, below, limit: limit + 1 }).await?;
+    let filter = id.map_or(ParkedFilter::WithoutRequest, ParkedFilter::OfRequest);
+    let mut found =
+        state.store.list_parked(ParkedQuery { filter, below, limit: limit + 1 }).await?;
     let next_cursor = page::cut(&mut found, limit).map(|last| last.number.to_string());
     let items = found.into_iter().map(ParkedMessageView::from).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor }))
@@ -128,12 +129,12 @@ pub(crate) async fn discard(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let number = parse_number(&number)?;
-    match state.store.unpark(number).await? {
+    match state.store.delete_parked(number).await? {
         DeleteParked::Done => {
             info!(number, "parked message deleted");
             Ok(HttpResponse::NoContent().finish())
         }
-        DeleteParked::Belongs(id) => {
+        DeleteParked::BelongsTo(id) => {
             let detail = format!("It is kept as long as request {id}, and is deleted with it.");
             Err(Problem::new(ProblemType::BelongsToRequest, detail))
         }

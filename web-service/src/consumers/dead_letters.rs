@@ -25,7 +25,7 @@ use crate::{
     },
     events::notifier::Notifier,
 };
-use store::{Applied, Parked, Store, WorkerResult};
+use store::{Applied, NewParked, Store, WorkerResult};
 
 /// The most messages of a batch, and the prefetch. Dead letters are rare, and may be long.
 const MAX_BATCH: u16 = 25;
@@ -72,7 +72,7 @@ impl DeadLetterHandler {
         }
     }
 
-    async fn park(&self, parked: Batch<Parked>, background: &mut JoinSet<()>) -> BatchOutcome {
+    async fn park(&self, parked: Batch<NewParked>, background: &mut JoinSet<()>) -> BatchOutcome {
         if parked.is_empty() {
             return BatchOutcome::NothingToStore;
         }
@@ -83,14 +83,14 @@ impl DeadLetterHandler {
                 return return_all(&self.publisher, not_stored, Reason::of).await;
             }
         };
-        let results = parked.rows().iter().map(|parked| parked.ends.as_ref()).zip(&applied);
+        let results = parked.rows().iter().map(|parked| parked.result.as_ref()).zip(&applied);
         let results = results.filter_map(|(result, applied)| Some((result?, applied)));
         self.notifier.notify_results(results);
         parked.settle(applied, |delivery, parked, applied| {
-            let Parked { reason, error, .. } = parked;
-            let id = parked.ends.as_ref().map(|result| result.id.to_string());
+            let NewParked { reason, error, .. } = parked;
+            let id = parked.result.as_ref().map(|result| result.id.to_string());
             warn!(requestId = id, reason, error, bytes = parked.body.len(), "{PARKED}");
-            let result = parked.ends.as_ref();
+            let result = parked.result.as_ref();
             self.settle(delivery, result, Reason::of(parked), applied, background);
         });
         BatchOutcome::Stored
@@ -117,7 +117,7 @@ impl DeadLetterHandler {
                 return;
             }
             (Applied::Stored, Some(result)) => {
-                log_result(&result.id.to_string(), &result.end, &delivery.properties.headers);
+                log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }
             (dropped, result) => {
                 debug!(requestId = ?result.map(|result| result.id), ?dropped, "ended before");

@@ -9,7 +9,7 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use store::{Parked, ResultOutcome, Status, WorkerResult};
+use store::{NewParked, ResultOutcome, Status, WorkerResult};
 
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(crate) enum FailedQueueMessage {
     /// A result that the broker gave up delivering: it is still the result.
     Result(WorkerResult),
     /// A message to park.
-    Parked(Parked),
+    Parked(NewParked),
 }
 
 /// A result in the store's terms; none if its id is not a UUID, since then it has no row.
@@ -25,7 +25,7 @@ pub(crate) fn worker_result(message: &ResultMessage, headers: &Headers) -> Optio
     let result = with_headers(message.id.uuid()?, result_outcome(&message.outcome), headers);
     // A success counts whatever its run. A failure whose worker does not name the run is of the present
     // one, or the request would never end after a replay.
-    let is_success = result.end.status() == Status::Completed;
+    let is_success = result.outcome.status() == Status::Completed;
     Some(if is_success { result } else { WorkerResult { run: run(headers), ..result } })
 }
 
@@ -54,13 +54,13 @@ pub(crate) fn parse_failed_queue_message(
     let (reason, error) = reason_and_error(headers);
     let failed = || ResultOutcome::Failed(ErrorBody::new(&reason, &error));
     let ends = request_id(properties, body).map(|id| with_headers(id, failed(), headers));
-    FailedQueueMessage::Parked(Parked {
+    FailedQueueMessage::Parked(NewParked {
         body: body.to_vec(),
         headers: own_headers(headers),
         reason,
         error,
         received_at: at,
-        ends,
+        result: ends,
     })
 }
 
@@ -127,7 +127,7 @@ fn with_headers(id: Uuid, end: ResultOutcome, headers: &Headers) -> WorkerResult
     let number = |name| number(headers, name);
     WorkerResult {
         id,
-        end,
+        outcome: end,
         run: Some(run(headers).unwrap_or(0)),
         attempt: number(headers::ATTEMPT).unwrap_or(1).max(1),
         deliveries: number(headers::DELIVERIES).unwrap_or(1).max(1),
@@ -166,7 +166,7 @@ mod tests {
         Properties { headers: headers(of), ..Properties::default() }
     }
 
-    fn parked(of: &[(&str, &str)], body: &str) -> Parked {
+    fn parked(of: &[(&str, &str)], body: &str) -> NewParked {
         match parse_failed_queue_message(
             &properties(of),
             body.as_bytes(),
@@ -186,10 +186,10 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(result.end, ResultOutcome::Completed(b"1".as_slice().into()));
+        assert_eq!(result.outcome, ResultOutcome::Completed(b"1".as_slice().into()));
         let parked = parked(&[("slowlane-reason", "malformed")], &body);
         assert_eq!(
-            parked.ends.unwrap().end,
+            parked.result.unwrap().outcome,
             ResultOutcome::Failed(ErrorBody::new("malformed", ""))
         );
     }
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!((run(failure, &[]), run(failure, &said)), (None, Some(3)));
         let success = r#""processingResults":1"#;
         assert_eq!((run(success, &[]), run(success, &said)), (Some(0), Some(3)));
-        assert_eq!(parked(&[], "").ends, None);
+        assert_eq!(parked(&[], "").result, None);
     }
 
     #[test]
@@ -220,9 +220,9 @@ mod tests {
             ("x-other", "", "permanent"),
         ] {
             let parked = parked(&[(name, value), ("slowlane-run", "2")], &request);
-            let ends = parked.ends.unwrap();
+            let ends = parked.result.unwrap();
             assert_eq!((parked.reason.as_str(), ends.run), (code, Some(2)));
-            assert_eq!(ends.end.error().unwrap().code, code);
+            assert_eq!(ends.outcome.error().unwrap().code, code);
         }
     }
 
@@ -260,7 +260,7 @@ mod tests {
     fn a_message_without_a_request_is_parked() {
         for body in ["", "nonsense", r#"{"requestId":"me","requestData":1}"#] {
             let parked = parked(&[("slowlane-worker", "a:1/1"), ("x-death", "y")], body);
-            assert_eq!((parked.ends, parked.body.as_slice()), (None, body.as_bytes()));
+            assert_eq!((parked.result, parked.body.as_slice()), (None, body.as_bytes()));
             assert_eq!(parked.headers, r#"{"slowlane-worker":"a:1/1"}"#);
         }
     }

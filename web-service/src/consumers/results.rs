@@ -52,13 +52,17 @@ impl ResultHandler {
     ) {
         match applied {
             Applied::Stored => {
-                log_result(&result.id.to_string(), &result.end, &delivery.properties.headers);
+                log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }
             Applied::BadRow(reason) => return self.reject(background, delivery, reason),
             dropped => {
                 if dropped == Applied::Duplicate && delivery.redelivered {
                     // The first time the service may have died between the commit and the log line.
-                    log_result(&result.id.to_string(), &result.end, &delivery.properties.headers);
+                    log_result(
+                        &result.id.to_string(),
+                        &result.outcome,
+                        &delivery.properties.headers,
+                    );
                 }
                 debug!(requestId = %result.id, ?dropped, "{RESULT_DROPPED}");
             }

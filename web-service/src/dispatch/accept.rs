@@ -71,11 +71,11 @@ pub(crate) async fn claim(
     if !store.ok {
         return Err(AcceptError::StoreAway(store.detail).reject(submission.id));
     }
-    let Some(IdempotencyKey { name, digest }) = submission.key.clone() else {
+    let Some(IdempotencyKey { hash, body_digest }) = submission.key.clone() else {
         return Ok(Claimed::Proceed(submission.id));
     };
-    let patience = dispatch.timeout + CLAIM_GRACE;
-    let claim = Claim { name, digest, id: submission.id, patience };
+    let timeout = dispatch.timeout + CLAIM_GRACE;
+    let claim = Claim { key: hash, body_digest, id: submission.id, timeout };
     let claimed = dispatch.store.claim(claim).await;
     claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).reject(submission.id))
 }
@@ -169,9 +169,9 @@ async fn reject(
 ) -> RejectedSubmission {
     let is_taken_over = id != submission.id;
     if let (Some(key), Some(release)) = (&submission.key, release(&error, is_taken_over)) {
-        let (store, name) = (dispatch.store.clone(), key.name);
+        let (store, hash) = (dispatch.store.clone(), key.hash);
         // As a task of its own: the release goes on when the caller has waited long enough.
-        let releasing = tokio::spawn(async move { store.unclaim(name, id, release).await });
+        let releasing = tokio::spawn(async move { store.release_claim(hash, id, release).await });
         let _released_or_taken_over_later = timeout(RELEASE_TIMEOUT, releasing).await;
     }
     error.reject(id)
@@ -183,11 +183,11 @@ fn release(error: &AcceptError, is_taken_over: bool) -> Option<ReleaseClaim> {
     match error {
         AcceptError::KeyInUse | AcceptError::KeyReused => None,
         AcceptError::NotRecorded(_) | AcceptError::Publish(PublishError::Unknown(_)) => {
-            Some(ReleaseClaim::Leave)
+            Some(ReleaseClaim::AllowTakeover)
         }
         AcceptError::StoreAway(_) | AcceptError::Publish(_) if is_taken_over => {
-            Some(ReleaseClaim::Leave)
+            Some(ReleaseClaim::AllowTakeover)
         }
-        AcceptError::StoreAway(_) | AcceptError::Publish(_) => Some(ReleaseClaim::Forget),
+        AcceptError::StoreAway(_) | AcceptError::Publish(_) => Some(ReleaseClaim::Delete),
     }
 }

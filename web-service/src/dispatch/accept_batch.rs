@@ -46,7 +46,7 @@ pub async fn accept_batch(
 fn first_with_same_key(submissions: &[Submission<'_>]) -> Vec<usize> {
     let mut seen = HashMap::new();
     let first = |(at, submission): (usize, &Submission<'_>)| match &submission.key {
-        Some(key) => *seen.entry((key.name, key.digest)).or_insert(at),
+        Some(key) => *seen.entry((key.hash, key.body_digest)).or_insert(at),
         None => at,
     };
     submissions.iter().enumerate().map(first).collect()
@@ -91,7 +91,7 @@ async fn record_all(dispatch: &Dispatch, rows: Vec<NewRequest>) -> Vec<Result<()
         return Vec::new();
     }
     let count = rows.len();
-    match dispatch.store.accept_all(rows).await {
+    match dispatch.store.accept_batch(rows).await {
         Ok(recorded) => recorded,
         Err(error) => vec![Err(error); count],
     }

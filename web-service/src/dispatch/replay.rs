@@ -110,9 +110,12 @@ async fn message(store: &Store, id: Uuid, run: u32) -> Result<Message, ReplayErr
 /// The data in the latest of a request's parked messages that is a request. When another program
 /// published the request, no web service has seen its data before it failed.
 async fn parked_data(store: &Store, id: Uuid) -> Result<Option<Box<RawValue>>, ReplayError> {
-    let query =
-        ParkedQuery { whose: ParkedFilter::Request(id), below: None, limit: MAX_PARKED_SEARCHED };
-    for parked in store.parked(query).await.map_err(away)? {
+    let query = ParkedQuery {
+        filter: ParkedFilter::OfRequest(id),
+        below: None,
+        limit: MAX_PARKED_SEARCHED,
+    };
+    for parked in store.list_parked(query).await.map_err(away)? {
         let message = store.parked_message(parked.number).await.map_err(away)?;
         if let Some(request) = message.and_then(|message| Request::parse(&message.body).ok()) {
             return Ok(Some(request.data));

@@ -6,7 +6,7 @@ use pipeline::{broker::PublishError, contract::TraceParent};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use store::{IdempotencyKeyHash, Target};
+use store::{CallbackTarget, IdempotencyKeyHash};
 
 /// A request that a client wants accepted.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Submission<'a> {
     /// How long the request may wait until work on it begins.
     pub expires_in: Option<Duration>,
     /// Where to send the webhook when the request has ended.
-    pub callback: Option<Target>,
+    pub callback: Option<CallbackTarget>,
     /// Makes several calls one request.
     pub key: Option<IdempotencyKey>,
 }
@@ -29,9 +29,9 @@ pub struct Submission<'a> {
 #[derive(Debug, Clone)]
 pub struct IdempotencyKey {
     /// The hash of the key.
-    pub name: IdempotencyKeyHash,
+    pub hash: IdempotencyKeyHash,
     /// The SHA-256 digest of the raw body.
-    pub digest: [u8; 32],
+    pub body_digest: [u8; 32],
 }
 
 /// A submission that was not accepted.

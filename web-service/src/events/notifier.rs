@@ -88,7 +88,7 @@ fn has_ended(applied: &Applied) -> bool {
 }
 
 fn finished(result: &WorkerResult) -> Option<FinishedRequest> {
-    let status = match result.end.status() {
+    let status = match result.outcome.status() {
         Status::Completed => FinalStatus::Completed,
         Status::Failed => FinalStatus::Failed,
         Status::Cancelled => FinalStatus::Cancelled,

@@ -71,7 +71,7 @@ impl ObsoleteWorkTask {
 /// Tells those who work on a request that has ended to stop, if that work is obsolete.
 fn cancel(event_publisher: &EventPublisher, ended: &Ended, started: &HashSet<Work>) {
     let runs = started.iter().filter(|(id, _)| *id == ended.id).map(|(_, run)| *run);
-    if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.how, run)).max() {
+    if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.status_and_run, run)).max() {
         debug!(requestId = %ended.id, run, "cancelling obsolete work");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
         event_publisher.try_publish(&cancel.message());
@@ -84,7 +84,7 @@ pub fn obsolete_by(result: &WorkerResult, job: &Job) -> Option<u32> {
         return None;
     }
     // A failure that does not name its run is of the present one.
-    let end = (result.end.status(), result.run.unwrap_or(0));
+    let end = (result.outcome.status(), result.run.unwrap_or(0));
     obsolete_up_to_run(Some(end), job.execution.run)
 }
 
@@ -130,7 +130,7 @@ mod tests {
     fn obsolete(end: ResultOutcome, run: Option<u32>, worker: &str) -> Option<u32> {
         let result = WorkerResult {
             id: Uuid::nil(),
-            end,
+            outcome: end,
             run,
             attempt: 1,
             deliveries: 1,

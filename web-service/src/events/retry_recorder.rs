@@ -11,18 +11,18 @@ use crate::events::{
     },
     lossy_queue::{BatchReceiver, LossySender, lossy_queue},
 };
-use store::{Retrying, Store};
+use store::{ScheduledRetry, Store};
 
 /// The longest error text that is stored.
 const MAX_ERROR_BYTES: usize = 2000;
 
 /// Passes on retries.
 #[derive(Debug)]
-pub struct RetrySender(LossySender<Retrying>);
+pub struct RetrySender(LossySender<ScheduledRetry>);
 
 /// Records retries in the store.
 #[derive(Debug)]
-pub struct RetryRecorder(BatchReceiver<Retrying>);
+pub struct RetryRecorder(BatchReceiver<ScheduledRetry>);
 
 /// The two ends of a queue of retries.
 pub fn retry_recorder() -> (RetrySender, RetryRecorder) {
@@ -56,9 +56,9 @@ impl RetryRecorder {
 
 /// A `request.retrying` event in the store's terms; none if its id is not a UUID, so that no row can be its
 /// own.
-fn retrying(event: &JobEvent) -> Option<Retrying> {
+fn retrying(event: &JobEvent) -> Option<ScheduledRetry> {
     let execution = ExecutionId::of(event);
-    Some(Retrying {
+    Some(ScheduledRetry {
         id: event.request_id.uuid()?,
         run: execution.run,
         attempts: execution.attempt,
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    fn read(body: &str) -> Option<Retrying> {
+    fn read(body: &str) -> Option<ScheduledRetry> {
         match Event::parse("request.retrying", body.as_bytes()) {
             Ok(Some(Event::Job(event))) => retrying(&event),
             other => panic!("{other:?}"),

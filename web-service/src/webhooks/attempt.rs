@@ -39,7 +39,7 @@ pub(crate) async fn run(
     leased: LeasedCallback,
 ) -> Duration {
     let mut took = Duration::ZERO;
-    let (fate, error) = match webhook(&store, &leased).await {
+    let (outcome, error) = match webhook(&store, &leased).await {
         Err(error) => {
             // The callback is due again when its lease is over.
             debug!(requestId = %leased.id, "callback waits for the store: {error}");
@@ -48,14 +48,14 @@ pub(crate) async fn run(
         Ok(None) => (AttemptOutcome::Dropped, None),
         Ok(Some(webhook)) => {
             let began = Instant::now();
-            let outcome = send(sender, webhook).await;
+            let sent = send(sender, webhook).await;
             took = began.elapsed();
-            let fate = attempt_outcome(&outcome, leased.attempt);
-            log(&leased, &outcome, &fate);
-            (fate, error(outcome))
+            let outcome = attempt_outcome(&sent, leased.attempt);
+            log(&leased, &sent, &outcome);
+            (outcome, error(sent))
         }
     };
-    let report = AttemptReport { id: leased.id, lease: leased.lease, fate, error };
+    let report = AttemptReport { id: leased.id, lease: leased.lease, outcome, error };
     // After the lease the callback belongs to whoever leases it next.
     let _ = timeout(LEASE_DURATION, record(&store, report)).await;
     took
@@ -99,7 +99,7 @@ fn attempt_outcome(outcome: &WebhookOutcome, attempt: u32) -> AttemptOutcome {
         WebhookOutcome::Gone => AttemptOutcome::GivenUp,
         WebhookOutcome::Failed { retry_after, .. } => {
             match retry_schedule::pause(attempt, *retry_after) {
-                Some(pause) => AttemptOutcome::Again(pause),
+                Some(pause) => AttemptOutcome::RetryAfter(pause),
                 None => AttemptOutcome::GivenUp,
             }
         }
@@ -114,10 +114,10 @@ fn error(outcome: WebhookOutcome) -> Option<String> {
     }
 }
 
-fn log(leased: &LeasedCallback, outcome: &WebhookOutcome, fate: &AttemptOutcome) {
+fn log(leased: &LeasedCallback, sent: &WebhookOutcome, outcome: &AttemptOutcome) {
     let LeasedCallback { id, host, attempt, .. } = leased;
-    let given_up = *fate == AttemptOutcome::GivenUp;
-    match outcome {
+    let given_up = *outcome == AttemptOutcome::GivenUp;
+    match sent {
         WebhookOutcome::Delivered(status) => {
             info!(requestId = %id, host, attempt, status = status.as_u16(), "{CALLBACK_DELIVERED}");
         }
@@ -152,11 +152,11 @@ mod tests {
         let failed = WebhookOutcome::failed("no".to_owned());
         let first = attempt_outcome(&failed, 1);
         assert!(
-            matches!(first, AttemptOutcome::Again(pause) if (1000..=2000).contains(&pause.as_millis()))
+            matches!(first, AttemptOutcome::RetryAfter(pause) if (1000..=2000).contains(&pause.as_millis()))
         );
         assert_eq!(attempt_outcome(&failed, 35), AttemptOutcome::GivenUp);
         let retry_after = Some(Duration::from_secs(30));
         let busy = WebhookOutcome::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(attempt_outcome(&busy, 1), AttemptOutcome::Again(Duration::from_secs(30)));
+        assert_eq!(attempt_outcome(&busy, 1), AttemptOutcome::RetryAfter(Duration::from_secs(30)));
     }
 }

@@ -1,7 +1,7 @@
 //! Callback policy: whether a request may have a `callbackUrl`, and which ones are taken.
 
 use crate::webhooks::target::{AllowedTargets, TargetError};
-use store::Target;
+use store::CallbackTarget;
 
 /// What a `callbackUrl` has to comply with.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ impl CallbackPolicy {
     ///
     /// # Errors
     /// If callbacks can't be signed, or the target is not allowed.
-    pub fn target(&self, url: &str) -> Result<Target, TargetError> {
+    pub fn target(&self, url: &str) -> Result<CallbackTarget, TargetError> {
         if !self.can_sign {
             return Err(TargetError::NoSecret);
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use crate::webhooks::public_address::is_public;
-use store::Target;
+use store::CallbackTarget;
 
 /// The longest `callbackUrl`.
 const MAX_URL_BYTES: usize = 2000;
@@ -55,13 +55,13 @@ impl AllowedTargets {
     ///
     /// # Errors
     /// If it is not a URL, or not allowed.
-    pub fn target(self, text: &str) -> Result<Target, TargetError> {
+    pub fn target(self, text: &str) -> Result<CallbackTarget, TargetError> {
         if text.len() > MAX_URL_BYTES {
             return Err(TargetError::TooLong);
         }
         let url = Url::parse(text)?;
         let host = self.check(&url)?;
-        Ok(Target { url: url.into(), host })
+        Ok(CallbackTarget { url: url.into(), host })
     }
 
     /// Checks a URL as far as that is possible without a DNS lookup. Returns its host.

@@ -19,7 +19,7 @@ use crate::{
     },
     views::request::{RequestStatus, RequestView},
 };
-use store::{Cursor, List, Status, StoreError};
+use store::{Cursor, RequestQuery, Status, StoreError};
 
 pub(crate) const PATH: &str = "/api/v1/requests";
 
@@ -73,7 +73,7 @@ pub(crate) async fn list(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let query: Query = page::query(&request)?;
-    let filter = List {
+    let filter = RequestQuery {
         status: query.status.and_then(RequestStatus::stored),
         kind: query.kind,
         limit: page::limit(query.limit.as_deref())?,
@@ -92,7 +92,7 @@ pub(crate) async fn list(
 
 /// A page of stored requests. Those that are queued in the store but shown as `processing` are left out
 /// of a list of queued ones: such a page is shorter, and the next one follows all the same.
-async fn stored(state: &State, filter: List) -> Result<Page, StoreError> {
+async fn stored(state: &State, filter: RequestQuery) -> Result<Page, StoreError> {
     let only_queued = filter.status == Some(Status::Queued);
     let page = state.store.list(filter).await?;
     let views = page.items.into_iter().map(|summary| with_job(state, summary));
@@ -102,7 +102,7 @@ async fn stored(state: &State, filter: List) -> Result<Page, StoreError> {
 
 /// A page of requests that are being processed. The known jobs of requests that have ended meanwhile or
 /// are of another type make it shorter.
-async fn processing(state: &State, filter: List) -> Result<Page, StoreError> {
+async fn processing(state: &State, filter: RequestQuery) -> Result<Page, StoreError> {
     let below = filter.cursor.map_or(Uuid::max(), Cursor::id);
     let mut ids = state.jobs.newest(below, filter.limit as usize + 1);
     let next = page::cut(&mut ids, filter.limit).map(|last| Cursor::after(*last));

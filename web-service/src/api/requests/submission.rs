@@ -106,8 +106,8 @@ impl<'a> BatchLine<'a> {
             callback: callback
                 .map_err(|error| Problem::new(ProblemType::CallbackRefused, error.to_string()))?,
             key: key.map(|key| IdempotencyKey {
-                name: IdempotencyKeyHash::new(None, key),
-                digest: Sha256::digest(raw).into(),
+                hash: IdempotencyKeyHash::new(None, key),
+                body_digest: Sha256::digest(raw).into(),
             }),
         })
     }
@@ -199,7 +199,7 @@ mod tests {
         let key = |key: &str| format!("{{\"data\":1,\"idempotencyKey\":\"{key}\"}}");
         let (one, same, other) = (key("a"), key("a"), key("b"));
         let name = |line: &str| {
-            BatchLine::submission(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().name
+            BatchLine::submission(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().hash
         };
         assert_eq!(name(&one), name(&same));
         assert_ne!(name(&one), name(&other));

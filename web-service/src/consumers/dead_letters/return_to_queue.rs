@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::consumers::{batch::NotStored, batch_outcome::BatchOutcome};
-use store::Parked;
+use store::NewParked;
 
 /// The count of deliveries from which on a copy is published. Far below the limit: connections may be lost
 /// before the message is here again.
@@ -34,7 +34,7 @@ pub(crate) struct Reason {
 
 impl Reason {
     /// The reason of a message that was to be parked.
-    pub(crate) fn of(parked: &Parked) -> Option<Self> {
+    pub(crate) fn of(parked: &NewParked) -> Option<Self> {
         Some(Self { code: parked.reason.clone(), error: parked.error.clone() })
     }
 }
@@ -158,7 +158,7 @@ mod tests {
             panic!()
         };
         assert_eq!((again.reason, again.error), (parked.reason, parked.error));
-        assert_eq!((again.body, again.ends), (parked.body, parked.ends));
+        assert_eq!((again.body, again.result), (parked.body, parked.result));
     }
 
     #[test]

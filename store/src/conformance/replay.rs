@@ -1,0 +1,168 @@
+//! Replay and discard of failed requests.
+
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
+use uuid::Uuid;
+
+use super::{
+    callbacks::{lease_all, report},
+    parked,
+    world::{World, all_first, completed, failed, new},
+};
+use crate::{
+    Applied, AttemptOutcome, CallbackTarget, Cancel, Discard, Expiry, Found, NewRequest, Origin,
+    ParkedFilter, Replay, ScheduledRetry, Status, Store, WorkerResult,
+};
+
+async fn failed_one(store: &Store) -> Uuid {
+    let id = Uuid::now_v7();
+    store.accept(new(id)).await.unwrap();
+    assert!(all_first(&store.apply_results(vec![failed(id, "permanent")]).await.unwrap()));
+    id
+}
+
+async fn failed_with_callback(store: &Store) -> Uuid {
+    let id = Uuid::now_v7();
+    let (url, host) = ("https://a.example/".to_owned(), "a.example".to_owned());
+    let callback = Some(CallbackTarget { url, host });
+    store.accept(NewRequest { callback, ..new(id) }).await.unwrap();
+    store.apply_results(vec![failed(id, "permanent")]).await.unwrap();
+    id
+}
+
+pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
+    let id = failed_one(&world.store).await;
+    assert_eq!(world.store.replay(id, 0).await.unwrap(), Replay::Done);
+    world.restart();
+    let store = &world.store;
+    let summary = world.request(id).await.summary;
+    assert_eq!((summary.status, summary.run, summary.attempts), (Status::Queued, 1, 0));
+    assert_eq!((summary.error, summary.worker, summary.started_at), (None, None, None));
+    assert_eq!((summary.finished_at, summary.accepted_at), (None, new(id).accepted_at.into()));
+    assert_eq!(summary.last_error.as_deref(), Some("it can't be done"));
+    let origin = Origin { data: Some(new(id).request_data), trace: None };
+    assert_eq!(store.origin(id).await.unwrap(), origin);
+
+    // The failure of the run before comes again, late.
+    assert_eq!(
+        store.apply_results(vec![failed(id, "permanent")]).await.unwrap(),
+        [Applied::OlderRun]
+    );
+    let expiry = Expiry {
+        ended_before: Timestamp::now() + Duration::from_secs(60),
+        tombstones_before: Timestamp::from_millis(0),
+        limit: 10,
+    };
+    assert_eq!(store.expire(expiry).await.unwrap().requests, 0);
+    let retry = |run| ScheduledRetry {
+        id,
+        run,
+        attempts: 2,
+        last_error: format!("in run {run}"),
+        next_attempt_at: None,
+    };
+    store.record_retries(vec![retry(0), retry(1)]).await.unwrap();
+    assert_eq!(world.request(id).await.summary.last_error.as_deref(), Some("in run 1"));
+    let end = WorkerResult { run: Some(1), attempt: 3, ..completed(id, "1") };
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    let summary = world.request(id).await.summary;
+    assert_eq!((summary.status, summary.run, summary.attempts), (Status::Completed, 1, 3));
+}
+
+pub(super) async fn only_what_has_failed_in_this_run_is_replayed(world: World) {
+    let store = &world.store;
+    let [queued, done, gone] = std::array::from_fn(|_| Uuid::now_v7());
+    for id in [queued, gone] {
+        store.accept(new(id)).await.unwrap();
+    }
+    store.apply_results(vec![completed(done, "1")]).await.unwrap();
+    assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done(0));
+    for (id, status) in
+        [(queued, Status::Queued), (done, Status::Completed), (gone, Status::Cancelled)]
+    {
+        assert_eq!(store.replay(id, 0).await.unwrap(), Replay::NotFailed(status));
+        assert_eq!(store.discard(id).await.unwrap(), Discard::NotFailed(status));
+        assert_eq!(world.request(id).await.summary.status, status);
+    }
+    assert_eq!(store.replay(Uuid::now_v7(), 0).await.unwrap(), Replay::Unknown);
+    assert_eq!(store.discard(Uuid::now_v7()).await.unwrap(), Discard::Unknown);
+}
+
+pub(super) async fn a_result_of_the_next_run_that_comes_before_its_replay_stays(world: World) {
+    let store = &world.store;
+    let (good, bad) = (failed_one(store).await, failed_one(store).await);
+    let result = [completed(good, "1"), failed(bad, "timeout")]
+        .map(|end| WorkerResult { run: Some(1), ..end });
+    assert!(all_first(&store.apply_results(result.to_vec()).await.unwrap()));
+    for (id, status) in [(good, Status::Completed), (bad, Status::Failed)] {
+        assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Overtaken);
+        let summary = world.request(id).await.summary;
+        assert_eq!((summary.status, summary.run), (status, 1));
+    }
+    assert_eq!(store.replay(bad, 1).await.unwrap(), Replay::Done);
+    assert_eq!(world.request(bad).await.summary.run, 2);
+}
+
+pub(super) async fn of_two_services_one_replays(world: World) {
+    let other = world.second();
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(failed_one(&world.store).await);
+    }
+    let mut calls = tokio::task::JoinSet::new();
+    for id in ids.iter().flat_map(|id| [*id, *id]) {
+        let store = if calls.len() % 2 == 0 { world.store.clone() } else { other.clone() };
+        calls.spawn(async move { store.replay(id, 0).await.unwrap() });
+    }
+    let answers = calls.join_all().await;
+    let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+    assert_eq!((count(Replay::Done), count(Replay::Overtaken)), (50, 50));
+    for id in ids {
+        assert_eq!(world.request(id).await.summary.run, 1);
+    }
+}
+
+pub(super) async fn a_replay_has_a_callback_of_its_own(world: World) {
+    let store = &world.store;
+    let id = failed_with_callback(store).await;
+    let first = lease_all(store).await;
+    assert_eq!((first.len(), first[0].run), (1, 0));
+    assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Done);
+    assert_eq!(lease_all(store).await, [], "the end of the first run is not reported any more");
+    assert!(!store.retry_callback(id).await.unwrap(), "it has not ended");
+    let end = WorkerResult { run: Some(1), ..failed(id, "permanent") };
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    // A report about the first run changes nothing about the second.
+    report(store, &first[0], AttemptOutcome::Delivered, None).await;
+    let second = lease_all(store).await;
+    assert_eq!((second.len(), second[0].run, second[0].attempt), (1, 1, 1));
+}
+
+pub(super) async fn what_is_discarded_expires_at_once_with_its_messages(world: World) {
+    let store = &world.store;
+    let (id, other) = (Uuid::now_v7(), failed_one(store).await);
+    let message = |id, body| parked::message(body, Some(failed(id, "permanent")));
+    let messages = vec![message(id, b"1"), message(id, b"2"), message(other, b"3")];
+    store.park(messages).await.unwrap();
+    assert_eq!(parked::numbers(store, ParkedFilter::OfRequest(id)).await.len(), 2);
+    assert_eq!(store.discard(id).await.unwrap(), Discard::Done);
+    assert_eq!(store.discard(id).await.unwrap(), Discard::Expired);
+    assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Expired);
+    assert_eq!(store.get(id).await.unwrap(), Found::Expired);
+    assert_eq!(parked::numbers(store, ParkedFilter::OfRequest(id)).await, [0; 0]);
+    assert_eq!(parked::numbers(store, ParkedFilter::OfRequest(other)).await.len(), 1);
+    let late = WorkerResult { run: Some(1), ..completed(id, "1") };
+    assert_eq!(store.apply_results(vec![late]).await.unwrap(), [Applied::Expired]);
+    store.accept(new(id)).await.unwrap();
+    assert_eq!(store.get(id).await.unwrap(), Found::Expired);
+}
+
+pub(super) async fn a_request_with_a_pending_callback_is_not_discarded(world: World) {
+    let store = &world.store;
+    let id = failed_with_callback(store).await;
+    assert_eq!(store.discard(id).await.unwrap(), Discard::CallbackPending);
+    report(store, &lease_all(store).await[0], AttemptOutcome::GivenUp, None).await;
+    assert_eq!(store.discard(id).await.unwrap(), Discard::Done);
+    assert!(!store.retry_callback(id).await.unwrap());
+}

@@ -1,0 +1,275 @@
+//! Results, cancels and scheduled retries.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pipeline::contract::Timestamp;
+use uuid::Uuid;
+
+use super::world::{World, all_first, completed, failed, new};
+use crate::{
+    Applied, Cancel, Ended, Expiry, Found, ResultOutcome, ScheduledRetry, Status, WorkerResult,
+    model::worker_result::{StoredResult, decide},
+};
+
+pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
+    let id = Uuid::now_v7();
+    assert_eq!(world.store.get(id).await.unwrap(), Found::Unknown);
+    world.store.accept(new(id)).await.unwrap();
+    let request = world.request(id).await;
+    assert_eq!((request.summary.status, request.result), (Status::Queued, None));
+    assert_eq!(request.summary.accepted_at, Some(Timestamp::from_millis(1_700_000_000_000)));
+
+    assert_eq!(
+        world.store.apply_results(vec![completed(id, "42")]).await.unwrap(),
+        [Applied::Stored]
+    );
+    let request = world.request(id).await;
+    assert_eq!(request.summary.status, Status::Completed);
+    assert_eq!(request.result.as_deref(), Some(b"42".as_slice()));
+    assert_eq!(request.summary.worker.as_deref(), Some("host:1/1"));
+    assert_eq!(request.summary.finished_at, Some(Timestamp::from_millis(1_700_000_002_000)));
+    assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
+    assert_eq!(world.store.get_many(vec![Uuid::now_v7(), id]).await.unwrap(), [request.summary]);
+}
+
+pub(super) async fn a_result_that_comes_first_makes_its_own_row_and_stays(world: World) {
+    let (good, bad) = (Uuid::now_v7(), Uuid::now_v7());
+    let results = vec![completed(good, "1"), failed(bad, "permanent")];
+    assert!(all_first(&world.store.apply_results(results).await.unwrap()));
+    assert_eq!(world.request(good).await.summary.accepted_at, None);
+
+    for id in [good, bad] {
+        world.store.accept(new(id)).await.unwrap();
+        assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
+    }
+    let (good, bad) = (world.request(good).await, world.request(bad).await);
+    assert_eq!(good.summary.status, Status::Completed);
+    assert_eq!(good.summary.accepted_at, Some(Timestamp::from_millis(1_700_000_000_000)));
+    assert_eq!(good.result.as_deref(), Some(b"1".as_slice()));
+    assert_eq!(bad.summary.status, Status::Failed);
+    assert_eq!(bad.summary.error.unwrap().code, "permanent");
+}
+
+pub(super) async fn of_two_results_in_one_batch_the_first_wins(world: World) {
+    let ids: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
+    let other_result =
+        WorkerResult { worker: Some("other:2/1".to_owned()), ..completed(ids[1], "2") };
+    let batch = vec![
+        completed(ids[2], "0"),
+        completed(ids[0], "1"),
+        completed(ids[1], "1"),
+        other_result,
+        completed(ids[0], "1"),
+    ];
+    let applied = world.store.apply_results(batch).await.unwrap();
+    let first = Applied::Stored;
+    let expected = [first.clone(), first.clone(), first, Applied::Superseded, Applied::Duplicate];
+    assert_eq!(applied, expected);
+    assert_eq!(world.request(ids[1]).await.result.as_deref(), Some(b"1".as_slice()));
+}
+
+pub(super) async fn of_two_results_in_two_batches_the_first_wins_also_after_a_restart(
+    mut world: World,
+) {
+    let id = Uuid::now_v7();
+    world.store.apply_results(vec![completed(id, "1")]).await.unwrap();
+    let other_result = || WorkerResult { worker: None, ..failed(id, "permanent") };
+    for _ in 0..2 {
+        assert_eq!(
+            world.store.apply_results(vec![other_result()]).await.unwrap(),
+            [Applied::Superseded]
+        );
+        let same = world.store.apply_results(vec![completed(id, "1")]).await.unwrap();
+        assert_eq!(same, [Applied::Duplicate]);
+        let request = world.request(id).await;
+        assert_eq!(request.result.as_deref(), Some(b"1".as_slice()));
+        assert_eq!(request.summary.error, None);
+        world.restart();
+    }
+}
+
+/// Every state a request can be in, met by every result there can be.
+pub(super) async fn the_database_decides_as_the_function_does(world: World) {
+    for status in Status::ALL {
+        for run in [None, Some(0), Some(1), Some(2)] {
+            for end in [Status::Completed, Status::Failed] {
+                let id = Uuid::now_v7();
+                let stored = in_state(&world, id, status).await;
+                let result = match end {
+                    Status::Completed => completed(id, "9"),
+                    _ => failed(id, "timeout"),
+                };
+                let result = WorkerResult { run, worker: Some("late:1/1".to_owned()), ..result };
+                let expected = decide(&stored, &result);
+                let applied = world.store.apply_results(vec![result]).await.unwrap();
+                assert_eq!(
+                    applied,
+                    std::slice::from_ref(&expected),
+                    "{status:?}, then {end:?} of run {run:?}"
+                );
+                let summary = world.request(id).await.summary;
+                let is_first = expected == Applied::Stored;
+                assert_eq!(summary.status, if is_first { end } else { status });
+                assert_eq!(
+                    summary.run,
+                    if is_first { run.unwrap_or(0).max(stored.run) } else { stored.run }
+                );
+            }
+        }
+    }
+}
+
+/// Brings a new request to a state, in its run 1 where that is possible.
+async fn in_state(world: &World, id: Uuid, status: Status) -> StoredResult {
+    let retry = ScheduledRetry {
+        id,
+        run: 1,
+        attempts: 1,
+        last_error: String::new(),
+        next_attempt_at: None,
+    };
+    world.store.record_retries(vec![retry]).await.unwrap();
+    let end = match status {
+        Status::Completed => Some(WorkerResult { run: Some(1), ..completed(id, "1") }),
+        Status::Failed => Some(WorkerResult { run: Some(1), ..failed(id, "permanent") }),
+        Status::Queued | Status::Cancelled => None,
+    };
+    if status == Status::Cancelled {
+        assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done(0));
+    }
+    let error_code = (status == Status::Failed).then(|| "permanent".to_owned());
+    let (worker, finished_at) =
+        end.as_ref().map_or((None, None), |end| (end.worker.clone(), end.finished_at));
+    // Only a result or a replay raises the run: scheduled retries don't.
+    let run = u32::from(end.is_some());
+    assert!(all_first(&world.store.apply_results(end.into_iter().collect()).await.unwrap()));
+    StoredResult { status, run, worker, finished_at, error_code }
+}
+
+pub(super) async fn of_two_services_only_one_is_first(world: World) {
+    let other = world.second();
+    let ids: Vec<Uuid> = (0..200).map(|_| Uuid::now_v7()).collect();
+    let here = ids.chunks(50).map(|ids| {
+        let results = ids.iter().map(|id| completed(*id, "\"here\"")).collect();
+        world.store.apply_results(results)
+    });
+    // The other way round, which would be a deadlock if rows were locked as they come.
+    let there = ids.chunks(50).map(|ids| {
+        let other_result = |id: &Uuid| WorkerResult { worker: None, ..completed(*id, "\"there\"") };
+        other.apply_results(ids.iter().rev().map(other_result).collect())
+    });
+    let (here, there) = tokio::join!(join_all(here), join_all(there));
+    let first = |batches: Vec<Result<Vec<Applied>, _>>, reversed: bool| {
+        let batch = |batch: Result<Vec<Applied>, _>| {
+            let mut batch = batch.unwrap();
+            if reversed {
+                batch.reverse();
+            }
+            batch
+        };
+        batches.into_iter().flat_map(batch).map(|one| one == Applied::Stored).collect::<Vec<_>>()
+    };
+    for ((id, here), there) in ids.iter().zip(first(here, false)).zip(first(there, true)) {
+        assert!(here != there, "exactly one is the first");
+        let expected = if here { "\"here\"" } else { "\"there\"" };
+        assert_eq!(world.request(*id).await.result.as_deref(), Some(expected.as_bytes()));
+    }
+}
+
+pub(super) async fn a_cancelled_request_stays_cancelled(world: World) {
+    let id = Uuid::now_v7();
+    assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Unknown);
+    world.store.accept(new(id)).await.unwrap();
+    assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::Done(0));
+    assert_eq!(world.store.cancel(id).await.unwrap(), Cancel::TooLate(Status::Cancelled));
+    assert_eq!(
+        world.store.apply_results(vec![completed(id, "1")]).await.unwrap(),
+        [Applied::Cancelled]
+    );
+    world.store.accept(new(id)).await.unwrap();
+    let request = world.request(id).await;
+    assert_eq!((request.summary.status, request.result), (Status::Cancelled, None));
+    assert!(request.summary.finished_at.is_some());
+
+    let done = Uuid::now_v7();
+    world.store.apply_results(vec![completed(done, "1")]).await.unwrap();
+    assert_eq!(world.store.cancel(done).await.unwrap(), Cancel::TooLate(Status::Completed));
+}
+
+pub(super) async fn of_many_requests_those_that_have_ended_are_found(world: World) {
+    let store = &world.store;
+    let ids: [Uuid; 5] = std::array::from_fn(|_| Uuid::now_v7());
+    let [open, done, bad, gone, expired] = ids;
+    store.apply_results(vec![completed(expired, "1")]).await.unwrap();
+    let expiry = Expiry {
+        ended_before: Timestamp::now() + Duration::from_secs(60),
+        tombstones_before: Timestamp::from_millis(0),
+        limit: 10,
+    };
+    assert_eq!(store.expire(expiry).await.unwrap().requests, 1);
+    for id in [open, gone] {
+        store.accept(new(id)).await.unwrap();
+    }
+    let failed = WorkerResult { run: Some(2), ..failed(bad, "permanent") };
+    store.apply_results(vec![completed(done, "1"), failed]).await.unwrap();
+    store.cancel(gone).await.unwrap();
+    let mut ended = store.ended([&ids[..], &[Uuid::now_v7()]].concat()).await.unwrap();
+    ended.sort_by_key(|ended| ended.id);
+    let expected = [
+        (done, Some((Status::Completed, 0))),
+        (bad, Some((Status::Failed, 2))),
+        (gone, Some((Status::Cancelled, 0))),
+        (expired, None),
+    ];
+    assert_eq!(ended, expected.map(|(id, status_and_run)| Ended { id, status_and_run }));
+}
+
+pub(super) async fn scheduled_retries_are_recorded_unless_they_are_old(world: World) {
+    let id = Uuid::now_v7();
+    let retry = |run, attempts| ScheduledRetry {
+        id,
+        run,
+        attempts,
+        last_error: format!("attempt {attempts} of run {run}"),
+        next_attempt_at: Some(Timestamp::from_millis(5)),
+    };
+    let last_error = async || world.request(id).await.summary.last_error.unwrap();
+    world.store.record_retries(vec![retry(0, 1), retry(0, 2)]).await.unwrap();
+    assert_eq!(last_error().await, "attempt 2 of run 0");
+    world.store.accept(new(id)).await.unwrap();
+    world.store.record_retries(vec![retry(0, 1)]).await.unwrap();
+    assert_eq!(last_error().await, "attempt 2 of run 0");
+    world.store.record_retries(vec![retry(1, 3)]).await.unwrap();
+    let summary = world.request(id).await.summary;
+    assert_eq!(
+        (summary.run, summary.attempts, summary.next_attempt_at),
+        (0, 2, Some(Timestamp::from_millis(5)))
+    );
+
+    let result = WorkerResult { attempt: 3, ..completed(id, "1") };
+    assert!(matches!(result.outcome, ResultOutcome::Completed(_)));
+    world.store.apply_results(vec![result]).await.unwrap();
+    world.store.record_retries(vec![retry(0, 9)]).await.unwrap();
+    let summary = world.request(id).await.summary;
+    assert_eq!((summary.status, summary.attempts), (Status::Completed, 3));
+    assert_eq!(
+        (summary.next_attempt_at, last_error().await.as_str()),
+        (None, "attempt 2 of run 0")
+    );
+}
+
+pub(super) async fn a_retry_with_a_wrong_run_does_not_keep_a_request_from_its_end(world: World) {
+    let (queued, unknown) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.accept(new(queued)).await.unwrap();
+    for id in [queued, unknown] {
+        let last_error = "busy".to_owned();
+        let wrong = ScheduledRetry { id, run: 7, attempts: 2, last_error, next_attempt_at: None };
+        world.store.record_retries(vec![wrong.clone(), wrong]).await.unwrap();
+        assert_eq!(world.request(id).await.summary.run, 0);
+    }
+    assert_eq!(world.request(queued).await.summary.last_error, None);
+    assert_eq!(world.request(unknown).await.summary.last_error.as_deref(), Some("busy"));
+    let result = [failed(queued, "permanent"), failed(unknown, "permanent")];
+    assert!(all_first(&world.store.apply_results(result.to_vec()).await.unwrap()));
+}

@@ -1,0 +1,46 @@
+//! Schema migrations of both backends, and which of them a database lacks. A released one never changes.
+//!
+//! They are applied by the backends: SQLite counts them in `PRAGMA user_version`, PostgreSQL in the table
+//! `migrations`.
+
+/// A migration's number, counted from 1, and its SQL.
+pub(crate) type Migration = (i32, &'static str);
+
+macro_rules! migration {
+    ($store:literal, $number:literal, $name:literal) => {
+        ($number, include_str!(concat!("../migrations/", $store, "/", $name, ".sql")))
+    };
+}
+
+pub(crate) const SQLITE: &[Migration] = &[
+    migration!("sqlite", 1, "0001_requests"),
+    migration!("sqlite", 2, "0002_claims"),
+    migration!("sqlite", 3, "0003_callbacks"),
+    migration!("sqlite", 4, "0004_parked_without_request"),
+];
+pub(crate) const POSTGRES: &[Migration] = &[
+    migration!("postgres", 1, "0001_requests"),
+    migration!("postgres", 2, "0002_claims"),
+    migration!("postgres", 3, "0003_callbacks"),
+    migration!("postgres", 4, "0004_parked_without_request"),
+];
+
+/// The migrations after number `done`: none for a database that a newer release has migrated further.
+pub(crate) fn missing(
+    migrations: &'static [Migration],
+    done: i32,
+) -> impl Iterator<Item = &'static Migration> {
+    migrations.iter().filter(move |(number, _)| *number > done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps_and_alike_for_both() {
+        let numbers = |all: &[Migration]| all.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+        assert_eq!(numbers(SQLITE), (1..=SQLITE.len() as i32).collect::<Vec<_>>());
+        assert_eq!(numbers(SQLITE), numbers(POSTGRES));
+    }
+}

@@ -1,0 +1,12 @@
+//! Plain data and pure decisions: no I/O, no clock, no SQL.
+
+pub(crate) mod callback;
+pub(crate) mod idempotency;
+pub(crate) mod page;
+pub(crate) mod parked;
+pub(crate) mod replay;
+pub(crate) mod request;
+pub(crate) mod retention;
+pub(crate) mod sanitize;
+pub(crate) mod send_capacity;
+pub(crate) mod worker_result;

@@ -1,0 +1,34 @@
+//! Retention: what to delete because its time is over, and how much was deleted.
+
+use pipeline::contract::Timestamp;
+
+/// What to delete. Times are by [`Store::clock`](crate::Store::clock).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// Delete requests that ended before, and messages that were parked before.
+    pub ended_before: Timestamp,
+    /// Delete tombstones of requests that expired before.
+    pub tombstones_before: Timestamp,
+    /// How many rows of each kind at most: a small number, so that other writes don't wait long.
+    pub limit: u32,
+}
+
+/// How many rows were deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cleared {
+    /// Requests, each of which left a tombstone.
+    pub requests: u64,
+    /// Parked messages.
+    pub parked: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Idempotency keys that were deleted, or kept because their request is.
+    pub claims: u64,
+}
+
+impl Cleared {
+    /// Whether there may be more to delete: some kind has reached the limit.
+    pub fn has_reached(&self, limit: u32) -> bool {
+        [self.requests, self.parked, self.tombstones, self.claims].contains(&u64::from(limit))
+    }
+}

@@ -1,0 +1,9 @@
+//! What a `Store` can do, by subject.
+
+mod callbacks;
+mod idempotency;
+mod parked;
+mod replay;
+mod requests;
+mod results;
+mod retention;

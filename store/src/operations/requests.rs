@@ -1,0 +1,126 @@
+//! Requests: record accepted ones, cancel, look up, list.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    Store,
+    command::{Read, Write},
+    error::StoreError,
+    model::{
+        page::{Page, RequestQuery},
+        request::{Cancel, Ended, Found, NewRequest, Origin, Summary},
+        sanitize,
+    },
+};
+
+impl Store {
+    /// Records a request. If its result came first, the final status stays; if it has expired already, it
+    /// stays expired.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may be recorded all the same, and can be recorded again.
+    /// [`StoreError::Refused`] if this request can't be stored.
+    pub async fn accept(&self, request: NewRequest) -> Result<(), StoreError> {
+        self.accept_within(self.timeout, request).await
+    }
+
+    /// Like [`Self::accept`], for a caller who waits until the deadline at most. A store that has not
+    /// answered by then counts as unavailable, unless it had hardly any time.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn accept_by(
+        &self,
+        deadline: Instant,
+        request: NewRequest,
+    ) -> Result<(), StoreError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.accept_within(left.min(self.timeout), request).await
+    }
+
+    async fn accept_within(
+        &self,
+        limit: Duration,
+        mut request: NewRequest,
+    ) -> Result<(), StoreError> {
+        sanitize::new_request(&mut request);
+        let has_callback = request.callback.is_some();
+        let accepted = self.write_urgent(limit, |reply| Write::Accept(request, reply)).await;
+        if has_callback {
+            self.callback_due.notify_one();
+        }
+        accepted
+    }
+
+    /// Records many requests in one transaction, and says of each whether it could be stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], as [`Self::accept`].
+    pub async fn accept_batch(
+        &self,
+        mut requests: Vec<NewRequest>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        requests.iter_mut().for_each(sanitize::new_request);
+        let bytes = requests.iter().map(|request| request.request_data.len()).sum();
+        let has_callback = requests.iter().any(|request| request.callback.is_some());
+        let accepted = self.write_batch(bytes, |reply| Write::AcceptBatch(requests, reply)).await;
+        if has_callback {
+            self.callback_due.notify_one();
+        }
+        accepted
+    }
+
+    /// Ends a request as cancelled, unless it is final.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may be cancelled all the same.
+    pub async fn cancel(&self, id: Uuid) -> Result<Cancel, StoreError> {
+        let cancel = self.write(|reply| Write::Cancel(id, reply)).await;
+        self.callback_due.notify_one();
+        cancel
+    }
+
+    /// What is known of an id, with the result.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get(&self, id: Uuid) -> Result<Found, StoreError> {
+        self.read(|reply| Read::Get(id, reply)).await
+    }
+
+    /// These requests without their results, in any order. Those that are not stored are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn get_many(&self, ids: Vec<Uuid>) -> Result<Vec<Summary>, StoreError> {
+        self.read(|reply| Read::GetMany(ids, reply)).await
+    }
+
+    /// Those of these requests that have ended, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ended(&self, ids: Vec<Uuid>) -> Result<Vec<Ended>, StoreError> {
+        self.read(|reply| Read::GetEnded(ids, reply)).await
+    }
+
+    /// What a request was made of, as far as it is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn origin(&self, id: Uuid) -> Result<Origin, StoreError> {
+        self.read(|reply| Read::GetOrigin(id, reply)).await
+    }
+
+    /// A page of requests, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn list(&self, mut query: RequestQuery) -> Result<Page, StoreError> {
+        sanitize::query(&mut query);
+        self.read(|reply| Read::List(query, reply)).await
+    }
+}

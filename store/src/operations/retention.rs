@@ -1,0 +1,38 @@
+//! Retention and upkeep: delete what has expired, tell the time, check for life.
+
+use pipeline::contract::Timestamp;
+
+use crate::{
+    Store,
+    command::{Read, Write},
+    error::StoreError,
+    model::retention::{Cleared, Expiry},
+};
+
+impl Store {
+    /// Deletes a small batch of what has expired: requests that ended long ago leave a tombstone. To be
+    /// called again while [`Cleared::has_reached`] the limit.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn expire(&self, expiry: Expiry) -> Result<Cleared, StoreError> {
+        self.write_batch(0, |reply| Write::Expire(expiry, reply)).await
+    }
+
+    /// The present moment, by the clock by which requests end and expire. It is the same for all web
+    /// services on this store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        self.read(Read::Clock).await
+    }
+
+    /// Checks whether the store takes writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] with the reason.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.write_urgent(self.timeout, Write::Ping).await
+    }
+}

@@ -1,0 +1,66 @@
+//! Errors of statements, by what is to be done about them.
+
+use std::time::Duration;
+
+/// The server itself cancelled a statement because it took too long.
+const QUERY_CANCELED: &str = "57014";
+
+/// A deadlock, or concurrent changes that don't go together.
+const CONFLICTS: [&str; 2] = ["40P01", "40001"];
+
+/// SQLSTATE classes of errors that the data cause: data exceptions, broken constraints, and limits of the
+/// program, such as an index row that is too long. Most others are about the server: it is shut down, or
+/// out of space.
+const DATA_CLASSES: [&str; 3] = ["22", "23", "54"];
+
+/// Why a statement failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct StatementError {
+    pub(super) kind: ErrorKind,
+    pub(super) reason: String,
+}
+
+/// What is to be done about a statement that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErrorKind {
+    /// Nothing: the server refuses the data, and will refuse them again.
+    Data,
+    /// Repeat it: another statement was in its way.
+    Conflict,
+    /// Repeat it on another connection: this one is lost.
+    Connection,
+    /// Give up: no answer came in time, and another try would take as long.
+    Timeout,
+}
+
+impl StatementError {
+    pub(super) fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+
+    pub(super) fn timeout(after: Duration) -> Self {
+        Self::new(ErrorKind::Timeout, format!("no answer within {after:.1?}"))
+    }
+}
+
+impl From<sqlx::Error> for StatementError {
+    fn from(error: sqlx::Error) -> Self {
+        let sqlx::Error::Database(refusal) = &error else {
+            let is_data = matches!(error, sqlx::Error::Encode(_));
+            let kind = if is_data { ErrorKind::Data } else { ErrorKind::Connection };
+            return Self::new(kind, error.to_string());
+        };
+        let (code, message) = (refusal.code().unwrap_or_default(), refusal.message());
+        let class = code.get(..2).unwrap_or_default();
+        if code == QUERY_CANCELED {
+            Self::new(ErrorKind::Timeout, message)
+        } else if CONFLICTS.contains(&&*code) {
+            Self::new(ErrorKind::Conflict, message)
+        } else if DATA_CLASSES.contains(&class) {
+            Self::new(ErrorKind::Data, message)
+        } else {
+            Self::new(ErrorKind::Connection, format!("{message} ({code})"))
+        }
+    }
+}

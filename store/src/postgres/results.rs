@@ -1,0 +1,126 @@
+//! Applies results in PostgreSQL.
+
+use std::collections::{HashMap, HashSet};
+
+use pipeline::contract::Timestamp;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use crate::{
+    model::worker_result::{Applied, StoredResult, WorkerResult, not_stored},
+    postgres::{
+        batch::Rows,
+        callbacks::callbacks_of_ended,
+        clock::now,
+        row::{number, optional_time, status},
+    },
+    sql::is_stored,
+};
+
+const APPLY: &str = concat!(
+    "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
+     settled_at, worker, error_code, error_message, result) \
+     SELECT new.id, new.status, \
+     COALESCE(new.run, (SELECT known.run FROM requests AS known WHERE known.id = new.id), 0), new.attempts, new.deliveries, new.started_at, \
+     new.finished_at, ",
+    now!(),
+    ", new.worker, new.error_code, new.error_message, new.result \
+     FROM UNNEST($1::uuid[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], \
+     $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::bytea[]) \
+     AS new (id, status, run, attempts, deliveries, started_at, finished_at, worker, error_code, \
+     error_message, result) \
+     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id \
+     ON CONFLICT (id) DO UPDATE SET status = excluded.status, \
+     run = GREATEST(excluded.run, requests.run), attempts = excluded.attempts, \
+     deliveries = excluded.deliveries, \
+     started_at = COALESCE(excluded.started_at, requests.started_at), \
+     finished_at = excluded.finished_at, settled_at = excluded.settled_at, \
+     next_attempt_at = NULL, worker = excluded.worker, error_code = excluded.error_code, \
+     error_message = excluded.error_message, result = excluded.result WHERE ",
+    is_stored!("excluded.status", "excluded.run"),
+    " RETURNING id, run, settled_at, callback_host), ",
+    callbacks_of_ended!(),
+    " SELECT id FROM ended"
+);
+const STORED: &str =
+    "SELECT id, status, run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";
+
+/// Applies results of different requests, and says what became of each.
+pub(super) async fn apply(
+    connection: &mut PgConnection,
+    rows: &[&WorkerResult],
+) -> sqlx::Result<Vec<Applied>> {
+    let ended = write(connection, rows).await?;
+    if ended.len() == rows.len() {
+        return Ok(vec![Applied::Stored; rows.len()]);
+    }
+    let others = rows.iter().map(|row| row.id).filter(|id| !ended.contains(id)).collect();
+    let stored = stored(connection, others).await?;
+    let applied = |row: &&WorkerResult| match ended.contains(&row.id) {
+        true => Applied::Stored,
+        false => not_stored(stored.get(&row.id), row),
+    };
+    Ok(rows.iter().map(applied).collect())
+}
+
+/// Writes results, and returns the ids of the requests that they end.
+async fn write(
+    connection: &mut PgConnection,
+    rows: &[&WorkerResult],
+) -> sqlx::Result<HashSet<Uuid>> {
+    let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    let statuses: Vec<i16> = rows.iter().map(|row| row.outcome.status().number()).collect();
+    let runs: Vec<Option<i64>> = rows.iter().map(|row| row.run.map(i64::from)).collect();
+    let attempts: Vec<i64> = rows.iter().map(|row| row.attempt.into()).collect();
+    let deliveries: Vec<i64> = rows.iter().map(|row| row.deliveries.into()).collect();
+    let started: Vec<Option<i64>> = rows.iter().map(|row| millis(row.started_at)).collect();
+    let finished: Vec<Option<i64>> = rows.iter().map(|row| millis(row.finished_at)).collect();
+    let workers: Vec<Option<&str>> = rows.iter().map(|row| row.worker.as_deref()).collect();
+    let errors = || rows.iter().map(|row| row.outcome.error());
+    let codes: Vec<Option<&str>> = errors().map(|error| Some(error?.code.as_str())).collect();
+    let messages: Vec<Option<&str>> = errors().map(|error| Some(error?.message.as_str())).collect();
+    let results: Vec<Option<&[u8]>> = rows.iter().map(|row| row.outcome.result()).collect();
+    let query = sqlx::query_scalar(APPLY).bind(ids).bind(statuses).bind(runs).bind(attempts);
+    let query = query.bind(deliveries).bind(started).bind(finished).bind(workers);
+    let query = query.bind(codes).bind(messages).bind(results);
+    Ok(query.fetch_all(connection).await?.into_iter().collect())
+}
+
+async fn stored(
+    connection: &mut PgConnection,
+    ids: Vec<Uuid>,
+) -> sqlx::Result<HashMap<Uuid, StoredResult>> {
+    let rows = sqlx::query(STORED).bind(ids).fetch_all(connection).await?;
+    let stored = rows.into_iter().map(|row| {
+        let stored = StoredResult {
+            status: status(&row, 1)?,
+            run: number(&row, 2)?,
+            worker: row.try_get(3)?,
+            finished_at: optional_time(&row, 4)?,
+            error_code: row.try_get(5)?,
+        };
+        Ok((row.try_get(0)?, stored))
+    });
+    stored.collect()
+}
+
+impl Rows for WorkerResult {
+    type Outcome = Applied;
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn bytes(&self) -> usize {
+        self.outcome.result().map_or(0, <[u8]>::len) + 200
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> sqlx::Result<Vec<Applied>> {
+        apply(connection, &rows.iter().collect::<Vec<_>>()).await
+    }
+
+    fn refused(reason: String) -> Applied {
+        Applied::BadRow(reason)
+    }
+}

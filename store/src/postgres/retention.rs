@@ -1,0 +1,74 @@
+//! Deletes in PostgreSQL what has expired.
+
+use sqlx::PgConnection;
+
+use crate::{
+    model::{
+        idempotency::MIN_KEY_RETENTION,
+        retention::{Cleared, Expiry},
+    },
+    postgres::{
+        clock::{Clock, now},
+        session::Work,
+    },
+    sql,
+};
+
+/// Rows that another web service is deleting are left to it, here and below.
+const EXPIRE: &str = concat!(
+    "WITH gone AS (DELETE FROM requests WHERE id IN \
+     (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+     (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
+     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
+     uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)) \
+     INSERT INTO tombstones SELECT id, ",
+    now!(),
+    " FROM gone ON CONFLICT (id) DO NOTHING"
+);
+const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
+    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
+    FOR UPDATE SKIP LOCKED)";
+const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
+    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2 \
+    FOR UPDATE SKIP LOCKED)";
+
+/// Deletes what has expired.
+pub(super) struct Expire(pub(super) Expiry);
+
+impl Work for Expire {
+    type Answer = Cleared;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cleared> {
+        let (limit, ended_before) = (i64::from(self.0.limit), self.0.ended_before.as_millis());
+        let tombstones_before = self.0.tombstones_before.as_millis();
+        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(limit);
+        let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
+        let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
+        Ok(Cleared {
+            requests: requests.execute(&mut *connection).await?.rows_affected(),
+            parked: parked.execute(&mut *connection).await?.rows_affected(),
+            tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
+            claims: expire_claims(connection, limit).await?,
+        })
+    }
+}
+
+async fn expire_claims(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+    let now = Clock.run(&mut *connection).await?;
+    let keep_until = (now + MIN_KEY_RETENTION).as_millis();
+    let delete = sqlx::query(sql::EXPIRE_CLAIMS).bind(now.as_millis()).bind(limit);
+    let keep = sqlx::query(sql::KEEP_CLAIMS).bind(keep_until).bind(now.as_millis()).bind(limit);
+    let deleted = delete.execute(&mut *connection).await?.rows_affected();
+    Ok(deleted.max(keep.execute(connection).await?.rows_affected()))
+}
+
+/// Checks that the server answers.
+pub(super) struct Ping;
+
+impl Work for Ping {
+    type Answer = ();
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        sqlx::query("SELECT 1").execute(connection).await.map(drop)
+    }
+}

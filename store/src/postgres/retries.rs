@@ -1,0 +1,50 @@
+//! Records scheduled retries in PostgreSQL.
+
+use pipeline::contract::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    model::request::ScheduledRetry,
+    postgres::batch::Rows,
+    sql::{retry_rule, retry_run},
+};
+
+const RECORD_RETRY: &str = concat!(
+    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
+     SELECT new.id, ",
+    retry_run!("new.id", "new.run"),
+    ", new.attempts, new.last_error, new.next_attempt_at \
+     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
+     AS new (id, run, attempts, last_error, next_attempt_at) \
+     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
+    retry_rule!()
+);
+
+impl Rows for ScheduledRetry {
+    type Outcome = ();
+
+    fn key(&self) -> Uuid {
+        self.id
+    }
+
+    fn bytes(&self) -> usize {
+        self.last_error.len() + 100
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> sqlx::Result<Vec<()>> {
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let runs: Vec<i64> = rows.iter().map(|row| row.run.into()).collect();
+        let attempts: Vec<i64> = rows.iter().map(|row| row.attempts.into()).collect();
+        let errors: Vec<&str> = rows.iter().map(|row| row.last_error.as_str()).collect();
+        let next: Vec<Option<i64>> =
+            rows.iter().map(|row| row.next_attempt_at.map(Timestamp::as_millis)).collect();
+        let query = sqlx::query(RECORD_RETRY).bind(ids).bind(runs).bind(attempts);
+        query.bind(errors).bind(next).execute(connection).await?;
+        Ok(vec![(); rows.len()])
+    }
+
+    fn refused(reason: String) {
+        tracing::warn!(reason, "a retry could not be recorded");
+    }
+}

@@ -1,0 +1,136 @@
+//! Looks up requests in SQLite, one by one and in lists.
+
+use rusqlite::{Connection, OptionalExtension, ToSql};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        page::{Page, RequestQuery},
+        request::{Ended, Found, Origin, Record, RequestState, Status, Summary},
+    },
+    sql::{self, summary, with_callbacks},
+    sqlite::row,
+};
+
+const GET: &str = concat!("SELECT ", summary!(), ", result", with_callbacks!(), "WHERE id = $1");
+/// The result follows the columns of the summary.
+const RESULT: usize = sql::SUMMARY_COLUMNS;
+const GET_SUMMARY: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = $1");
+const HAS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
+
+pub(super) fn get(connection: &Connection, id: Uuid) -> rusqlite::Result<Found> {
+    let mut statement = connection.prepare_cached(GET)?;
+    let found = statement.query_row([id.as_bytes()], |row| {
+        Ok(Record { summary: row::summary(row)?, result: row.get(RESULT)? })
+    });
+    Ok(match found.optional()? {
+        Some(request) => Found::Record(Box::new(request)),
+        None if has_expired(connection, id)? => Found::Expired,
+        None => Found::Unknown,
+    })
+}
+
+pub(super) fn get_many(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Summary>> {
+    let mut statement = connection.prepare_cached(GET_SUMMARY)?;
+    let found = ids.iter().map(|id| statement.query_row([id.as_bytes()], row::summary).optional());
+    found.filter_map(Result::transpose).collect()
+}
+
+pub(super) fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Ended>> {
+    let ended = |id: &Uuid| -> rusqlite::Result<Option<Ended>> {
+        Ok(match state(connection, *id)? {
+            RequestState::Stored { status: Status::Queued, .. } | RequestState::Unknown => None,
+            RequestState::Stored { status, run } => {
+                Some(Ended { id: *id, status_and_run: Some((status, run)) })
+            }
+            RequestState::Expired => Some(Ended { id: *id, status_and_run: None }),
+        })
+    };
+    ids.iter().filter_map(|id| ended(id).transpose()).collect()
+}
+
+pub(super) fn state(connection: &Connection, id: Uuid) -> rusqlite::Result<RequestState> {
+    let mut statement = connection.prepare_cached(sql::STATE)?;
+    let stored = statement.query_row([id.as_bytes()], |row| {
+        let status = Status::from_number(row.get(0)?);
+        Ok(RequestState::Stored { status, run: row.get(1)? })
+    });
+    Ok(match stored.optional()? {
+        Some(stored) => stored,
+        None if has_expired(connection, id)? => RequestState::Expired,
+        None => RequestState::Unknown,
+    })
+}
+
+fn has_expired(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(HAS_EXPIRED)?;
+    statement.query_row([id.as_bytes()], |row| row.get(0))
+}
+
+pub(super) fn origin(connection: &Connection, id: Uuid) -> rusqlite::Result<Origin> {
+    let mut statement = connection.prepare_cached(sql::ORIGIN)?;
+    let origin = statement
+        .query_row([id.as_bytes()], |row| Ok(Origin { trace: row.get(0)?, data: row.get(1)? }));
+    Ok(origin.optional()?.unwrap_or_default())
+}
+
+pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::Result<Page> {
+    let below = query.below().into_bytes();
+    let status = query.status.map(|status| status.number());
+    let rows = query.rows();
+    let mut values: Vec<&dyn ToSql> = vec![&below];
+    values.extend(query.kind.as_ref().map(|kind| kind as &dyn ToSql));
+    values.extend(status.as_ref().map(|status| status as &dyn ToSql));
+    values.push(&rows);
+    let mut statement = connection.prepare_cached(sql::list(query))?;
+    let items = statement.query_map(&*values, row::summary)?.collect::<Result<_, _>>()?;
+    Ok(query.page(items))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        migrations,
+        model::parked::{ParkedFilter, ParkedQuery},
+    };
+
+    /// However many requests there are, a page costs only what its rows cost.
+    #[test]
+    fn no_list_sorts_or_scans() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (_, migration) in migrations::SQLITE {
+            connection.execute_batch(migration).unwrap();
+        }
+        for kind in [None, Some("a".to_owned())] {
+            for status in [None, Some(Status::Failed)] {
+                let query = RequestQuery { status, kind: kind.clone(), limit: 50, cursor: None };
+                let plan = plan(&connection, sql::list(&query));
+                assert!(!plan.contains("SCAN requests"), "{plan}");
+                let sorts = plan.contains("TEMP B-TREE FOR ORDER BY");
+                assert!(!sorts, "{plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_list_of_parked_messages_sorts_or_scans() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (_, migration) in migrations::SQLITE {
+            connection.execute_batch(migration).unwrap();
+        }
+        for filter in [ParkedFilter::WithoutRequest, ParkedFilter::OfRequest(Uuid::nil())] {
+            let query = ParkedQuery { filter, below: None, limit: 1 };
+            let plan = plan(&connection, sql::list_parked(&query));
+            assert!(plan.starts_with("SEARCH parked USING INDEX parked_"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    fn plan(connection: &Connection, sql: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        // The plan does not depend on the parameters, so none are given.
+        let lines = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+        lines.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+    }
+}

@@ -1,0 +1,31 @@
+//! Replays and discards failed requests in SQLite.
+
+use rusqlite::params;
+use uuid::Uuid;
+
+use crate::{
+    model::replay::{Discard, Replay},
+    sql::{discard, replay},
+    sqlite::{callbacks, lookups, retention, transaction::WriteTransaction},
+};
+
+const DELETE_PARKED: &str = "DELETE FROM parked WHERE request_id = $1";
+
+pub(super) fn replay(tx: &WriteTransaction<'_>, id: Uuid, run: u32) -> rusqlite::Result<Replay> {
+    let mut replay = tx.prepare_cached(replay!())?;
+    if replay.exists(params![id.as_bytes(), run])? {
+        tx.execute(callbacks::DELETE, [id.as_bytes()])?;
+        return Ok(Replay::Done);
+    }
+    Ok(Replay::refused(run, lookups::state(tx, id)?))
+}
+
+pub(super) fn discard(tx: &WriteTransaction<'_>, id: Uuid) -> rusqlite::Result<Discard> {
+    let mut discard = tx.prepare_cached(discard!())?;
+    if discard.exists([id.as_bytes()])? {
+        tx.execute(DELETE_PARKED, [id.as_bytes()])?;
+        retention::leave_tombstone(tx, id.as_bytes())?;
+        return Ok(Discard::Done);
+    }
+    lookups::state(tx, id).map(Discard::refused)
+}

@@ -1,0 +1,109 @@
+//! Applies results and records scheduled retries in SQLite.
+
+use pipeline::contract::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        request::{ScheduledRetry, Status},
+        worker_result::{Applied, StoredResult, WorkerResult, not_stored},
+    },
+    sql::{is_stored, retry_rule, retry_run},
+    sqlite::{
+        callbacks, row,
+        transaction::{RowRefused, WriteTransaction},
+    },
+};
+
+/// An upsert would do the same in one statement, and take more than twice as long.
+const UPDATE: &str = concat!(
+    "UPDATE requests SET status = ?2, run = max(COALESCE(?3, run), run), attempts = ?4, deliveries = ?5, \
+     started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
+     error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
+     WHERE id = ?1 AND ",
+    is_stored!("?2", "COALESCE(?3, requests.run)")
+);
+const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
+    finished_at, settled_at, worker, error_code, error_message, result) \
+    SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
+const STORED: &str =
+    "SELECT status, run, worker, finished_at, error_code FROM requests WHERE id = $1";
+const RECORD_RETRY: &str = concat!(
+    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
+     SELECT $1, ",
+    retry_run!("$1", "$2"),
+    ", $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
+    retry_rule!()
+);
+
+/// Stores a result if it is the first final one of its run, and says what became of it.
+pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
+    match write(tx, UPDATE, new)? {
+        Ok(0) => {}
+        Ok(_) => {
+            tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+            return Ok(Applied::Stored);
+        }
+        Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
+    }
+    if let Some(stored) = stored(tx, new.id)? {
+        return Ok(not_stored(Some(&stored), new));
+    }
+    Ok(match write(tx, INSERT, new)? {
+        Ok(0) => not_stored(None, new),
+        Ok(_) => Applied::Stored,
+        Err(RowRefused(reason)) => Applied::BadRow(reason),
+    })
+}
+
+pub(super) fn record_retry(
+    tx: &WriteTransaction<'_>,
+    retry: &ScheduledRetry,
+) -> rusqlite::Result<()> {
+    let next_attempt_at = retry.next_attempt_at.map(Timestamp::as_millis);
+    let id = retry.id.as_bytes();
+    let values = params![id, retry.run, retry.attempts, retry.last_error, next_attempt_at];
+    if let Err(RowRefused(reason)) = tx.try_execute(RECORD_RETRY, values)? {
+        tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
+    }
+    Ok(())
+}
+
+fn write(
+    tx: &WriteTransaction<'_>,
+    sql: &'static str,
+    new: &WorkerResult,
+) -> rusqlite::Result<Result<usize, RowRefused>> {
+    let (status, error) = (new.outcome.status().number(), new.outcome.error());
+    let values = params![
+        new.id.as_bytes(),
+        status,
+        new.run,
+        new.attempt,
+        new.deliveries,
+        new.started_at.map(Timestamp::as_millis),
+        new.finished_at.map(Timestamp::as_millis),
+        tx.now.as_millis(),
+        new.worker,
+        error.map(|error| &error.code),
+        error.map(|error| &error.message),
+        new.outcome.result(),
+    ];
+    tx.try_execute(sql, values)
+}
+
+fn stored(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredResult>> {
+    let mut statement = connection.prepare_cached(STORED)?;
+    let stored = statement.query_row([id.as_bytes()], |row| {
+        Ok(StoredResult {
+            status: Status::from_number(row.get(0)?),
+            run: row.get(1)?,
+            worker: row.get(2)?,
+            finished_at: row::optional_time(row, 3)?,
+            error_code: row.get(4)?,
+        })
+    });
+    stored.optional()
+}

@@ -1,0 +1,50 @@
+//! Deletes in SQLite what has expired.
+
+use rusqlite::params;
+
+use crate::{
+    model::{
+        idempotency::MIN_KEY_RETENTION,
+        retention::{Cleared, Expiry},
+    },
+    sql,
+    sqlite::{callbacks, transaction::WriteTransaction},
+};
+
+const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
+    (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
+    ORDER BY settled_at LIMIT $2) RETURNING id";
+const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
+    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
+    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2)";
+const LEAVE_TOMBSTONE: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
+
+pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Result<Cleared> {
+    let (ended_before, limit) = (expiry.ended_before.as_millis(), expiry.limit);
+    let tombstones_before = expiry.tombstones_before.as_millis();
+    let mut statement = tx.prepare_cached(EXPIRE)?;
+    let ids = statement.query_map(params![ended_before, limit], |row| row.get(0))?;
+    let ids: Vec<[u8; 16]> = ids.collect::<Result<_, _>>()?;
+    ids.iter().try_for_each(|id| leave_tombstone(tx, id))?;
+    Ok(Cleared {
+        requests: ids.len() as u64,
+        parked: tx.execute(EXPIRE_PARKED, params![ended_before, limit])? as u64,
+        tombstones: tx.execute(EXPIRE_TOMBSTONES, params![tombstones_before, limit])? as u64,
+        claims: expire_claims(tx, limit)?,
+    })
+}
+
+/// Remembers the id of a request that was deleted, and deletes its callback.
+pub(super) fn leave_tombstone(tx: &WriteTransaction<'_>, id: &[u8; 16]) -> rusqlite::Result<()> {
+    tx.execute(callbacks::DELETE, [id])?;
+    tx.execute(LEAVE_TOMBSTONE, params![id, tx.now.as_millis()]).map(drop)
+}
+
+fn expire_claims(tx: &WriteTransaction<'_>, limit: u32) -> rusqlite::Result<u64> {
+    let (now, keep_until) = (tx.now.as_millis(), (tx.now + MIN_KEY_RETENTION).as_millis());
+    let deleted = tx.execute(sql::EXPIRE_CLAIMS, params![now, limit])?;
+    let kept = tx.execute(sql::KEEP_CLAIMS, params![keep_until, now, limit])?;
+    Ok(deleted.max(kept) as u64)
+}
