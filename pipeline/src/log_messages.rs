@@ -21,6 +21,10 @@ pub const LISTENING: &str = "listening";
 pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
 /// A program was told to stop.
 pub const STOPPING: &str = "stopping";
+/// A caller waits for the end of a request, logged at level `debug` (`requestId`).
+pub const CALLER_WAITS: &str = "a caller waits";
+/// A caller follows the events of a request, logged at level `debug` (`requestId`).
+pub const CALLER_FOLLOWS: &str = "a caller follows";
 /// A web service has stored a result (`requestId`, `status`).
 pub const RESULT: &str = "result";
 /// A web service has kept a message from the failed queue.

@@ -1,4 +1,4 @@
-//! One node for all tests of a run, with a vhost for each test.
+//! One RabbitMQ node for all tests of a run, with a virtual host for each test.
 //!
 //! `xtask` starts the node before the tests and names it in `SLOWLANE_TEST_NODE`. A test that runs without it, as
 //! under a plain `cargo test`, starts the node when the first test of its process asks for it.

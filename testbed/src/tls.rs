@@ -1,4 +1,4 @@
-//! A certificate authority and a server certificate for 127.0.0.1, made on the spot.
+//! Makes a certificate authority and a server certificate for 127.0.0.1.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Where things are: the workspace, its git-ignored state, and the programs that cargo built.
+//! Paths: the workspace, its git-ignored state, and the programs that cargo built.
 
 use std::path::{Path, PathBuf};
 

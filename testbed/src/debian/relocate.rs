@@ -1,4 +1,4 @@
-//! Makes unpacked programs run from where they lie.
+//! Makes unpacked programs run from where they lie, with the libraries unpacked beside them.
 //!
 //! They were built against the libraries of another release, which lie beside them; so each becomes
 //! a small script that runs it with those. A library path in the environment would not do: programs

@@ -1,4 +1,4 @@
-//! Publishing many messages at once.
+//! Publishes many messages at once with the foreign client.
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, stream::FuturesUnordered};

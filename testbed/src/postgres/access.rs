@@ -1,4 +1,4 @@
-//! What it takes to reach and administer a server, also from another process.
+//! Address, password and `psql` of a PostgreSQL server; can be handed to another process.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A private server: its process, its data, and the ways to hurt it.
+//! A private PostgreSQL server: start, stop, kill, freeze.
 
 use std::{
     ffi::OsString,

@@ -1,4 +1,4 @@
-//! One server for all tests of a run, with a database for each test.
+//! One PostgreSQL server for all tests of a run, with a database for each test.
 //!
 //! `xtask` may start the server before the tests and name it in [`SERVER_VARIABLE`]. A test that
 //! runs without it, as under a plain `cargo test`, starts the server when the first test of its

@@ -1,4 +1,4 @@
-//! The lines a child process wrote, kept for those who ask later.
+//! Keeps the output lines of a child process for readers that come later.
 
 use std::{
     io::{BufRead, BufReader, PipeReader},

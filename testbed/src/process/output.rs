@@ -1,4 +1,4 @@
-//! Waiting for lines that a child process writes.
+//! Waits for lines that a child process writes.
 
 use anyhow::Result;
 use serde_json::Value;

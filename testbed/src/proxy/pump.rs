@@ -1,4 +1,4 @@
-//! One connection through the proxy: two pumps that obey the rules.
+//! One connection through the proxy: copies bytes both ways, as the rules allow.
 
 use std::{io, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! How to reach a node: its addresses, and what its command-line tools need. It can be handed to another process.
+//! Addresses of a node and the environment of its tools; can be handed to another process.
 
 use std::{
     ffi::OsString,

@@ -1,4 +1,4 @@
-//! The files a private node needs before it starts.
+//! Writes the configuration files of a private node.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

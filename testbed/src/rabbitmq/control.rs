@@ -1,4 +1,4 @@
-//! What an administrator does to a node, through its own command-line tools.
+//! Administration of a node by `rabbitmqctl`: users, policies, alarms, connections.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which RabbitMQ to run: the machine's own, or one unpacked beside the project.
+//! Finds RabbitMQ on the machine, or unpacks it beside the project.
 
 use std::path::{Path, PathBuf};
 

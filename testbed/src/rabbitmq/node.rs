@@ -1,4 +1,4 @@
-//! A private node: its process, its port mapper, and its folder.
+//! A private RabbitMQ node: start, stop, kill, freeze.
 
 use std::{
     fs,

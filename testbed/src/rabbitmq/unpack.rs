@@ -1,4 +1,4 @@
-//! Debian's own RabbitMQ and Erlang, unpacked into `.slowlane/`.
+//! Unpacks Debian's RabbitMQ and Erlang into `.slowlane/`.
 
 use std::{
     fs,

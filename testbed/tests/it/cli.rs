@@ -1,4 +1,4 @@
-//! The command line, typed as users type it, against the whole system.
+//! The command line `slowlane` against the whole system.
 
 mod bulk;
 mod failed;

@@ -1,4 +1,4 @@
-//! Tests with real nodes and real processes: what the testbed itself promises, and the whole system on top of it.
+//! End-to-end tests with real brokers, databases and processes: the whole system, and the testbed itself.
 
 mod api;
 mod cli;

@@ -1,6 +1,5 @@
 //! What tests share: the system under test with its verbs, load, databases, servers.
 
-pub(crate) mod asking;
 pub(crate) mod database;
 pub(crate) mod event_stream;
 pub(crate) mod faulty;
@@ -8,5 +7,7 @@ pub(crate) mod foreign_worker;
 pub(crate) mod https;
 pub(crate) mod load;
 pub(crate) mod posting;
+pub(crate) mod requests;
 pub(crate) mod slowlane;
 pub(crate) mod stack;
+pub(crate) mod wait;

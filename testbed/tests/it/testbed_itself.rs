@@ -1,4 +1,4 @@
-//! The testbed keeps its own promises.
+//! The testbed itself: nodes, databases, processes and the proxy do what they promise.
 
 mod guardian;
 mod node;

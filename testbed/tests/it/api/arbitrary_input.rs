@@ -1,4 +1,4 @@
-//! Whatever bytes come in: a clear answer, never a 5xx, never a panic, and nobody else notices.
+//! Random bytes and requests over HTTP: a clear answer, never a 5xx or a panic.
 
 use anyhow::{Context, Result, ensure};
 use proptest::{
@@ -19,8 +19,8 @@ use crate::support::stack::{Stack, Web};
 
 /// How many calls are made.
 const CALLS: usize = 1500;
-/// How many are under way at once.
-const AT_ONCE: usize = 16;
+/// How many are in flight at once.
+const CONCURRENT_CALLS: usize = 16;
 
 /// A call that somebody might make.
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ async fn any_call_gets_a_clear_answer() -> Result<()> {
     let mut calls = some_calls()?.into_iter();
     let mut under_way = JoinSet::new();
     loop {
-        while under_way.len() < AT_ONCE
+        while under_way.len() < CONCURRENT_CALLS
             && let Some(call) = calls.next()
         {
             under_way.spawn(make(web.client.clone(), web.base.clone(), call));

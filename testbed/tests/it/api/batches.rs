@@ -1,4 +1,4 @@
-//! Many requests in one call.
+//! Batch submission: many requests in one call.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Those who gave a `callbackUrl` are told of the end of their requests, whatever dies on the way.
+//! Callbacks: delivery, signatures, retries, and the addresses they may go to.
 
 mod dying;
 mod hanging;

@@ -1,4 +1,4 @@
-//! A request that nobody wants any more: cancelled from the answer on, whatever dies or comes late.
+//! Cancelling a request: nothing that comes later changes it, and its work is stopped.
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
@@ -11,15 +11,16 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::support::{
-    asking::{TELL_WHO_WAITS, holds},
     database::Database,
     event_stream::Stream,
+    requests::LOG_WAITERS,
     stack::{REQUESTS, RESULTS, Stack, Web},
+    wait::holds,
 };
 
 /// A web service on this database that tells who waits.
 fn telling(database: &Database, stack: &Stack) -> Program {
-    database.program(stack).env("RUST_LOG", TELL_WHO_WAITS)
+    database.program(stack).env("RUST_LOG", LOG_WAITERS)
 }
 
 async fn started(foreign: &Foreign, id: &str, run: u32) -> Result<()> {

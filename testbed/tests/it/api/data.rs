@@ -1,5 +1,4 @@
-//! Data of all sorts go the whole way and come back, or end with an error of their own; and what
-//! comes behind them goes on.
+//! Data of all kinds and sizes come back as a result or end with an error, and hold up nothing behind them.
 
 use anyhow::{Result, ensure};
 
@@ -8,7 +7,8 @@ use crate::support::{
     stack::{Stack, Web},
 };
 
-const LARGEST: usize = 15 << 20;
+/// The default of `BODY_LIMIT`.
+const MAX_BODY_BYTES: usize = 15 << 20;
 /// What stands around the data in a body.
 const FRAME: &str = "{\"data\":}";
 
@@ -26,8 +26,8 @@ async fn data_of_all_sorts_end_with_a_result_or_an_error_of_their_own() -> Resul
         }
         // Its result is longer than itself, by a few bytes or by every quote in it.
         let too_long = [
-            string(LARGEST - FRAME.len() - 2),
-            format!("[{}\"\"]", "\"\",".repeat(LARGEST / 3 - 10)),
+            string(MAX_BODY_BYTES - FRAME.len() - 2),
+            format!("[{}\"\"]", "\"\",".repeat(MAX_BODY_BYTES / 3 - 10)),
         ];
         for data in too_long {
             let request = end(&web, &data).await?;
@@ -36,7 +36,7 @@ async fn data_of_all_sorts_end_with_a_result_or_an_error_of_their_own() -> Resul
                 "{data:.100}: {request:.500}"
             );
         }
-        let beyond = format!("{{\"data\":{}}}", string(LARGEST));
+        let beyond = format!("{{\"data\":{}}}", string(MAX_BODY_BYTES));
         assert_eq!(web.post_body(beyond).await?.status(), 413);
         let id = web.accepted("after".into()).await?;
         assert_eq!(web.ended(&id).await?["processingResults"], "after-processed");
@@ -47,7 +47,7 @@ async fn data_of_all_sorts_end_with_a_result_or_an_error_of_their_own() -> Resul
 /// Data and their results, as JSON text.
 fn ordinary() -> Vec<(String, String)> {
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let large = "x".repeat(LARGEST - 100);
+    let large = "x".repeat(MAX_BODY_BYTES - 100);
     [
         (r#""a\u0000b""#, r#""a\u0000b-processed""#),
         ("\"🦀 \u{10ffff}\"", "\"🦀 \u{10ffff}-processed\""),

@@ -1,4 +1,4 @@
-//! One request for each idempotency key, whoever is killed on the way.
+//! Idempotency keys: one request for each key, also if programs are killed meanwhile.
 
 mod repeated;
 

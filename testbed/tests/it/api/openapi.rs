@@ -1,4 +1,4 @@
-//! The API says what it is: `/openapi.json` and `/docs`.
+//! The API and its description agree: `/openapi.json` and `/docs`.
 
 use std::{collections::BTreeSet, fs};
 

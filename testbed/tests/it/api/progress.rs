@@ -1,4 +1,4 @@
-//! Who works on what, as clients of the API see it: known from events, and never more than a hint.
+//! The status `processing`: which worker has a request, its progress, and what follows when the worker is lost.
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;

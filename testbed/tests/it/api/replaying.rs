@@ -1,4 +1,4 @@
-//! A failed request is done again: the same id, the next run, whoever is killed on the way.
+//! Replay of a failed request: the same id, the next run, also if programs are killed meanwhile.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::support::{
-    asking::{drained, holds, settles},
     database::Database,
     event_stream::Stream,
     foreign_worker::{fail, next_request},
     stack::{REQUESTS, Stack, Web},
+    wait::{drained, holds, settles},
 };
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A request's life, seen by its id.
+//! One request from accepted to expired: its status, long polls, ETags and retention.
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::REQUESTS_EXPIRED;
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use testbed::foreign::Properties;
 
 use crate::support::{
-    asking::TELL_WHO_WAITS,
     database::Database,
+    requests::LOG_WAITERS,
     stack::{Stack, Web},
 };
 
@@ -162,7 +162,7 @@ async fn never_seen_and_expired_are_told_apart() -> Result<()> {
 #[tokio::test]
 async fn those_who_wait_are_answered_when_the_service_stops() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let web = Web::start(stack.program("web-service").env("RUST_LOG", TELL_WHO_WAITS)).await?;
+    let web = Web::start(stack.program("web-service").env("RUST_LOG", LOG_WAITERS)).await?;
     let id = web.accepted("a".into()).await?;
     let url = format!("{}/api/v1/requests/{id}", web.base);
     let mut stream = web.get(&format!("/api/v1/requests/{id}/events")).await?;

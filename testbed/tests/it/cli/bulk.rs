@@ -1,4 +1,4 @@
-//! `slowlane bulk`.
+//! `slowlane bulk`: many requests from a file, also over interruptions.
 
 use std::{
     collections::HashSet,

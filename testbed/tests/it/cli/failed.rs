@@ -1,4 +1,4 @@
-//! What has failed is for people: they list it, look at it, have it done again, or let go of it.
+//! `slowlane failed`: list, show, replay and discard what has failed.
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
@@ -10,15 +10,15 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::support::{
-    asking::{holds, settles},
     database::Database,
     foreign_worker::fail,
     slowlane::{CliOutput, run_slowlane},
     stack::{REQUESTS, Stack, Web},
+    wait::{holds, settles},
 };
 
 /// How many fail at once.
-const MANY: usize = 300;
+const FAILED_REQUESTS: usize = 300;
 
 impl Web {
     async fn discard(&self, id: &str) -> Result<(u16, Value)> {
@@ -225,7 +225,7 @@ async fn many_are_done_again_at_once_and_many_let_go_of() -> Result<()> {
     let foreign = stack.foreign().await?;
     let fail_many = async |times: i32| -> Result<Vec<String>> {
         let lines: Vec<_> =
-            (0..MANY).map(|n| json!({ "data": n.to_string() }).to_string()).collect();
+            (0..FAILED_REQUESTS).map(|n| json!({ "data": n.to_string() }).to_string()).collect();
         let url = format!("{}/api/v1/processData/batch", web.base);
         let post = web.client.post(url).header("content-type", "application/x-ndjson");
         let answer = post.body(lines.join("\n")).send().await?.text().await?;
@@ -244,11 +244,11 @@ async fn many_are_done_again_at_once_and_many_let_go_of() -> Result<()> {
     let base = web.base.as_str();
     let ids = fail_many(0).await?;
     let said = run_slowlane(base, &["failed", "replay", "--all", "--output", "json"]).await?;
-    let sum = json!({"chosen": MANY, "done": MANY, "refused": 0, "deed": "replayed"});
+    let sum = json!({"chosen": FAILED_REQUESTS, "done": FAILED_REQUESTS, "refused": 0, "deed": "replayed"});
     assert_eq!((said.code, said.json()?), (Some(0), sum));
     let said = run_slowlane(base, &["failed", "replay", "--all"]).await?;
     ensure!(said.code == Some(0) && said.text.contains("0 replayed"), "{}", said.text);
-    holds(&foreign, REQUESTS, |messages| messages as usize == MANY).await?;
+    holds(&foreign, REQUESTS, |messages| messages as usize == FAILED_REQUESTS).await?;
     let processor = stack.processor(8, "1ms").await?;
     for (n, id) in ids.iter().enumerate() {
         assert_eq!(web.ended(id).await?["processingResults"], format!("{n}-processed"));

@@ -1,4 +1,4 @@
-//! A service that answers what it is told to, one connection after the other.
+//! A fake web service that gives prepared answers, one connection after the other.
 
 use anyhow::{Context, Result};
 use tokio::{

@@ -1,4 +1,4 @@
-//! The command line over TLS.
+//! `slowlane` over TLS.
 
 use anyhow::{Result, ensure};
 use testbed::tls;

@@ -1,4 +1,4 @@
-//! What the command line shows on a terminal, and nowhere else.
+//! Colours and progress: what `slowlane` shows on a terminal and nowhere else.
 
 use std::{
     fs::File,

@@ -34,13 +34,13 @@ async fn the_end_of_a_burst_is_confirmed_without_waiting_for_a_heartbeat() -> Re
         let body = format!("{{\"data\":\"{}\"}}", "x".repeat(bytes));
         burst.spawn(post.header("content-type", "application/json").body(body).send());
     };
-    (0..16).for_each(|_| post(MESSAGE));
+    (0..16).for_each(|_| post(MESSAGE_BYTES));
     let mut queued = grown(&proxy, usize::MAX).await?;
     loop {
-        post(MESSAGE);
+        post(MESSAGE_BYTES);
         let before = queued;
-        queued = grown(&proxy, before + MESSAGE).await?;
-        if queued < before + MESSAGE {
+        queued = grown(&proxy, before + MESSAGE_BYTES).await?;
+        if queued < before + MESSAGE_BYTES {
             // The socket is full, and the rest of the last message is in the client's buffer.
             break;
         }
@@ -57,8 +57,8 @@ async fn the_end_of_a_burst_is_confirmed_without_waiting_for_a_heartbeat() -> Re
     Ok(())
 }
 
-/// Less than the client's TLS buffer takes.
-const MESSAGE: usize = 48 * 1024;
+/// The size of a message: less than the client's TLS buffer takes.
+const MESSAGE_BYTES: usize = 48 * 1024;
 
 /// Waits until so many bytes are queued, for as long as a message needs to get there.
 async fn grown(proxy: &Proxy, enough: usize) -> Result<usize> {

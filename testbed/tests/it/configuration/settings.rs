@@ -1,4 +1,4 @@
-//! What the programs do with what they are told.
+//! Settings of all programs: bad values, files, flags and precedence.
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,4 @@
-//! What the broker itself does, on the release under test: the ground that counting deliveries stands on.
+//! What RabbitMQ itself does on the release under test: delivery counts, expiry, dead letters.
 
 use std::time::Duration;
 
@@ -79,12 +79,12 @@ async fn quorum_queues_count_what_comes_back_and_classic_queues_only_mark_it() -
 }
 
 /// How long a queue may be unused here.
-const EXPIRES: Duration = Duration::from_secs(3);
+const QUEUE_EXPIRY: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_declaration_keeps_an_unused_queue_alive() -> Result<()> {
     let vhost = shared_node::vhost().await;
-    let policy = format!("{{\"expires\":{}}}", EXPIRES.as_millis());
+    let policy = format!("{{\"expires\":{}}}", QUEUE_EXPIRY.as_millis());
     vhost.set_policy(&vhost.name, "^expiring", &policy).await?;
     let foreign = Foreign::connect(&vhost.url).await?;
     let name = |kind: &str, how: &str| format!("expiring.{kind}.{how}");
@@ -94,7 +94,7 @@ async fn a_declaration_keeps_an_unused_queue_alive() -> Result<()> {
         }
     }
     // Time is what is tested.
-    for _ in 0..4 * EXPIRES.as_secs() {
+    for _ in 0..4 * QUEUE_EXPIRY.as_secs() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         for kind in ["quorum", "classic"] {
             let _depth = foreign.depth(&name(kind, "looked-at")).await;

@@ -1,5 +1,4 @@
-//! A worker is cut off from the broker at the worst moments: what it published arrived, and it never
-//! hears so. The work is done again, and there is one answer all the same.
+//! A worker loses its connection after it has published: the work is repeated, and there is one result.
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages;
@@ -7,8 +6,8 @@ use serde_json::{Value, json};
 use testbed::{Proxy, process::json_message, program::Running, shared_node};
 
 use crate::support::{
-    asking::{drained, holds},
     stack::{FAILED, Stack, Web, consuming},
+    wait::{drained, holds},
 };
 
 /// A web service, and a worker behind a proxy that is in the middle of a request.
@@ -21,7 +20,7 @@ struct Scene {
 }
 
 const DELAYS: &str = "300ms";
-const WAITING: &str = "processing.retry.300";
+const RETRY_QUEUE: &str = "processing.retry.300";
 
 impl Scene {
     async fn of(order: Value) -> Result<Self> {
@@ -60,7 +59,7 @@ impl Scene {
     async fn ended(self, other: Running) -> Result<Value> {
         let ended = self.web.ended(&self.id).await?;
         let foreign = self.stack.foreign().await?;
-        holds(&foreign, WAITING, |messages| messages == 0).await?;
+        holds(&foreign, RETRY_QUEUE, |messages| messages == 0).await?;
         drained(&foreign).await?;
         holds(&foreign, FAILED, |messages| messages == 0).await?;
         for worker in [&self.worker, &other] {
@@ -84,7 +83,7 @@ impl Scene {
 async fn between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
     let scene = Scene::of(json!({"sleep": "1s", "fail": 1})).await?;
     scene.deafen();
-    holds(&scene.stack.foreign().await?, WAITING, |messages| messages == 1).await?;
+    holds(&scene.stack.foreign().await?, RETRY_QUEUE, |messages| messages == 1).await?;
     let ended = scene.mend().await?;
     assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(2)));
     Ok(())

@@ -1,4 +1,4 @@
-//! Dead letters: whatever comes to the failed queue is kept, ends its request, and blocks nothing.
+//! The failed queue: each message is kept, ends its request, and holds up nothing.
 
 mod nonsense;
 
@@ -13,9 +13,9 @@ use testbed::{
 };
 
 use crate::support::{
-    asking::holds,
     database::Database,
     stack::{FAILED, REQUESTS, RESULTS, Stack, Web},
+    wait::holds,
 };
 
 /// How often the broker delivers a message at most, before it gives up.

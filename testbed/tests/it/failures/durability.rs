@@ -1,14 +1,13 @@
-//! Programs are killed where they stand, one after the other and together, while thousands of
-//! requests come in. Every single one that got a 202 ends with its own result, everywhere.
+//! Programs are killed while thousands of requests come in: every accepted one gets its own result.
 
 use anyhow::{Result, ensure};
 use testbed::{ports, program::Running};
 
 use crate::support::{
-    asking::drained,
     database::Database,
     posting::{Posted, Posting},
     stack::{FAILED, Stack, Web},
+    wait::drained,
 };
 
 const REQUESTS: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Failures and cancels with everything there is: the API, the store, the broker, a worker and the command it runs.
+//! Cancel, replay and failure over the API, the store, the broker, a worker and its command together.
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use testbed::{
 use tokio::time::timeout;
 
 use crate::support::{
-    asking::{TELL_WHO_WAITS, settles},
     database::Database,
+    requests::LOG_WAITERS,
     stack::{Stack, Web},
+    wait::settles,
 };
 
 /// A broker that can't hand a message over, since the queue it goes to is not up yet, tries again after three minutes.
-const HAND_OVER: Duration = Duration::from_secs(4 * 60);
+const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(4 * 60);
 
 /// A processor that starts this shell script for each request.
 fn script(stack: &Stack, text: &str) -> Program {
@@ -90,7 +91,9 @@ async fn what_is_cancelled_stays_so_when_everything_was_restarted() -> Result<()
     let told = |line: &str| line.contains("\"cancelled\"") && line.contains(&retried);
     let mut lines = processor.follow();
     let back = async { while !told(&lines.next().await.unwrap_or_default()) {} };
-    timeout(HAND_OVER, back).await.context("the request that waited for its next attempt")?;
+    timeout(DEAD_LETTER_TIMEOUT, back)
+        .await
+        .context("the request that waited for its next attempt")?;
     for id in [&retried, &running, &queued] {
         assert_eq!(web.request(id).await?["status"], "cancelled");
     }
@@ -102,7 +105,7 @@ async fn what_always_failed_completes_after_a_repair_and_its_old_failure_changes
 -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
-        let web = database.program(&stack).env("RUST_LOG", TELL_WHO_WAITS);
+        let web = database.program(&stack).env("RUST_LOG", LOG_WAITERS);
         let web = Web::start(web).await?;
         let shop = tempfile::tempdir()?;
         let repaired = shop.path().join("repaired");

@@ -1,5 +1,4 @@
-//! Messages that are malformed, over-long, or carry headers that nobody can read: each is dealt with
-//! by itself, and what comes behind it goes on.
+//! Malformed and over-long messages and unreadable headers: each ends alone, and holds up nothing.
 
 use anyhow::{Context, Result};
 use pipeline::log_messages;

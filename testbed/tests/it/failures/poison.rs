@@ -1,4 +1,4 @@
-//! A message that ends whoever works on it: it costs a few workers, and nobody else anything.
+//! A message that kills its workers is parked after a few deliveries, and costs no other request anything.
 
 use std::{
     sync::{
@@ -25,9 +25,9 @@ use crate::support::{
 
 /// How often a message is delivered at most.
 const MAX_DELIVERIES: usize = 5;
-const GOOD: usize = 200;
-/// A process that isn't killed lives as long as the test.
-const LONG: Duration = Duration::from_secs(600);
+const GOOD_REQUESTS: usize = 200;
+/// Longer than the test takes: how long a processor that is not killed may run.
+const TEST_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Processors that are started again whenever they die.
 struct Kept {
@@ -43,7 +43,7 @@ impl Kept {
             let (stack, deaths) = (Stack { url: stack.url.clone() }, deaths.clone());
             keeping.spawn(async move {
                 loop {
-                    stack.faulty(workers).start()?.wait_within(LONG).await?;
+                    stack.faulty(workers).start()?.wait_within(TEST_TIMEOUT).await?;
                     deaths.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -54,7 +54,7 @@ impl Kept {
 
 async fn kind_of(kind: &str) -> Result<Stack> {
     let stack = Stack { url: shared_node::vhost().await.url };
-    stack.setup().env("QUEUE_TYPE", kind).start()?.succeed_within(LONG).await?;
+    stack.setup().env("QUEUE_TYPE", kind).start()?.succeed_within(TEST_TIMEOUT).await?;
     Ok(stack)
 }
 
@@ -63,8 +63,8 @@ async fn only_the_bad_one_fails(stack: &Stack, processes: usize, bad: usize) -> 
     let web = stack.web().await?;
     let kept = Kept::alive(stack, processes, 4);
     let (mut good, mut killers) = (Vec::new(), Vec::new());
-    for n in 0..GOOD {
-        if n % (GOOD / bad) == GOOD / bad / 2 {
+    for n in 0..GOOD_REQUESTS {
+        if n % (GOOD_REQUESTS / bad) == GOOD_REQUESTS / bad / 2 {
             killers.push(web.accepted(json!({"kill": true})).await?);
         }
         good.push(web.accepted(json!({"sleep": "10ms", "n": n})).await?);

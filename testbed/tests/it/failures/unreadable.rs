@@ -12,8 +12,8 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::support::{
-    asking::holds,
     stack::{Stack, UNREADABLE, Web},
+    wait::holds,
 };
 
 const REQUEST: &[u8] = br#"{"requestId":"unreadable","requestData":1}"#;

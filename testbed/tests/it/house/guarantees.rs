@@ -1,4 +1,4 @@
-//! The promises name the tests that show them: each of these exists.
+//! docs/guarantees.md names tests that exist.
 
 use std::fs;
 

@@ -1,5 +1,4 @@
-//! The broker goes away in every way it can, under load, and comes back. Afterwards everything
-//! that got a 202 has its result, no caller waited beyond its deadline, and nobody is deaf.
+//! The broker is stopped, killed, frozen and blocked under load: nothing is lost, no caller hangs.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,5 +1,4 @@
-//! The store goes away in every way it can, under load, and comes back. Meanwhile callers are
-//! refused in time and results stay with the broker; afterwards nothing that got a 202 is missing.
+//! The database is stopped, killed and frozen, the disk is full: callers get a 503 in time, nothing is lost.
 
 use std::{
     path::PathBuf,
@@ -20,17 +19,18 @@ use testbed::{
 use uuid::Uuid;
 
 use crate::support::{
-    asking::{TELL_WHO_WAITS, drained, holds, settles},
     database::Database,
     load::Load,
+    requests::LOG_WAITERS,
     stack::{FAILED, RESULTS, Stack, Web},
+    wait::{drained, holds, settles},
 };
 
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a busy machine needs to run us at all, and much less than a caller asks to wait here.
 const SLACK: Duration = Duration::from_secs(8);
 /// How many requests others publish while the store is away.
-const FOREIGN: usize = 100;
+const FOREIGN_REQUESTS: usize = 100;
 
 /// A web service whose store will be hurt, workers, and load on them.
 struct Scene {
@@ -66,14 +66,14 @@ impl Scene {
         }
         ensure!(asked.elapsed() < 2 * PUBLISH_TIMEOUT + SLACK, "it took {:?}", asked.elapsed());
         let foreign = self.publish().await?;
-        holds(&self.foreign, RESULTS, |waiting| waiting as usize >= FOREIGN).await?;
+        holds(&self.foreign, RESULTS, |waiting| waiting as usize >= FOREIGN_REQUESTS).await?;
         Ok(foreign)
     }
 
     /// Requests that come without the web service; the workers don't need the store.
     async fn publish(&self) -> Result<Vec<(String, String)>> {
         let mut published = Vec::new();
-        for n in 0..FOREIGN {
+        for n in 0..FOREIGN_REQUESTS {
             let (id, data) = (Uuid::now_v7().to_string(), format!("foreign {n}"));
             let body = json!({"requestId": id, "requestData": data}).to_string();
             let properties = persistent();
@@ -206,7 +206,7 @@ async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_no
         let web = database.web(&stack).await?;
         let foreign = stack.foreign().await?;
         database.change("ALTER TABLE requests RENAME TO others").await?;
-        let ids: Vec<_> = (0..FOREIGN).map(|_| Uuid::now_v7().to_string()).collect();
+        let ids: Vec<_> = (0..FOREIGN_REQUESTS).map(|_| Uuid::now_v7().to_string()).collect();
         for id in &ids {
             let body = json!({"requestId": id, "processingResults": "x-processed"}).to_string();
             let properties = persistent();
@@ -258,7 +258,7 @@ async fn a_caller_who_waits_while_the_store_goes_away_gets_its_id() -> Result<()
     let (mut server, url) = server().await?;
     let stack = Stack::fresh().await?;
     let web = stack.program("web-service").env("DATABASE_URL", url);
-    let web = Web::start(web.env("RUST_LOG", TELL_WHO_WAITS)).await?;
+    let web = Web::start(web.env("RUST_LOG", LOG_WAITERS)).await?;
     let post = web.client.post(format!("{}/api/v1/processData", web.base));
     let post = post.header("Prefer", "wait=60").json(&json!({"data": 1}));
     let waiting = tokio::spawn(post.send());

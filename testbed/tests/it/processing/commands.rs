@@ -1,4 +1,4 @@
-//! Commands as work, with everything around them: their results arrive, their failures say why, and none outlives its worker.
+//! The command processor end to end: results, failures, and no command that outlives its worker.
 
 use std::{fs, time::Duration};
 
@@ -12,8 +12,8 @@ use testbed::{
 };
 
 use crate::support::{
-    asking::settles,
     stack::{Stack, Web},
+    wait::settles,
 };
 
 /// A processor that starts this command for each request.

@@ -1,4 +1,4 @@
-//! Requests that go back because their worker stops: at once, whole, and without having cost anything.
+//! A stopping worker hands its requests back at once, complete, and at no cost to their counts.
 
 use std::time::Duration;
 
@@ -7,18 +7,19 @@ use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Foreign, Properties, arguments, persistent},
+    process::json_message,
     program::Running,
     shared_node,
 };
 use tokio::time::{Instant, sleep_until};
 
 use crate::support::{
-    asking::holds,
     stack::{FAILED, REQUESTS, RESULTS, Stack, consuming},
+    wait::holds,
 };
 
 /// Far more often than a message may be delivered.
-const TIMES: usize = 50;
+const HAND_BACKS: usize = 50;
 
 /// Starts a worker on the one message there is, and stops it at once in the middle of that. Gives which
 /// delivery it was.
@@ -43,7 +44,7 @@ async fn survives_being_handed_back(kind: &str) -> Result<()> {
     stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
     let web = stack.web().await?;
     let id = web.accepted(json!({"hang": true, "fail": 1})).await?;
-    for _ in 0..TIMES {
+    for _ in 0..HAND_BACKS {
         let delivery = handed_back(&stack).await?;
         ensure!(delivery <= 2, "delivery {delivery}");
     }
@@ -119,10 +120,13 @@ async fn work_that_nobody_wants_is_stopped_and_says_nothing() -> Result<()> {
     cancel(&foreign, r#""requestId":2"#).await?;
     program
         .wait_for("the end of the waiting one", |line| {
-            (line.contains("cancelled") && line.contains("\"requestId\":\"2\"")).then_some(())
+            (line.contains(log_messages::CANCELLED) && line.contains("\"requestId\":\"2\""))
+                .then_some(())
         })
         .await?;
-    assert!(!program.lines().iter().any(|line| line.contains("\"message\":\"finished\"")));
+    assert!(
+        !program.lines().iter().any(|line| json_message(line, log_messages::FINISHED).is_some())
+    );
     cancel(&foreign, r#""requestId":1,"run":1"#).await?;
     // It is free for others.
     publish(&foreign, 3, json!("next"), 0, 0).await?;

@@ -1,4 +1,4 @@
-//! Results that come twice: the first one counts, whatever happens, and for good.
+//! Results that arrive twice: the first one counts, also after restarts.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use testbed::{Proxy, foreign::Properties, process::json_message, shared_node};
 
 use crate::support::{
-    asking::settles,
     database::Database,
     stack::{RESULTS, Stack, Web},
+    wait::settles,
 };
 
-const MANY: usize = 50;
+const DUPLICATES: usize = 50;
 
 #[tokio::test]
 async fn of_two_results_the_first_is_shown_also_after_a_restart() -> Result<()> {
@@ -72,7 +72,7 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     let behind = Stack { url: proxy.url(&vhost.url) };
     let web = database.web(&behind).await?;
     let mut ids = Vec::new();
-    for n in 0..MANY {
+    for n in 0..DUPLICATES {
         ids.push(web.accepted(n.into()).await?);
     }
     // From now on it hears the broker, and the broker doesn't hear it.
@@ -92,7 +92,7 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     let mut again = 0;
     let all_again = |line: &str| {
         again += usize::from(json_message(line, RESULT_DROPPED).is_some());
-        (again == MANY).then_some(())
+        (again == DUPLICATES).then_some(())
     };
     other.program.wait_for("all results once more", all_again).await?;
     // Who committed them might have been killed before it told of them.

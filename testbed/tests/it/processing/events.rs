@@ -1,4 +1,4 @@
-//! What workers tell of their work, as a foreign client hears it, and what they are asked.
+//! Events and control messages of workers, as a foreign client receives and sends them.
 
 use std::{collections::HashMap, time::Duration};
 

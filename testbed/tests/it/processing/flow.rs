@@ -1,4 +1,4 @@
-//! A request becomes a result, whoever sends it and whoever works on it.
+//! A request becomes a result, for our own and foreign publishers, over one and more processors.
 
 use std::time::Duration;
 

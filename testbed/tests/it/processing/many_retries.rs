@@ -1,5 +1,4 @@
-//! Thousands of requests wait for their next attempts while the broker is killed: none is lost, and none
-//! is tried early.
+//! Thousands of requests wait for their retries while the broker is killed: none is lost, none comes early.
 
 use std::{
     collections::HashMap,
@@ -16,8 +15,8 @@ use testbed::{
 };
 
 use crate::support::{
-    asking::drained,
     stack::{FAILED, Stack, Web, consuming},
+    wait::drained,
 };
 
 /// Together these fail ten thousand times: a third of them once, a third twice, a third three times.

@@ -1,4 +1,4 @@
-//! Work that fails: what may pass is tried again after its pause, until there is an answer.
+//! Failed attempts are retried after their delays, until a result or the last attempt.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde_json::json;
 use testbed::foreign::Properties;
 
 use crate::support::{
-    asking::settles,
     faulty::{began, paused},
     stack::{FAILED, REQUESTS, Stack},
+    wait::settles,
 };
 
 const DELAYS: &str = "200ms,500ms";

@@ -1,4 +1,4 @@
-//! SIGTERM in the middle of work: exit 0, nothing lost, in bounded time.
+//! SIGTERM during work: exit code 0, nothing lost, in bounded time.
 
 use std::time::{Duration, Instant};
 

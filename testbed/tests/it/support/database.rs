@@ -1,4 +1,4 @@
-//! The databases that tests give to web services, and how to look behind the service's back.
+//! The databases of web services under test, with direct access by SQL.
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;

@@ -1,4 +1,4 @@
-//! A processor that fails as its requests tell it, and what its log tells of their attempts.
+//! The example processor that fails as its requests say, and the times of its attempts from its log.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! A server that speaks TLS, and says the same to everybody.
+//! A TLS server that gives every caller the same answer.
 
 use std::{
     io::{Read, Write},

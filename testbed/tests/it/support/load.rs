@@ -1,4 +1,4 @@
-//! Clients that post without pause while something goes wrong, and remember every answer.
+//! Clients that post without pause during an outage, and check every answer.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use crate::support::stack::Web;
 const SLACK: Duration = Duration::from_secs(8);
 
 /// How long a client waits before its next request.
-const PACE: Duration = Duration::from_millis(10);
-/// How long a client waits that was refused.
-const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(50);
+const POST_INTERVAL: Duration = Duration::from_millis(10);
+/// How long a client waits after it was refused.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Load on a web service.
 pub(crate) struct Load {
@@ -31,7 +31,7 @@ pub(crate) struct Seen {
     pub(crate) accepted: Vec<String>,
     /// How many were answered that nothing was sent.
     pub(crate) unavailable: usize,
-    /// How many were answered that nobody knows.
+    /// How many were answered that the outcome is unknown.
     pub(crate) unknown: usize,
     /// Why some got no answer.
     pub(crate) broken: Vec<String>,
@@ -118,7 +118,7 @@ impl Client {
                 Ok(answer) => answer,
                 Err(error) => {
                     seen.broken.push(format!("{error:?}"));
-                    tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                     continue;
                 }
             };
@@ -134,7 +134,7 @@ impl Client {
                 (503, Some("outcome-unknown")) if retry => seen.unknown += 1,
                 _ => anyhow::bail!("an answer that nobody promised: {status} {answer}"),
             }
-            let pause = if status == 202 { PACE } else { PAUSE_AFTER_REFUSAL };
+            let pause = if status == 202 { POST_INTERVAL } else { RETRY_INTERVAL };
             tokio::time::sleep(pause).await;
         }
         Ok(seen)

@@ -1,5 +1,4 @@
-//! Clients that post without pause, each request with data of its own, whatever happens to the
-//! services, and remember what was promised for which data.
+//! Clients that post requests with data of their own, retry, and remember which were accepted.
 
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use serde_json::{Value, json};
 use testbed::process::WAIT_TIMEOUT;
 use tokio::{sync::watch, task::JoinSet};
 
-/// How long a client waits that was refused or got no answer.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long anything may take that is waited for.
-const LIMIT: Duration = Duration::from_secs(120);
+/// How long a client waits after it was refused or got no answer.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How long [`Posting::reaches`] and its like wait.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Requests being posted.
 pub(crate) struct Posting {
@@ -49,7 +48,8 @@ impl Posting {
     pub(crate) async fn reaches(&self, count: usize) -> Result<()> {
         ensure!(count <= self.total, "only {} are posted", self.total);
         let mut accepted = self.accepted.subscribe();
-        let reached = tokio::time::timeout(LIMIT, accepted.wait_for(|now| *now >= count));
+        let reached =
+            tokio::time::timeout(PROGRESS_TIMEOUT, accepted.wait_for(|now| *now >= count));
         reached.await.with_context(|| format!("{count} requests are not accepted"))??;
         Ok(())
     }
@@ -100,7 +100,7 @@ impl Client {
                 Ok::<(u16, Value), reqwest::Error>((status, answer.json().await?))
             };
             if !posted.note(data, answer.await)? {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
                 continue;
             }
             self.accepted.send_modify(|count| *count += 1);

@@ -1,4 +1,4 @@
-//! Child processes: none outlives its owner, and what they say is not missed.
+//! Child processes: none outlives its owner, and no line of output is missed.
 
 use std::{os::unix::process::ExitStatusExt, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ use testbed::{
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
 /// Set in the process that plays the owner who is killed.
-const OWNER: &str = "TESTBED_OWNER_IN";
+const OWNER_VARIABLE: &str = "TESTBED_OWNER_IN";
 
 fn shell(script: &str, dir: &Path) -> Start {
     Start::new("/bin/sh", dir).args(["-c", script]).envs(minimal_env())
@@ -27,7 +27,7 @@ fn child_with_grandchild(dir: &Path) -> Result<Process> {
 /// Not a test of its own: what the test below runs in a process that it kills.
 #[tokio::test]
 async fn the_owner_who_is_killed() -> Result<()> {
-    let Some(dir) = std::env::var_os(OWNER) else { return Ok(()) };
+    let Some(dir) = std::env::var_os(OWNER_VARIABLE) else { return Ok(()) };
     let child = child_with_grandchild(Path::new(&dir))?;
     child.wait_for_text("started").await?;
     println!("the child has started");
@@ -41,7 +41,7 @@ async fn a_child_and_its_folder_go_when_their_owner_is_killed() -> Result<()> {
     assert!(shell("mkfifo alive", dir.path()).spawn()?.wait().await?.success());
     let args = ["--exact", "--nocapture", "testbed_itself::guardian::the_owner_who_is_killed"];
     let start = Start::new(std::env::current_exe()?, dir.path()).args(args).envs(minimal_env());
-    let owner = start.envs([(OWNER, dir.path())]).spawn()?;
+    let owner = start.envs([(OWNER_VARIABLE, dir.path())]).spawn()?;
     owner.wait_for_text("the child has started").await?;
 
     let mut alive = pipe::OpenOptions::new().open_receiver(dir.path().join("alive"))?;

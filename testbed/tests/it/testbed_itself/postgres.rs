@@ -1,4 +1,4 @@
-//! The private PostgreSQL: databases of one's own, kills and frosts.
+//! The private PostgreSQL: a database for each test, kills and freezes.
 
 use anyhow::Result;
 use testbed::postgres::{Install, Server, database};

@@ -1,7 +1,7 @@
 //! Follows a request: its status changes and the progress of the work on it.
 
 use actix_web::web;
-use pipeline::contract::Timestamp;
+use pipeline::{contract::Timestamp, log_messages::CALLER_FOLLOWS};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -63,7 +63,7 @@ impl Follower {
     pub(crate) async fn new(state: web::Data<State>, id: Uuid) -> Result<Self, Problem> {
         // Registered before the request is loaded, so that no change in between is missed.
         let (end, work) = (state.waiters.register(id), state.jobs.follow(id));
-        debug!(requestId = %id, "a caller follows");
+        debug!(requestId = %id, "{CALLER_FOLLOWS}");
         let request = load(&state, id).await?;
         let reload_at = Instant::now() + RELOAD_INTERVAL;
         let (sent_status, sent_progress) = (String::new(), None);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pipeline::log_messages::CALLER_WAITS;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
@@ -25,7 +26,7 @@ pub(crate) async fn wait(
 ) -> Result<RequestView, Problem> {
     let deadline = Instant::now() + max_wait;
     let mut waiter = state.waiters.register(id);
-    debug!(requestId = %id, "a caller waits");
+    debug!(requestId = %id, "{CALLER_WAITS}");
     loop {
         let request = load(state, id).await?;
         if request.is_final() {

@@ -1,4 +1,4 @@
-//! Callbacks come whichever web service dies, and one of several tells.
+//! Callbacks while web services are killed: each is delivered, by one of several services.
 
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,12 @@ async fn a_callback_outlives_the_web_service() -> Result<()> {
     Ok(())
 }
 
-/// Keeps whoever would take a callback waiting for as long as the database stands.
-const NOBODY_TAKES: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql \
+/// Makes every transaction that leases a callback wait for ever.
+const BLOCK_LEASES: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql \
     AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$; \
     CREATE TRIGGER wait BEFORE UPDATE ON callbacks FOR EACH ROW EXECUTE FUNCTION wait()";
-/// Ends those who wait, since their server does not notice that they are dead.
-const ALL_TAKE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+/// Ends the transactions that wait: the server does not notice that their clients are dead.
+const UNBLOCK_LEASES: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
     WHERE datname = current_database() AND wait_event = 'PgSleep'; DROP TRIGGER wait ON callbacks";
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn killed_between_the_commit_and_the_first_attempt_it_comes_all_the_same()
     let database = Database::postgres().await;
     let start = || Web::start(calling(&stack).env("DATABASE_URL", database.url()));
     let web = start().await?;
-    database.change(NOBODY_TAKES).await?;
+    database.change(BLOCK_LEASES).await?;
     let id = accepted(&web, &receiver.url("/ok")).await?;
     let _processor = stack.processor(1, "1ms").await?;
     let committed = "SELECT count(*) FROM callbacks JOIN requests ON id = request_id \
@@ -61,7 +61,7 @@ async fn killed_between_the_commit_and_the_first_attempt_it_comes_all_the_same()
     web.program.kill();
     web.program.wait().await?;
     assert_eq!(receiver.count("/ok"), 0, "it was killed before");
-    database.change(ALL_TAKE).await?;
+    database.change(UNBLOCK_LEASES).await?;
 
     let web = start().await?;
     let calls = receiver.calls("/ok", 1).await?;

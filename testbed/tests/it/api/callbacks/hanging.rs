@@ -1,4 +1,4 @@
-//! Receivers that hang are in nobody else's way.
+//! Receivers of callbacks that hang delay no callbacks to others.
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages::CALLBACK_FAILED;

@@ -1,4 +1,4 @@
-//! A receiver of callbacks, which behaves as the path says that it is called by.
+//! An HTTP server that receives callbacks; the path of the URL says how it answers.
 
 use std::{
     collections::HashMap,

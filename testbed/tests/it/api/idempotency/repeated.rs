@@ -1,4 +1,4 @@
-//! Clients that repeat their calls, over services that are killed again and again.
+//! Clients repeat calls with idempotency keys over services that are killed again and again.
 
 use std::{
     collections::{HashMap, HashSet},

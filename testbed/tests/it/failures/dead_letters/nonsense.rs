@@ -1,4 +1,4 @@
-//! Messages that make no sense: bodies, and headers of every kind that the protocol has.
+//! Malformed messages: bodies and headers of every kind that the protocol has.
 
 use std::collections::BTreeMap;
 

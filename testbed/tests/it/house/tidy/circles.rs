@@ -1,4 +1,4 @@
-//! No circle of imports between the files of a crate, through re-exports neither.
+//! No circles of imports between the files of a crate; an import through a re-export counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -44,12 +44,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
         &["processor-service"],
         "the services know each other only by messages",
     ),
-    (
-        "web_service::",
-        // xtask has a module of this name, which starts the program.
-        &["web-service", "xtask/src/bench"],
-        "the services know each other only by messages",
-    ),
+    ("web_service::", &["web-service"], "the services know each other only by messages"),
 ];
 
 #[test]

@@ -1,23 +1,19 @@
-//! Asking for requests by their ids.
-
-use std::time::{Duration, Instant};
+//! The API's calls about requests by their ids, as methods of [`Web`].
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use pipeline::log_messages::{CALLER_FOLLOWS, CALLER_WAITS};
 use serde_json::Value;
-use testbed::{
-    foreign::Foreign,
-    process::{WAIT_TIMEOUT, json_message},
-};
+use testbed::process::json_message;
 
-use crate::support::stack::{REQUESTS, RESULTS, Web};
+use crate::support::stack::Web;
 
-/// How many questions are under way at once.
-const AT_ONCE: usize = 32;
-/// The value of `RUST_LOG` with which a web service tells of everybody who waits at it.
-pub(crate) const TELL_WHO_WAITS: &str = "info,web_service=debug";
-/// How many seconds a request has to end; fewer than our client waits for any answer.
-const PATIENCE: u32 = 50;
+/// How many calls are in flight at once.
+const CONCURRENT_CALLS: usize = 32;
+/// The value of `RUST_LOG` with which a web service logs every caller that waits or follows.
+pub(crate) const LOG_WAITERS: &str = "info,web_service=debug";
+/// How many seconds a request has to end: less than the timeout of the HTTP client.
+const WAIT_SECONDS: u32 = 50;
 
 impl Web {
     /// The request as it is now.
@@ -27,10 +23,10 @@ impl Web {
 
     /// The request when it has ended.
     pub(crate) async fn ended(&self, id: &str) -> Result<Value> {
-        let request = self.request_within(id, PATIENCE).await?;
+        let request = self.request_within(id, WAIT_SECONDS).await?;
         let ended =
             ["completed", "failed", "cancelled"].iter().any(|end| request["status"] == *end);
-        ensure!(ended, "after {PATIENCE} s {id} has not ended: {request}");
+        ensure!(ended, "after {WAIT_SECONDS} s {id} has not ended: {request}");
         Ok(request)
     }
 
@@ -70,13 +66,13 @@ impl Web {
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// Waits until so many have begun to wait for requests or to follow them, of which a service
-    /// tells that was started with [`TELL_WHO_WAITS`]. From then on they miss nothing.
+    /// Waits until `count` callers have begun to wait for requests or to follow them. From then on they miss nothing.
+    /// The service must be started with [`LOG_WAITERS`].
     pub(crate) async fn is_waited_at_by(&self, count: usize) -> Result<()> {
         let mut seen = 0;
         let come = |line: &str| {
             let message = |text| json_message(line, text).is_some();
-            seen += usize::from(message("a caller waits") || message("a caller follows"));
+            seen += usize::from(message(CALLER_WAITS) || message(CALLER_FOLLOWS));
             (seen == count).then_some(())
         };
         self.program.wait_for(&format!("{count} who wait"), come).await
@@ -94,7 +90,7 @@ impl Web {
             );
             anyhow::Ok(())
         });
-        asked.buffer_unordered(AT_ONCE).try_collect().await
+        asked.buffer_unordered(CONCURRENT_CALLS).try_collect().await
     }
 
     /// Waits until no request is listed as one that has not ended.
@@ -105,34 +101,4 @@ impl Web {
             self.ended(id).await?;
         }
     }
-}
-
-/// Waits until no request and no result waits with the broker.
-pub(crate) async fn drained(foreign: &Foreign) -> Result<()> {
-    for queue in [REQUESTS, RESULTS] {
-        loop {
-            let messages = foreign.depth(queue).await?.messages;
-            if messages == 0 {
-                break;
-            }
-            // However long it takes in all, as long as it becomes less.
-            holds(foreign, queue, |now| now < messages).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Waits until the number of messages that wait in a queue is such.
-pub(crate) async fn holds(foreign: &Foreign, queue: &str, is: impl Fn(u32) -> bool) -> Result<()> {
-    settles(queue, async || Ok(is(foreign.depth(queue).await?.messages))).await
-}
-
-/// Looks again and again until something is as it should be that nobody tells of.
-pub(crate) async fn settles(what: &str, mut is: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-    let limit = Instant::now() + WAIT_TIMEOUT;
-    while !is().await? {
-        ensure!(Instant::now() < limit, "after a minute still not as it should be: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
