@@ -41,7 +41,7 @@ pub(super) enum LinkState {
 
 /// A handle to the link; clones are the same link.
 #[derive(Clone)]
-pub(super) struct Link {
+pub(crate) struct Link {
     program: &'static str,
     state: watch::Receiver<LinkState>,
     repairs: mpsc::Sender<oneshot::Sender<()>>,

@@ -45,7 +45,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The stack of the session's threads, in bytes; memory is taken only as far as it is used. The
 /// client decodes and drops nested header tables by recursion, and a frame of 128 KiB holds arrays
 /// nested 26,000 deep.
-const STACK_BYTES: usize = 512 * 1024 * 1024;
+const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// How long the broker may take to answer a question. A cluster that elects a leader takes a few
 /// seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -25,7 +25,7 @@ pub enum TargetError {
     /// `WEBHOOK_SECRET` is not set.
     #[error("callbackUrl can't be used here: set WEBHOOK_SECRET, with which callbacks are signed.")]
     NoSecret,
-    /// Longer than [`MAX_URL_BYTES`].
+    /// Longer than 2,000 bytes.
     #[error("callbackUrl must not be longer than {MAX_URL_BYTES} bytes.")]
     TooLong,
     /// Not a URL.

@@ -10,11 +10,11 @@ use crate::broker::{channel_backoff::ChannelBackoff, lock::LockState};
 /// What to consume.
 #[derive(Debug, Clone)]
 pub struct Consume {
-    pub(in crate::broker) queue: String,
-    pub(in crate::broker) prefetch: u16,
-    pub(in crate::broker) worker: String,
-    pub(in crate::broker) lock: Option<watch::Receiver<LockState>>,
-    pub(in crate::broker) paused: Option<watch::Receiver<bool>>,
+    pub(crate) queue: String,
+    pub(crate) prefetch: u16,
+    pub(crate) worker: String,
+    pub(crate) lock: Option<watch::Receiver<LockState>>,
+    pub(crate) paused: Option<watch::Receiver<bool>>,
 }
 
 impl Consume {
@@ -52,15 +52,15 @@ impl From<Consume> for ConsumerOptions {
 
 /// Which queue to consume, and how.
 #[derive(Debug, Clone)]
-pub(in crate::broker) struct ConsumerOptions {
-    pub(in crate::broker) source: Source,
-    pub(in crate::broker) prefetch: u16,
+pub(crate) struct ConsumerOptions {
+    pub(crate) source: Source,
+    pub(crate) prefetch: u16,
     /// Who consumes, for the log.
-    pub(in crate::broker) worker: String,
+    pub(crate) worker: String,
     /// Without this lock nothing is to be consumed.
-    pub(in crate::broker) lock: Option<watch::Receiver<LockState>>,
+    pub(crate) lock: Option<watch::Receiver<LockState>>,
     /// While this is true, nothing is to be consumed.
-    pub(in crate::broker) paused: Option<watch::Receiver<bool>>,
+    pub(crate) paused: Option<watch::Receiver<bool>>,
 }
 
 impl ConsumerOptions {
@@ -100,7 +100,7 @@ async fn until<T>(watched: Option<&mut watch::Receiver<T>>, is: impl FnMut(&T) -
 
 /// Where messages come from.
 #[derive(Debug, Clone)]
-pub(in crate::broker) enum Source {
+pub(crate) enum Source {
     /// A queue that many may consume.
     Shared(String),
     /// A queue of our own, made anew for each subscription, and bound to the exchange of control

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::broker::{
-    error::AskError,
+    error::{AskError, PublishError},
     publisher::{
         pending_publish::Request,
         unconfirmed::{Sent, Unconfirmed},
@@ -183,9 +183,7 @@ impl Work {
         if sent.is_err()
             && let Some(last) = self.unconfirmed.strike_last()
         {
-            let gone = crate::broker::publisher::PublishError::NotSent(
-                "the connection was lost".to_owned(),
-            );
+            let gone = PublishError::NotSent("the connection was lost".to_owned());
             last.pending.end(Err(gone));
         }
         sent.is_ok()

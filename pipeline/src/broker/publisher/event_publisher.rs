@@ -42,7 +42,7 @@ pub struct EventPublisher {
 
 impl EventPublisher {
     /// Begins to publish on the link; with the task that ends, after `stop`, when everything is out.
-    pub(in super::super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+    pub(crate) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, channel) = watch::channel(None);
         let program = link.program();
         let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::modest()));

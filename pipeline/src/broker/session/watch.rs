@@ -18,7 +18,7 @@ use crate::broker::session::fate::Fate;
 
 /// What happens on a channel.
 #[derive(Debug)]
-pub(in crate::broker) enum ChannelEvent {
+pub(crate) enum ChannelEvent {
     Acked { tag: u64, multiple: bool },
     Nacked { tag: u64, multiple: bool },
     Returned { message_id: Option<String>, exchange: String, routing_key: String, reason: String },
