@@ -1,6 +1,6 @@
 //! Fills a store with finished requests: `fill DATABASE_URL COUNT`. `cargo xtask bench growth` measures with it.
 //!
-//! It result with one line of JSON: `middle`, the cursor of the page in the middle of the list, and `ids`, some of the
+//! It ends with one line of JSON: `middle`, the cursor of the page in the middle of the list, and `ids`, some of the
 //! requests, spread over all.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How a service result: closed, or killed. (A server that is killed is among the outages.)
+//! How a service ends: closed, or killed. (A server that is killed is among the outages.)
 
 use testbed::process::{Start, minimal_env};
 use uuid::Uuid;

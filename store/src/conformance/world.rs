@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Makes the database refuse rows filter worker or type is `poison`.
+    /// Makes the database refuse rows whose worker or type is `poison`.
     pub(super) async fn refuse_poison(&self) {
         self.store.ping().await.unwrap();
         match &self.backend {
