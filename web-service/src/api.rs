@@ -1,12 +1,12 @@
 //! The HTTP API: the table of routes.
 
-pub mod docs;
-pub mod health;
-pub mod http;
-pub mod openapi;
-pub mod parked;
-pub mod requests;
-pub mod state;
+mod docs;
+mod health;
+mod http;
+pub(crate) mod openapi;
+mod parked;
+mod requests;
+pub(crate) mod state;
 
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
 

@@ -1,10 +1,10 @@
 //! The HTTP side of Slowlane: accepts requests, publishes them to the broker, consumes their results, and
 //! returns them by id.
 //!
-//! The modules follow the way of a request: in by [`api`], out by [`dispatch`], back by [`consumers`]. [`events`]
-//! and [`webhooks`] tell that it has ended, [`views`] is what clients see of it. [`app`] builds and stops all.
+//! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
+//! and [`webhooks`] tell that it has ended, `views` is what clients see of it. [`app`] builds and stops all.
 
-pub mod api;
+mod api;
 pub mod app;
 pub mod config;
 pub mod consumers;
@@ -12,5 +12,7 @@ pub mod dispatch;
 pub mod events;
 pub mod open_files;
 pub mod retention;
-pub mod views;
+mod views;
 pub mod webhooks;
+
+pub use api::openapi::document as openapi_document;

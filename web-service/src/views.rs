@@ -1,4 +1,4 @@
 //! A request as JSON: the same for API clients and for webhook receivers.
 
-pub mod callback;
-pub mod request;
+pub(crate) mod callback;
+pub(crate) mod request;

@@ -1,13 +1,13 @@
 //! HTTP: what handlers share for reading requests and building responses.
 
-pub mod accepted;
-pub mod body;
-pub mod etag;
-pub mod idempotency_key;
-pub mod page;
-pub mod prefer;
-pub mod problem;
-pub mod problem_type;
-pub mod request_id;
-pub mod responses;
-pub mod trace;
+pub(super) mod accepted;
+pub(super) mod body;
+pub(super) mod etag;
+pub(super) mod idempotency_key;
+pub(super) mod page;
+pub(super) mod prefer;
+pub(super) mod problem;
+pub(super) mod problem_type;
+pub(super) mod request_id;
+pub(super) mod responses;
+pub(super) mod trace;

@@ -1,6 +1,6 @@
 //! `GET /openapi.json`: the OpenAPI document, generated from the handlers.
 
-pub mod schema;
+pub(super) mod schema;
 
 use std::sync::LazyLock;
 
@@ -64,7 +64,7 @@ pub(crate) async fn openapi() -> HttpResponse {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{fs, path::Path};
 
     use super::*;

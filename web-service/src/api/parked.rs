@@ -1,6 +1,6 @@
 //! `/api/v1/parked`: lists, shows and deletes messages from the failed queue.
 
-pub mod message;
+mod message;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};

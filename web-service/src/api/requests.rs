@@ -1,16 +1,16 @@
 //! The calls for requests: submit, get, follow, list, cancel, replay, discard.
 
-pub mod cancel;
-pub mod discard;
-pub mod event_stream;
-pub mod follow;
-pub mod get;
-pub mod list;
-pub mod load;
-pub mod long_poll;
-pub mod rejected;
-pub mod replay;
-pub mod retry_callback;
-pub mod submission;
-pub mod submit;
-pub mod submit_batch;
+pub(super) mod cancel;
+pub(super) mod discard;
+pub(super) mod event_stream;
+pub(super) mod follow;
+pub(super) mod get;
+pub(super) mod list;
+pub(super) mod load;
+pub(super) mod long_poll;
+pub(super) mod rejected;
+pub(super) mod replay;
+pub(super) mod retry_callback;
+pub(super) mod submission;
+pub(super) mod submit;
+pub(super) mod submit_batch;

@@ -13,29 +13,29 @@ use crate::{
 };
 
 /// The state that all handlers share.
-pub struct State {
+pub(crate) struct State {
     /// Accepts and replays requests.
-    pub dispatch: Dispatch,
+    pub(crate) dispatch: Dispatch,
     /// Where requests are stored.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Wakes callers that wait for the end of a request.
-    pub waiters: Waiters,
+    pub(crate) waiters: Waiters,
     /// Which requests are being worked on.
-    pub jobs: RunningJobs,
+    pub(crate) jobs: RunningJobs,
     /// Notifies callers, workers and other web services of what was committed here.
-    pub notifier: Notifier,
+    pub(crate) notifier: Notifier,
     /// Which `callbackUrl`s are accepted.
-    pub callbacks: CallbackPolicy,
+    pub(crate) callbacks: CallbackPolicy,
     /// `BODY_LIMIT`, in bytes.
-    pub body_limit: usize,
+    pub(crate) body_limit: usize,
     /// Cancelled when the service stops: no caller may wait any longer.
-    pub drain: CancellationToken,
+    pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
 }
 
 impl State {
     /// A state over these parts. `body_limit` is in bytes; `drain` is cancelled when the service stops.
-    pub fn new(
+    pub(crate) fn new(
         broker: Arc<Broker>,
         dispatch: Dispatch,
         notifier: Notifier,
@@ -49,7 +49,7 @@ impl State {
     }
 
     /// The parts that the service needs: those of the broker, and the store.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let store = self.dispatch.availability.check();
         Readiness::of(self.broker.health().into_iter().chain([("store", store)]))
     }
