@@ -14,7 +14,7 @@ use crate::{
 
 /// The problem of a submission that was not accepted.
 pub(crate) fn submission(RejectedSubmission { id, error }: &RejectedSubmission) -> Problem {
-    warn!(requestId = %id, "not accepted: {error}");
+    warn!(requestId = %id, %error, "request not accepted");
     match error {
         AcceptError::StoreAway(_) => {
             Problem::unavailable(format!("Nothing was sent, try again: {error}."))
@@ -43,7 +43,7 @@ pub(crate) fn submission(RejectedSubmission { id, error }: &RejectedSubmission) 
 
 /// The problem of a request that was not replayed.
 pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
-    warn!(requestId = %id, "not replayed: {error}");
+    warn!(requestId = %id, %error, "request not replayed");
     match error {
         ReplayError::Unknown => Problem::unknown_request(id),
         ReplayError::Expired => Problem::expired(id),

@@ -81,7 +81,7 @@ pub(crate) async fn process_data(
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.callbacks)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
-    debug!(requestId = %id, "accepted");
+    debug!(requestId = %id, "request accepted");
     if let Some(max_wait) = prefer::wait(&request) {
         // The request was accepted, even if its status can't be read now.
         if let Ok(view) = long_poll::wait(&state, id, max_wait).await

@@ -91,7 +91,7 @@ pub(crate) async fn batch(
         .iter()
         .map(|(number, line)| (*number, parse(line).map(|parsed| submissions.push(parsed))))
         .collect();
-    debug!(lines = parsed.len(), valid = submissions.len(), "batch");
+    debug!(lines = parsed.len(), valid = submissions.len(), "batch received");
     let mut accepted = accept_batch(&state.dispatch, &submissions).await.into_iter();
     let outcomes = parsed.into_iter().map(|(number, parsed)| {
         let accepted = parsed.and_then(|()| {
