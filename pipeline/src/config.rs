@@ -84,6 +84,6 @@ impl Logging {
 }
 
 pub use crate::config::parse::{
-    address, addresses, body_limit, count, deliveries, duration, flag, http_url, queue_type,
-    retry_delays, secret, size,
+    address, addresses, body_limit, count, deliveries, duration, duration_or_zero, flag, http_url,
+    queue_type, retry_delays, secret, size,
 };

@@ -72,7 +72,7 @@ impl Settings for Config {
             max_attempts: reader.read(&variables::MAX_ATTEMPTS, config::count),
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             max_deliveries: reader.read(&variables::MAX_DELIVERIES, config::deliveries),
-            drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
+            drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
             logging: Logging::read(reader),
         };
         config.check_ack_timeout(reader);
@@ -151,6 +151,16 @@ mod tests {
 
     fn refused(values: &[(&str, &str)]) -> String {
         Config::read(&Source::of(values)).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn zero_stops_at_once_and_is_no_time_to_work() {
+        let config = Config::read(&Source::of(&[("DRAIN_TIMEOUT", "0")])).unwrap();
+        assert!(config.drain_timeout.is_zero());
+        for name in ["JOB_TIMEOUT", "WORKERS", "MAX_ATTEMPTS", "MAX_DELIVERIES", "RESULT_LIMIT"] {
+            let text = refused(&[(name, "0")]);
+            assert!(text.contains(&format!("{name}=0: takes")), "{text}");
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Settings for Config {
             ),
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
-            drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration),
+            drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
             logging: Logging::read(reader),
         };
         let anonymous = reader.read(&variables::ALLOW_ANONYMOUS, config::flag);
@@ -112,5 +112,15 @@ mod tests {
         assert!(error.to_string().contains("ALLOW_ANONYMOUS=true"), "{error}");
         assert!(Config::from_source(&Source::of(&[open, ("ALLOW_ANONYMOUS", "true")])).is_ok());
         assert!(Config::from_source(&Source::of(&[("HTTP_ADDR", "[::1]:0")])).is_ok());
+    }
+
+    #[test]
+    fn zero_stops_at_once_and_is_no_time_to_publish_or_to_keep_results() {
+        let zero = |name| Config::from_source(&Source::of(&[(name, "0")]));
+        assert!(zero("DRAIN_TIMEOUT").unwrap().drain_timeout.is_zero());
+        for name in ["PUBLISH_TIMEOUT", "RESULT_RETENTION", "BODY_LIMIT"] {
+            let error = zero(name).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name}=0: takes")), "{error}");
+        }
     }
 }

@@ -52,16 +52,24 @@ pub enum LogFormat {
     Json,
 }
 
-/// The largest body we send: brokers from 4.0 on refuse 16 MiB.
-const LARGEST_BODY: Size = 15 * 1024 * 1024;
+/// The largest body that is sent, in bytes: brokers from 4.0 on refuse 16 MiB.
+const MAX_BODY_BYTES: Size = 15 * 1024 * 1024;
 
 /// A duration with its unit: `200ms`, `5s`, `1m30s`.
 ///
 /// # Errors
 /// If it isn't one, or is zero.
 pub fn duration(value: &str) -> Result<Duration, ParseError> {
-    let duration = humantime::parse_duration(value).map_err(|_| ParseError::default())?;
+    let duration = duration_or_zero(value)?;
     if duration.is_zero() { Err(ParseError::because("not zero")) } else { Ok(duration) }
+}
+
+/// A duration with its unit, or zero, which needs none: `200ms`, `1m30s`, `0s`, `0`.
+///
+/// # Errors
+/// If it isn't one.
+pub fn duration_or_zero(value: &str) -> Result<Duration, ParseError> {
+    humantime::parse_duration(value).map_err(|_| ParseError::default())
 }
 
 /// A size with its unit: `512KiB`, `1MiB`.
@@ -80,7 +88,7 @@ pub fn size(value: &str) -> Result<Size, ParseError> {
 /// If it isn't a size, or larger than the broker takes.
 pub fn body_limit(value: &str) -> Result<Size, ParseError> {
     size(value)
-        .and_then(|size| if size > LARGEST_BODY { Err(ParseError::default()) } else { Ok(size) })
+        .and_then(|size| if size > MAX_BODY_BYTES { Err(ParseError::default()) } else { Ok(size) })
 }
 
 /// A number of worker loops.
@@ -105,28 +113,28 @@ pub fn deliveries(value: &str) -> Result<i64, ParseError> {
     }
 }
 
-/// The longest pause between attempts; a broker would take seven times as long.
-const LONGEST_DELAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Each pause has a queue, and small hosted plans allow a hundred.
-const MOST_DELAYS: usize = 20;
+/// The longest delay between attempts; a broker would take seven times as long.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Each delay has a queue, and small hosted plans allow a hundred.
+const MAX_RETRY_DELAYS: usize = 20;
 
-/// Pauses between attempts, in their order.
+/// Delays between attempts, in their order. Zero tries again at once.
 ///
 /// # Errors
 /// If one of them isn't a duration of whole milliseconds, or if there is none, or too many.
 pub fn retry_delays(value: &str) -> Result<RetryDelays, ParseError> {
     let delays: Vec<_> =
-        value.split(',').map(|delay| self::delay(delay.trim())).collect::<Result<_, _>>()?;
-    if delays.len() > MOST_DELAYS {
+        value.split(',').map(|delay| retry_delay(delay.trim())).collect::<Result<_, _>>()?;
+    if delays.len() > MAX_RETRY_DELAYS {
         return Err(ParseError::default());
     }
     RetryDelays::new(delays).ok_or_else(ParseError::default)
 }
 
-fn delay(value: &str) -> Result<Duration, ParseError> {
-    let delay = duration(value)?;
+fn retry_delay(value: &str) -> Result<Duration, ParseError> {
+    let delay = duration_or_zero(value)?;
     let whole = delay.subsec_nanos() % 1_000_000 == 0;
-    if whole && delay <= LONGEST_DELAY { Ok(delay) } else { Err(ParseError::default()) }
+    if whole && delay <= MAX_RETRY_DELAY { Ok(delay) } else { Err(ParseError::default()) }
 }
 
 /// `true` or `false`.
@@ -212,8 +220,8 @@ mod tests {
     fn values_need_their_unit() {
         assert_eq!(duration("1m30s").unwrap().as_secs(), 90);
         assert_eq!(size("1MiB").unwrap(), 1 << 20);
-        for bad in ["5", "", "-5s", "0s", "soon"] {
-            assert!(duration(bad).is_err(), "{bad}");
+        for bad in ["5", "", "-5s", "soon", "00"] {
+            assert!(duration(bad).is_err() && duration_or_zero(bad).is_err(), "{bad}");
         }
         assert!(body_limit("16MiB").is_err() && size("much").is_err());
     }
@@ -223,10 +231,21 @@ mod tests {
         let delays = retry_delays("1s, 10s,1ms").unwrap();
         assert_eq!(delays.after(2).as_secs(), 10);
         let many = ["1s"; 21].join(",");
-        for bad in ["", "1s,", "1s 2s,x", "500us", "8d", "0s", &many] {
+        for bad in ["", "1s,", "1s 2s,x", "500us", "8d", &many] {
             assert!(retry_delays(bad).is_err(), "{bad}");
         }
-        assert!(deliveries("19").is_ok() && deliveries("20").is_err() && deliveries("0").is_err());
+        assert!(deliveries("19").is_ok() && deliveries("20").is_err());
+    }
+
+    #[test]
+    fn zero_is_taken_where_it_means_something() {
+        for zero in ["0", "0s", "0ms"] {
+            assert!(duration_or_zero(zero).is_ok_and(|zero| zero.is_zero()), "{zero}");
+            assert!(retry_delays(zero).is_ok() && retry_delays(&format!("{zero}, 1s")).is_ok());
+            assert!(duration(zero).unwrap_err().detail.is_some_and(|why| why == "not zero"));
+        }
+        // No worker, no attempt, no delivery: nothing would ever be done.
+        assert!(count("0").is_err() && deliveries("0").is_err() && size("0").is_err());
     }
 
     #[test]
@@ -261,6 +280,7 @@ mod tests {
                 "MAX_DELIVERIES" => deliveries(default).is_ok(),
                 "RUST_LOG" => log_filter(default).is_ok(),
                 "LOG_FORMAT" => log_format(default).is_ok(),
+                "PROCESSING_DELAY" | "DRAIN_TIMEOUT" => duration_or_zero(default).is_ok(),
                 _ => duration(default).is_ok(),
             })
         };

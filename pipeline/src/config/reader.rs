@@ -89,7 +89,7 @@ impl fmt::Display for ConfigError {
 mod tests {
     use super::*;
     use crate::config::{
-        parse::{count, duration},
+        parse::{count, duration, duration_or_zero},
         variables,
     };
 
@@ -99,12 +99,12 @@ mod tests {
             Source::of(&[("WORKERS", "many"), ("DRAIN_TIMEOUT", "5"), ("PUBLISH_TIMEOUT", "2s")]);
         let mut reader = Reader::new(&source);
         reader.read(&variables::WORKERS, count);
-        reader.read(&variables::DRAIN_TIMEOUT, duration);
+        reader.read(&variables::DRAIN_TIMEOUT, duration_or_zero);
         let publish = reader.read(&variables::PUBLISH_TIMEOUT, duration);
         assert_eq!(publish.as_secs(), 2);
         let error = reader.finish().unwrap_err().to_string();
         assert!(error.contains("WORKERS=many: takes a number from 1 to 1000"), "{error}");
-        assert!(error.contains("DRAIN_TIMEOUT=5: takes a duration"), "{error}");
+        assert!(error.contains("DRAIN_TIMEOUT=5: takes 0 or a duration"), "{error}");
         assert!(!error.contains("PUBLISH_TIMEOUT"), "{error}");
     }
 }

@@ -34,6 +34,7 @@ const fn variable(
 const URLS: &str =
     "amqp:// or amqps:// URLs, separated by commas, as in amqps://user:password@host/vhost";
 const DURATION: &str = "a duration like 200ms, 5s, 25m or 7d";
+const DURATION_OR_ZERO: &str = "0 or a duration like 200ms, 5s or 25m";
 
 /// Where a hosting provider puts the broker's URL.
 pub static CLOUDAMQP_URL: Variable = Variable {
@@ -165,8 +166,12 @@ pub static PROCESSOR: Variable = variable(
 );
 
 /// The simulated work's length.
-pub static PROCESSING_DELAY: Variable =
-    variable("PROCESSING_DELAY", "5s", DURATION, "How long the simulated work takes.");
+pub static PROCESSING_DELAY: Variable = variable(
+    "PROCESSING_DELAY",
+    "5s",
+    DURATION_OR_ZERO,
+    "How long the simulated work takes; 0 is no delay.",
+);
 
 /// The program that does the work. Its arguments may hold what is nobody's business.
 pub static PROCESSOR_COMMAND: Variable = Variable {
@@ -199,7 +204,7 @@ pub static MAX_ATTEMPTS: Variable = variable(
 pub static RETRY_DELAYS: Variable = variable(
     "RETRY_DELAYS",
     "1s,10s,1m,10m",
-    "durations from 1ms to 7d, separated by commas, 20 at most, like 1s,10s,1m,10m",
+    "durations from 0 to 7d, separated by commas, 20 at most, like 1s,10s,1m,10m",
     "How long a request waits after its first, second, ... attempt; the last is repeated. setup declares a queue for \
      each, so setup and all processors need the same.",
 );
@@ -217,8 +222,8 @@ pub static MAX_DELIVERIES: Variable = variable(
 pub static DRAIN_TIMEOUT: Variable = variable(
     "DRAIN_TIMEOUT",
     "25s",
-    DURATION,
-    "How long a service that is told to stop may finish what it has in hand.",
+    DURATION_OR_ZERO,
+    "How long a service that is told to stop may finish what it has in hand; 0 stops at once.",
 );
 
 /// Where the command line finds the web service.

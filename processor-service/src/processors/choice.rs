@@ -22,7 +22,8 @@ impl Choice {
 
     /// Reads the choice. The command is checked only if it is chosen.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let simulated = Self::Simulate(reader.read(&variables::PROCESSING_DELAY, config::duration));
+        let simulated =
+            Self::Simulate(reader.read(&variables::PROCESSING_DELAY, config::duration_or_zero));
         match reader.read(&variables::PROCESSOR, is_command) {
             true => command_line(reader).map_or(simulated, Self::Command),
             false => simulated,
@@ -66,7 +67,9 @@ mod tests {
     #[test]
     fn a_command_is_needed_and_checked_only_where_it_is_chosen() {
         let command = |command| [("PROCESSOR", "command"), ("PROCESSOR_COMMAND", command)];
-        for simulated in [&[][..], &[("PROCESSOR_COMMAND", "no-such-program")]] {
+        for simulated in
+            [&[][..], &[("PROCESSOR_COMMAND", "no-such-program")], &[("PROCESSING_DELAY", "0")]]
+        {
             assert!(matches!(choice(simulated), Ok(Choice::Simulate(_))));
         }
         assert!(matches!(choice(&command("sh -c true")), Ok(Choice::Command(_))));

@@ -106,7 +106,7 @@ fn retry_after(stderr: &str) -> Option<Duration> {
     let delay = name.eq_ignore_ascii_case(RETRY_AFTER_PREFIX).then_some(delay)?.trim();
     // The HTTP header of this name has seconds without a unit.
     let seconds = || delay.parse().ok().map(Duration::from_secs);
-    config::duration(delay).ok().or_else(seconds)
+    config::duration_or_zero(delay).ok().or_else(seconds)
 }
 
 #[cfg(test)]
@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(retry(75, "busy\nretry-after: 30s\n"), after(30));
         assert_eq!(retry(75, "Retry-After:1m30s"), after(90));
         assert_eq!(retry(75, "Retry-After: 120"), after(120));
+        assert_eq!(retry(75, "Retry-After: 0s"), after(0));
         for said in [
             "retry-after: 30s\nbusy",
             "retry-after: soon",

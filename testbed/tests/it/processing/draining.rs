@@ -25,7 +25,7 @@ const HAND_BACKS: usize = 50;
 /// delivery it was.
 async fn handed_back(stack: &Stack) -> Result<i64> {
     let mut started = stack.foreign().await?.listen("processing.events", "request.started").await?;
-    let worker = stack.faulty(1).env("DRAIN_TIMEOUT", "1ms").start()?;
+    let worker = stack.faulty(1).env("DRAIN_TIMEOUT", "0").start()?;
     let event = started.next().await?.json()?;
     worker.terminate();
     worker.wait_for_message(log_messages::HANDED_BACK).await?;

@@ -126,7 +126,7 @@ async fn services_started_before_their_broker_and_without_setup_find_it_later() 
     proxy.refuse().await?;
     let stack = Stack { url: proxy.url(&vhost.url) };
     let web = Web::start_without_broker(stack.program("web-service")).await?;
-    let processor = stack.program("processor-service").env("PROCESSING_DELAY", "1ms").start()?;
+    let processor = stack.program("processor-service").env("PROCESSING_DELAY", "0").start()?;
     processor.wait_for_message(log_messages::USING_BROKER).await?;
     let answer = web.post_body("{\"data\":1}").await?;
     assert_eq!(answer.status(), 503);

@@ -39,6 +39,16 @@ async fn work_that_fails_twice_and_then_goes_well_is_completed_in_its_third_atte
 }
 
 #[tokio::test]
+async fn a_delay_of_zero_tries_again_at_once() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, "0,0s,200ms"))?;
+    let id = web.accepted(json!({"fail": 3})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(4)), "{ended}");
+    paused(&processor, &id, &[Duration::ZERO, Duration::ZERO, Duration::from_millis(200)])
+}
+
+#[tokio::test]
 async fn what_would_fail_again_fails_at_once_and_what_always_fails_at_last() -> Result<()> {
     let stack = Stack::fresh().await?;
     let program = stack.faulty(2).env("RETRY_DELAYS", "50ms").env("MAX_ATTEMPTS", "3");
