@@ -23,9 +23,6 @@ pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wa
 pub const STOPPING: &str = "stopping";
 /// A caller waits for the end of a request, logged at level `debug` (`requestId`).
 pub const CALLER_WAITS: &str = "a caller waits";
-/// A caller follows the events of a request, logged at level `debug` (`requestId`).
-/// A caller waits for the end of a request, at level debug (`requestId`).
-pub const CALLER_WAITS: &str = "a caller waits";
 /// A caller has opened a stream of a request's events, at level debug (`requestId`).
 pub const CALLER_FOLLOWS: &str = "a caller follows";
 /// A web service has stored a result (`requestId`, `status`).

@@ -64,3 +64,8 @@ pub use self::{
     },
     program::{main, main_of_chosen_processor},
 };
+
+/// The guide's examples are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/processors.md")]
+struct Guide;

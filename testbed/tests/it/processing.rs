@@ -6,5 +6,6 @@ mod duplicate_results;
 mod events;
 mod flow;
 mod many_retries;
+mod own_worker;
 mod retrying;
 mod stopping;

@@ -41,7 +41,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "processor_service::",
-        &["processor-service"],
+        &["processor-service", "examples/own-worker"],
         "the services know each other only by messages",
     ),
     ("web_service::", &["web-service"], "the services know each other only by messages"),
