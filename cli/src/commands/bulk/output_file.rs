@@ -1,4 +1,4 @@
-//! The output file of a bulk run: finds the last whole line, and appends out.
+//! The output file of a bulk run: finds the last whole line, and appends results.
 
 use std::{
     fmt::Display,
