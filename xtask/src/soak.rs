@@ -19,7 +19,7 @@ use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use testbed::workspace;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::{
     api::Api, disturb::Timeline, plan::Plan, receiver::Receiver, report::Report, schedule::Group,
@@ -100,7 +100,10 @@ impl Soak {
         if let Some(folder) = &kept {
             write_findings(folder, &ledger)?;
         }
-        let mut report = report.with_context(|| self.command())?;
+        let mut report = report.with_context(|| match &kept {
+            Some(folder) => format!("{} could not go on; see {}", self.command(), folder.display()),
+            None => self.command(),
+        })?;
         report.logs = kept;
         report.print();
         Ok(clean)
@@ -116,15 +119,15 @@ impl Soak {
         let start = Instant::now();
         let load =
             load::run(Plan::new(self.seed, self.length), start, Arc::clone(&api), ledger.clone());
-        let timeline = Timeline { start, file: logs.join("disturbances.log") };
+        let end = start + self.length;
+        let timeline = Timeline { start, end, file: logs.join("disturbances.log") };
         let disturbed = disturb::run(&mut stage, &schedule, &timeline);
         let (calls, ()) = tokio::try_join!(async { Ok(load.await) }, disturbed)?;
-        sleep_until(start + self.length).await;
 
         let settled = settle::wait(&api, ledger, &stage, calls);
         console::while_waiting("soak", "waiting for the last results and callbacks", settled)
             .await?;
-        let settling = start.elapsed() - self.length;
+        let settling = end.elapsed();
         settle::ready(&api, ledger).await;
         settle::compare(&api, ledger).await?;
         stage.stop_services().await?;

@@ -18,13 +18,15 @@ use super::{
 };
 use crate::console;
 
-/// Notes each disturbance, on the screen and in a file.
+/// The times of a run; notes each disturbance, on the screen and in a file.
 pub(super) struct Timeline {
     pub(super) start: Instant,
+    /// The end of the load.
+    pub(super) end: Instant,
     pub(super) file: PathBuf,
 }
 
-/// Carries the whole schedule out. Everything runs when it is done.
+/// Carries the whole schedule out, and watches all programs until the end of the load. Then everything runs.
 pub(super) async fn run(
     stage: &mut Stage,
     schedule: &[Disturbance],
@@ -52,16 +54,21 @@ async fn disturb<V: Victim>(
     timeline: &Timeline,
 ) -> Result<()> {
     for disturbance in schedule {
-        let due = timeline.start + disturbance.at;
-        while Instant::now() < due {
-            tokio::select! {
-                () = sleep_until(due) => {}
-                ended = victim.ended() => ended?,
-            }
-        }
+        watch_until(victim, timeline.start + disturbance.at).await?;
         timeline.note(disturbance).await;
         let done = carry_out(victim, disturbance).await;
         done.with_context(|| format!("after this could not go on: {disturbance}"))?;
+    }
+    watch_until(victim, timeline.end).await
+}
+
+/// Waits, and notices if the program ends meanwhile.
+async fn watch_until<V: Victim>(victim: &mut V, time: Instant) -> Result<()> {
+    while Instant::now() < time {
+        tokio::select! {
+            () = sleep_until(time) => {}
+            ended = victim.ended() => ended?,
+        }
     }
     Ok(())
 }

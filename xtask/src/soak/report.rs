@@ -41,7 +41,7 @@ impl Report {
         let answers = ledger.answers.iter().map(|(answer, count)| format!("{count} × {answer}"));
         let lines = vec![
             format!("{} disturbances, {kills} of them kill -9", schedule.len()),
-            format!("everything had ended {} after the load", console::duration(settling)),
+            format!("the last look was {} after the load", console::duration(settling)),
             format!(
                 "{accepted} requests accepted, {rate:.1}/s; {} callbacks taken",
                 ledger.callbacks
