@@ -3,6 +3,7 @@
 
 mod api;
 mod disturb;
+mod in_flight;
 mod ledger;
 mod load;
 mod plan;

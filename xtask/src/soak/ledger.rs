@@ -6,11 +6,12 @@ mod view;
 
 use std::collections::{BTreeMap, HashMap};
 
+use self::expected::Difference;
 pub(super) use self::{
     finding::{Finding, Kind},
     view::{End, View},
 };
-use super::plan::{Callback, Request};
+use super::plan::{Callback, MAX_DELIVERIES, Request};
 use uuid::Uuid;
 
 /// Everything that is known of a run.
@@ -37,8 +38,10 @@ struct Entry {
     refused: bool,
     told: Vec<Told>,
     state: State,
+    /// How many processes died while they had it in flight.
+    deaths: u32,
     /// What is wrong with its end, as the API shows it.
-    difference: Option<String>,
+    difference: Option<Difference>,
     /// What the API last said of its callback.
     callback: Option<String>,
 }
@@ -61,7 +64,7 @@ struct Told {
     request: Uuid,
     end: Option<End>,
     /// What is wrong with the end that it tells.
-    difference: Option<String>,
+    difference: Option<Difference>,
 }
 
 impl Ledger {
@@ -147,6 +150,18 @@ impl Ledger {
         }
     }
 
+    /// A process died that had this request in flight.
+    pub(super) fn worker_died(&mut self, id: Uuid) {
+        if let Some(number) = self.numbers.get(&id) {
+            self.entries[*number].deaths += 1;
+        }
+    }
+
+    /// How many requests killed, as it seems, so many processes that they are parked rightly.
+    pub(super) fn poisonous_count(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.is_poisonous()).count()
+    }
+
     /// What is not about one request went wrong.
     pub(super) fn fault(&mut self, text: String) {
         self.findings.push(Finding { kind: Kind::Wrong, request: None, text });
@@ -195,7 +210,7 @@ impl Entry {
     fn new(request: Request) -> Self {
         let state = State::Open("never shown".to_owned());
         let (told, difference, callback) = (Vec::new(), None, None);
-        Self { request, id: None, refused: false, told, state, difference, callback }
+        Self { request, id: None, refused: false, told, state, deaths: 0, difference, callback }
     }
 
     fn is_waiting(&self) -> bool {
@@ -222,24 +237,35 @@ impl Entry {
         };
         let mut faults = Vec::new();
         // What is wrong with the end is told by its callbacks too, and is one fault.
-        let told = self.told.iter().find_map(|told| told.fault(id, end));
-        faults.extend(self.difference.clone().or(told).map(|text| (Kind::Wrong, text)));
+        let own = self.difference.as_ref().and_then(|difference| self.fault(difference));
+        let told = || self.told.iter().find_map(|told| self.fault_of_callback(told, id, end));
+        faults.extend(own.or_else(told).map(|text| (Kind::Wrong, text)));
         if self.lacks_callback() {
             let shown = self.callback.as_deref().unwrap_or("none");
             faults.push((Kind::Lost, format!("its callback never came; the API shows: {shown}")));
         }
         faults
     }
-}
 
-impl Told {
-    fn fault(&self, request: Uuid, end: &End) -> Option<String> {
-        let id = format!("{request}-{}-{}", end.run, end.status);
-        let right = self.id == id && self.request == request && self.end.as_ref() == Some(end);
-        let told = self.end.as_ref().map_or("no end".to_owned(), ToString::to_string);
-        let other = (!right).then(|| format!("ended {end}, but callback {} told {told}", self.id));
-        let difference = self.difference.as_ref().map(|text| format!("its callback: {text}"));
-        other.or(difference)
+    /// A difference is none if it is what was promised for what happened: whatever kills its workers is parked.
+    fn fault(&self, difference: &Difference) -> Option<String> {
+        let promised = difference.poison && self.deaths >= MAX_DELIVERIES;
+        (!promised).then(|| format!("{}; {} of its workers died", difference.text, self.deaths))
+    }
+
+    fn fault_of_callback(&self, told: &Told, id: Uuid, end: &End) -> Option<String> {
+        let expected = format!("{id}-{}-{}", end.run, end.status);
+        if told.id != expected || told.request != id || told.end.as_ref() != Some(end) {
+            let other = told.end.as_ref().map_or("no end".to_owned(), ToString::to_string);
+            return Some(format!("ended {end}, but callback {} told {other}", told.id));
+        }
+        let fault = self.fault(told.difference.as_ref()?)?;
+        Some(format!("its callback: {fault}"))
+    }
+
+    fn is_poisonous(&self) -> bool {
+        let poison = self.difference.as_ref().is_some_and(|difference| difference.poison);
+        poison && self.deaths >= MAX_DELIVERIES
     }
 }
 

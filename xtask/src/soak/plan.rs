@@ -11,6 +11,8 @@ use super::{random, schedule::WEBS};
 pub(super) const REQUESTS_PER_SECOND: u32 = 60;
 /// How often processors try work that fails: `MAX_ATTEMPTS`.
 pub(super) const MAX_ATTEMPTS: i64 = 3;
+/// How often workers may die over a request before it is parked as `poison`: `MAX_DELIVERIES`.
+pub(super) const MAX_DELIVERIES: u32 = 5;
 
 /// How many requests a batch has.
 const BATCH_LINES: RangeInclusive<u32> = 5..=20;

@@ -7,6 +7,7 @@ use owo_colors::AnsiColors;
 
 use super::{
     ledger::{Finding, Kind, Ledger},
+    plan::MAX_DELIVERIES,
     schedule::{Action, Disturbance},
 };
 use crate::console;
@@ -42,6 +43,10 @@ impl Report {
         let lines = vec![
             format!("{} disturbances, {kills} of them kill -9", schedule.len()),
             format!("the last look was {} after the load", console::duration(settling)),
+            format!(
+                "{} requests were parked rightly: their workers were killed {MAX_DELIVERIES} times",
+                ledger.poisonous_count()
+            ),
             format!(
                 "{accepted} requests accepted, {rate:.1}/s; {} callbacks taken",
                 ledger.callbacks

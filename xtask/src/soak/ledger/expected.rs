@@ -3,8 +3,22 @@
 use super::view::View;
 use crate::soak::plan::{MAX_ATTEMPTS, Request, Work};
 
-/// What is wrong with the end of this request; none if it is as it should be.
-pub(super) fn difference(request: &Request, view: &View) -> Option<String> {
+/// What is wrong with the end of a request.
+#[derive(Debug)]
+pub(super) struct Difference {
+    /// What was expected, and what is.
+    pub(super) text: String,
+    /// Whether it was parked for killing its workers.
+    pub(super) poison: bool,
+}
+
+/// What is wrong with the end of this request; none if it is as ordered.
+pub(super) fn difference(request: &Request, view: &View) -> Option<Difference> {
+    let poison = view.error.as_ref().is_some_and(|error| error.code == "poison");
+    Some(Difference { text: text(request, view)?, poison })
+}
+
+fn text(request: &Request, view: &View) -> Option<String> {
     let expected = Expected::of(request);
     let same = view.status == expected.status
         && view.error.as_ref().map(|error| error.code.as_str()) == expected.code;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Kind, Ledger, View};
-use crate::soak::plan::{Callback, Request, Work};
+use crate::soak::plan::{Callback, MAX_DELIVERIES, Request, Work};
 
 const SUCCEED: Work = Work::Succeed { time: Duration::from_millis(20), failures: 1 };
 
@@ -156,4 +156,16 @@ fn a_wrong_end_that_a_callback_tells_too_is_one_finding() {
     ledger.told(0, &format!("{}-0-failed", Uuid::nil()), &poison);
     ledger.looked(0, &poison);
     assert_eq!(kinds(&ledger), [Kind::Wrong]);
+}
+
+#[test]
+fn poison_is_right_for_a_request_whose_workers_died_as_often_as_they_may() {
+    let (mut ledger, request) = ledger(SUCCEED, Callback::Taken);
+    let poison = view(&request, failed("poison", "its workers died", 1));
+    ledger.told(0, &format!("{}-0-failed", Uuid::nil()), &poison);
+    ledger.looked(0, &poison);
+    (1..MAX_DELIVERIES).for_each(|_| ledger.worker_died(Uuid::nil()));
+    assert_eq!((kinds(&ledger), ledger.poisonous_count()), (vec![Kind::Wrong], 0));
+    ledger.worker_died(Uuid::nil());
+    assert_eq!((kinds(&ledger), ledger.poisonous_count()), (vec![], 1));
 }

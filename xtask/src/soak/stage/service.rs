@@ -10,7 +10,11 @@ use testbed::{
 };
 use tokio::{fs::OpenOptions, io::AsyncWriteExt};
 
-use crate::soak::{plan::MAX_ATTEMPTS, shared_ledger::SharedLedger};
+use crate::soak::{
+    in_flight::InFlight,
+    plan::{MAX_ATTEMPTS, MAX_DELIVERIES},
+    shared_ledger::SharedLedger,
+};
 
 /// The pauses between attempts, in all programs.
 pub(super) const RETRY_DELAYS: &str = "1s,2s";
@@ -130,6 +134,7 @@ impl Service {
             Role::Processor => program
                 .env("WORKERS", WORKERS.to_string())
                 .env("MAX_ATTEMPTS", MAX_ATTEMPTS.to_string())
+                .env("MAX_DELIVERIES", MAX_DELIVERIES.to_string())
                 .env("RETRY_DELAYS", RETRY_DELAYS),
         }
     }
@@ -144,11 +149,13 @@ impl Role {
     }
 }
 
-/// Writes what a process says to the end of a file. A panic is a finding.
+/// Writes what a process says to the end of a file, and notes what it died over. A panic is a finding.
 async fn keep_log(name: String, mut lines: Follow, file: PathBuf, ledger: SharedLedger) {
     let file = OpenOptions::new().create(true).append(true).open(&file).await;
     let Ok(mut file) = file else { return };
+    let mut in_flight = InFlight::default();
     while let Some(line) = lines.next().await {
+        in_flight.read(&line);
         if line.contains("panicked at") {
             ledger.lock().fault(format!("{name}: {line}"));
         }
@@ -156,4 +163,6 @@ async fn keep_log(name: String, mut lines: Follow, file: PathBuf, ledger: Shared
         let _ = file.write_all(format!("{line}\n").as_bytes()).await;
     }
     let _ = file.flush().await;
+    let mut ledger = ledger.lock();
+    in_flight.at_the_end().for_each(|id| ledger.worker_died(id));
 }
