@@ -7,10 +7,10 @@ use testbed::{
     shared_node,
 };
 
-use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack};
+use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack, UNREADABLE};
 
-/// The exchanges and queues by default: three each, and one each for four delays.
-const OBJECTS: usize = 14;
+/// The exchanges and queues by default: three exchanges, four queues, and one of each for four delays.
+const OBJECTS: usize = 15;
 
 fn setup(url: &str) -> Program {
     Program::new("setup").env("AMQP_URL", url)
@@ -33,7 +33,7 @@ async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!(code, 0, "{text}");
     let client = Foreign::connect(&vhost.url).await?;
-    for queue in [REQUESTS, RESULTS, FAILED] {
+    for queue in [REQUESTS, RESULTS, FAILED, UNREADABLE] {
         assert_eq!(client.depth(queue).await?.messages, 0);
     }
     Ok(())
