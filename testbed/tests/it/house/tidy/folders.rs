@@ -39,6 +39,16 @@ const CRATES: &[(&str, Arrows)] = &[
         ],
     ),
     (
+        "store/src",
+        &[
+            ("conformance", &["crate", "model"]),
+            ("model", &[]),
+            ("operations", &["command", "crate", "error", "model"]),
+            ("postgres", &["backend", "command", "error", "health", "migrations", "model", "sql"]),
+            ("sqlite", &["backend", "command", "error", "health", "migrations", "model", "sql"]),
+        ],
+    ),
+    (
         "testbed/src",
         &[
             ("debian", &["process", "workspace"]),
@@ -77,7 +87,7 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "xtask/src",
         &[
-            ("bench", &["cargo", "console", "interrupt"]),
+            ("bench", &["cargo", "console", "interrupt", "system"]),
             ("demo", &["cargo", "console", "interrupt", "system"]),
             ("soak", &["cargo", "console", "interrupt"]),
             ("system", &["console"]),
