@@ -64,7 +64,7 @@ pub(crate) async fn openapi() -> HttpResponse {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::{fs, path::Path};
 
     use super::*;
