@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
-use pipeline::log_messages::UNREADABLE_MESSAGES;
+use pipeline::log_messages::{DISCONNECTED, UNREADABLE_MESSAGES};
 use serde_json::json;
 use testbed::{
     foreign::persistent,
@@ -36,6 +36,8 @@ async fn an_unreadable_request_costs_none_of_those_beside_it() -> Result<()> {
         stack.start_processor(stack.program("processor-service"), 4, "500ms"),
         stack.start_processor(stack.program("processor-service"), 4, "500ms")
     )?;
+    // Then the broker has taken it from the processors, and it costs the web service a connection.
+    web.program.wait_for_message(DISCONNECTED).await?;
     for id in before.iter().chain(&after) {
         let ended = web.ended(id).await?;
         assert_eq!(ended["status"], "completed", "{ended}");
