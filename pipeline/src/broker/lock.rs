@@ -176,9 +176,6 @@ impl Keeper {
 struct Held {
     channel: Channel,
     events: mpsc::UnboundedReceiver<ChannelEvent>,
-    /// Nobody has anything to say on this queue. Who says it all the same is not answered, so that
-    /// no more comes.
-    _messages: mpsc::UnboundedReceiver<ConsumerMessage>,
 }
 
 impl Held {
@@ -210,11 +207,12 @@ async fn take(session: &Session, queue: &str) -> Result<Held, AskError> {
     let queue = queue.to_owned();
     session
         .run(async move {
-            let Ok(_messages) = declare(&open.channel, &queue).await else {
+            let Ok(messages) = declare(&open.channel, &queue).await else {
                 return Err(open.last_words().await);
             };
+            tokio::spawn(discard(messages));
             let OpenChannel { channel, events } = open;
-            Ok(Held { channel, events, _messages })
+            Ok(Held { channel, events })
         })
         .await?
 }
@@ -231,6 +229,13 @@ async fn declare(
     let mut consume = BasicConsumeArguments::new(queue, "");
     let (_, messages) = channel.basic_consume_rx(consume.manual_ack(true).finish()).await?;
     Ok(messages)
+}
+
+/// Drops what was published to the lock's queue by mistake. It isn't acknowledged, so with a prefetch
+/// of one the broker delivers no second message. This runs on the session's thread: only its stack is
+/// large enough to drop deeply nested headers.
+async fn discard(mut messages: mpsc::UnboundedReceiver<ConsumerMessage>) {
+    while messages.recv().await.is_some() {}
 }
 
 fn pauses() -> ConstantBackoff {

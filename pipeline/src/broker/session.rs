@@ -189,6 +189,11 @@ impl Session {
         self.tasks.spawn_on(work, &self.handle).await.ok()
     }
 
+    /// The tasks that run on this session's thread; [`Session::discard`] gives them a moment to end.
+    pub(super) fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
+    }
+
     /// Waits until the connection is lost or ended, and says why.
     pub(super) async fn lost(&self) -> String {
         self.fate.lost.cancelled().await;

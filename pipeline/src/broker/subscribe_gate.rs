@@ -109,8 +109,13 @@ impl SubscribeGate {
         let (mut answer, now) = (Err(Instant::now() + QUIET_TIMEOUT), Instant::now());
         let consumers = self.consumers.load(Ordering::Relaxed);
         self.state.send_if_modified(|state| {
-            state.begin(session, now);
             let pass = |gate| Ok(Pass { gate, session });
+            if session < state.session {
+                // That session is lost, and with it whatever is done on it.
+                answer = pass(None);
+                return false;
+            }
+            state.begin(session, now);
             match state.phase {
                 Phase::Open => answer = pass(None),
                 Phase::Closed => {
@@ -164,7 +169,7 @@ impl SubscribeGate {
 }
 
 impl State {
-    /// Begins with another session, if it is another one.
+    /// Begins with a newer session.
     fn begin(&mut self, session: u64, now: Instant) {
         if self.session == session {
             return;
@@ -282,6 +287,20 @@ mod tests {
         first.received();
         first.settled(1);
         assert!(try_pass(&gate, 3).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_consumer_of_an_older_session_changes_nothing() {
+        let gate = gate(2);
+        drop(try_pass(&gate, 1).unwrap());
+        gate.lost(1, false);
+        let first = try_pass(&gate, 2).unwrap();
+        let late = try_pass(&gate, 1).unwrap();
+        assert!(late.gate.is_none() && try_pass(&gate, 2).is_none());
+        drop(late);
+        assert!(try_pass(&gate, 2).is_none());
+        first.received();
+        assert!(try_pass(&gate, 2).is_some());
     }
 
     #[tokio::test]

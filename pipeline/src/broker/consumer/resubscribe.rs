@@ -58,7 +58,7 @@ impl Keeper {
                 Some(Ok(subscription)) => {
                     let held = TaskTracker::new();
                     held.close();
-                    let ended = self.consume(subscription, &session, &held).await;
+                    let ended = self.consume(subscription, &held).await;
                     if stop.is_cancelled() {
                         return;
                     }
@@ -106,17 +106,11 @@ impl Keeper {
     }
 
     /// Consumes until the subscription ends, or is ended because consuming is forbidden or over.
-    async fn consume(
-        &mut self,
-        subscription: Subscription,
-        session: &Session,
-        held: &TaskTracker,
-    ) -> Ended {
+    async fn consume(&mut self, subscription: Subscription, held: &TaskTracker) -> Ended {
         self.options.source.log_begin(&self.options.worker);
         self.subscribed.send_replace(true);
         let until = self.stop.child_token();
         let running = subscription.run(self.deliveries.clone(), held.clone(), until.clone());
-        let running = session.run_to_end(running);
         tokio::pin!(running);
         let ended = tokio::select! {
             ended = &mut running => ended,
@@ -126,7 +120,7 @@ impl Keeper {
             }
         };
         self.subscribed.send_replace(false);
-        ended.unwrap_or(Ended::Lost)
+        ended
     }
 
     fn log_end(&self, ended: &Ended) {

@@ -6,7 +6,10 @@ use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
     BasicQosArguments, Channel, ConsumerMessage,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::broker::{
@@ -26,21 +29,21 @@ use crate::topology::instance_queue::InstanceQueue;
 /// How many settlements are written together at most.
 const AT_ONCE: usize = 256;
 
-/// One consumer on one channel, for as long as that lives.
+/// A subscription that waits for its start.
+///
+/// Received messages stay on the session's thread until their headers are decoded: only its stack is
+/// large enough to decode and drop deeply nested ones. So the application has this handle alone, and
+/// if it drops the handle, the session's thread drops the subscription.
 pub(super) struct Subscription {
-    channel: Channel,
-    events: mpsc::UnboundedReceiver<ChannelEvent>,
-    messages: mpsc::UnboundedReceiver<ConsumerMessage>,
-    consumer_tag: String,
-    qos: BasicQosArguments,
-    /// The queue, if it is our own.
-    own: Option<InstanceQueue>,
-    /// What was delivered and not settled.
-    outstanding: BTreeSet<u64>,
-    /// The permission to subscribe, told of what happens.
-    pass: Option<Pass>,
-    /// After how many settlements a cautious subscription has shown that it can end.
-    caution: Option<usize>,
+    start: oneshot::Sender<Start>,
+    task: JoinHandle<Ended>,
+}
+
+/// What a subscription is started with.
+struct Start {
+    deliveries: mpsc::UnboundedSender<Delivery>,
+    held: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Subscription {
@@ -52,6 +55,7 @@ impl Subscription {
         pass: Option<Pass>,
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
+        let tasks = session.tasks();
         let mut options = options.clone();
         // With a prefetch of one there is nothing to be more cautious about.
         let cautious = mode == PrefetchMode::Single && options.prefetch > 1;
@@ -66,18 +70,19 @@ impl Subscription {
                     return Err(open.last_words().await);
                 };
                 let OpenChannel { channel, events } = open;
-                let (outstanding, qos) = (BTreeSet::new(), qos(&options));
-                Ok(Self {
+                let subscribed = Subscribed {
                     channel,
                     events,
                     messages,
                     consumer_tag,
-                    qos,
+                    qos: qos(&options),
                     own,
-                    outstanding,
+                    outstanding: BTreeSet::new(),
                     pass,
                     caution,
-                })
+                };
+                let (start, started) = oneshot::channel();
+                Ok(Self { start, task: tasks.spawn(subscribed.run(started)) })
             })
             .await?
     }
@@ -85,11 +90,38 @@ impl Subscription {
     /// Delivers and settles until the channel ends, the broker cancels the consumer, `stop`, or the
     /// end of caution. In the last three cases the channel stays until all deliveries were settled.
     pub(super) async fn run(
-        mut self,
+        self,
         deliveries: mpsc::UnboundedSender<Delivery>,
         held: TaskTracker,
         stop: CancellationToken,
     ) -> Ended {
+        // If the task has ended, its session was lost.
+        let _started_or_lost = self.start.send(Start { deliveries, held, stop });
+        self.task.await.unwrap_or(Ended::Lost)
+    }
+}
+
+/// One consumer on one channel, for as long as that lives. It stays on the session's thread.
+struct Subscribed {
+    channel: Channel,
+    events: mpsc::UnboundedReceiver<ChannelEvent>,
+    messages: mpsc::UnboundedReceiver<ConsumerMessage>,
+    consumer_tag: String,
+    qos: BasicQosArguments,
+    /// The queue, if it is exclusive.
+    own: Option<InstanceQueue>,
+    /// What was delivered and not settled.
+    outstanding: BTreeSet<u64>,
+    /// The permission to subscribe, told of what happens.
+    pass: Option<Pass>,
+    /// After how many settlements a cautious subscription has shown that it can end.
+    caution: Option<usize>,
+}
+
+impl Subscribed {
+    /// Waits for the start, then does what [`Subscription::run`] says.
+    async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
+        let Ok(Start { deliveries, held, stop }) = started.await else { return Ended::Stopped };
         let (settles, mut settled) = mpsc::unbounded_channel();
         let ties = Ties { settles, lapsed: CancellationToken::new(), held };
         let lapsed = ties.lapsed.clone().drop_guard();
@@ -103,14 +135,14 @@ impl Subscription {
         drop((deliveries, ties));
         match ended {
             Ended::Cancelled => drop(lapsed),
-            // It was our own wish: whoever has a delivery in hand may finish with it.
+            // The program has ended it: whoever has a delivery in hand may finish with it.
             _ => drop(lapsed.disarm()),
         }
         self.finish(settled).await;
         ended
     }
 
-    /// Carries messages out and settlements in, until one of the ends that [`Self::run`] names.
+    /// Carries messages out and settlements in, until one of the ends that [`Subscription::run`] names.
     async fn carry(
         &mut self,
         deliveries: &mpsc::UnboundedSender<Delivery>,

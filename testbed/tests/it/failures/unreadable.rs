@@ -3,7 +3,10 @@
 
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
-use pipeline::log_messages::{DISCONNECTED, UNREADABLE_MESSAGES};
+use pipeline::{
+    log_messages::{DISCONNECTED, UNREADABLE_MESSAGES},
+    topology::WEB_LOCK,
+};
 use serde_json::json;
 use testbed::{
     foreign::persistent,
@@ -85,13 +88,14 @@ async fn readiness_and_log_tell_of_messages_that_nobody_could_receive() -> Resul
 }
 
 /// Where messages can be sent, each with a body that belongs there.
-const TARGETS: [(&str, &str, &[u8]); 6] = [
+const TARGETS: [(&str, &str, &[u8]); 7] = [
     ("processing", "request", REQUEST),
     ("processing", "result", RESULT),
     ("processing", "failed", REQUEST),
     ("processing.retry.1000", "request", REQUEST),
     ("processing.control", "", br#"{"type":"who"}"#),
     ("processing.events", "request.started", br#"{"requestId":"unreadable"}"#),
+    ("", WEB_LOCK, b"{}"),
 ];
 
 #[tokio::test]
@@ -107,6 +111,21 @@ async fn deeply_nested_headers_end_no_program() -> Result<()> {
             still_work(&web).await?;
         }
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deeply_nested_message_on_the_lock_does_not_harm_the_stop() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let mut raw = stack.raw_publisher().await?;
+    raw.publish("", WEB_LOCK, &nested_tables(14_000), b"{}").await?;
+    // When a request has been answered, the web service has received what was published before.
+    let _processor = stack.processor(1, "1ms").await?;
+    still_work(&web).await?;
+    web.program.terminate();
+    let (status, output) = web.program.ended().await?;
+    ensure!(status.success(), "{output}");
     Ok(())
 }
 
