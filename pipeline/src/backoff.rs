@@ -1,32 +1,32 @@
-//! Backoff: pauses that grow while something goes wrong again and again.
+//! Backoff: pauses that grow with each failure in a row.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// What worked for this long was working: the next failure begins with short pauses again.
-const STEADY: Duration = Duration::from_secs(10);
+/// After something worked for this long, the pauses begin with the first one again.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
 
-/// Pauses that double from a first one up to a longest one, without end.
+/// Pauses that double from a first one up to a maximum, without end.
 #[derive(Debug)]
 pub struct Backoff {
-    longest: Duration,
+    max: Duration,
     shape: ExponentialBuilder,
     pauses: ExponentialBackoff,
 }
 
 impl Backoff {
-    /// Pauses from `first` to `longest`.
-    pub fn new(first: Duration, longest: Duration) -> Self {
-        let shape = ExponentialBuilder::new().with_min_delay(first).with_max_delay(longest);
-        Self::of(shape.without_max_times(), longest)
+    /// Pauses from `first` to `max`.
+    pub fn new(first: Duration, max: Duration) -> Self {
+        let shape = ExponentialBuilder::new().with_min_delay(first).with_max_delay(max);
+        Self::of(shape.without_max_times(), max)
     }
 
-    /// Makes each pause longer by chance, at most by itself, so that a fleet that failed together
-    /// does not come back in step.
+    /// Adds a random time to each pause, at most its own length, so that programs that failed together
+    /// don't retry together.
     #[must_use]
     pub fn with_jitter(self) -> Self {
-        Self::of(self.shape.with_jitter(), self.longest)
+        Self::of(self.shape.with_jitter(), self.max)
     }
 
     /// For connections to a broker: from 50 ms to 5 s, with jitter.
@@ -34,30 +34,30 @@ impl Backoff {
         Self::new(Duration::from_millis(50), Duration::from_secs(5)).with_jitter()
     }
 
-    /// For a store that seems to be back and is not: from 250 ms to 30 s.
+    /// For a store that fails again and again: from 250 ms to 30 s.
     pub fn storing() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(30))
     }
 
-    fn of(shape: ExponentialBuilder, longest: Duration) -> Self {
-        Self { longest, shape, pauses: shape.build() }
+    fn of(shape: ExponentialBuilder, max: Duration) -> Self {
+        Self { max, shape, pauses: shape.build() }
     }
 
     /// The next pause.
     pub fn next_pause(&mut self) -> Duration {
-        self.pauses.next().unwrap_or(self.longest)
+        self.pauses.next().unwrap_or(self.max)
     }
 
-    /// The next pause after something had worked for a while; the first one, if that was a long
-    /// while.
+    /// The next pause after something worked for this long; the first one, if that was
+    /// 10 s or longer.
     pub fn next_pause_after(&mut self, worked_for: Duration) -> Duration {
         self.reset_after(worked_for);
         self.next_pause()
     }
 
-    /// Begins with the first pause again, if something had worked for a long while.
+    /// Begins with the first pause again, if something worked for 10 s or longer.
     pub fn reset_after(&mut self, worked_for: Duration) {
-        if worked_for >= STEADY {
+        if worked_for >= STEADY_AFTER {
             self.reset();
         }
     }

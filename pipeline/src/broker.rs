@@ -1,12 +1,10 @@
-//! The link to the broker: connections that come back by themselves (one to publish on, one to
-//! consume on, and one for each consumer that is to be apart), a publisher whose every message ends
-//! in a typed outcome, and consumers that are never alive but deaf. Beside these, for what programs
-//! may also miss: an event_publisher and a listener.
+//! The broker: connections that reconnect (one to publish, one to consume, dedicated ones), a publisher
+//! that waits for confirms, consumers that subscribe again after each loss, and locks. Events and
+//! control messages, which may be lost, have a publisher and a consumer of their own.
 //!
-//! This is the only place that names the AMQP client (amqprs). The client is a framing engine: it
-//! doesn't reconnect, bounds nothing, and a few of its calls must not be cancelled. What that asks
-//! for is written down where it is done: `session` for one connection's life, `link` for the
-//! sequence of them, `publisher` and `consumer` for what runs on top.
+//! Only this module uses the AMQP client (amqprs). The client doesn't reconnect, has no bounds, and a
+//! few of its calls must not be cancelled: `session` deals with that for one connection, `link` opens
+//! one session after another, and `publisher` and `consumer` run on these.
 
 pub(crate) mod address;
 pub(crate) mod broadcast;
@@ -23,7 +21,7 @@ pub(crate) mod subscribe_gate;
 pub(crate) mod unreadable;
 pub(crate) mod wire;
 
-pub use crate::broker::address::Address;
+pub use crate::broker::address::{Address, InvalidAddress};
 pub use crate::broker::broadcast::{Broadcast, BroadcastConsumer};
 pub use crate::broker::connection::{Broker, BrokerOptions, DedicatedConnection};
 pub use crate::broker::consumer::{Consumer, delivery::Delivery, options::Consume};

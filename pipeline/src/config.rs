@@ -1,10 +1,10 @@
-//! Configuration: a flag before the environment before `./.env`, and every bad value named at once.
+//! Configuration from flags, the environment and `./.env`, in this order; reports all bad values together.
 //!
 //! [`variables`] is the list of what can be set, in the order of `.env.example`. A program reads
 //! its own through a [`Reader`] into a struct of exact types; past that point there are no strings.
 //! Only this module looks at the environment.
 
-use crate::broker::address::Address;
+use crate::{broker::address::Address, log_messages::USING_BROKER};
 
 pub(crate) mod command_line;
 pub(crate) mod parse;
@@ -15,7 +15,7 @@ pub mod variables;
 pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};
 pub use crate::config::parse::{LogFormat, ParseError, Secret, Size};
 pub use crate::config::reader::{ConfigError, Reader};
-pub use crate::config::source::{Origin, Source};
+pub use crate::config::source::{EnvFileError, Origin, Source};
 pub use crate::config::variables::Variable;
 
 /// Which broker to use: `AMQP_URL`, else `CLOUDAMQP_URL`.
@@ -52,10 +52,10 @@ impl BrokerConfig {
         Self { addresses, named_by }
     }
 
-    /// Writes to the log which broker it is and which variable said so, without its password.
+    /// Logs the broker's address without its password, and the variable that named it.
     pub fn log(&self) {
         for address in &self.addresses {
-            tracing::info!(broker = %address, named_by = self.named_by, "using the broker");
+            tracing::info!(broker = %address, named_by = self.named_by, "{USING_BROKER}");
         }
     }
 }

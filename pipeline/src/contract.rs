@@ -1,4 +1,4 @@
-//! The messages: what a request, a result and a failed request look like on the wire.
+//! The contract: what requests, results, failed requests, events and control messages are on the wire.
 //!
 //! Bodies are UTF-8 JSON. Payloads (`requestData`, `processingResults`) are carried as raw text
 //! and never re-written, so that numbers, key order and unicode survive. Any AMQP 0-9-1 program
@@ -23,7 +23,7 @@ pub use crate::contract::events::{
     Event, FinalStatus, Finished, FinishedRequest, JobEvent, JobEventName,
 };
 pub use crate::contract::headers::{HeaderValue, Headers};
-pub use crate::contract::id::{MAX_ID_BYTES, RequestId};
+pub use crate::contract::id::{InvalidRequestId, MAX_ID_BYTES, RequestId};
 pub use crate::contract::malformed::Malformed;
 pub use crate::contract::message::{Message, Properties};
 pub use crate::contract::request::Request;

@@ -1,4 +1,4 @@
-//! Readiness: what a service needs, and whether it has it.
+//! Readiness: the parts that a service needs, and the state of each.
 
 use std::collections::BTreeMap;
 
@@ -9,40 +9,40 @@ use serde::Serialize;
 pub struct Readiness {
     /// `ready` or `not_ready`.
     pub status: &'static str,
-    /// Each thing the service needs, by name.
+    /// The parts that the service needs, by name.
     pub parts: BTreeMap<&'static str, Part>,
 }
 
-/// One thing a service needs.
+/// The state of one part that a service needs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Part {
-    /// Whether it is there.
+    /// Whether the part works.
     pub ok: bool,
-    /// How it is, or what is wrong with it, for people.
+    /// A description of the state, for people.
     pub detail: String,
 }
 
 impl Part {
-    /// A part that is fine.
+    /// A part that works.
     pub fn ok(detail: impl Into<String>) -> Self {
         Self { ok: true, detail: detail.into() }
     }
 
-    /// A part that is missing, and why.
+    /// A part that doesn't work, with the reason.
     pub fn missing(detail: impl Into<String>) -> Self {
         Self { ok: false, detail: detail.into() }
     }
 }
 
 impl Readiness {
-    /// Ready means that every part is.
+    /// `ready` if all parts are ok.
     pub fn of(parts: impl IntoIterator<Item = (&'static str, Part)>) -> Self {
         let parts: BTreeMap<_, _> = parts.into_iter().collect();
         let ready = parts.values().all(|part| part.ok);
         Self { status: if ready { "ready" } else { "not_ready" }, parts }
     }
 
-    /// Whether every part is there.
+    /// Whether all parts are ok.
     pub fn is_ready(&self) -> bool {
         self.parts.values().all(|part| part.ok)
     }

@@ -1,9 +1,9 @@
-//! What the programs of Slowlane agree on, and nothing else: the messages, the topology, the
-//! configuration, and the link to the broker.
+//! What all programs of Slowlane share: the messages, the topology, the configuration, and the
+//! connections to the broker.
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
-//! [`topology`] where they travel, [`broker`] how they get there reliably. [`config`],
-//! [`program`], [`telemetry`], [`shutdown`] and [`health`] are what every program needs around that.
+//! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
+//! [`program`], [`telemetry`], [`shutdown`] and [`health`] are the rest of what every program needs.
 
 pub mod backoff;
 pub mod contract;

@@ -1,25 +1,25 @@
 //! Log messages that tests and operators search for: each phrase stands here once.
 //!
-//! They are stable from release to release. In a log in JSON each is the whole `message`; what
-//! belongs to it stands in fields beside it.
+//! They are stable from release to release. In the JSON log each is the whole `message`; the doc comments
+//! name the fields beside it.
 
 /// A consumer has subscribed to a queue (`queue`, `worker`).
 pub const CONSUMING: &str = "consuming";
-/// A program hears control messages, and events if it asked for them (`events`).
-pub const HEARING_CONTROL: &str = "hearing control messages";
-/// A connection was lost (`role`, `reason`).
+/// A program has subscribed to control messages, and to events if `events` is true (`events`).
+pub const RECEIVING_CONTROL: &str = "receiving control messages";
+/// A connection was lost (`role`, `broker`, `reason`).
 pub const DISCONNECTED: &str = "disconnected";
-/// A service has checked the topology and declared missing parts (`objects`).
+/// A service has declared a missing exchange or queue (`exchange` or `queue`).
 pub const DECLARED_MISSING: &str = "declared what was missing";
 /// The broker closed the channel that messages are published on (`code`, `text`).
 pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing channel";
-/// Which broker a program uses (`url`, `user`, `from`).
+/// Which broker a program uses, and which variable named it (`broker`, `named_by`).
 pub const USING_BROKER: &str = "using the broker";
 /// A web service accepts connections (`address`).
 pub const LISTENING: &str = "listening";
-/// Messages that no program could receive lie in `processing.unreadable` (`queue`, `messages`).
+/// Messages that no program could receive are in `processing.unreadable` (`queue`, `messages`).
 pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
-/// A program was told to stop.
+/// A program received SIGINT or SIGTERM and stops (`signal`).
 pub const STOPPING: &str = "stopping";
 /// A caller waits for the end of a request, logged at level `debug` (`requestId`).
 pub const CALLER_WAITS: &str = "a caller waits";
@@ -62,5 +62,6 @@ pub const REQUESTS_EXPIRED: &str = "deleted expired requests";
 pub const OPEN_FILES_LIMIT: &str = "limit of open files";
 /// A webhook's receiver has taken a callback (`requestId`).
 pub const CALLBACK_DELIVERED: &str = "callback delivered";
-/// A callback failed and may be tried again (`requestId`, `error`).
+/// An attempt at a callback failed; it is tried again unless `given_up` is true (`requestId`, `host`,
+/// `attempt`, `status`, `reason`, `given_up`).
 pub const CALLBACK_FAILED: &str = "callback failed";

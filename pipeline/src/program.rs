@@ -1,4 +1,4 @@
-//! The start and the end of a program: command line, settings, logging, exit code.
+//! Start and end of a program: command line, settings, logging, exit code.
 
 use std::{fmt, process::ExitCode};
 
@@ -21,7 +21,7 @@ pub trait Settings: Sized {
     /// The variables that the program reads. Each gets a flag and stands in `--help`.
     fn variables() -> Vec<&'static Variable>;
 
-    /// Reads the settings. The reader keeps what is wrong with them.
+    /// Reads the settings. The reader collects the bad values.
     fn read(reader: &mut Reader<'_>) -> Self;
 
     /// Which broker to use.

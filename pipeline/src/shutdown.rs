@@ -1,15 +1,17 @@
-//! Stopping: the first SIGINT or SIGTERM asks for a graceful stop, the second for one at once.
+//! Shutdown: the first SIGINT or SIGTERM stops the program gracefully, the second at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// What a program is asked to do about stopping. Clones watch the same request.
+use crate::log_messages::STOPPING;
+
+/// The request to stop, in two stages. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Cancelled when the program should take nothing new and finish what it has in hand.
+    /// Cancelled when the program should take no more work and finish what it has begun.
     pub drain: CancellationToken,
-    /// Cancelled when the program should let go of what it has in hand.
+    /// Cancelled when the program should abandon what it has begun.
     pub now: CancellationToken,
 }
 
@@ -24,8 +26,7 @@ impl Shutdown {
         let mut terminate = signal(SignalKind::terminate())?;
         let watched = shutdown.clone();
         tokio::spawn(async move {
-            for (token, message) in
-                [(&watched.drain, "stopping"), (&watched.now, "stopping at once")]
+            for (token, message) in [(&watched.drain, STOPPING), (&watched.now, "stopping at once")]
             {
                 let signal = tokio::select! {
                     _ = interrupt.recv() => "SIGINT",

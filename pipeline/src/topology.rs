@@ -1,4 +1,4 @@
-//! Where messages travel: names and arguments of the exchanges and the queues, as data.
+//! Topology: names and arguments of the exchanges and the queues, as data.
 //!
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
@@ -19,10 +19,10 @@ pub use crate::topology::retry::{RETRY, RetryDelays, retry};
 pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How often the broker delivers a message again before it moves it on: from the working queues to
-/// `processing.failed`, and from there to `processing.unreadable`. This ends messages that nobody can
-/// receive; it is not the count of attempts.
+/// `processing.failed`, and from there to `processing.unreadable`. It is for messages that no program
+/// can receive; attempts are counted apart.
 pub const DELIVERY_LIMIT: i64 = 20;
-/// For a queue whose messages the broker must never drop, however often a person looks at them.
+/// For a queue whose messages the broker must not drop, however often an operator reads them.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Everything that has to be declared in a virtual host.
@@ -61,20 +61,20 @@ impl Topology {
         self
     }
 
-    /// What a processor declares where something is missing.
+    /// The topology of which a processor declares missing parts.
     pub fn of_processor(delays: &RetryDelays) -> Self {
         Self::default().retrying(QueueType::Quorum, delays)
     }
 }
 
 impl Default for Topology {
-    /// What a service declares where something is missing: it doesn't know what `setup` was told.
+    /// The topology of which a service declares missing parts; it doesn't know the settings of `setup`.
     fn default() -> Self {
         Self::new(QueueType::Quorum, DEFAULT_ACK_TIMEOUT)
     }
 }
 
-/// A queue whose dead letters go on under another key, and are not lost on the way there: see
+/// A queue whose dead letters are published under another key, without loss if it is a quorum queue:
 /// <https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>.
 fn dead_lettering(name: &str, key: &str, dead_letter_key: &'static str, kind: QueueType) -> Queue {
     let mut arguments = vec![

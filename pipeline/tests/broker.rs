@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 fn connect(url: &str) -> Result<Broker> {
-    let address = Address::parse(url).map_err(anyhow::Error::msg)?;
+    let address = Address::parse(url)?;
     let (program, addresses, topology) = ("test", vec![address], Topology::default());
     Ok(Broker::connect(&BrokerOptions { program, addresses, topology }))
 }

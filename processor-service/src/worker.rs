@@ -62,7 +62,7 @@ enum Start {
     Now,
     Cancelled,
     HandBack,
-    Lapsed,
+    Revoked,
 }
 
 impl<P: Processor> Worker<P> {
@@ -141,7 +141,7 @@ impl<P: Processor> Worker<P> {
                 delivery.ack();
             }
             Start::HandBack => self.settler.hand_back(delivery, false).await,
-            Start::Lapsed => {}
+            Start::Revoked => {}
         }
     }
 
@@ -155,7 +155,7 @@ impl<P: Processor> Worker<P> {
     ) -> Start {
         tokio::select! {
             biased;
-            () = delivery.lapsed() => Start::Lapsed,
+            () = delivery.revoked() => Start::Revoked,
             () = in_flight.cancelled() => Start::Cancelled,
             () = self.drain.cancelled() => Start::HandBack,
             () = permit.ready() => Start::Now,

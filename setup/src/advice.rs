@@ -1,16 +1,16 @@
-//! What `setup` can't do over AMQP, and says instead.
+//! Advice for settings that `setup` can't declare over AMQP: the acknowledgement timeout.
 
 use std::time::Duration;
 
 use pipeline::topology::{DEFAULT_ACK_TIMEOUT, QueueType};
 
-/// From this release on, an argument of the queue sets the acknowledgement timeout.
-const HEEDS_THE_ARGUMENT: [u32; 3] = [3, 11, 15];
+/// From this release on, an argument of a quorum queue sets its acknowledgement timeout.
+const QUORUM_TIMEOUT_ARGUMENT_SINCE: [u32; 3] = [3, 11, 15];
 /// From this release on, classic queues have no acknowledgement timeout.
-const CLASSIC_WITHOUT: [u32; 3] = [4, 3, 0];
+const CLASSIC_NO_TIMEOUT_SINCE: [u32; 3] = [4, 3, 0];
 
-/// What to set in the broker, where that is the only way to have this `ACK_TIMEOUT`. `version` is the
-/// broker's; of one that is not known nothing is said.
+/// What to configure in the broker, if only its configuration can set this `ACK_TIMEOUT`. `version` is
+/// the broker's release; `None` without one.
 pub(crate) fn ack_timeout(
     version: Option<&str>,
     kind: QueueType,
@@ -19,8 +19,8 @@ pub(crate) fn ack_timeout(
     let text = version?;
     let version = numbers(text)?;
     let set_otherwise = match kind {
-        QueueType::Quorum => version >= HEEDS_THE_ARGUMENT,
-        QueueType::Classic => version >= CLASSIC_WITHOUT,
+        QueueType::Quorum => version >= QUORUM_TIMEOUT_ARGUMENT_SINCE,
+        QueueType::Classic => version >= CLASSIC_NO_TIMEOUT_SINCE,
     };
     if set_otherwise || wanted == DEFAULT_ACK_TIMEOUT {
         return None;
@@ -28,7 +28,7 @@ pub(crate) fn ack_timeout(
     let (kind, millis) = (kind.name(), wanted.as_millis());
     Some(format!(
         "RabbitMQ {text} has one acknowledgement timeout for all {kind} queues, of 30m unless set otherwise. \
-         For ACK_TIMEOUT put this into rabbitmq.conf and start the broker again:\n  consumer_timeout = {millis}"
+         For ACK_TIMEOUT put this into rabbitmq.conf and restart the broker:\n  consumer_timeout = {millis}"
     ))
 }
 
@@ -44,7 +44,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn only_where_the_queue_cannot_say_it_the_broker_has_to() {
+    fn advice_is_given_where_no_queue_argument_sets_the_timeout() {
         let cases = [
             ("3.10.8", QueueType::Quorum, true),
             ("3.11.14", QueueType::Quorum, true),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_the_default_or_of_a_broker_that_is_not_known() {
+    fn no_advice_for_the_default_or_an_unknown_broker() {
         assert_eq!(ack_timeout(Some("3.10.8"), QueueType::Quorum, DEFAULT_ACK_TIMEOUT), None);
         assert_eq!(ack_timeout(None, QueueType::Classic, HOUR), None);
     }

@@ -1,4 +1,4 @@
-//! The settings of `setup`.
+//! Settings of `setup`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pipeline::{
     topology::{QueueType, Topology},
 };
 
-/// What `setup` is told.
+/// The settings of `setup`.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) broker: BrokerConfig,
@@ -19,8 +19,8 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
 }
 
-/// Brokers look at this only once a minute.
-const SHORTEST_ACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Brokers check acknowledgement timeouts only once a minute.
+const MIN_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Settings for Config {
     fn variables() -> Vec<&'static Variable> {
@@ -33,7 +33,7 @@ impl Settings for Config {
         let kind = reader.read(&variables::QUEUE_TYPE, config::queue_type);
         let ack_timeout = reader.read(&variables::ACK_TIMEOUT, config::duration);
         let delays = reader.read(&variables::RETRY_DELAYS, config::retry_delays);
-        if ack_timeout < SHORTEST_ACK_TIMEOUT {
+        if ack_timeout < MIN_ACK_TIMEOUT {
             reader.problem(format!(
                 "ACK_TIMEOUT={ack_timeout:?}: takes {}",
                 variables::ACK_TIMEOUT.takes
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ack_timeout_the_broker_would_not_keep_is_refused() {
+    fn an_ack_timeout_below_a_minute_is_refused() {
         let error =
             Config::from_source(&Source::of(&[("ACK_TIMEOUT", "30s"), ("QUEUE_TYPE", "stream")]))
                 .unwrap_err();

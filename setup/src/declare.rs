@@ -1,7 +1,7 @@
-//! What `setup` does: connect, and declare what the programs need.
+//! Connects to the broker, and declares or checks each exchange, queue and binding.
 
 use pipeline::{
-    broker::{Address, Declarer},
+    broker::{Address, AskError, Declarer},
     topology::Topology,
 };
 use tracing::warn;
@@ -11,7 +11,16 @@ use crate::{
     report::{self, Report},
 };
 
-/// Connects to the first of the brokers that lets us in.
+/// What to do with the topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Declare what is missing.
+    Declare,
+    /// Change nothing, and report what is missing or different.
+    Check,
+}
+
+/// Connects to the first broker that accepts the connection.
 pub(crate) async fn connect(addresses: &[Address]) -> Result<(Declarer, Address), Failure> {
     let mut last = None;
     for address in addresses {
@@ -28,8 +37,12 @@ pub(crate) async fn connect(addresses: &[Address]) -> Result<(Declarer, Address)
     Err(last.unwrap_or_else(|| Failure::Unreachable("no broker was named".to_owned())))
 }
 
-/// Declares everything. What exists just so is left as it is.
-pub(crate) async fn declare(
+/// Declares or checks the whole topology, and reports each object.
+///
+/// A check declares what exists again, with our arguments: the broker accepts that without a change,
+/// or refuses it because they differ.
+pub(crate) async fn run(
+    mode: Mode,
     declarer: &mut Declarer,
     address: &Address,
     topology: &Topology,
@@ -38,16 +51,26 @@ pub(crate) async fn declare(
     for exchange in &topology.exchanges {
         let failed =
             |error| Failure::of_ask(&format!("exchange {}", exchange.name), address, &error);
-        let existed = declarer.exchange_exists(exchange).await.map_err(failed)?;
-        declarer.declare_exchange(exchange).await.map_err(failed)?;
-        report.add("exchange", &exchange.name, state(existed));
+        let exists = declarer.exchange_exists(exchange).await.map_err(failed)?;
+        let declared = match mode.declares(exists) {
+            true => Some(declarer.declare_exchange(exchange).await),
+            false => None,
+        };
+        mode.add(report, "exchange", &exchange.name, exists, declared).map_err(failed)?;
     }
     for queue in &topology.queues {
         let failed = |error| Failure::of_ask(&format!("queue {}", queue.name), address, &error);
-        let existed = declarer.queue_exists(queue).await.map_err(failed)?;
-        declarer.declare_queue(queue).await.map_err(failed)?;
-        report.add("queue", &queue.name, state(existed));
+        let exists = declarer.queue_exists(queue).await.map_err(failed)?;
+        let declared = match mode.declares(exists) {
+            true => Some(declarer.declare_queue(queue).await),
+            false => None,
+        };
+        mode.add(report, "queue", &queue.name, exists, declared).map_err(failed)?;
         let binding = report::binding(queue);
+        if mode == Mode::Check {
+            report.add("binding", &binding, "not checked (AMQP can't tell)");
+            continue;
+        }
         let failed = |error| Failure::of_ask(&format!("binding {binding}"), address, &error);
         declarer.bind(queue).await.map_err(failed)?;
         report.add("binding", &binding, "bound");
@@ -55,6 +78,31 @@ pub(crate) async fn declare(
     Ok(())
 }
 
-fn state(existed: bool) -> &'static str {
-    if existed { "exists as it should" } else { "created" }
+impl Mode {
+    /// Whether an object is declared: a check does so only to compare it with one that exists.
+    fn declares(self, exists: bool) -> bool {
+        self == Self::Declare || exists
+    }
+
+    /// Reports an object. `declared` is the broker's answer, if the object was declared.
+    fn add(
+        self,
+        report: &mut Report,
+        kind: &str,
+        name: &str,
+        exists: bool,
+        declared: Option<Result<(), AskError>>,
+    ) -> Result<(), AskError> {
+        match (self, declared) {
+            (Self::Check, None) => report.differs(kind, name, "missing"),
+            (Self::Check, Some(Err(AskError::Refused { code: 406, text }))) => {
+                report.differs(kind, name, &format!("different: {text}"));
+            }
+            (_, Some(Err(error))) => return Err(error),
+            (Self::Check, Some(Ok(()))) => report.add(kind, name, "as it should be"),
+            (Self::Declare, _) if exists => report.add(kind, name, "exists as it should"),
+            (Self::Declare, _) => report.add(kind, name, "created"),
+        }
+        Ok(())
+    }
 }

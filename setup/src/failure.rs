@@ -1,17 +1,17 @@
-//! How `setup` fails: the exit code, the reason, and what to do about it.
+//! Failures of `setup`: the exit code, the reason, and what to do about it.
 
 use std::process::ExitCode;
 
 use pipeline::broker::{Address, AskError, OpenError};
 
-/// Why `setup` could not do its work. Each kind has an exit code of its own.
+/// Why `setup` failed. Each kind has its own exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// No broker answers.
     Unreachable(String),
     /// The broker refuses the user, the password or the virtual host.
     Refused(String),
-    /// The user may not do what is needed.
+    /// The user lacks a permission.
     Permission(String),
     /// Something exists with other arguments, or the broker refuses the kind of queue.
     Conflict(String),
@@ -53,7 +53,7 @@ impl Failure {
         }
     }
 
-    /// Says what is wrong on standard error, and gives the code to end with.
+    /// Prints the reason to standard error, and returns the exit code.
     pub(crate) fn exit(&self) -> ExitCode {
         let (code, text) = match self {
             Self::Unreachable(text) => (3, text),

@@ -1,7 +1,6 @@
-//! Declares what Slowlane needs in a RabbitMQ virtual host, and checks it.
+//! `setup`: declares the exchanges, queues and bindings of Slowlane in a virtual host, or checks them.
 
 mod advice;
-mod check;
 mod config;
 mod declare;
 mod failure;
@@ -12,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, Command};
 use pipeline::program;
 
-use crate::{config::Config, failure::Failure, report::Report};
+use crate::{config::Config, declare::Mode, failure::Failure, report::Report};
 
 fn main() -> ExitCode {
     let (config, arguments) = match program::start::<Config>(command()) {
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all is as it should be; 1 --check found something missing or different; \
-2 bad settings; 3 no broker answers; 4 user, password or virtual host are refused; 5 the user may not do this; \
+2 bad settings; 3 no broker answers; 4 user, password or virtual host are refused; 5 the user lacks the permission; \
 6 something exists with other arguments, or the broker refuses this kind of queue.";
 
 fn command() -> Command {
@@ -45,10 +44,8 @@ fn command() -> Command {
 async fn run(config: &Config, check: bool) -> Result<ExitCode, Failure> {
     let (mut declarer, address) = declare::connect(&config.broker.addresses).await?;
     let mut report = Report::default();
-    let ended = match check {
-        true => check::check(&mut declarer, &address, &config.topology, &mut report).await,
-        false => declare::declare(&mut declarer, &address, &config.topology, &mut report).await,
-    };
+    let mode = if check { Mode::Check } else { Mode::Declare };
+    let ended = declare::run(mode, &mut declarer, &address, &config.topology, &mut report).await;
     report.print();
     ended?;
     if let Some(advice) = advice::ack_timeout(declarer.version(), config.kind, config.ack_timeout) {

@@ -1,11 +1,11 @@
-//! What `setup` prints: a row for each exchange, queue and binding.
+//! Report of `setup`: a table with a row for each exchange, queue and binding.
 
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
 use pipeline::topology::Queue;
 
-/// A queue's binding in words.
+/// A queue's binding as text.
 pub(crate) fn binding(queue: &Queue) -> String {
     let Queue { exchange, name, routing_key, .. } = queue;
     match routing_key.as_str() {
@@ -22,12 +22,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds something that is as it should be.
+    /// Adds an object that is as it should be.
     pub(crate) fn add(&mut self, kind: &str, name: &str, state: &str) {
         self.rows.push([kind.to_owned(), name.to_owned(), state.to_owned()]);
     }
 
-    /// Adds something that is missing or different.
+    /// Adds an object that is missing or different.
     pub(crate) fn differs(&mut self, kind: &str, name: &str, state: &str) {
         self.differs = true;
         self.add(kind, name, state);

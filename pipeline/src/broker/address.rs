@@ -1,4 +1,4 @@
-//! Where a broker is and who we are to it: a URL, parsed once, whose password nobody sees again.
+//! Broker address: an AMQP URL, parsed once; its password is never shown.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub struct Address {
     pub user: String,
     /// The virtual host, decoded: `/` unless the URL names one.
     pub vhost: String,
-    /// Seconds between signs of life; the broker may ask for less.
+    /// The heartbeat in seconds; the broker may ask for less.
     pub heartbeat: u16,
     /// A private certificate authority instead of the public ones.
     pub ca_file: Option<String>,
@@ -32,33 +32,58 @@ pub struct Address {
 /// Long enough for a slow network, short enough to notice a dead peer within 20 seconds.
 const DEFAULT_HEARTBEAT: u16 = 10;
 
+/// Why a text is not a broker address. No message contains a part of the text, which may be secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAddress {
+    /// It isn't a URL.
+    #[error("not a URL: {0}")]
+    Url(#[from] url::ParseError),
+    /// It is a URL of another scheme.
+    #[error("the URL must begin with amqp:// or amqps://")]
+    Scheme,
+    /// The path has an `@`, most likely since the password has a `/`.
+    #[error("an @ stands after a /: write / in the password as %2F")]
+    AtInPath,
+    /// This part isn't UTF-8 once decoded.
+    #[error("the {0} is not UTF-8")]
+    NotUtf8(&'static str),
+    /// This part doesn't fit into AMQP's fields.
+    #[error("the {0} is longer than 255 bytes")]
+    TooLong(&'static str),
+    /// The parameter `heartbeat` is out of range.
+    #[error("heartbeat must be from 4 to 60 seconds")]
+    Heartbeat,
+    /// There is a parameter other than `heartbeat` and `cacertfile`.
+    #[error("of the URL's parameters only heartbeat and cacertfile are known")]
+    UnknownParameter,
+}
+
 impl Address {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// What is wrong with it, without any part of it that could be secret.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+    /// [`InvalidAddress`], without any part of the URL that could be secret.
+    pub fn parse(url: &str) -> Result<Self, InvalidAddress> {
+        let url = Url::parse(url)?;
         let tls = match url.scheme() {
             "amqp" => false,
             "amqps" => true,
-            _ => return Err("the URL must begin with amqp:// or amqps://".to_owned()),
+            _ => return Err(InvalidAddress::Scheme),
         };
         let host = url.host_str().filter(|host| !host.is_empty()).unwrap_or("localhost");
-        let decoded = |part: &str, what: &str| short(part, what);
         let user = if url.username().is_empty() { "guest" } else { url.username() };
         if url.path().contains('@') {
-            // A password with a bare slash ends up here, and would be shown as the virtual host.
-            return Err("an @ stands after a /: write / in the password as %2F".to_owned());
+            // A password with a bare slash is in the path, and would be shown as the virtual host.
+            return Err(InvalidAddress::AtInPath);
         }
         let path = url.path().strip_prefix('/').filter(|path| !path.is_empty());
         let mut address = Self {
             tls,
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port().unwrap_or(if tls { 5671 } else { 5672 }),
-            user: decoded(user, "user")?,
-            password: decoded(url.password().unwrap_or("guest"), "password")?,
-            vhost: decoded(path.unwrap_or("%2f"), "virtual host")?,
+            user: decode_short(user, "user")?,
+            password: decode_short(url.password().unwrap_or("guest"), "password")?,
+            vhost: decode_short(path.unwrap_or("%2f"), "virtual host")?,
             heartbeat: DEFAULT_HEARTBEAT,
             ca_file: None,
         };
@@ -66,16 +91,12 @@ impl Address {
         Ok(address)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), InvalidAddress> {
         match (name, value.parse()) {
             ("heartbeat", Ok(seconds @ 4..=60)) => self.heartbeat = seconds,
-            ("heartbeat", _) => return Err("heartbeat must be from 4 to 60 seconds".to_owned()),
+            ("heartbeat", _) => return Err(InvalidAddress::Heartbeat),
             ("cacertfile", _) => self.ca_file = Some(value.to_owned()),
-            _ => {
-                return Err(
-                    "of the URL's parameters only heartbeat and cacertfile are known".to_owned()
-                );
-            }
+            _ => return Err(InvalidAddress::UnknownParameter),
         }
         Ok(())
     }
@@ -91,11 +112,11 @@ impl Address {
 }
 
 /// Decodes a part of the URL. AMQP carries these in fields of at most 255 bytes.
-fn short(part: &str, what: &str) -> Result<String, String> {
+fn decode_short(part: &str, what: &'static str) -> Result<String, InvalidAddress> {
     let decoded =
-        percent_decode_str(part).decode_utf8().map_err(|_| format!("the {what} is not UTF-8"))?;
+        percent_decode_str(part).decode_utf8().map_err(|_| InvalidAddress::NotUtf8(what))?;
     if decoded.len() > 255 {
-        return Err(format!("the {what} is longer than 255 bytes"));
+        return Err(InvalidAddress::TooLong(what));
     }
     Ok(decoded.into_owned())
 }
@@ -119,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_and_vhost_are_decoded() {
+    fn credentials_and_vhost_are_decode_short() {
         let address =
             Address::parse("amqps://us%40er:p%2Fss@broker.example/my%20vhost?heartbeat=20")
                 .unwrap();
@@ -152,7 +173,7 @@ mod tests {
             "amqp://u:hunter2@h/v?verify=hunter2",
             "amqp://u:12/hunter2@h/v",
         ] {
-            let error = Address::parse(url).unwrap_err();
+            let error = Address::parse(url).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
         assert!(

@@ -1,4 +1,4 @@
-//! Hearing what is said to every program at once.
+//! Broadcast consumer: receives control messages and events on an exclusive queue.
 
 use tokio::sync::watch;
 use tracing::debug;
@@ -16,23 +16,23 @@ use crate::{
     topology,
 };
 
-/// How many messages may be on their way to us.
+/// How many messages the broker sends ahead.
 const PREFETCH: u16 = 250;
 
-/// What a listener hears.
+/// What a broadcast consumer receives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Broadcast {
-    /// From here on everything is heard. It comes at the beginning, and again whenever the listener
-    /// was away: what was said before may have been missed.
+    /// The consumer has subscribed: from here on it receives everything. This comes first, and again
+    /// after each lost subscription, when messages may have been missed.
     Subscribed,
-    /// A wish to all programs.
+    /// A control message.
     Control(Control),
-    /// Something happened to a request.
+    /// An event of a request.
     Event(Event),
 }
 
-/// Hears control messages, and events if asked to, on a queue of its own. After a loss it comes
-/// back by itself, on a new queue.
+/// Receives control messages, and events if wanted, on an exclusive queue. After a loss it subscribes
+/// again, with a new queue.
 pub struct BroadcastConsumer {
     consumer: Consumer,
     subscribed: watch::Receiver<bool>,
@@ -40,11 +40,11 @@ pub struct BroadcastConsumer {
 
 impl BroadcastConsumer {
     pub(super) fn start(link: Link, events: bool) -> Self {
-        let source = Source::Own { events };
+        let source = Source::Exclusive { events };
         let options = ConsumerOptions {
             source,
             prefetch: PREFETCH,
-            worker: "listener".to_owned(),
+            worker: "broadcast consumer".to_owned(),
             lock: None,
             paused: None,
         };
@@ -52,12 +52,12 @@ impl BroadcastConsumer {
         Self { consumer, subscribed }
     }
 
-    /// The next thing heard. `None` once the broker's link was closed. What nobody can read is
-    /// passed over. Nothing is lost when the wait is given up.
+    /// The next message or [`Broadcast::Subscribed`]. `None` once the connection was closed. Malformed
+    /// messages are skipped. Cancel safe.
     pub async fn next(&mut self) -> Option<Broadcast> {
         loop {
             tokio::select! {
-                // A subscription is told of before anything that came by it.
+                // `Subscribed` comes before the messages of that subscription.
                 biased;
                 changed = self.subscribed.changed() => {
                     changed.ok()?;
@@ -66,33 +66,38 @@ impl BroadcastConsumer {
                     }
                 }
                 delivery = self.consumer.next() => {
-                    if let Some(heard) = heard(delivery?) {
-                        return Some(heard);
+                    if let Some(broadcast) = ack_and_parse(delivery?) {
+                        return Some(broadcast);
                     }
                 }
             }
         }
     }
 
-    /// Stops listening, within a second.
+    /// Stops consuming, within a second.
     pub async fn close(self) {
         self.consumer.close().await;
     }
 }
 
-/// Whether the queue had this for us makes no difference to anybody: it is settled before it is
-/// looked at, so that the broker always has a few on their way.
-fn heard(delivery: Delivery) -> Option<Broadcast> {
-    let read = read(&delivery);
+/// Acknowledges before anything is done with the message: losing one is allowed, and the broker can
+/// send the next.
+fn ack_and_parse(delivery: Delivery) -> Option<Broadcast> {
+    let parsed = parse(&delivery);
     let (exchange, key) = (delivery.exchange.clone(), delivery.routing_key.clone());
     delivery.ack();
-    read.unwrap_or_else(|malformed| {
-        debug!(exchange, key, reason = malformed.reason, "heard what can't be read");
+    parsed.unwrap_or_else(|malformed| {
+        debug!(
+            exchange,
+            key,
+            reason = malformed.reason,
+            "ignored a malformed control message or event"
+        );
         None
     })
 }
 
-fn read(delivery: &Delivery) -> Result<Option<Broadcast>, Malformed> {
+fn parse(delivery: &Delivery) -> Result<Option<Broadcast>, Malformed> {
     let (key, body) = (&delivery.routing_key, &delivery.body);
     Ok(match delivery.exchange.as_str() {
         topology::CONTROL => Control::parse(body)?.map(Broadcast::Control),

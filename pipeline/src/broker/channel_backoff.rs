@@ -1,4 +1,4 @@
-//! What to do when the broker has closed a channel and not the connection.
+//! Backoff between channels: after the broker closed a channel and not the connection.
 
 use std::time::Duration;
 
@@ -7,35 +7,35 @@ use tokio::time::sleep;
 use crate::backoff::Backoff;
 use crate::broker::{link::Link, session::Session};
 
-/// The pauses between the channels that one user opens on a connection.
+/// The pauses before one publisher or consumer opens its next channel.
 pub(super) struct ChannelBackoff {
     backoff: Backoff,
-    modest: bool,
+    optional: bool,
 }
 
 impl ChannelBackoff {
     /// For a channel that the program can't do without.
-    pub(super) fn vital() -> Self {
-        Self { backoff: Backoff::connecting(), modest: false }
+    pub(super) fn required() -> Self {
+        Self { backoff: Backoff::connecting(), optional: false }
     }
 
-    /// For a channel that must not cost the others anything. Too many closed channels end the
-    /// connection, so the last ones are left to those that need them.
-    pub(super) fn modest() -> Self {
+    /// For a channel that the program can do without. Too many closed channels end the connection, so
+    /// this one isn't opened again when their number gets high.
+    pub(super) fn optional() -> Self {
         Self {
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(60)).with_jitter(),
-            modest: true,
+            optional: true,
         }
     }
 
-    /// Has the topology mended and waits until a channel may be opened again. `life` is how long
-    /// the last one lived. Doesn't wait if the connection is gone.
-    pub(super) async fn pause(&mut self, link: &Link, session: &Session, life: Duration) {
-        self.backoff.reset_after(life);
+    /// Repairs the topology and waits until a channel may be opened again. `lasted` is how long the
+    /// last one was open. Doesn't wait if the connection is lost.
+    pub(super) async fn pause(&mut self, link: &Link, session: &Session, lasted: Duration) {
+        self.backoff.reset_after(lasted);
         if session.is_lost() {
             return;
         }
-        if self.modest && session.channels_run_short() {
+        if self.optional && session.channels_run_short() {
             session.lost().await;
             return;
         }

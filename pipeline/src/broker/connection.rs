@@ -1,4 +1,4 @@
-//! What a program has of the broker: its connections, and all that runs on them.
+//! Broker: a program's connections to RabbitMQ with its publisher, consumers and locks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,21 +23,21 @@ use crate::{
     topology::{Topology, names::UNREADABLE},
 };
 
-/// How long the end of a link may take once nothing is under way on it.
+/// How long closing a connection may take once nothing is pending on it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long what is announced last may be on its way.
-const LAST_ANNOUNCEMENTS: Duration = Duration::from_millis(200);
+/// How long the broker may take at the end to confirm the last events.
+const EVENTS_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A program's link to the broker: one connection to publish on, one to consume on, so that
-/// neither back-pressure on the one nor an accident on it stops the other. What may harm its
-/// connection is consumed on a third.
+/// A program's connections to the broker: one to publish and one to consume, so that neither
+/// back-pressure nor a loss of the one stops the other. Consumers that may receive messages which
+/// break their connection use a [`DedicatedConnection`].
 pub struct Broker {
     publish: Link,
     consume: Link,
     publisher: Publisher,
     event_publisher: EventPublisher,
-    /// How to make another connection.
+    /// Starts further connections.
     links: Links,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
     unreadable: UnreadableMessages,
@@ -82,20 +82,20 @@ impl Links {
     }
 }
 
-/// What a program tells the broker and needs of it.
+/// Which broker a program connects to, and what must exist there.
 #[derive(Debug, Clone)]
 pub struct BrokerOptions {
     /// The program's name, shown by the broker beside its connections.
     pub program: &'static str,
     /// The brokers to try in turn; not empty.
     pub addresses: Vec<Address>,
-    /// What has to be there.
+    /// The exchanges and queues that must exist.
     pub topology: Topology,
 }
 
 impl Broker {
-    /// Begins to connect and returns at once: a broker that is away is waited for, however long.
-    /// Needs a Tokio runtime.
+    /// Begins to connect and returns at once; goes on trying while the broker is unreachable. Needs a
+    /// Tokio runtime.
     pub fn connect(options: &BrokerOptions) -> Self {
         let links = Links {
             program: options.program,
@@ -108,11 +108,11 @@ impl Broker {
         let stop_publishing = CancellationToken::new();
         let (publisher, publisher_task) =
             Publisher::start(publish.clone(), stop_publishing.clone());
-        let (event_publisher, announcer_task) =
+        let (event_publisher, event_publisher_task) =
             EventPublisher::start(publish.clone(), stop_publishing.clone());
         let tasks = Tasks {
             publisher: publisher_task,
-            event_publisher: announcer_task,
+            event_publisher: event_publisher_task,
             links: vec![publish_task, consume_task],
         };
         Self {
@@ -128,23 +128,23 @@ impl Broker {
         }
     }
 
-    /// The publisher, shared by all.
+    /// The publisher with confirms; clones share one channel.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }
 
-    /// The event_publisher, shared by all: for events and control messages, which may be lost.
+    /// The publisher of events and control messages, which may be lost; clones share one channel.
     pub fn event_publisher(&self) -> EventPublisher {
         self.event_publisher.clone()
     }
 
-    /// Begins to listen to control messages, and to `events` if they are wanted. Nothing depends on
-    /// it: the program is ready without.
+    /// Begins to consume control messages, and events if `events` is true. Readiness doesn't depend on
+    /// this consumer.
     pub fn broadcasts(&self, events: bool) -> BroadcastConsumer {
         BroadcastConsumer::start(self.consume.clone(), events)
     }
 
-    /// Begins to try for the lock that is an exclusive queue of this name.
+    /// Begins to acquire the lock, which is an exclusive queue of this name.
     pub fn lock(&self, queue: &str) -> Lock {
         Lock::start(self.consume.clone(), queue)
     }
@@ -156,8 +156,8 @@ impl Broker {
         consumer
     }
 
-    /// Begins to open a connection of its own for a consumer, which `role` names in the log. What
-    /// happens to that connection harms nobody else, and the program is ready without it.
+    /// Begins to open another connection, which the log calls `role`. Its loss affects only its own
+    /// consumers, and readiness doesn't depend on it.
     pub fn dedicated_connection(&self, role: &'static str) -> DedicatedConnection {
         let (link, task) = self.links.start(role);
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -166,7 +166,7 @@ impl Broker {
         DedicatedConnection(link)
     }
 
-    /// Begins to count the messages that no program could receive; [`Self::health`] tells of them.
+    /// Begins to count the messages in `processing.unreadable`; [`Self::health`] reports them.
     pub fn watch_unreadable(&self) {
         let watching = self.unreadable.clone().watch(self.consume.clone(), self.links.stop.clone());
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -174,7 +174,7 @@ impl Broker {
         }
     }
 
-    /// How the link is: the parts `broker.publish`, `broker.consume` and `topology`.
+    /// The state of the connections: the parts `broker.publish`, `broker.consume` and `topology`.
     pub fn health(&self) -> [(&'static str, Part); 3] {
         let (publish, consume) = (self.publish.state(), self.consume.state());
         [
@@ -216,24 +216,24 @@ impl Broker {
         if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
     }
 
-    /// Whether each consumer is subscribed; those that were closed are not missed.
+    /// Whether each consumer is subscribed. Closed consumers don't count.
     fn consumers(&self) -> MutexGuard<'_, Vec<watch::Receiver<bool>>> {
         let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
-        // The sender goes with the consumer.
+        // The consumer owns the sender.
         consumers.retain(|subscribed| subscribed.has_changed().is_ok());
         consumers
     }
 
-    /// Waits for the confirms that are still out, then closes all connections. All consumers,
-    /// listeners and locks must have been closed before. Has `patience` for the confirms, and no more.
-    pub async fn close(&self, patience: Duration) {
+    /// Waits for outstanding confirms, `confirm_timeout` at most, then closes all connections. All
+    /// consumers and locks must have been closed before.
+    pub async fn close(&self, confirm_timeout: Duration) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Tasks { publisher, event_publisher, links }) = tasks else { return };
         self.stop_publishing.cancel();
-        if timeout(patience, publisher).await.is_err() {
-            tracing::warn!("some messages were still unconfirmed at the end");
+        if timeout(confirm_timeout, publisher).await.is_err() {
+            tracing::warn!("closed with unconfirmed messages");
         }
-        let _out_or_late = timeout(LAST_ANNOUNCEMENTS, event_publisher).await;
+        let _out_or_late = timeout(EVENTS_TIMEOUT, event_publisher).await;
         self.links.stop.cancel();
         for link in links {
             let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
@@ -241,7 +241,7 @@ impl Broker {
     }
 }
 
-/// A connection apart from the others. It is closed with them.
+/// A connection for consumers whose messages may break it. It is closed with the others.
 pub struct DedicatedConnection(Link);
 
 impl DedicatedConnection {

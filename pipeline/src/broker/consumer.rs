@@ -1,4 +1,4 @@
-//! Consuming with prefetch and manual acknowledgement, on a channel that comes back by itself.
+//! Consumer: prefetch, manual acknowledgement, and a new subscription after each loss.
 
 pub(crate) mod delivery;
 mod exclusive_queue;
@@ -20,17 +20,17 @@ use self::{
     delivery::Delivery,
     options::{ConsumerOptions, Source},
 };
-use crate::broker::consumer::resubscribe::Keeper;
+use crate::broker::consumer::resubscribe::Resubscriber;
 use crate::broker::link::Link;
 
-/// How long the end of a consumer may take.
+/// How long closing a consumer may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Receives the messages of one queue.
 ///
 /// After a lost connection, a closed channel, or a cancel sent by the broker (queue deleted,
 /// acknowledgement timeout, failover) it subscribes again, as soon as all deliveries of the former
-/// subscription were let go: a worker that is still busy with one is not handed another.
+/// subscription were dropped: a worker that is still busy with one doesn't get another.
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     idle: watch::Receiver<bool>,
@@ -39,29 +39,29 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Begins to consume, and returns at once, with a watch on whether it is subscribed.
+    /// Begins to consume and returns at once, with a watch on whether it is subscribed.
     pub(super) fn start(link: Link, options: ConsumerOptions) -> (Self, watch::Receiver<bool>) {
         if matches!(options.source, Source::Shared(_)) {
             link.gate().register();
         }
         let stop = CancellationToken::new();
-        // Not bounded here, but by the prefetch: only one subscription at a time has deliveries
-        // that were not let go.
+        // The prefetch bounds this channel: only one subscription at a time has unsettled deliveries.
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
         let (idle, is_idle) = watch::channel(true);
         let stopped = stop.clone();
-        let keeper = Keeper { link, options, deliveries: sender, subscribed, idle, stop: stopped };
-        let task = tokio::spawn(keeper.run());
+        let resubscriber =
+            Resubscriber { link, options, deliveries: sender, subscribed, idle, stop: stopped };
+        let task = tokio::spawn(resubscriber.run());
         (Self { deliveries, idle: is_idle, stop, task }, watched)
     }
 
-    /// Whether nothing was delivered that was not let go, and nothing can come: it is not subscribed.
+    /// Whether the consumer is not subscribed and all its deliveries were dropped.
     pub fn idle(&self) -> watch::Receiver<bool> {
         self.idle.clone()
     }
 
-    /// The next message. `None` once the consumer was stopped and what it had received is out.
+    /// The next message. `None` once the consumer was stopped and has no more received messages.
     pub async fn next(&mut self) -> Option<Delivery> {
         loop {
             let delivery = self.deliveries.recv().await?;
@@ -71,20 +71,20 @@ impl Consumer {
         }
     }
 
-    /// Receives at least one message into `batch`, and more that are here already, until there are
-    /// `most` or their bodies have `bytes` bytes together. False once the consumer was stopped and
-    /// what it had received is out.
+    /// Waits for a message, and adds it and others already received to `batch`, until the batch has
+    /// `max_messages` or the bodies have `max_bytes` bytes. False once the consumer was stopped and has
+    /// no more received messages.
     pub async fn next_batch(
         &mut self,
         batch: &mut Vec<Delivery>,
-        most: usize,
-        bytes: usize,
+        max_messages: usize,
+        max_bytes: usize,
     ) -> bool {
         let Some(first) = self.next().await else { return false };
         let mut size = first.body.len();
         batch.push(first);
-        while batch.len() < most
-            && size < bytes
+        while batch.len() < max_messages
+            && size < max_bytes
             && let Ok(delivery) = self.deliveries.try_recv()
         {
             if delivery.is_current() {
@@ -95,14 +95,13 @@ impl Consumer {
         true
     }
 
-    /// Asks the broker to send no more. What it has sent already still comes out of [`Self::next`].
+    /// Cancels the subscription. [`Self::next`] still returns messages that were received before.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Stops, gives back what was not taken, and waits until everything that was settled has
-    /// reached the broker, for a second at most: a broker that doesn't answer must not hold up the
-    /// program's end. All deliveries must have been let go.
+    /// Stops, requeues received messages that were not taken, and waits until the broker has read all
+    /// settlements, for a second at most. All deliveries must have been dropped.
     pub async fn close(mut self) {
         self.stop.cancel();
         let closing = async {

@@ -1,4 +1,4 @@
-//! Questions and declarations, on channels of their own: the broker closes a channel to say no.
+//! Declarer: checks and declares exchanges, queues and bindings, on a channel that a refusal closes.
 
 use std::{fmt, sync::Arc};
 
@@ -14,12 +14,13 @@ use crate::broker::{
     session::{OpenChannel, Session},
     wire,
 };
+use crate::log_messages::DECLARED_MISSING;
 use crate::topology::{
     Topology,
     objects::{Exchange, Queue},
 };
 
-/// Asks a broker what exists and declares what should: what `setup` works with.
+/// Checks what exists in a virtual host and declares what should; `setup` uses it.
 ///
 /// Dropping it closes the connection.
 pub struct Declarer {
@@ -51,10 +52,10 @@ impl Declarer {
         found(self.ask(async move |channel| channel.exchange_declare(arguments).await).await)
     }
 
-    /// Declares the exchange. Does nothing if it exists just so.
+    /// Declares the exchange. Does nothing if it exists with the same arguments.
     ///
     /// # Errors
-    /// 403 without permission, 406 if it exists otherwise; or if the broker is lost.
+    /// 403 without permission, 406 if it exists with others; or if the broker is lost.
     pub async fn declare_exchange(&mut self, exchange: &Exchange) -> Result<(), AskError> {
         let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
         arguments.durable(true);
@@ -79,22 +80,22 @@ impl Declarer {
     pub(super) async fn queue_depth(mut self, queue: &str) -> Result<u32, AskError> {
         let mut arguments = QueueDeclareArguments::new(queue);
         arguments.passive(true);
-        let (tell, told) = oneshot::channel();
+        let (reply, depth) = oneshot::channel();
         self.ask(async move |channel| {
             let found = channel.queue_declare(arguments).await?;
-            // Whoever asked may have gone away.
-            let _ = tell.send(found.map_or(0, |(_, messages, _)| messages));
+            // The caller may have stopped waiting.
+            let _ = reply.send(found.map_or(0, |(_, messages, _)| messages));
             Ok(())
         })
         .await?;
         self.close_channel().await;
-        told.await.map_err(|_| AskError::Lost)
+        depth.await.map_err(|_| AskError::Lost)
     }
 
-    /// Declares the queue. Does nothing if it exists just so.
+    /// Declares the queue. Does nothing if it exists with the same arguments.
     ///
     /// # Errors
-    /// 403 without permission, 406 if it exists otherwise or the broker refuses its kind; or if the
+    /// 403 without permission, 406 if it exists with others or the broker refuses its kind; or if the
     /// broker is lost.
     pub async fn declare_queue(&mut self, queue: &Queue) -> Result<(), AskError> {
         let mut arguments = QueueDeclareArguments::durable_client_named(&queue.name);
@@ -128,7 +129,7 @@ impl Declarer {
         }
     }
 
-    /// Asks one question. The client says only that the channel ended; why is in its last event.
+    /// Asks one question. If the broker refuses, the reason is in the channel's last event.
     async fn ask<F, R>(&mut self, question: F) -> Result<(), AskError>
     where
         F: FnOnce(Channel) -> R + Send + 'static,
@@ -143,12 +144,12 @@ impl Declarer {
             .run(async move {
                 match question(channel.clone()).await {
                     Ok(()) => (Ok(()), Some(OpenChannel { channel, events })),
-                    Err(_) => (Err(OpenChannel { channel, events }.last_words().await), None),
+                    Err(_) => (Err(OpenChannel { channel, events }.refusal().await), None),
                 }
             })
             .await
             .unwrap_or((Err(AskError::Lost), None));
-        // Some refusals (540: not implemented) cost the whole connection.
+        // Some refusals (540: not implemented) close the whole connection.
         let answer = match answer {
             Err(AskError::Lost) => Err(self.session.refusal().unwrap_or(AskError::Lost)),
             answer => answer,
@@ -166,7 +167,7 @@ fn found(answer: Result<(), AskError>) -> Result<bool, AskError> {
     }
 }
 
-/// What could not be made sure of.
+/// A part of the topology that is missing and can't be declared.
 pub(super) struct EnsureError {
     what: String,
     pub(super) error: AskError,
@@ -178,8 +179,8 @@ impl fmt::Display for EnsureError {
     }
 }
 
-/// Makes sure that all of the topology is there, and declares only what is missing. A binding
-/// can't be asked for, so bindings are made where something was missing, or when told so.
+/// Declares what is missing of the topology. AMQP can't check a binding, so a queue is bound where
+/// something was missing, or if `bind` is true.
 pub(super) async fn ensure(
     session: &Arc<Session>,
     topology: &Topology,
@@ -190,7 +191,7 @@ pub(super) async fn ensure(
         let failed = |error| EnsureError { what: format!("exchange {}", exchange.name), error };
         if !declarer.exchange_exists(exchange).await.map_err(failed)? {
             declarer.declare_exchange(exchange).await.map_err(failed)?;
-            info!(exchange = exchange.name, "declared what was missing");
+            info!(exchange = exchange.name, "{DECLARED_MISSING}");
             bind = true;
         }
     }
@@ -199,7 +200,7 @@ pub(super) async fn ensure(
         let exists = declarer.queue_exists(queue).await.map_err(failed)?;
         if !exists {
             declarer.declare_queue(queue).await.map_err(failed)?;
-            info!(queue = queue.name, "declared what was missing");
+            info!(queue = queue.name, "{DECLARED_MISSING}");
         }
         if bind || !exists {
             let failed =
@@ -211,10 +212,10 @@ pub(super) async fn ensure(
     Ok(())
 }
 
-/// Declares the idle queues once more, which counts as using them; looking at them does not, where
-/// they are quorum queues. One that exists in another way is used by being asked for at all.
+/// Declares the idle queues again, which counts as use; for quorum queues a passive declaration
+/// doesn't. A refused declaration of a queue with other arguments counts as well.
 ///
-/// False if the broker refuses that: it would refuse it each time.
+/// False if the broker refuses, since it would do so each time.
 pub(super) async fn renew(session: &Arc<Session>, topology: &Topology) -> bool {
     let mut declarer = Declarer::on(session.clone());
     for queue in topology.queues.iter().filter(|queue| queue.idle) {

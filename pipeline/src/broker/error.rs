@@ -1,13 +1,13 @@
-//! What can go wrong with the broker, told apart as far as callers do different things about it.
+//! Errors of the broker, told apart where callers react differently.
 
 use std::fmt;
 
 /// Why a connection could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
-    /// Nobody answers at that address, or not in time.
+    /// No broker answers at that address, or not in time.
     Unreachable(String),
-    /// TLS could not be agreed on.
+    /// The TLS handshake failed.
     Tls(String),
     /// The broker refused the user or the password.
     Credentials(String),
@@ -16,8 +16,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether only a person can mend it, so that trying often is of no use.
-    pub fn needs_a_person(&self) -> bool {
+    /// Whether an operator has to fix it, so that frequent retries are useless.
+    pub fn needs_operator(&self) -> bool {
         matches!(self, Self::Credentials(_) | Self::Vhost(_))
     }
 }
@@ -67,13 +67,13 @@ impl fmt::Display for AskError {
     }
 }
 
-/// What became of a message that was not confirmed.
+/// Why a message was not confirmed, and whether publishing it again is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Nothing was sent, since the broker is away, blocked, or went away first. Safe to try again.
+    /// Nothing was sent: the broker is unreachable or blocks publishers. Safe to try again.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// Nothing was sent, since too much is under way already. Safe to try again.
+    /// Nothing was sent: too many messages or bytes are unconfirmed. Safe to try again.
     #[error("not sent: too many messages are waiting for their confirm")]
     Overloaded,
     /// The broker answered that it could not take the message, until the deadline. Safe to try

@@ -1,4 +1,4 @@
-//! A connection that comes back by itself: sessions one after the other, for ever.
+//! Link: connects to the broker and reconnects with backoff; one session after another.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -16,26 +16,30 @@ use crate::broker::{
     session::Session,
     subscribe_gate::SubscribeGate,
 };
-use crate::{backoff::Backoff, topology::Topology};
+use crate::{backoff::Backoff, log_messages::DISCONNECTED, topology::Topology};
 
-/// How long to wait before trying again what only a person can mend.
-const SLOWLY: Duration = Duration::from_secs(10);
-/// About the longest pause after a session that was open, at first: the broker is there.
-const SOON: Duration = Duration::from_millis(250);
-/// A session that lived this long was a good one: the next begins with short pauses again.
-const GOOD_LIFE: Duration = Duration::from_secs(10);
-/// How often queues are declared again that nobody consumes. Hosted brokers delete what was not used
-/// for 28 days, with all that waits in it.
-const RENEW_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long to wait after a failure that an operator has to fix, such as a wrong password.
+const OPERATOR_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest pause after a session that was open, for the first [`SHORT_PAUSES`] of them.
+const SHORT_PAUSE: Duration = Duration::from_millis(250);
+/// How many sessions in a row may be short before the pauses grow. A message that breaks each
+/// connection it is delivered on is parked by the broker after 20 deliveries; until then other
+/// messages wait.
+const SHORT_PAUSES: u32 = 30;
+/// After a session that lived longer than this the pauses are short again.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// How often queues without consumers are declared again. Hosted brokers delete queues that were not
+/// used for 28 days, with their messages.
+const RENEW_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How the link is.
+/// The state of a link.
 #[derive(Clone)]
 pub(super) enum LinkState {
-    /// Not connected, and why.
+    /// Not connected, with the reason.
     Away(String),
-    /// Connected, but something is missing that we may not declare.
+    /// Connected, but an exchange or queue is missing that this user may not declare.
     Incomplete(String),
-    /// Connected, and everything is there.
+    /// Connected, and the topology is complete.
     Ready(Arc<Session>),
 }
 
@@ -48,19 +52,19 @@ pub(crate) struct Link {
     gate: SubscribeGate,
 }
 
-/// What a link is made of.
+/// How to start a link.
 pub(super) struct LinkOptions {
-    /// The program, which all its messages name as `app_id`.
+    /// The program's name, the `app_id` of its messages.
     pub(super) program: &'static str,
-    /// What the broker shows of us, and what the log calls it.
+    /// The connection's name, which the broker shows.
     pub(super) name: String,
-    /// Which of the program's connections it is, for the log.
+    /// Which of the program's connections this is, for the log.
     pub(super) role: &'static str,
     /// Tried in turn.
     pub(super) addresses: Vec<Address>,
-    /// Checked at each connect.
+    /// Checked, and completed where allowed, at each connect.
     pub(super) topology: Arc<Topology>,
-    /// Whether it keeps those queues alive that nobody consumes.
+    /// Whether this link declares queues without consumers again from time to time.
     pub(super) renews: bool,
     /// Ends the link.
     pub(super) stop: CancellationToken,
@@ -74,7 +78,7 @@ impl Link {
         let program = options.program;
         let renew_at = options.renews.then(Instant::now);
         let supervisor =
-            Supervisor { options, state: sender, repairs: requested, said: None, renew_at };
+            Supervisor { options, state: sender, repairs: requested, logged: None, renew_at };
         (
             Self { program, state, repairs, gate: SubscribeGate::default() },
             tokio::spawn(supervisor.run()),
@@ -86,17 +90,17 @@ impl Link {
         self.program
     }
 
-    /// What consumers pass before they subscribe.
+    /// The gate that consumers pass before they subscribe.
     pub(super) fn gate(&self) -> &SubscribeGate {
         &self.gate
     }
 
-    /// How the link is now.
+    /// The present state.
     pub(super) fn state(&self) -> LinkState {
         self.state.borrow().clone()
     }
 
-    /// Waits for a session on which everything is there. `None` if the link has ended.
+    /// Waits for a session with a complete topology. `None` if the link has ended.
     pub(super) async fn ready(&mut self) -> Option<Arc<Session>> {
         let ready =
             |state: &LinkState| matches!(state, LinkState::Ready(session) if !session.is_lost());
@@ -106,7 +110,7 @@ impl Link {
         }
     }
 
-    /// Has the topology checked, with its bindings, and mended where we may; waits until it was.
+    /// Requests a check of the topology and its bindings, and waits until missing parts are declared.
     pub(super) async fn repair(&self) {
         let (reply, done) = oneshot::channel();
         if self.repairs.send(reply).await.is_ok() {
@@ -119,21 +123,21 @@ struct Supervisor {
     options: LinkOptions,
     state: watch::Sender<LinkState>,
     repairs: mpsc::Receiver<oneshot::Sender<()>>,
-    /// What was logged last of the topology, so that the same trouble is said once.
-    said: Option<String>,
+    /// What was logged last about the topology, so that the same problem is logged once.
+    logged: Option<String>,
     /// When the idle queues are to be declared again.
     renew_at: Option<Instant>,
 }
 
-/// What is known of one address.
+/// One address, and when to try it next.
 struct Candidate {
     address: Address,
     not_before: Instant,
     backoff: Backoff,
-    /// Sessions in a row that did not live long.
-    short_lives: u32,
-    /// What was logged last, so that the same trouble is said once.
-    said: Option<String>,
+    /// Sessions in a row that were short.
+    short_sessions: u32,
+    /// What was logged last, so that the same problem is logged once.
+    logged: Option<String>,
 }
 
 impl Supervisor {
@@ -142,17 +146,17 @@ impl Supervisor {
             address: address.clone(),
             not_before: Instant::now(),
             backoff: Backoff::connecting(),
-            short_lives: 0,
-            said: None,
+            short_sessions: 0,
+            logged: None,
         };
         let mut candidates: VecDeque<_> = self.options.addresses.iter().map(candidate).collect();
         let stop = self.options.stop.clone();
         while let Some(at) = candidates.iter().map(|candidate| candidate.not_before).min() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.turn_away_repairs(at) => {}
+                () = self.refuse_repairs(at) => {}
             }
-            // The first that is due; after its turn it is the last in the row.
+            // The first that is due; afterwards it goes to the end of the list.
             let due =
                 candidates.iter().position(|candidate| candidate.not_before <= Instant::now());
             let Some(mut candidate) = due.and_then(|due| candidates.remove(due)) else { continue };
@@ -163,13 +167,17 @@ impl Supervisor {
             let pause = match opened {
                 Ok(session) => {
                     let began = Instant::now();
-                    candidate.said = None;
+                    candidate.logged = None;
                     self.serve(&candidate.address, &session).await;
                     candidate.pause_after(began.elapsed())
                 }
                 Err(error) => {
-                    self.away(&mut candidate, &error);
-                    if error.needs_a_person() { SLOWLY } else { candidate.backoff.next_pause() }
+                    self.set_away(&mut candidate, &error);
+                    if error.needs_operator() {
+                        OPERATOR_RETRY_INTERVAL
+                    } else {
+                        candidate.backoff.next_pause()
+                    }
                 }
             };
             candidate.not_before = Instant::now() + pause;
@@ -180,7 +188,7 @@ impl Supervisor {
     /// Serves one session until it is lost or the link is stopped.
     async fn serve(&mut self, address: &Address, session: &Arc<Session>) {
         info!(role = self.options.role, broker = %address, "connected");
-        self.said = None;
+        self.logged = None;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut backoff = Backoff::connecting();
         loop {
@@ -209,48 +217,48 @@ impl Supervisor {
         session.discard().await;
         let reason = session.lost().await;
         self.state.send_replace(LinkState::Away(reason.clone()));
-        warn!(role = self.options.role, broker = %address, reason, "disconnected");
+        warn!(role = self.options.role, broker = %address, reason, "{DISCONNECTED}");
     }
 
-    /// Keeps the idle queues alive for another while.
+    /// Declares the idle queues again.
     async fn renew(&mut self, session: &Arc<Session>) {
         let useful = declare::renew(session, &self.options.topology).await;
-        self.renew_at = useful.then(|| Instant::now() + RENEW_AFTER);
+        self.renew_at = useful.then(|| Instant::now() + RENEW_INTERVAL);
     }
 
     fn set_ready(&mut self, session: &Arc<Session>, missing: Option<&str>) {
         match missing {
             None => {
-                self.said = None;
+                self.logged = None;
                 self.state.send_replace(LinkState::Ready(session.clone()));
             }
             Some(missing) => {
-                if self.said.as_deref() != Some(missing) {
+                if self.logged.as_deref() != Some(missing) {
                     error!(role = self.options.role, "the topology is incomplete: {missing}");
-                    self.said = Some(missing.to_owned());
+                    self.logged = Some(missing.to_owned());
                 }
                 self.state.send_replace(LinkState::Incomplete(missing.to_owned()));
             }
         }
     }
 
-    fn away(&mut self, candidate: &mut Candidate, error: &OpenError) {
+    fn set_away(&mut self, candidate: &mut Candidate, error: &OpenError) {
         let text = error.to_string();
-        // First, so that whoever has read the log finds the state as it says.
+        // Set before logging, so that a reader of the log finds this state.
         self.state.send_replace(LinkState::Away(text.clone()));
-        if candidate.said.as_ref() == Some(&text) {
+        if candidate.logged.as_ref() == Some(&text) {
             debug!(role = self.options.role, "still not connected: {text}");
-        } else if error.needs_a_person() {
+        } else if error.needs_operator() {
             error!(role = self.options.role, "not connected: {text}");
         } else {
             warn!(role = self.options.role, "not connected: {text}");
         }
-        candidate.said = Some(text);
+        candidate.logged = Some(text);
     }
 
-    /// Waits, and meanwhile answers those who ask for a repair: there is nothing to repair while
-    /// the broker is away.
-    async fn turn_away_repairs(&mut self, until: Instant) {
+    /// Waits, and meanwhile refuses requests for a repair: there is nothing to repair without a
+    /// connection.
+    async fn refuse_repairs(&mut self, until: Instant) {
         let over = sleep_until(until);
         tokio::pin!(over);
         loop {
@@ -262,7 +270,7 @@ impl Supervisor {
     }
 }
 
-/// Waits until then; for ever, if there is no such time.
+/// Waits until this time; `None` never comes.
 async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -271,16 +279,14 @@ async fn due(at: Option<Instant>) {
 }
 
 impl Candidate {
-    /// The pause after a session that lived so long. A message that kills each connection it is
-    /// delivered on is parked by the broker after 20 of them, and until then others wait: so many
-    /// pauses are short. After that something else is wrong.
-    fn pause_after(&mut self, life: Duration) -> Duration {
-        if life > GOOD_LIFE {
+    /// The pause after a session that lasted this long.
+    fn pause_after(&mut self, lasted: Duration) -> Duration {
+        if lasted > STEADY_AFTER {
             self.backoff.reset();
-            self.short_lives = 0;
+            self.short_sessions = 0;
         }
-        self.short_lives += 1;
+        self.short_sessions += 1;
         let pause = self.backoff.next_pause();
-        if self.short_lives < 30 { pause.min(SOON + pause / 50) } else { pause }
+        if self.short_sessions < SHORT_PAUSES { pause.min(SHORT_PAUSE + pause / 50) } else { pause }
     }
 }

@@ -1,5 +1,4 @@
-//! An exclusive queue as a lock: who has declared it keeps others from doing so, as long as its
-//! connection lives.
+//! Lock: an exclusive queue, which one connection at a time can declare.
 
 use std::time::Duration;
 
@@ -25,38 +24,39 @@ use crate::broker::{
 use crate::topology;
 
 /// The shortest time between two attempts; with jitter it is up to twice as long.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(1400);
-/// How long the end of a lock may take.
+const RETRY_INTERVAL: Duration = Duration::from_millis(1400);
+/// The time between two attempts when the user lacks the permission.
+const NOT_ALLOWED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How long releasing the lock may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long to wait before trying again what a person has to allow.
-const SELDOM: Duration = Duration::from_secs(60);
 
-/// What the broker answers who may not declare a queue of this name (`ACCESS_REFUSED`),
-const NOT_ALLOWED: u16 = 403;
-/// and who wants a queue that is another connection's own (`RESOURCE_LOCKED`).
-const LOCKED: u16 = 405;
+/// AMQP `ACCESS_REFUSED`: the user may not declare a queue of this name.
+const ACCESS_REFUSED: u16 = 403;
+/// AMQP `RESOURCE_LOCKED`: another connection has declared the exclusive queue.
+const RESOURCE_LOCKED: u16 = 405;
 
-/// How a lock is.
+/// The state of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockState {
-    /// Not asked for yet, or lost, and why.
+    /// Not acquired yet, or lost, with the reason.
     Waiting(String),
-    /// Somebody else's.
+    /// Another connection holds it.
     Taken,
-    /// Ours. A broker that we are cut off from may give it to another before we know.
+    /// This program holds it. When the connection is interrupted, the broker may give the lock to
+    /// another program before this one notices.
     Held,
-    /// The broker's user may not declare the queue that is the lock, so nobody can tell whose it is.
+    /// The user may not declare the queue, so the program works without the lock.
     NotAllowed(String),
 }
 
 impl LockState {
-    /// Whether to go on: it is ours, or this user may not ask for it.
-    pub fn is_free_to_go(&self) -> bool {
+    /// Whether the program may work: it holds the lock, or its user may not acquire it.
+    pub fn allows_work(&self) -> bool {
         !matches!(self, Self::Waiting(_) | Self::Taken)
     }
 }
 
-/// A lock that is tried for until it is ours, lost with the connection, and tried for again.
+/// A lock that is acquired again and again: it is lost with each connection.
 pub struct Lock {
     state: watch::Receiver<LockState>,
     stop: CancellationToken,
@@ -64,20 +64,20 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Begins to try and returns at once.
+    /// Begins to acquire the lock and returns at once.
     pub(super) fn start(link: Link, queue: &str) -> Self {
         let (sender, state) = watch::channel(LockState::Waiting("not connected yet".to_owned()));
         let stop = CancellationToken::new();
-        let keeper = Keeper { queue: queue.to_owned(), state: sender, stop: stop.clone() };
-        Self { state, stop, task: tokio::spawn(keeper.run(link)) }
+        let acquirer = Acquirer { queue: queue.to_owned(), state: sender, stop: stop.clone() };
+        Self { state, stop, task: tokio::spawn(acquirer.run(link)) }
     }
 
-    /// How it is, now and from now on.
+    /// Watches the state.
     pub fn state(&self) -> watch::Receiver<LockState> {
         self.state.clone()
     }
 
-    /// Gives it up, for others to take at once.
+    /// Releases the lock, so that another program can acquire it at once.
     pub async fn release(mut self) {
         self.stop.cancel();
         let _in_time_or_not = timeout(RELEASE_TIMEOUT, &mut self.task).await;
@@ -90,13 +90,13 @@ impl Drop for Lock {
     }
 }
 
-struct Keeper {
+struct Acquirer {
     queue: String,
     state: watch::Sender<LockState>,
     stop: CancellationToken,
 }
 
-impl Keeper {
+impl Acquirer {
     async fn run(self, mut link: Link) {
         let mut pauses = pauses();
         loop {
@@ -107,20 +107,22 @@ impl Keeper {
                     None => return,
                 },
             };
-            let mut pause = pauses.next().unwrap_or(TRY_AGAIN_AFTER);
-            // Not given up half-way: nobody would know whether the lock is ours.
-            match take(&session, &self.queue).await {
+            let mut pause = pauses.next().unwrap_or(RETRY_INTERVAL);
+            // Not cancelled half-way: then it would be unknown whether the lock is held.
+            match acquire(&session, &self.queue).await {
                 Ok(held) => {
                     if !self.hold(held, &session).await {
                         return;
                     }
                 }
-                Err(AskError::Refused { code: NOT_ALLOWED, text }) => {
-                    self.without(LockState::NotAllowed(text));
-                    pause = SELDOM;
+                Err(AskError::Refused { code: ACCESS_REFUSED, text }) => {
+                    self.set_not_held(LockState::NotAllowed(text));
+                    pause = NOT_ALLOWED_RETRY_INTERVAL;
                 }
-                Err(AskError::Refused { code: LOCKED, .. }) => self.without(LockState::Taken),
-                Err(error) => self.without(LockState::Waiting(error.to_string())),
+                Err(AskError::Refused { code: RESOURCE_LOCKED, .. }) => {
+                    self.set_not_held(LockState::Taken)
+                }
+                Err(error) => self.set_not_held(LockState::Waiting(error.to_string())),
             }
             if session.is_lost() {
                 continue;
@@ -133,15 +135,15 @@ impl Keeper {
         }
     }
 
-    /// Holds the lock until it is lost, or given up: then false.
+    /// Holds the lock until it is lost (true) or released (false).
     async fn hold(&self, mut held: Held, session: &Session) -> bool {
         info!(queue = self.queue, "the lock is held");
         self.state.send_replace(LockState::Held);
         let reason = tokio::select! {
             reason = held.lost() => reason,
             () = self.stop.cancelled() => {
-                self.state.send_replace(LockState::Waiting("given up".to_owned()));
-                held.give_back(session, &self.queue).await;
+                self.state.send_replace(LockState::Waiting("released".to_owned()));
+                held.release(session, &self.queue).await;
                 return false;
             }
         };
@@ -150,29 +152,29 @@ impl Keeper {
         true
     }
 
-    /// Tells why the lock is not ours, and logs it when the reason is new.
-    fn without(&self, now: LockState) {
+    /// Sets why the lock is not held, and logs it if that has changed.
+    fn set_not_held(&self, now: LockState) {
         self.state.send_if_modified(|state| {
-            let news = *state != now;
-            if news {
+            let changed = *state != now;
+            if changed {
                 match &now {
                     LockState::Held => {}
                     LockState::Waiting(reason) => {
                         info!(queue = self.queue, reason, "waiting for the lock");
                     }
-                    LockState::Taken => info!(queue = self.queue, "somebody else has the lock"),
+                    LockState::Taken => info!(queue = self.queue, "another program has the lock"),
                     LockState::NotAllowed(reason) => {
-                        warn!(queue = self.queue, reason, "going on without the lock");
+                        warn!(queue = self.queue, reason, "working without the lock");
                     }
                 }
                 *state = now;
             }
-            news
+            changed
         });
     }
 }
 
-/// The lock, and what tells of its loss.
+/// The held lock: the channel that consumes its queue, and the events that report the loss.
 struct Held {
     channel: Channel,
     events: mpsc::UnboundedReceiver<ChannelEvent>,
@@ -192,23 +194,23 @@ impl Held {
         }
     }
 
-    async fn give_back(self, session: &Session, queue: &str) {
+    async fn release(self, session: &Session, queue: &str) {
         let delete = QueueDeleteArguments::new(queue);
-        let giving_back = async move {
+        let releasing = async move {
             let _deleted_or_lost = self.channel.queue_delete(delete).await;
             let _closed_or_lost = self.channel.close().await;
         };
-        let _done_or_lost = session.run(giving_back).await;
+        let _done_or_lost = session.run(releasing).await;
     }
 }
 
-async fn take(session: &Session, queue: &str) -> Result<Held, AskError> {
+async fn acquire(session: &Session, queue: &str) -> Result<Held, AskError> {
     let open = session.open_channel().await?;
     let queue = queue.to_owned();
     session
         .run(async move {
             let Ok(messages) = declare(&open.channel, &queue).await else {
-                return Err(open.last_words().await);
+                return Err(open.refusal().await);
             };
             tokio::spawn(discard(messages));
             let OpenChannel { channel, events } = open;
@@ -217,7 +219,8 @@ async fn take(session: &Session, queue: &str) -> Result<Held, AskError> {
         .await?
 }
 
-/// Declares the queue, and consumes it: only a consumer is told if somebody deletes it.
+/// Declares the queue, and consumes it: the broker reports the deletion of a queue only to its
+/// consumers.
 async fn declare(
     channel: &Channel,
     queue: &str,
@@ -239,5 +242,5 @@ async fn discard(mut messages: mpsc::UnboundedReceiver<ConsumerMessage>) {
 }
 
 fn pauses() -> ConstantBackoff {
-    ConstantBuilder::new().with_delay(TRY_AGAIN_AFTER).with_jitter().without_max_times().build()
+    ConstantBuilder::new().with_delay(RETRY_INTERVAL).with_jitter().without_max_times().build()
 }

@@ -1,4 +1,4 @@
-//! Publishing with confirms: many messages in flight on one channel, each with a typed end.
+//! Publisher: publishes with confirms, many messages in flight on one channel.
 
 pub(crate) mod confirm_channel;
 pub(crate) mod event_publisher;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
-    pending_publish::{Request, pending_publish},
+    pending_publish::{OutgoingMessage, pending_publish},
 };
 use crate::broker::{
     channel_backoff::ChannelBackoff,
@@ -27,17 +27,17 @@ use crate::broker::{
 };
 use crate::{backoff::Backoff, contract::message::Message};
 
-/// The most bytes that may wait for their confirm. The client itself would take any number.
-const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
-/// When the oldest unconfirmed message is older than this, the broker takes no more: a memory or
-/// disk alarm reaches us only as confirms that stop.
+/// How many bytes may be unconfirmed. The client itself has no bound.
+const MAX_UNCONFIRMED_BYTES: usize = 64 * 1024 * 1024;
+/// When the oldest unconfirmed message is older than this, the broker is taken to block publishers:
+/// under a memory or disk alarm it reads no more, and its confirms stop.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
-/// A time that is never waited out.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// How long a caller waits for the channel of a link that is ready.
-const OPENING: Duration = Duration::from_millis(500);
+/// The publish timeout of messages that are retried until they are confirmed: practically none.
+const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long a caller waits for the channel to be opened on a new connection.
+const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Publishes messages with confirms. Clones share one channel.
 #[derive(Clone)]
@@ -56,15 +56,16 @@ impl Publisher {
             link.clone(),
             sender,
             stop,
-            ChannelBackoff::vital(),
+            ChannelBackoff::required(),
         ));
-        (Self { link, channel, bytes: Arc::new(Semaphore::new(BYTES_IN_FLIGHT)) }, task)
+        (Self { link, channel, bytes: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)) }, task)
     }
 
     /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
     ///
-    /// A message the broker refuses (nack) or can't route is tried again until the deadline, the
-    /// latter after the topology was mended. One whose fate is unknown is never sent again here.
+    /// A message that the broker refuses (nack) or can't route is published again until the deadline;
+    /// for the latter the topology is repaired first. A message that was sent and not confirmed is
+    /// never published again here.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -78,19 +79,19 @@ impl Publisher {
             if let LinkState::Incomplete(missing) = self.link.state() {
                 return Err(PublishError::Unroutable(missing));
             }
-            if Instant::now() + TRY_AGAIN_AFTER >= deadline {
+            if Instant::now() + RETRY_INTERVAL >= deadline {
                 return Err(refusal);
             }
-            sleep(TRY_AGAIN_AFTER).await;
+            sleep(RETRY_INTERVAL).await;
             if matches!(refusal, PublishError::Unroutable(_)) {
-                let _mended_or_not = timeout_at(deadline, self.link.repair()).await;
+                let _repaired_or_not = timeout_at(deadline, self.link.repair()).await;
             }
         }
     }
 
-    /// Publishes a message again and again until the broker has confirmed it, however long that
-    /// takes. Each time it waits for the end of the last one: the confirm, or the loss of the
-    /// connection. After a loss the message may be there twice.
+    /// Publishes a message, again after each failure, until the broker has confirmed it. Each attempt
+    /// ends with the confirm or the loss of the connection. After a loss the broker may have the
+    /// message twice.
     ///
     /// # Errors
     /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
@@ -99,19 +100,16 @@ impl Publisher {
         message: &Message,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let (mut backoff, mut said) = (Backoff::connecting(), false);
+        let (mut backoff, mut logged) = (Backoff::connecting(), false);
         let trying = async {
             loop {
-                match self.publish(message, Instant::now() + FOR_EVER).await {
+                match self.publish(message, Instant::now() + NO_TIMEOUT).await {
                     Err(error @ PublishError::Invalid(_)) => return Err(error),
-                    Err(error) if said => tracing::debug!("publishing again: {error}"),
+                    Err(error) if logged => tracing::debug!("publishing again: {error}"),
                     Err(error) => {
                         let id = message.properties.message_id.as_deref();
-                        tracing::warn!(
-                            requestId = id,
-                            "can't be delivered yet, keeping it: {error}"
-                        );
-                        said = true;
+                        tracing::warn!(requestId = id, "can't publish yet, retrying: {error}");
+                        logged = true;
                     }
                     Ok(()) => return Ok(()),
                 }
@@ -125,8 +123,8 @@ impl Publisher {
         }
     }
 
-    /// How long the oldest unconfirmed message has waited, if that is so long that the broker must
-    /// be blocking us.
+    /// How long the oldest unconfirmed message has waited, if that is longer than two seconds:
+    /// then the broker is taken to block publishers.
     pub fn blocked_for(&self) -> Option<Duration> {
         let age = self.channel.borrow().as_ref()?.oldest()?;
         (age > BLOCKED_AFTER).then_some(age)
@@ -137,33 +135,34 @@ impl Publisher {
         if let Some(age) = self.blocked_for() {
             return Err(PublishError::NotSent(blocked(age)));
         }
-        let size = u32::try_from(message.body.len().clamp(1, BYTES_IN_FLIGHT)).unwrap_or(u32::MAX);
+        let size =
+            u32::try_from(message.body.len().clamp(1, MAX_UNCONFIRMED_BYTES)).unwrap_or(u32::MAX);
         let room = timeout_at(deadline, self.bytes.clone().acquire_many_owned(size)).await;
         let Ok(Ok(room)) = room else { return Err(PublishError::Overloaded) };
         let (pending, handle) = pending_publish(room);
         match timeout_at(
             deadline,
-            channel.submit(Request::new(message, self.link.program(), pending)),
+            channel.submit(OutgoingMessage::new(message, self.link.program(), pending)),
         )
         .await
         {
             Err(_) => return Err(PublishError::Overloaded),
-            Ok(Err(())) => return Err(self.why_not()),
+            Ok(Err(())) => return Err(self.unavailable()),
             Ok(Ok(())) => {}
         }
         handle.end(deadline).await
     }
 
-    /// The channel, or the one that is being opened: on a link that has just become ready it takes a
-    /// moment.
+    /// The channel; waits a moment for it on a connection that was just opened.
     async fn open_channel(&self, deadline: Instant) -> Result<ConfirmChannel, PublishError> {
         let mut channel = self.channel.clone();
         if !self.is_open() && matches!(self.link.state(), LinkState::Ready(_)) {
-            let soon = deadline.min(Instant::now() + OPENING);
-            let _open_or_not = timeout_at(soon, channel.wait_for(Option::is_some)).await.is_ok();
+            let opened_by = deadline.min(Instant::now() + OPEN_TIMEOUT);
+            let _open_or_not =
+                timeout_at(opened_by, channel.wait_for(Option::is_some)).await.is_ok();
         }
         let open = channel.borrow().clone();
-        open.ok_or_else(|| self.why_not())
+        open.ok_or_else(|| self.unavailable())
     }
 
     /// Whether there is a channel to publish on.
@@ -171,13 +170,13 @@ impl Publisher {
         self.channel.borrow().is_some()
     }
 
-    fn why_not(&self) -> PublishError {
+    fn unavailable(&self) -> PublishError {
         match self.link.state() {
             LinkState::Away(reason) => {
-                PublishError::NotSent(format!("the broker is away: {reason}"))
+                PublishError::NotSent(format!("the broker is unreachable: {reason}"))
             }
             LinkState::Incomplete(missing) => PublishError::Unroutable(missing),
-            LinkState::Ready(_) => PublishError::NotSent("the connection is being made".to_owned()),
+            LinkState::Ready(_) => PublishError::NotSent("the channel is being opened".to_owned()),
         }
     }
 }

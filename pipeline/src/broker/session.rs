@@ -1,4 +1,4 @@
-//! One connection's life, from the handshake to the loss.
+//! Session: one AMQP connection, from the handshake until it is lost or closed.
 //!
 //! Each session has a Tokio runtime of its own with one thread, on which the client's tasks and
 //! ours that touch its channels run. Three reasons: heartbeats and confirms go on whatever the
@@ -7,8 +7,8 @@
 //! broker (an RPC) that was begun is never cancelled, since the client would hand its answer to
 //! the next question.
 
-mod fate;
 mod login;
+mod session_end;
 pub(crate) mod watch;
 
 use std::{
@@ -32,7 +32,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    fate::{Fate, Reason},
+    session_end::{Reason, SessionEnd},
     watch::{ChannelEvent, ChannelWatch, ConnectionWatch},
 };
 use crate::broker::{
@@ -49,24 +49,26 @@ const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// How long the broker may take to answer a question. A cluster that elects a leader takes a few
 /// seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many questions of a session may stay unanswered.
-const UNANSWERED: usize = 5;
-/// How long tasks may take after a loss to book the confirms that had come before it.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How many questions may stay unanswered before the session ends.
+const MAX_UNANSWERED: usize = 5;
+/// How long tasks may take after a loss to process the confirms that arrived before it.
+const DISCARD_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long closing the connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The client never frees the number of a channel that the broker closed, and fails badly when all
 /// 2047 are used up. Long before that we begin a new connection.
-const CHANNELS_CLOSED_BY_THE_BROKER: usize = 500;
+const MAX_CHANNELS_CLOSED_BY_BROKER: usize = 500;
 
-/// A channel and what happens on it. The events end when the channel does, however it does.
+/// A channel and its events. The events end when the channel does, for whatever reason.
 pub(super) struct OpenChannel {
     pub(super) channel: Channel,
     pub(super) events: mpsc::UnboundedReceiver<ChannelEvent>,
 }
 
 impl OpenChannel {
-    /// Why the broker refused something on this channel: it says so by closing it, and the client
-    /// says only that the channel ended.
-    pub(super) async fn last_words(mut self) -> AskError {
+    /// Why the broker refused something on this channel. It refuses by closing the channel; the
+    /// client's error doesn't have the reason, the channel's last event does.
+    pub(super) async fn refusal(mut self) -> AskError {
         while let Some(event) = self.events.recv().await {
             if let ChannelEvent::Closed { code, text } = event {
                 return AskError::Refused { code, text };
@@ -81,21 +83,22 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// The number of the next session of this process.
+/// The id of the next session of this process.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// An open connection.
 pub(super) struct Session {
-    /// Tells this session apart from the others of the process.
+    /// Unique in this process; a later session has a higher id.
     pub(super) id: u64,
     runtime: Mutex<Option<Runtime>>,
     handle: Handle,
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
-    fate: Fate,
-    /// The release of RabbitMQ on the other side; none if it doesn't tell, or is something else.
+    end: SessionEnd,
+    /// The broker's release, as `3.10.8`; none if it isn't RabbitMQ or doesn't say.
     pub(super) version: Option<String>,
-    /// Over TLS the client leaves the end of a burst in its buffers until it writes again.
+    /// Whether the connection uses TLS. Over TLS the client leaves the end of a burst in its buffers
+    /// until it writes again.
     pub(super) tls: bool,
 }
 
@@ -110,7 +113,7 @@ impl Session {
             .enable_all()
             .build()
             .map_err(|error| {
-                OpenError::Unreachable(format!("no thread to connect with: {error}"))
+                OpenError::Unreachable(format!("can't start the connection's thread: {error}"))
             })?;
         let (commands, received) = mpsc::channel(16);
         let (opened, answer) = oneshot::channel();
@@ -121,10 +124,10 @@ impl Session {
             runtime: Mutex::new(Some(runtime)),
             commands,
             tasks: TaskTracker::new(),
-            fate: Fate::default(),
+            end: SessionEnd::default(),
             tls: address.tls,
         };
-        session.handle.spawn(keep(arguments, session.fate.clone(), opened, received));
+        session.handle.spawn(run_connection(arguments, session.end.clone(), opened, received));
         let began = Instant::now();
         match timeout(OPEN_TIMEOUT, answer).await {
             Ok(Ok(Ok(version))) => {
@@ -141,27 +144,27 @@ impl Session {
 
     /// Opens a channel.
     pub(super) async fn open_channel(&self) -> Result<OpenChannel, AskError> {
-        if self.fate.closed_channels.load(Ordering::Relaxed) > CHANNELS_CLOSED_BY_THE_BROKER {
-            self.fate.end(None, "the broker has closed too many channels");
+        if self.end.closed_channels.load(Ordering::Relaxed) > MAX_CHANNELS_CLOSED_BY_BROKER {
+            self.end.end(None, "the broker has closed too many channels");
         }
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::OpenChannel(reply)).await.map_err(|_| AskError::Lost)?;
         tokio::select! {
-            () = self.fate.lost.cancelled() => Err(AskError::Lost),
+            () = self.end.lost.cancelled() => Err(AskError::Lost),
             answer = answer => answer.unwrap_or(Err(AskError::Lost)),
         }
     }
 
-    /// Whether so many channels were closed by the broker that the rest are for those who can't do
-    /// without.
+    /// Whether the broker has closed so many channels that optional users should open no more on
+    /// this connection.
     pub(super) fn channels_run_short(&self) -> bool {
-        self.fate.closed_channels.load(Ordering::Relaxed) > CHANNELS_CLOSED_BY_THE_BROKER / 2
+        self.end.closed_channels.load(Ordering::Relaxed) > MAX_CHANNELS_CLOSED_BY_BROKER / 2
     }
 
     /// Runs a question to the broker on this session's own thread, and waits for its end as long as
-    /// the session lives, or until the answer is overdue. The question itself is not cancelled when
-    /// the caller stops waiting. One queue that doesn't answer must not cost those that do their
-    /// connection; several unanswered questions end the session.
+    /// the session lives, or for [`ANSWER_TIMEOUT`]. The question itself is not cancelled when the
+    /// caller stops waiting. A single unanswered question doesn't end the session, because the
+    /// broker may still serve other queues; more than [`MAX_UNANSWERED`] end it.
     pub(super) async fn run<T, W>(&self, work: W) -> Result<T, AskError>
     where
         T: Send + 'static,
@@ -170,17 +173,18 @@ impl Session {
         let task = self.tasks.spawn_on(work, &self.handle);
         tokio::select! {
             result = task => result.map_err(|_| AskError::Lost),
-            () = self.fate.lost.cancelled() => Err(AskError::Lost),
+            () = self.end.lost.cancelled() => Err(AskError::Lost),
             () = sleep(ANSWER_TIMEOUT) => {
-                if self.fate.unanswered.fetch_add(1, Ordering::Relaxed) >= UNANSWERED {
-                    self.fate.end(None, "the broker left questions unanswered");
+                if self.end.unanswered.fetch_add(1, Ordering::Relaxed) >= MAX_UNANSWERED {
+                    self.end.end(None, "the broker did not answer several requests");
                 }
                 Err(AskError::Lost)
             }
         }
     }
 
-    /// Like [`Session::run`], but waits for the work's own end: for work that notices the loss.
+    /// Like [`Session::run`] without a timeout, for work that ends when the session is lost. `None` if
+    /// it was dropped or panicked.
     pub(super) async fn run_to_end<T, W>(&self, work: W) -> Option<T>
     where
         T: Send + 'static,
@@ -196,37 +200,35 @@ impl Session {
 
     /// Waits until the connection is lost or ended, and says why.
     pub(super) async fn lost(&self) -> String {
-        self.fate.lost.cancelled().await;
-        self.fate
-            .reason()
-            .map_or_else(|| "the connection was lost".to_owned(), |reason| reason.text)
+        self.end.lost.cancelled().await;
+        self.end.reason().map_or_else(|| "the connection was lost".to_owned(), |reason| reason.text)
     }
 
     /// The broker's refusal, if that is what ended the session.
     pub(super) fn refusal(&self) -> Option<AskError> {
-        let Reason { code, text } = self.fate.reason()?;
+        let Reason { code, text } = self.end.reason()?;
         Some(AskError::Refused { code: code?, text })
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        self.fate.lost.is_cancelled()
+        self.end.lost.is_cancelled()
     }
 
-    /// Closes the connection politely. The caller has made sure that nothing is under way, since
-    /// the client drops what is.
+    /// Closes the connection with the AMQP handshake. The caller makes sure that no publish or
+    /// settlement is pending, since the client drops these.
     pub(super) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
         if self.commands.send(Command::Close(reply)).await.is_ok() {
-            let _closed_or_not = timeout(Duration::from_secs(1), answer).await;
+            let _closed_or_not = timeout(CLOSE_TIMEOUT, answer).await;
         }
         self.discard().await;
     }
 
-    /// Ends the session and frees all that belongs to it, whatever state it is in.
+    /// Ends the session and frees its resources, in whatever state the connection is.
     pub(super) async fn discard(&self) {
-        self.fate.lost.cancel();
+        self.end.lost.cancel();
         self.tasks.close();
-        let _in_time_or_not = timeout(LAST_WORDS, self.tasks.wait()).await;
+        let _in_time_or_not = timeout(DISCARD_TIMEOUT, self.tasks.wait()).await;
         self.shut_down();
     }
 
@@ -241,15 +243,15 @@ impl Session {
 impl Drop for Session {
     /// A runtime must not simply be dropped inside another.
     fn drop(&mut self) {
-        self.fate.lost.cancel();
+        self.end.lost.cancel();
         self.shut_down();
     }
 }
 
-/// Owns the connection for as long as it lives, so that it is dropped on its own runtime.
-async fn keep(
+/// Owns the connection, so that it is dropped on the session's runtime, and executes commands on it.
+async fn run_connection(
     arguments: OpenConnectionArguments,
-    fate: Fate,
+    end: SessionEnd,
     opened: oneshot::Sender<Result<Option<String>, Error>>,
     mut commands: mpsc::Receiver<Command>,
 ) {
@@ -257,13 +259,13 @@ async fn keep(
         Ok(connection) => connection,
         Err(error) => return drop(opened.send(Err(error))),
     };
-    let registered = connection.register_callback(ConnectionWatch(fate.clone())).await;
+    let registered = connection.register_callback(ConnectionWatch(end.clone())).await;
     if opened.send(registered.map(|()| version(&connection))).is_err() {
         return;
     }
     while let Some(command) = commands.recv().await {
         match command {
-            Command::OpenChannel(reply) => drop(reply.send(open_channel(&connection, &fate).await)),
+            Command::OpenChannel(reply) => drop(reply.send(open_channel(&connection, &end).await)),
             Command::Close(done) => {
                 let _closed_or_not = connection.close().await;
                 let _waited_for_or_not = done.send(());
@@ -273,26 +275,26 @@ async fn keep(
     }
 }
 
-/// The release of the broker; the client makes up "unknown" where none is told.
+/// The broker's release; the client says "unknown" where the broker doesn't name it.
 fn version(connection: &Connection) -> Option<String> {
     let broker = connection.server_properties();
-    let told = broker.product() == "RabbitMQ" && broker.version().starts_with(char::is_numeric);
-    told.then(|| broker.version().to_owned())
+    let is_known = broker.product() == "RabbitMQ" && broker.version().starts_with(char::is_numeric);
+    is_known.then(|| broker.version().to_owned())
 }
 
-async fn open_channel(connection: &Connection, fate: &Fate) -> Result<OpenChannel, AskError> {
+async fn open_channel(connection: &Connection, end: &SessionEnd) -> Result<OpenChannel, AskError> {
     // The client panics when the numbers run out, and begins at 1.
-    let most = usize::from(connection.channel_max());
-    if Arc::strong_count(&fate.channels) > most {
-        let text = format!("the broker takes {most} channels on a connection; lower WORKERS");
+    let max = usize::from(connection.channel_max());
+    if Arc::strong_count(&end.channels) > max {
+        let text = format!("the broker allows {max} channels on a connection; lower WORKERS");
         return Err(AskError::Refused { code: 530, text });
     }
     let (sender, events) = mpsc::unbounded_channel();
     let channel = connection.open_channel(None).await.map_err(|_| AskError::Lost)?;
     let watch = ChannelWatch {
         events: sender,
-        closed_channels: fate.closed_channels.clone(),
-        _open: fate.channels.clone(),
+        closed_channels: end.closed_channels.clone(),
+        _open: end.channels.clone(),
     };
     channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
     Ok(OpenChannel { channel, events })

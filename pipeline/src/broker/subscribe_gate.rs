@@ -1,11 +1,10 @@
 //! Subscribe gate: after a lost connection one consumer subscribes first, the others follow.
 //!
-//! A message that the client can't decode costs the connection on which it is delivered, and the
-//! broker counts one more delivery for everything else that was delivered on it. So consumers don't
-//! all subscribe at once to a queue that may begin with such a message: one goes first, and the
-//! message meets no neighbours. A lost connection has other reasons most of the time, so the first
-//! time this costs a moment only; when it happens again soon, the first consumer stays alone for
-//! longer.
+//! A message that the client can't decode breaks the connection on which it is delivered, and the
+//! broker counts one more delivery for all other messages that were delivered on it. So consumers
+//! don't all subscribe at once to a queue that may begin with such a message: one subscribes first,
+//! and only its messages are affected. Most lost connections have other reasons, so after the first
+//! loss the others follow soon; after several early losses the first consumer stays alone for longer.
 
 use std::{
     sync::{
@@ -22,9 +21,9 @@ use tokio::{
 
 /// How long the first consumer waits for a message before the others follow.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the first consumer stays alone at most, however long its work takes.
+/// How long the first consumer stays alone at most, even if it works longer on its messages.
 const ALONE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that was lost after this time was not lost because of what it began with.
+/// A connection that was lost later than this was not lost because of the first messages.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// The gate that all consumers of one link pass before they subscribe. Clones are the same gate.
@@ -35,7 +34,7 @@ pub(super) struct SubscribeGate {
 }
 
 struct State {
-    /// The session that this state is about.
+    /// The newest session that a consumer has asked for.
     session: u64,
     since: Instant,
     /// Sessions in a row that were lost early, and not closed by the broker.
@@ -46,11 +45,11 @@ struct State {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Everybody may subscribe.
+    /// All consumers may subscribe.
     Open,
-    /// Somebody has to go first.
+    /// The next consumer goes first, alone.
     Closed,
-    /// Somebody has gone first.
+    /// A first consumer has subscribed; the others wait.
     Probing(Progress),
 }
 
@@ -63,7 +62,7 @@ struct Progress {
     settled: usize,
 }
 
-/// A consumer's permission to subscribe. While it goes first, it tells of its progress.
+/// A consumer's permission to subscribe. The first consumer reports its progress through it.
 pub(super) struct Pass {
     gate: Option<SubscribeGate>,
     session: u64,
@@ -83,7 +82,7 @@ impl Default for SubscribeGate {
 }
 
 impl SubscribeGate {
-    /// Counts one more consumer that passes here.
+    /// Adds a consumer to the number of those that use the gate.
     pub(super) fn register(&self) {
         self.consumers.fetch_add(1, Ordering::Relaxed);
     }
@@ -97,7 +96,7 @@ impl SubscribeGate {
                 Err(opens_at) => opens_at,
             };
             tokio::select! {
-                // The sender is ours.
+                // Never an error: `self` has the sender.
                 _ = changes.changed() => {}
                 () = sleep_until(opens_at) => {}
             }
@@ -139,8 +138,7 @@ impl SubscribeGate {
         answer
     }
 
-    /// Takes note that a session was lost. One that the broker has closed was not lost because of a
-    /// message.
+    /// Records that a session was lost. If the broker closed it, a message was not the reason.
     pub(super) fn lost(&self, session: u64, closed_by_broker: bool) {
         self.state.send_if_modified(|state| {
             if state.session != session || state.is_lost {
@@ -201,7 +199,7 @@ impl Pass {
         }
     }
 
-    /// So many messages were settled.
+    /// `count` messages were settled.
     pub(super) fn settled(&self, count: usize) {
         if let Some(gate) = &self.gate {
             gate.progress(self.session, |progress| progress.settled += count);
@@ -210,7 +208,7 @@ impl Pass {
 }
 
 impl Drop for Pass {
-    /// Whoever went first and has stopped leaves the turn to another.
+    /// If the first consumer stops, another one becomes the first.
     fn drop(&mut self) {
         let Some(gate) = &self.gate else { return };
         gate.state.send_if_modified(|state| {
@@ -269,7 +267,7 @@ mod tests {
         assert_eq!(opens_after(progress(1, 0), 1), Duration::ZERO);
         assert_eq!(opens_after(progress(1, 1), 2), QUIET_TIMEOUT);
         assert_eq!(opens_after(progress(2, 2), 2), Duration::ZERO);
-        // Long work does not keep the others waiting for ever.
+        // Long work doesn't block the others without end.
         assert_eq!(opens_after(progress(1, 0), 2), ALONE_TIMEOUT);
     }
 

@@ -1,4 +1,4 @@
-//! Watches how many messages lie in `processing.unreadable`, which no program consumes.
+//! Counts the messages in `processing.unreadable`, which no program consumes, and warns of them.
 
 use std::{
     sync::{
@@ -15,20 +15,20 @@ use tracing::{debug, warn};
 use crate::broker::{declare::Declarer, link::Link};
 use crate::{log_messages::UNREADABLE_MESSAGES, topology::names::UNREADABLE};
 
-/// How often the queue is looked at.
+/// How often the messages are counted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many messages were found last; clones are the same number.
+/// How many messages were counted last; clones share the number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UnreadableMessages(Arc<AtomicU32>);
 
 impl UnreadableMessages {
-    /// How many there were when they were counted last, if there were any.
+    /// How many messages were counted last; `None` for zero.
     pub(super) fn found(&self) -> Option<u32> {
         Some(self.0.load(Ordering::Relaxed)).filter(|count| *count > 0)
     }
 
-    /// Counts them once a minute, and warns as long as there are some.
+    /// Counts the messages once a minute, and warns while there are any.
     pub(super) async fn watch(self, mut link: Link, stop: CancellationToken) {
         let watching = async {
             while let Some(session) = link.ready().await {

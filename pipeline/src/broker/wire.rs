@@ -1,4 +1,4 @@
-//! Our types in the client's, and back; and the checks that keep its assertions from failing.
+//! Conversion of messages between our types and the AMQP client's, with checks of AMQP's limits.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::contract::{
 use crate::topology::objects::Argument;
 
 /// The longest text in AMQP's short string fields.
-const SHORT: usize = 255;
-/// The most that headers may take, well below the smallest frame brokers agree on (128 KiB): the
+const MAX_SHORT_STRING_BYTES: usize = 255;
+/// The size of a message's headers at most, well below the smallest frame brokers agree on (128 KiB): the
 /// client doesn't split header frames.
-const HEADERS: usize = 100 * 1024;
+const MAX_HEADERS_BYTES: usize = 100 * 1024;
 /// The longest `expiration` that RabbitMQ takes: 49.7 days.
-const LONGEST_EXPIRATION: Duration = Duration::from_millis(u32::MAX as u64);
+const MAX_EXPIRATION: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// Checks what the client would panic on or the broker would close the connection for.
 pub(super) fn check(message: &Message) -> Result<(), String> {
@@ -30,17 +30,19 @@ pub(super) fn check(message: &Message) -> Result<(), String> {
         ("type", properties.kind.as_ref()),
     ];
     for (what, text) in short {
-        if text.is_some_and(|text| text.len() > SHORT) {
-            return Err(format!("the {what} is longer than {SHORT} bytes"));
+        if text.is_some_and(|text| text.len() > MAX_SHORT_STRING_BYTES) {
+            return Err(format!("the {what} is longer than {MAX_SHORT_STRING_BYTES} bytes"));
         }
     }
-    if properties.headers.iter().any(|(name, _)| name.len() > SHORT) {
-        return Err(format!("a header's name is longer than {SHORT} bytes"));
+    if properties.headers.iter().any(|(name, _)| name.len() > MAX_SHORT_STRING_BYTES) {
+        return Err(format!("a header's name is longer than {MAX_SHORT_STRING_BYTES} bytes"));
     }
     let total: usize =
         properties.headers.iter().map(|(name, value)| name.len() + size(value)).sum();
-    if total > HEADERS {
-        return Err(format!("the headers take {total} bytes, at most {HEADERS} are sent"));
+    if total > MAX_HEADERS_BYTES {
+        return Err(format!(
+            "the headers take {total} bytes, at most {MAX_HEADERS_BYTES} are sent"
+        ));
     }
     Ok(())
 }
@@ -72,9 +74,9 @@ pub(super) fn to_wire(properties: &Properties, program: &str) -> BasicProperties
     if let Some(text) = &properties.kind {
         wire.with_message_type(text);
     }
-    // For a longer time the broker would close the channel. No time stands there as well: such a
-    // message has a header that says until when it is of use.
-    if let Some(time) = properties.expiration.filter(|time| *time <= LONGEST_EXPIRATION) {
+    // The broker would close the channel for a longer one. It can be left out, since such a message
+    // also has the header `slowlane-expires-at`.
+    if let Some(time) = properties.expiration.filter(|time| *time <= MAX_EXPIRATION) {
         wire.with_expiration(&time.as_millis().to_string());
     }
     wire.with_headers(headers_to_wire(&properties.headers));
@@ -194,7 +196,7 @@ mod tests {
             let properties = Properties { expiration, ..Properties::default() };
             from_wire(&to_wire(&properties, "web-service")).expiration
         };
-        assert_eq!(expiring(4_294_967_295), Some(LONGEST_EXPIRATION));
+        assert_eq!(expiring(4_294_967_295), Some(MAX_EXPIRATION));
         assert_eq!(expiring(4_294_967_296), None);
     }
 
@@ -239,7 +241,7 @@ mod tests {
         long.properties.headers.set(&"x".repeat(256), 1);
         assert!(check(&long).is_err());
         let mut large = message();
-        large.properties.headers.set("slowlane-error", "x".repeat(HEADERS));
+        large.properties.headers.set("slowlane-error", "x".repeat(MAX_HEADERS_BYTES));
         assert!(check(&large).unwrap_err().contains("at most"));
     }
 }

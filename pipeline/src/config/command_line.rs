@@ -1,4 +1,4 @@
-//! Flags, `--help` and `--version`, the same for every program.
+//! Command line: a flag for each variable, `--help` and `--version`, the same for all programs.
 
 use std::{collections::HashMap, process::ExitCode};
 
@@ -11,7 +11,7 @@ use crate::config::{reader::ConfigError, source::Source, variables::Variable};
 /// The exit code of every program that was configured wrongly.
 pub const EXIT_CONFIGURATION: u8 = 2;
 
-/// What the command line said, joined with the environment and `.env`.
+/// The parsed command line, joined with the environment and `.env`.
 pub struct Arguments {
     /// The values of variables, from wherever they came.
     pub source: Source,

@@ -1,4 +1,4 @@
-//! From the text of a variable to an exact type.
+//! Parsers of settings: from a variable's text to an exact type.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     topology::{objects::QueueType, retry::RetryDelays},
 };
 
-/// A value that can't be used; what the variable takes is said by the variable itself.
+/// A value that can't be used. [`Variable::takes`](crate::config::Variable::takes) says what can.
 #[derive(Debug, Default)]
 pub struct ParseError {
     /// What is wrong with this value in particular, if there is more to say.
@@ -105,7 +105,7 @@ pub fn count(value: &str) -> Result<usize, ParseError> {
 /// How often a message may be delivered.
 ///
 /// # Errors
-/// If it isn't a number from 1 to 19: after the twentieth the broker gives a message up by itself.
+/// If it isn't a number from 1 to 19: after the twentieth the broker dead-letters a message.
 pub fn deliveries(value: &str) -> Result<i64, ParseError> {
     match value.parse() {
         Ok(count @ 1..=19) => Ok(count),
@@ -171,7 +171,7 @@ pub fn http_url(value: &str) -> Result<Url, ParseError> {
 pub fn addresses(value: &str) -> Result<Vec<Address>, ParseError> {
     let urls = value.split(',').map(str::trim).filter(|url| !url.is_empty());
     let addresses: Vec<_> = urls
-        .map(|url| Address::parse(url).map_err(ParseError::because))
+        .map(|url| Address::parse(url).map_err(|error| ParseError::because(error.to_string())))
         .collect::<Result<_, _>>()?;
     if addresses.is_empty() { Err(ParseError::default()) } else { Ok(addresses) }
 }

@@ -1,16 +1,20 @@
-//! Reading all variables of a program, and naming every bad one at once.
+//! Reader: reads the variables of a program, and reports all bad values together.
 
 use std::fmt;
 
-use crate::config::{parse::ParseError, source::Source, variables::Variable};
+use crate::config::{
+    parse::ParseError,
+    source::{EnvFileError, Source},
+    variables::Variable,
+};
 
-/// Reads variables one after the other and remembers everything that is wrong with them.
+/// Reads variables one after the other and collects the bad values.
 pub struct Reader<'a> {
     source: &'a Source,
     problems: Vec<String>,
 }
 
-/// All bad values of a start, named in one go.
+/// All bad values of a program's settings.
 #[derive(Debug)]
 pub struct ConfigError(Vec<String>);
 
@@ -56,7 +60,7 @@ impl<'a> Reader<'a> {
         self.source
     }
 
-    /// Remembers something wrong that only shows when several values are looked at together.
+    /// Adds a problem that concerns several values together.
     pub fn problem(&mut self, problem: String) {
         self.problems.push(problem);
     }
@@ -73,6 +77,12 @@ impl<'a> Reader<'a> {
 impl From<String> for ConfigError {
     fn from(problem: String) -> Self {
         Self(vec![problem])
+    }
+}
+
+impl From<EnvFileError> for ConfigError {
+    fn from(error: EnvFileError) -> Self {
+        Self(vec![error.to_string()])
     }
 }
 
@@ -94,7 +104,7 @@ mod tests {
     };
 
     #[test]
-    fn every_bad_value_is_named_in_one_go() {
+    fn all_bad_values_are_reported_together() {
         let source =
             Source::of(&[("WORKERS", "many"), ("DRAIN_TIMEOUT", "5"), ("PUBLISH_TIMEOUT", "2s")]);
         let mut reader = Reader::new(&source);

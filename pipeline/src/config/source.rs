@@ -1,4 +1,4 @@
-//! Where values come from: flags, the environment, or `.env`.
+//! Sources of settings: flags, the environment, or `.env`.
 
 use std::{collections::HashMap, io::ErrorKind, path::Path};
 
@@ -6,7 +6,7 @@ use crate::config::variables::Variable;
 
 /// Where values come from: flags before the environment before a `.env` file.
 ///
-/// Tests build one from a map, so that nobody has to change the process's environment.
+/// Tests build one from a map instead of changing the process's environment.
 #[derive(Default)]
 pub struct Source {
     flags: HashMap<String, String>,
@@ -14,7 +14,7 @@ pub struct Source {
     file: HashMap<String, String>,
 }
 
-/// Which of the places a value came from, the strongest first.
+/// Where a value came from; a smaller one has precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A flag on the command line.
@@ -25,28 +25,42 @@ pub enum Origin {
     File,
 }
 
+/// Why the file `.env` can't be used. No message contains a value, which may be secret.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvFileError {
+    /// It exists and can't be read.
+    #[error("{0} can't be read: {1}")]
+    Unreadable(String, std::io::Error),
+    /// It can't be parsed: the file, and the place of the error if known.
+    #[error("{0} can't be understood{1}; put values with spaces or # in quotes")]
+    Syntax(String, String),
+}
+
 impl Source {
     /// The process's environment and `./.env`; never a parent folder's, so that a program started
-    /// in the wrong place doesn't find somebody else's broker.
+    /// in the wrong place doesn't use the broker of another project.
     ///
     /// # Errors
-    /// A sentence, if `.env` is there but can't be read or understood.
-    pub fn of_process(flags: HashMap<String, String>) -> Result<Self, String> {
+    /// [`EnvFileError`] if `.env` exists and can't be read or parsed.
+    pub fn of_process(flags: HashMap<String, String>) -> Result<Self, EnvFileError> {
         Self::of_process_in(Path::new(""), flags)
     }
 
     /// Like [`Source::of_process`], with the `.env` of `folder` instead of the current one.
     ///
     /// # Errors
-    /// A sentence, if `.env` is there but can't be read or understood.
-    pub fn of_process_in(folder: &Path, flags: HashMap<String, String>) -> Result<Self, String> {
+    /// [`EnvFileError`] if `.env` exists and can't be read or parsed.
+    pub fn of_process_in(
+        folder: &Path,
+        flags: HashMap<String, String>,
+    ) -> Result<Self, EnvFileError> {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         Ok(Self { flags, environment, file: read_file(&folder.join(".env"))? })
     }
 
-    /// A source with just these values, as if they stood in the environment.
+    /// A source with these values, as if they were set in the environment.
     pub fn of(values: &[(&str, &str)]) -> Self {
         let environment = values.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Self { environment, ..Self::default() }
@@ -66,20 +80,19 @@ impl Source {
     }
 }
 
-fn read_file(path: &Path) -> Result<HashMap<String, String>, String> {
-    let shown = path.display();
+fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
+    let shown = || path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(format!("{shown} can't be read: {error}")),
+        Err(error) => return Err(EnvFileError::Unreadable(shown(), error)),
     };
-    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| {
-        let place = place(&text, &error);
-        format!("{shown} can't be understood{place}; put values with spaces or # in quotes")
-    })
+    dotenvy::from_read_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| EnvFileError::Syntax(shown(), place(&text, &error)))
 }
 
-/// Where it went wrong, without what stands there, since that may be a password.
+/// The place of the error, without the line's text, since that may be a password.
 fn place(text: &str, error: &dotenvy::Error) -> String {
     let dotenvy::Error::LineParse(part, _) = error else { return String::new() };
     let found = text.lines().enumerate().find(|(_, line)| line.contains(part.as_str()));
@@ -133,7 +146,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         std::fs::write(&path, "AMQP_URL=amqp://u:hunter2@h word\n").unwrap();
-        let error = read_file(&path).unwrap_err();
+        let error = read_file(&path).unwrap_err().to_string();
         assert!(error.contains("AMQP_URL") && !error.contains("hunter2"), "{error:?}");
         assert!(read_file(&folder.path().join("none")).unwrap().is_empty());
     }

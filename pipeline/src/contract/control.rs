@@ -1,4 +1,4 @@
-//! Control: what every program of the virtual host is asked at once.
+//! Control messages: commands to all programs of the virtual host.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,13 +11,13 @@ use crate::contract::{
 };
 use crate::topology;
 
-/// A wish to all programs. Each that can do something about it does.
+/// A command to all programs. Programs that it doesn't concern ignore it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
-    /// `{"type":"cancel","requestId":...,"run"?}`: whoever works on this request is to stop. With a run,
-    /// only who works on that one or an earlier: a replay may have begun meanwhile.
+    /// `{"type":"cancel","requestId":...,"run"?}`: the worker of this request should stop. With a run,
+    /// only if it works on that run or an earlier one: a replay may have begun meanwhile.
     Cancel(RequestId, Option<i64>),
-    /// `{"type":"who"}`: every worker is to say what it has in hand.
+    /// `{"type":"who"}`: every worker should publish an event for each request it works on.
     Who,
 }
 
@@ -41,7 +41,7 @@ impl Control {
         match (wire.kind.as_str(), wire.id) {
             ("who", _) => Ok(Some(Self::Who)),
             ("cancel", Some(id)) => {
-                let id = RequestId::parse(id).map_err(malformed)?;
+                let id = RequestId::parse(id).map_err(|error| malformed(error.to_string()))?;
                 Ok(Some(Self::Cancel(id, wire.run)))
             }
             ("cancel", None) => Err(malformed("it has no requestId".to_owned())),
@@ -49,7 +49,7 @@ impl Control {
         }
     }
 
-    /// The wish on its way to all programs.
+    /// The message that is published to all programs.
     pub fn message(&self) -> Message {
         let (kind, id, body) = match self {
             Self::Cancel(id, run) => {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wishes_survive_the_way() {
+    fn control_messages_survive_the_way() {
         for body in [
             r#"{"type":"who"}"#,
             r#"{"type":"cancel","requestId":4.20}"#,

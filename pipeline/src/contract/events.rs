@@ -1,4 +1,4 @@
-//! Events: what happens to requests, told to whoever listens. Nothing depends on their arrival.
+//! Events: what happens to requests, for any program that listens. They may be lost.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,28 +15,28 @@ use crate::topology;
 
 /// The name, and the routing key, of [`Event::Finished`].
 const FINISHED: &str = "requests.finished";
-/// The most requests that one [`Finished`] names.
-const MOST_FINISHED: usize = 500;
+/// How many requests one [`Finished`] has at most.
+const MAX_FINISHED_REQUESTS: usize = 500;
 
 /// Something that happened. Its name is the routing key it is published with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// A worker tells of the request it has in hand.
+    /// A worker reports on the request it works on.
     Job(JobEvent),
     /// `requests.finished`: a web service has committed final states.
     Finished(Finished),
 }
 
-/// What a worker tells. Of a foreign worker only `requestId` is asked.
+/// A worker's event. Only `requestId` is required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobEvent {
-    /// Whose work it is.
+    /// The request's id.
     pub request_id: RequestId,
-    /// What happened; when read, the routing key says it.
+    /// What happened; parsed from the routing key.
     #[serde(skip_deserializing)]
     pub event: JobEventName,
-    /// When it happened. For `request.started` when the work began, however late that is told.
+    /// When it happened. For `request.started` when the work began, also if the event is sent later.
     #[serde(default = "Timestamp::now")]
     pub at: Timestamp,
     /// Which run this is: 0, and one more for each replay.
@@ -54,7 +54,7 @@ pub struct JobEvent {
     /// How far the work is, as the worker counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
-    /// What the work says of its progress.
+    /// A description of the progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Why it has to be tried again.
@@ -65,14 +65,14 @@ pub struct JobEvent {
     pub next_attempt_at: Option<Timestamp>,
 }
 
-/// What a [`JobEvent`] tells.
+/// The name of a [`JobEvent`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub enum JobEventName {
-    /// Somebody works on the request.
+    /// A worker has begun the request.
     #[default]
     #[serde(rename = "request.started")]
     Started,
-    /// The work has come so far.
+    /// The work has made progress.
     #[serde(rename = "request.progress")]
     Progress,
     /// The work failed and is tried again later.
@@ -108,7 +108,7 @@ pub enum FinalStatus {
     Completed,
     /// With an error.
     Failed,
-    /// By its owner's wish.
+    /// Cancelled by its owner.
     Cancelled,
 }
 
@@ -127,10 +127,10 @@ impl Event {
         Ok(Some(Self::Job(JobEvent { event, ..job })))
     }
 
-    /// The events that tell of these requests, each as long as an event may be.
+    /// The events of these requests, at most 500 in each.
     pub fn finished(at: Timestamp, requests: &[FinishedRequest]) -> impl Iterator<Item = Self> {
         let event = move |some: &[FinishedRequest]| Finished { at, requests: some.to_vec() };
-        requests.chunks(MOST_FINISHED).map(event).map(Self::Finished)
+        requests.chunks(MAX_FINISHED_REQUESTS).map(event).map(Self::Finished)
     }
 
     /// The event's name.
@@ -141,7 +141,7 @@ impl Event {
         }
     }
 
-    /// The event on its way to all who listen.
+    /// The message that is published for the event.
     pub fn message(&self) -> Message {
         let (id, body) = match self {
             Self::Job(job) => (Some(&job.request_id), serde_json::to_vec(job)),
@@ -157,7 +157,7 @@ impl Event {
 }
 
 impl JobEvent {
-    /// What `worker` tells of the first delivery of a request, now; the rest is up to the caller.
+    /// An event of the first delivery of a request, now. The caller sets the other fields.
     pub fn new(event: JobEventName, request_id: RequestId, worker: &str) -> Self {
         Self {
             request_id,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_worker_need_say_only_whose_work_it_is() {
+    fn a_foreign_worker_needs_only_the_request_id() {
         let read = Event::parse("request.started", br#"{"requestId":"a","mood":[1]}"#);
         let Some(Event::Job(job)) = read.unwrap() else { panic!("no job's event") };
         assert_eq!((job.request_id.text(), job.event), ("a", JobEventName::Started));

@@ -1,5 +1,5 @@
-//! Names of the headers that are ours, and of those we read that are not. All are optional; `x-*`
-//! belongs to the broker.
+//! Message headers: names and values, those of Slowlane (`slowlane-*`) and the broker's (`x-*`). All are
+//! optional.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -69,12 +69,12 @@ pub fn milliseconds(headers: &Headers) -> Option<u64> {
     u64::try_from(took.as_millis()).ok()
 }
 
-/// The moment that a header tells, if it is there and is one.
+/// The time in a header, if it has one.
 pub fn time(headers: &Headers, name: &str) -> Option<SystemTime> {
     headers.text(name)?.parse::<Timestamp>().ok().map(Into::into)
 }
 
-/// A moment as it stands in headers: RFC 3339 UTC with milliseconds.
+/// A time as text for a header: RFC 3339 UTC with milliseconds.
 pub fn moment(at: SystemTime) -> String {
     Timestamp::from(at).to_string()
 }
@@ -83,14 +83,14 @@ pub fn moment(at: SystemTime) -> String {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Headers(BTreeMap<String, HeaderValue>);
 
-/// A header's value, as far as we look at it.
+/// A header's value, as far as we read it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HeaderValue {
     /// A string.
     Text(String),
     /// Any of AMQP's whole numbers.
     Number(i64),
-    /// Something we never write and only pass by: a table, an array, a float.
+    /// A type that we don't read: a table, an array, a float.
     Other,
 }
 
@@ -100,7 +100,7 @@ impl Headers {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// Takes a header away, if it is there.
+    /// Removes a header, if it is there.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
@@ -148,7 +148,7 @@ impl Headers {
         kept
     }
 
-    /// Sets a header to a text, or to its beginning if it is very long.
+    /// Sets a header to a text, cut to 2000 bytes.
     pub fn set_short(&mut self, name: &str, text: &str) {
         self.set(name, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
     }

@@ -1,4 +1,4 @@
-//! A request's id, which goes through all programs as the text it came as.
+//! Request id: a JSON string or number, which keeps its text in all programs.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,29 +13,40 @@ pub const MAX_ID_BYTES: usize = 200;
 
 /// A request's id, exactly as it came: a JSON string or a JSON number.
 ///
-/// Our own ids are UUIDs (version 7), but a foreign producer may use what it likes, and gets back
-/// the same text. Two ids are equal when their texts are.
+/// Our own ids are UUIDs (version 7). A foreign producer may use others, and gets back the same text. Two ids are equal when their texts are.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId {
     json: Box<str>,
     text: Box<str>,
 }
 
+/// Why a JSON value is not a request's id.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidRequestId {
+    /// A string that has no text, such as a lone surrogate.
+    #[error("requestId is not a readable string: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Neither a string nor a number.
+    #[error("requestId must be a string or a number")]
+    WrongType,
+    /// So many bytes, more than [`MAX_ID_BYTES`].
+    #[error("requestId has {0} bytes, at most {MAX_ID_BYTES} are taken")]
+    TooLong(usize),
+}
+
 impl RequestId {
-    /// Reads an id from its JSON text.
+    /// Parses an id from its JSON text.
     ///
     /// # Errors
-    /// A sentence, if it is neither string nor number or longer than [`MAX_ID_BYTES`].
-    pub fn parse(raw: &RawValue) -> Result<Self, String> {
+    /// [`InvalidRequestId`] if it is neither string nor number, or longer than [`MAX_ID_BYTES`].
+    pub fn parse(raw: &RawValue) -> Result<Self, InvalidRequestId> {
         let text = match raw.get().as_bytes().first() {
-            Some(b'"') => serde_json::from_str::<Cow<'_, str>>(raw.get())
-                .map_err(|error| format!("requestId is not a readable string: {error}"))?,
+            Some(b'"') => serde_json::from_str::<Cow<'_, str>>(raw.get())?,
             Some(b'-' | b'0'..=b'9') => Cow::Borrowed(raw.get()),
-            _ => return Err("requestId must be a string or a number".to_owned()),
+            _ => return Err(InvalidRequestId::WrongType),
         };
         if text.len() > MAX_ID_BYTES {
-            let length = text.len();
-            return Err(format!("requestId has {length} bytes, at most {MAX_ID_BYTES} are taken"));
+            return Err(InvalidRequestId::TooLong(text.len()));
         }
         Ok(Self { json: raw.get().into(), text: text.into() })
     }
@@ -92,7 +103,7 @@ impl fmt::Debug for RequestId {
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> Result<RequestId, String> {
+    fn parse(json: &str) -> Result<RequestId, InvalidRequestId> {
         RequestId::parse(&RawValue::from_string(json.to_owned()).unwrap())
     }
 
@@ -107,10 +118,10 @@ mod tests {
     #[test]
     fn everything_else_is_refused_with_a_reason() {
         for json in ["null", "true", "{}", "[1]", r#""\ud800""#] {
-            assert!(parse(json).unwrap_err().starts_with("requestId"), "{json}");
+            assert!(parse(json).unwrap_err().to_string().starts_with("requestId"), "{json}");
         }
         let long = format!("\"{}\"", "x".repeat(300));
-        assert!(parse(&long).unwrap_err().contains("300 bytes"));
+        assert!(parse(&long).unwrap_err().to_string().contains("300 bytes"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading JSON bodies without rewriting what they carry.
+//! JSON bodies: reads objects and keeps raw fields unchanged.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -1,14 +1,14 @@
-//! A message body that can't be read.
+//! Malformed: the error for a message body that can't be parsed.
 
 use crate::contract::id::RequestId;
 
-/// A message body that is not what it should be.
+/// A message body that can't be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Malformed {
     /// What is wrong, as a sentence for the operator.
     pub reason: String,
-    /// The id, where it could be read all the same, so that its owner can be told.
+    /// The request's id, if it could be parsed.
     pub id: Option<RequestId>,
 }
 

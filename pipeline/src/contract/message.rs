@@ -1,4 +1,4 @@
-//! A message apart from what it means: properties, headers, body.
+//! Message: exchange, routing key, properties, headers and body.
 
 use std::{
     borrow::Cow,
@@ -10,14 +10,14 @@ use crate::contract::{
     id::RequestId,
 };
 
-/// A message ready to be published: where to, what it says of itself, and its body.
+/// A message ready to be published.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The exchange to publish to.
     pub exchange: Cow<'static, str>,
     /// The routing key within the exchange.
     pub routing_key: String,
-    /// What the message says of itself.
+    /// The AMQP properties and headers.
     pub properties: Properties,
     /// The body's bytes.
     pub body: Vec<u8>,
@@ -42,12 +42,12 @@ pub struct Properties {
     pub persistent: bool,
     /// How long the message may wait in a queue (`expiration`); then the broker takes it out.
     pub expiration: Option<Duration>,
-    /// Named values beside the body.
+    /// The headers.
     pub headers: Headers,
 }
 
 impl Message {
-    /// This message, not to be begun with after a while.
+    /// This message with an expiry: after `after` no worker begins it, and the broker may drop it.
     #[must_use]
     pub fn expiring(mut self, after: Duration) -> Self {
         let at = headers::moment(SystemTime::now() + after);

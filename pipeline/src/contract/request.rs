@@ -1,4 +1,4 @@
-//! What the web service, or a foreign producer, asks of the workers.
+//! Request messages, from the web service or a foreign producer to the workers.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,9 +16,9 @@ use crate::topology;
 /// A request: `{"requestId": ..., "requestData": ...}`.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Whose work this is, and its idempotency key: a request may be delivered more than once.
+    /// The request's id and idempotency key: a request may be delivered more than once.
     pub id: RequestId,
-    /// What to work on, as it came.
+    /// The data to process, unchanged.
     pub data: Box<RawValue>,
 }
 
@@ -40,7 +40,7 @@ impl Request {
         let wire: Wire<'_> =
             object(body).map_err(|error| no_id(format!("the body is not a request: {error}")))?;
         let id = wire.id.ok_or_else(|| no_id("the body has no requestId".to_owned()))?;
-        let id = RequestId::parse(id).map_err(no_id)?;
+        let id = RequestId::parse(id).map_err(|error| no_id(error.to_string()))?;
         match wire.data {
             Some(data) => Ok(Self { id, data: data.to_owned() }),
             None => {
@@ -60,7 +60,7 @@ impl Request {
         body
     }
 
-    /// A new request, on its way to the workers.
+    /// The message of a new request.
     pub fn message(id: &RequestId, data: &RawValue, trace: &TraceParent) -> Message {
         let mut properties = Properties::json("request", id);
         properties.headers.set(headers::ATTEMPT, 1);
@@ -74,8 +74,8 @@ impl Request {
         }
     }
 
-    /// A message that can't be worked on, on its way to the failed queue with the reason: the same
-    /// bytes and our own headers, so that nothing of it is lost.
+    /// The message to the failed queue for a message that can't be processed: the same body, our headers,
+    /// and the reason.
     pub fn failed(original: &Properties, body: Vec<u8>, reason: &str, error: &str) -> Message {
         let mut headers = Headers::to_publish_again(&original.headers);
         headers.set_short(headers::REASON, reason);

@@ -1,4 +1,4 @@
-//! What a worker answers: a result, or why there is none.
+//! Result messages: a worker's result or error.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use crate::topology;
 /// A result: `{"requestId": ..., "processingResults": ...}`, or with `"error"` instead.
 #[derive(Debug, Clone)]
 pub struct ResultMessage {
-    /// Whose result this is.
+    /// The request's id.
     pub id: RequestId,
     /// How the work ended.
     pub outcome: Outcome,
@@ -59,7 +59,7 @@ impl ResultMessage {
         let wire: Wire<'_> =
             object(body).map_err(|error| no_id(format!("the body is not a result: {error}")))?;
         let id = wire.id.ok_or_else(|| no_id("the body has no requestId".to_owned()))?;
-        let id = RequestId::parse(id).map_err(no_id)?;
+        let id = RequestId::parse(id).map_err(|error| no_id(error.to_string()))?;
         let outcome = match (wire.error, wire.results) {
             (Some(error), None) => Outcome::Failed(error),
             (None, Some(results)) => Outcome::Completed(results.to_owned()),
@@ -81,7 +81,7 @@ impl ResultMessage {
         format!("{{\"requestId\":{},\"{field}\":{value}}}", self.id.json()).into_bytes()
     }
 
-    /// This result, on its way to the web services, with the given headers.
+    /// The message of this result, with the given headers.
     pub fn message(&self, headers: Headers) -> Message {
         Message {
             exchange: topology::EXCHANGE.into(),

@@ -1,4 +1,4 @@
-//! The trace that a request, its result and the logs about both belong to.
+//! Trace: the W3C `traceparent` of a request, its result and their log lines.
 
 use uuid::Uuid;
 

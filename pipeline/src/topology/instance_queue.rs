@@ -1,4 +1,4 @@
-//! Queues that live and die with a connection. Nobody declares them beforehand.
+//! Exclusive queues: the one of a process for control messages and events, and the lock's arguments.
 
 use uuid::Uuid;
 
@@ -7,16 +7,15 @@ use crate::topology::{
     objects::Argument,
 };
 
-/// What the names of the processes' own queues begin with.
-const INSTANCE: &str = "processing.instance.";
-/// Far more than waits for a process that is well. One that is not loses the oldest.
-const INSTANCE_LENGTH: i64 = 10_000;
+/// The prefix of the names.
+const PREFIX: &str = "processing.instance.";
+/// Far more messages than wait for a healthy process. Beyond that the broker drops the oldest.
+const MAX_MESSAGES: i64 = 10_000;
 
-/// A process's own queue for what is said to all: exclusive and auto-delete.
+/// A process's queue for control messages and events: exclusive and auto-delete.
 #[derive(Debug, Clone)]
 pub struct InstanceQueue {
-    /// A name that nobody had before: the broker may still keep a queue of a connection that we
-    /// know to be lost.
+    /// A new name each time: the broker may still have the queue of a lost connection.
     pub name: String,
     /// The exchanges it is bound to, each with the key.
     pub bindings: Vec<(&'static str, &'static str)>,
@@ -29,20 +28,19 @@ impl InstanceQueue {
         if events {
             bindings.push((EVENTS, "#"));
         }
-        Self { name: format!("{INSTANCE}{}", Uuid::now_v7()), bindings }
+        Self { name: format!("{PREFIX}{}", Uuid::now_v7()), bindings }
     }
 
     /// The `x-` arguments of the declaration.
     pub fn arguments() -> Vec<(&'static str, Argument)> {
         vec![
-            ("x-max-length", Argument::Number(INSTANCE_LENGTH)),
+            ("x-max-length", Argument::Number(MAX_MESSAGES)),
             ("x-overflow", Argument::Text("drop-head")),
         ]
     }
 }
 
-/// The `x-` arguments of an exclusive queue that is only there to be held: what is published to it
-/// by mistake doesn't pile up.
+/// The `x-` arguments of a lock's queue: messages published to it by mistake don't pile up.
 pub fn lock_arguments() -> Vec<(&'static str, Argument)> {
     vec![("x-max-length", Argument::Number(1))]
 }

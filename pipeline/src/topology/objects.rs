@@ -3,9 +3,9 @@
 /// The kind of the durable queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueType {
-    /// Replicated, counts deliveries, hands dead letters over without loss.
+    /// Replicated, counts deliveries, publishes dead letters without loss.
     Quorum,
-    /// For brokers that refuse quorum queues: without the delivery count and the safe hand-over.
+    /// For brokers that refuse quorum queues: no delivery count, and dead letters can be lost.
     Classic,
 }
 
@@ -39,7 +39,7 @@ pub struct Queue {
     pub exchange: String,
     /// The routing key it is bound with.
     pub routing_key: String,
-    /// Whether nobody ever consumes it: some brokers delete queues that were not used for weeks.
+    /// Whether no program consumes it: some brokers delete queues that were not used for weeks.
     pub idle: bool,
 }
 

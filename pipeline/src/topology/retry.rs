@@ -1,5 +1,5 @@
-//! Where requests wait for their next attempt: one queue for each delay, since in one queue a
-//! message that waits long would hold up those behind it.
+//! Retry queues, where requests wait for their next attempt: one queue for each delay, since in a single
+//! queue a message with a long delay would block those behind it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::topology::{
     objects::{Argument, Exchange, Queue, QueueType},
 };
 
-/// What the names of the waiting queues, and of their exchanges, begin with.
+/// The prefix of the names of the retry queues and of their exchanges.
 pub const RETRY: &str = "processing.retry.";
 
 /// The pauses before a request is tried again, in the order of its attempts.
@@ -16,7 +16,7 @@ pub const RETRY: &str = "processing.retry.";
 pub struct RetryDelays(Vec<Duration>);
 
 impl RetryDelays {
-    /// These pauses, of which there has to be one at least.
+    /// These pauses; `None` if there are none.
     pub fn new(delays: Vec<Duration>) -> Option<Self> {
         (!delays.is_empty()).then_some(Self(delays))
     }
@@ -27,7 +27,7 @@ impl RetryDelays {
         self.0[at.min(self.0.len() - 1)]
     }
 
-    /// The shortest pause that is at least so long; or the longest there is.
+    /// The shortest pause of at least this length, or else the longest one.
     pub fn reaching(&self, wanted: Duration) -> Duration {
         let enough = self.0.iter().filter(|delay| **delay >= wanted).min();
         enough.or(self.0.iter().max()).copied().unwrap_or(wanted)
@@ -47,13 +47,13 @@ pub fn retry(delay: Duration) -> String {
     format!("{RETRY}{}", delay.as_millis())
 }
 
-/// The exchange in front of a waiting queue. It takes every key, and the message keeps its own.
+/// The exchange of a retry queue. It is a fanout, so messages keep their routing key.
 pub(super) fn exchange(delay: Duration) -> Exchange {
     Exchange { name: retry(delay), kind: "fanout" }
 }
 
-/// A queue that nobody consumes: messages leave it when their time is over, under the key they
-/// came with, back to those who work.
+/// A retry queue. No program consumes it: when the time is over, the broker publishes a message back
+/// to the working exchange, under its own routing key.
 pub(super) fn queue(delay: Duration, kind: QueueType) -> Queue {
     let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     let mut arguments = vec![
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_takes_the_shortest_pause_that_is_long_enough() {
+    fn a_requested_delay_takes_the_shortest_pause_that_is_long_enough() {
         let delays = delays(&[60, 1, 10]);
         let reached = [0, 1, 2, 10, 60, 61].map(|s| delays.reaching(Duration::from_secs(s)));
         assert_eq!(reached.map(|pause| pause.as_secs()), [1, 1, 10, 10, 60, 60]);

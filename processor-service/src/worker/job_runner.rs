@@ -138,7 +138,7 @@ impl<P: Processor> JobRunner<P> {
         if reason == Some(StopReason::Interrupted) {
             warn!(requestId = %id, "the job blocks its thread; it ends with the program");
         } else {
-            error!(requestId = %id, "the job blocks its thread and cannot be stopped: the program ends to be rid of it");
+            error!(requestId = %id, "the job blocks its thread and cannot be stopped: this process finishes its other jobs and exits");
             self.stuck.cancel();
         }
     }

@@ -50,8 +50,8 @@ impl Settler {
         delivery: Delivery,
     ) {
         let not_final = matches!(outcome, JobOutcome::Retry(..) | JobOutcome::Interrupted);
-        if not_final && delivery.has_lapsed() {
-            return self.log_lapsed(id);
+        if not_final && delivery.is_revoked() {
+            return self.log_revoked(id);
         }
         let completed = matches!(outcome, JobOutcome::Completed(_));
         match outcome::decide(id, (&delivery).into(), outcome, record, &self.policy) {
@@ -115,7 +115,7 @@ impl Settler {
     pub(crate) async fn hand_back(&self, delivery: Delivery, started: bool) {
         let request = IncomingRequest::from(&delivery);
         let copy = request.hand_back_copy(self.policy.max_deliveries, started, SystemTime::now());
-        let Some(copy) = copy.filter(|_| !delivery.has_lapsed()) else {
+        let Some(copy) = copy.filter(|_| !delivery.is_revoked()) else {
             return delivery.requeue();
         };
         let _republishing = self.isolation.republishing();
@@ -140,8 +140,8 @@ impl Settler {
     ) -> Option<Delivery> {
         let published = tokio::select! {
             biased;
-            () = delivery.lapsed() => {
-                self.log_lapsed(id);
+            () = delivery.revoked() => {
+                self.log_revoked(id);
                 return None;
             }
             published = self.publisher.publish_until_confirmed(copy, &self.give_up) => published,
@@ -208,7 +208,7 @@ impl Settler {
         delivery.requeue();
     }
 
-    fn log_lapsed(&self, id: &RequestId) {
+    fn log_revoked(&self, id: &RequestId) {
         let worker = &self.worker;
         info!(requestId = id.text(), worker, "taken back by the broker, which delivers it again");
     }

@@ -1,4 +1,4 @@
-//! A batch of messages with the rows they become in the store.
+//! A batch of messages: stores their rows in one transaction, then settles (acks) or requeues the messages.
 
 use pipeline::{broker::Delivery, log_messages::REQUEUEING};
 use tracing::warn;

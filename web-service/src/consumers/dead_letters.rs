@@ -158,7 +158,7 @@ async fn return_later(
 ) {
     tokio::select! {
         () = sleep(REFUSED_PAUSE) => {}
-        () = delivery.lapsed() => {}
+        () = delivery.revoked() => {}
         () = drain.cancelled() => {}
     }
     return_message(&publisher, delivery, reason).await;

@@ -122,7 +122,7 @@ async fn move_to_failed(
     let message = Request::failed(&delivery.properties, body, codes::MALFORMED, &reason);
     let published = tokio::select! {
         published = publisher.publish_until_confirmed(&message, &shutdown.now) => published,
-        () = delivery.lapsed() => return,
+        () = delivery.revoked() => return,
     };
     match published {
         Ok(()) => delivery.ack(),

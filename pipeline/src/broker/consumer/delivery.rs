@@ -1,4 +1,4 @@
-//! One message in hand: settled once, on the channel it came by, or given back.
+//! Delivery: a received message, which is acked or requeued exactly once.
 
 use amqprs::Deliver;
 use tokio::sync::{mpsc, oneshot};
@@ -11,44 +11,44 @@ use crate::contract::message::Properties;
 
 /// A message that was received and not yet settled.
 ///
-/// Settling consumes it, so nobody settles twice, and goes to the channel it came from: if that is
-/// gone, the broker has taken the message back already and settling does nothing. A delivery that
-/// is dropped goes back to the queue.
+/// Settling takes it by value, so it happens once, and on the channel of the delivery: if that is
+/// closed, the broker has requeued the message already and settling does nothing. A dropped delivery
+/// is requeued.
 pub struct Delivery {
     /// The exchange it was published to.
     pub exchange: String,
     /// The routing key it was published with.
     pub routing_key: String,
-    /// What the message says of itself.
+    /// The AMQP properties and headers.
     pub properties: Properties,
     /// The body's bytes.
     pub body: Vec<u8>,
-    /// Whether the message was delivered to somebody before.
+    /// Whether the message was delivered before, to this or another consumer.
     pub redelivered: bool,
     tag: u64,
     settles: mpsc::UnboundedSender<Settle>,
     settled: bool,
-    lapsed: CancellationToken,
+    revoked: CancellationToken,
     _held: TaskTrackerToken,
 }
 
-/// What a delivery needs of its subscription.
+/// The connections of a delivery to its subscription.
 #[derive(Clone)]
 pub(super) struct Ties {
     pub(super) settles: mpsc::UnboundedSender<Settle>,
-    /// Cancelled when the broker has ended the subscription, in whatever way.
-    pub(super) lapsed: CancellationToken,
-    /// Tells when all deliveries were let go.
+    /// Cancelled when the broker has ended the subscription, for whatever reason.
+    pub(super) revoked: CancellationToken,
+    /// Counts the deliveries that were not dropped yet.
     pub(super) held: TaskTracker,
 }
 
-/// What is to become of the message with a tag.
+/// A settlement of the message with this delivery tag.
 #[derive(Debug)]
 pub(super) enum Settle {
     Ack(u64),
     Requeue(u64),
-    /// Not a message: tell when the broker has heard of all before this.
-    Tell(oneshot::Sender<()>),
+    /// Not a settlement: a request to report when the broker has read all settlements before it.
+    Flush(oneshot::Sender<()>),
 }
 
 impl Delivery {
@@ -58,7 +58,7 @@ impl Delivery {
         body: Vec<u8>,
         ties: &Ties,
     ) -> Self {
-        let Ties { settles, lapsed, held } = ties.clone();
+        let Ties { settles, revoked, held } = ties.clone();
         let _held = held.token();
         Self {
             exchange: deliver.exchange().clone(),
@@ -69,60 +69,60 @@ impl Delivery {
             tag: deliver.delivery_tag(),
             settles,
             settled: false,
-            lapsed,
+            revoked,
             _held,
         }
     }
 
-    /// Tells the broker that the message is done with.
+    /// Acknowledges the message.
     pub fn ack(mut self) {
         self.settle(Settle::Ack(self.tag));
     }
 
-    /// Like [`Self::ack`], and waits until the broker has heard of it, or the channel is gone.
+    /// Like [`Self::ack`], and waits until the broker has read it, or the channel is closed.
     pub async fn ack_and_wait(self) {
-        let (tell, told) = oneshot::channel();
+        let (flushed, done) = oneshot::channel();
         let settles = self.settles.clone();
         self.ack();
-        if settles.send(Settle::Tell(tell)).is_ok() {
-            let _told_or_gone = told.await;
+        if settles.send(Settle::Flush(flushed)).is_ok() {
+            let _flushed_or_closed = done.await;
         }
     }
 
-    /// Gives the message back to the queue, for somebody else or for later (nack with requeue).
+    /// Returns the message to the queue (nack with requeue).
     pub fn requeue(mut self) {
         self.settle(Settle::Requeue(self.tag));
     }
 
-    /// Whether the channel the message came from is still there. If not, the broker delivers the
-    /// message again, and settling it does nothing.
+    /// Whether the channel of the delivery is open. If not, the broker delivers the message again, and
+    /// settling does nothing.
     pub fn is_current(&self) -> bool {
         !self.settles.is_closed()
     }
 
-    /// Waits until the broker has ended the subscription the message came by, and with that has taken
-    /// the message back. No other message comes until all deliveries of it were let go.
-    pub async fn lapsed(&self) {
+    /// Waits until the broker has ended the subscription and requeued the message. The consumer gets no
+    /// other message until all deliveries of that subscription were dropped.
+    pub async fn revoked(&self) {
         tokio::select! {
-            () = self.lapsed.cancelled() => {}
+            () = self.revoked.cancelled() => {}
             () = self.settles.closed() => {}
         }
     }
 
-    /// Whether the broker has taken the message back: it delivers it again, to us or to others.
-    pub fn has_lapsed(&self) -> bool {
-        self.lapsed.is_cancelled() || self.settles.is_closed()
+    /// Whether the broker has requeued the message: it delivers it again, to this or another consumer.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.is_cancelled() || self.settles.is_closed()
     }
 
     fn settle(&mut self, settle: Settle) {
         self.settled = true;
-        // A channel that is gone has given the message back already.
+        // If the channel is closed, the broker has requeued the message.
         let _ = self.settles.send(settle);
     }
 }
 
 impl Drop for Delivery {
-    /// A delivery lost in a panic must not make its worker deaf.
+    /// Requeues an unsettled delivery: after a panic its prefetch slot would stay occupied.
     fn drop(&mut self) {
         if !self.settled {
             self.settle(Settle::Requeue(self.tag));

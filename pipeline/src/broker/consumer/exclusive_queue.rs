@@ -1,4 +1,4 @@
-//! A queue that belongs to one subscription and goes with it.
+//! Exclusive queue of one subscription: the broker deletes it with the connection.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use crate::broker::wire;
 use crate::topology::instance_queue::InstanceQueue;
 
-/// How often such a queue is bound again. Nobody tells us that an exchange was deleted, and what
-/// was bound to it is bound no more.
-const BIND_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How often the queue is bound again. The broker doesn't report the deletion of an exchange, which
+/// deletes its bindings.
+const BIND_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Declares the queue and binds it.
 pub(super) async fn declare(channel: &Channel, own: InstanceQueue) -> Result<InstanceQueue, Error> {
@@ -25,14 +25,14 @@ pub(super) async fn declare(channel: &Channel, own: InstanceQueue) -> Result<Ins
     Ok(own)
 }
 
-/// When such a queue is to be bound again.
+/// Ticks when the queue should be bound again.
 pub(super) fn bind_again_ticks() -> Interval {
-    let mut ticks = interval_at(Instant::now() + BIND_AGAIN_AFTER, BIND_AGAIN_AFTER);
+    let mut ticks = interval_at(Instant::now() + BIND_INTERVAL, BIND_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }
 
-/// Binds the queue. Does nothing where it is bound.
+/// Binds the queue. Existing bindings stay.
 pub(super) async fn bind(channel: &Channel, own: &InstanceQueue) -> Result<(), Error> {
     for (exchange, key) in &own.bindings {
         channel.queue_bind(QueueBindArguments::new(&own.name, exchange, key)).await?;

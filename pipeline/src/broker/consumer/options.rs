@@ -1,4 +1,4 @@
-//! What to consume, and when it is allowed.
+//! Consumer options: the queue, the prefetch, and when consuming is allowed.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::broker::{channel_backoff::ChannelBackoff, lock::LockState};
+use crate::log_messages::{CONSUMING, RECEIVING_CONTROL};
 
 /// What to consume.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct Consume {
 }
 
 impl Consume {
-    /// A queue, with so many messages unsettled at a time. `worker` names the consumer in the log.
+    /// A queue with a prefetch (messages unsettled at a time). `worker` names the consumer in the log.
     pub fn queue(queue: &str, prefetch: u16, worker: &str) -> Self {
         Self {
             queue: queue.to_owned(),
@@ -29,14 +30,14 @@ impl Consume {
         }
     }
 
-    /// Only as long as a lock is held, or can't be had by anybody; without one, always.
+    /// Consumes only while the lock is held (see [`LockState::allows_work`]); always, if `None`.
     #[must_use]
     pub fn only_with(self, lock: Option<watch::Receiver<LockState>>) -> Self {
         Self { lock, ..self }
     }
 
-    /// Not while this says so: then no more is asked of the broker. What it has sent already still
-    /// comes, and whoever has a delivery in hand may finish with it.
+    /// Cancels the subscription while `paused` is true. Messages received before are still delivered,
+    /// and their deliveries can be settled.
     #[must_use]
     pub fn pausing(self, paused: watch::Receiver<bool>) -> Self {
         Self { paused: Some(paused), ..self }
@@ -57,40 +58,40 @@ pub(crate) struct ConsumerOptions {
     pub(crate) prefetch: u16,
     /// Who consumes, for the log.
     pub(crate) worker: String,
-    /// Without this lock nothing is to be consumed.
+    /// Consumes only while this lock allows it.
     pub(crate) lock: Option<watch::Receiver<LockState>>,
-    /// While this is true, nothing is to be consumed.
+    /// Doesn't consume while this is true.
     pub(crate) paused: Option<watch::Receiver<bool>>,
 }
 
 impl ConsumerOptions {
     /// Whether consuming is allowed at the moment.
     pub(super) fn is_allowed(&self) -> bool {
-        self.lock.as_ref().is_none_or(|lock| lock.borrow().is_free_to_go())
+        self.lock.as_ref().is_none_or(|lock| lock.borrow().allows_work())
             && self.paused.as_ref().is_none_or(|paused| !*paused.borrow())
     }
 
     /// Waits until consuming is allowed.
     pub(super) async fn allowed(&mut self) {
         if let Some(lock) = &mut self.lock {
-            // If its keeper is gone, the program is about to end.
-            let _ = lock.wait_for(LockState::is_free_to_go).await;
+            // If the lock's task has ended, the program is about to end.
+            let _ = lock.wait_for(LockState::allows_work).await;
         }
         if let Some(paused) = &mut self.paused {
             let _ = paused.wait_for(|paused| !paused).await;
         }
     }
 
-    /// Waits until it is allowed no longer.
+    /// Waits until consuming is no longer allowed.
     pub(super) async fn forbidden(&mut self) {
         tokio::select! {
-            () = until(self.lock.as_mut(), |lock| !lock.is_free_to_go()) => {}
+            () = until(self.lock.as_mut(), |lock| !lock.allows_work()) => {}
             () = until(self.paused.as_mut(), |paused| *paused) => {}
         }
     }
 }
 
-/// Waits until what is watched is so; for ever, if nothing is watched.
+/// Waits until the watched value is so. `None` never is.
 async fn until<T>(watched: Option<&mut watch::Receiver<T>>, is: impl FnMut(&T) -> bool) {
     match watched {
         Some(watched) => drop(watched.wait_for(is).await),
@@ -101,25 +102,25 @@ async fn until<T>(watched: Option<&mut watch::Receiver<T>>, is: impl FnMut(&T) -
 /// Where messages come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// A queue that many may consume.
+    /// A durable queue that other programs consume as well.
     Shared(String),
-    /// A queue of our own, made anew for each subscription, and bound to the exchange of control
-    /// messages and to that of events, if they are wanted.
-    Own { events: bool },
+    /// A new exclusive queue for each subscription, bound to the exchange of control messages, and to
+    /// that of events if `events` is true.
+    Exclusive { events: bool },
 }
 
 impl Source {
-    pub(super) fn reopening(&self) -> ChannelBackoff {
+    pub(super) fn channel_backoff(&self) -> ChannelBackoff {
         match self {
-            Self::Shared(_) => ChannelBackoff::vital(),
-            Self::Own { .. } => ChannelBackoff::modest(),
+            Self::Shared(_) => ChannelBackoff::required(),
+            Self::Exclusive { .. } => ChannelBackoff::optional(),
         }
     }
 
     pub(super) fn log_begin(&self, worker: &str) {
         match self {
-            Self::Shared(queue) => info!(queue, worker, "consuming"),
-            Self::Own { events } => info!(events, "hearing control messages"),
+            Self::Shared(queue) => info!(queue, worker, "{CONSUMING}"),
+            Self::Exclusive { events } => info!(events, "{RECEIVING_CONTROL}"),
         }
     }
 }
@@ -128,7 +129,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shared(queue) => f.write_str(queue),
-            Self::Own { .. } => f.write_str("processing.instance"),
+            Self::Exclusive { .. } => f.write_str("processing.instance"),
         }
     }
 }

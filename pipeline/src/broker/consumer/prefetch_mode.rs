@@ -1,4 +1,4 @@
-//! How many messages a subscription takes at a time, after how the last one ended.
+//! Prefetch mode: full, or one message at a time after a lost connection.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub(super) enum Ended {
     Closed(String),
     Cancelled,
     Stopped,
-    /// Taking messages one by one went well for as long as a full prefetch reaches.
+    /// As many messages as a full prefetch were settled one by one.
     Recovered,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Ended {
             Self::Closed(reason) => write!(f, "the broker closed the channel: {reason}"),
             Self::Cancelled => f.write_str("the broker cancelled the consumer"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Recovered => f.write_str("nothing is wrong any more"),
+            Self::Recovered => f.write_str("consuming one by one has succeeded"),
         }
     }
 }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_a_connection_lost_of_itself_messages_come_one_by_one_until_that_went_well() {
+    fn after_a_lost_connection_messages_come_one_by_one_until_that_succeeds() {
         use PrefetchMode::{Full, Single};
         assert_eq!(Full.after(&Ended::Lost, false), Single);
         assert_eq!(Full.after(&Ended::Lost, true), Full);

@@ -1,4 +1,4 @@
-//! What keeps a consumer subscribed: one subscription after the other, for as long as it is wanted.
+//! Resubscriber: subscribes a consumer again after each end of a subscription, until it is stopped.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::broker::{
     subscribe_gate::Pass,
 };
 
-/// Subscribes, and does so again whenever that has ended.
-pub(super) struct Keeper {
+/// Subscribes, and again whenever the subscription has ended.
+pub(super) struct Resubscriber {
     pub(super) link: Link,
     pub(super) options: ConsumerOptions,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
@@ -32,14 +32,14 @@ pub(super) struct Keeper {
     pub(super) stop: CancellationToken,
 }
 
-impl Keeper {
-    /// Goes on until told to stop, or until the link has ended.
+impl Resubscriber {
+    /// Runs until `stop`, or until the link has ended.
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
-        let mut reopening = self.options.source.reopening();
+        let mut channel_backoff = self.options.source.channel_backoff();
         let mut mode = PrefetchMode::Full;
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
-            // In this order: whoever forbids it and then sees us idle can rely on that.
+            // In this order, so that who forbids consuming and then sees `idle` can rely on it.
             self.idle.send_replace(false);
             if !self.options.is_allowed() {
                 self.idle.send_replace(true);
@@ -68,11 +68,11 @@ impl Keeper {
                     }
                     mode = mode.after(&ended, closed_by_broker);
                     self.log_end(&ended);
-                    // A worker that is busy with one delivery is not handed another.
+                    // A worker that is still busy with a delivery gets no other.
                     if stop.run_until_cancelled(held.wait()).await.is_none() {
                         return;
                     }
-                    // Both were our own wish.
+                    // These two are no failures: no pause is needed.
                     if matches!(ended, Ended::Recovered | Ended::Stopped) {
                         self.idle.send_replace(true);
                         continue;
@@ -80,7 +80,7 @@ impl Keeper {
                 }
             }
             self.idle.send_replace(true);
-            let pause = reopening.pause(&self.link, &session, began.elapsed());
+            let pause = channel_backoff.pause(&self.link, &session, began.elapsed());
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
@@ -94,14 +94,14 @@ impl Keeper {
         Some(session)
     }
 
-    /// Waits until this consumer may subscribe. A queue of our own has no messages of before.
+    /// Waits until this consumer may subscribe. An exclusive queue is new and has no messages yet.
     async fn pass(&self, session: &Session) -> Option<Pass> {
         match self.options.source {
             Source::Shared(_) => tokio::select! {
                 pass = self.link.gate().pass(session.id) => Some(pass),
                 _ = session.lost() => None,
             },
-            Source::Own { .. } => None,
+            Source::Exclusive { .. } => None,
         }
     }
 
@@ -125,7 +125,7 @@ impl Keeper {
 
     fn log_end(&self, ended: &Ended) {
         if matches!(ended, Ended::Recovered | Ended::Stopped) {
-            return debug!(queue = %self.options.source, "consuming ended by itself: {ended}");
+            return debug!(queue = %self.options.source, "stopped consuming: {ended}");
         }
         let ConsumerOptions { source, worker, .. } = &self.options;
         warn!(queue = %source, worker, reason = ended.to_string(), "stopped consuming");

@@ -1,4 +1,4 @@
-//! One consumer on one channel: messages out, settlements in, until either ends.
+//! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -26,8 +26,8 @@ use crate::broker::{
 };
 use crate::topology::instance_queue::InstanceQueue;
 
-/// How many settlements are written together at most.
-const AT_ONCE: usize = 256;
+/// How many settlements are written together.
+const MAX_SETTLEMENTS: usize = 256;
 
 /// A subscription that waits for its start.
 ///
@@ -57,7 +57,7 @@ impl Subscription {
         let open = session.open_channel().await?;
         let tasks = session.tasks();
         let mut options = options.clone();
-        // With a prefetch of one there is nothing to be more cautious about.
+        // With a prefetch of one, both modes are the same.
         let cautious = mode == PrefetchMode::Single && options.prefetch > 1;
         let caution = cautious.then_some(usize::from(options.prefetch));
         if cautious {
@@ -67,7 +67,7 @@ impl Subscription {
             .run(async move {
                 let Ok((own, (consumer_tag, messages))) = subscribe(&open.channel, &options).await
                 else {
-                    return Err(open.last_words().await);
+                    return Err(open.refusal().await);
                 };
                 let OpenChannel { channel, events } = open;
                 let subscribed = Subscribed {
@@ -88,7 +88,7 @@ impl Subscription {
     }
 
     /// Delivers and settles until the channel ends, the broker cancels the consumer, `stop`, or the
-    /// end of caution. In the last three cases the channel stays until all deliveries were settled.
+    /// end of single mode. In the last three cases the channel stays until all deliveries were settled.
     pub(super) async fn run(
         self,
         deliveries: mpsc::UnboundedSender<Delivery>,
@@ -112,9 +112,9 @@ struct Subscribed {
     own: Option<InstanceQueue>,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
-    /// The permission to subscribe, told of what happens.
+    /// The permission to subscribe, which counts received and settled messages.
     pass: Option<Pass>,
-    /// After how many settlements a cautious subscription has shown that it can end.
+    /// In single mode: after how many more settlements the subscription ends, for a full one.
     caution: Option<usize>,
 }
 
@@ -123,9 +123,9 @@ impl Subscribed {
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
         let Ok(Start { deliveries, held, stop }) = started.await else { return Ended::Stopped };
         let (settles, mut settled) = mpsc::unbounded_channel();
-        let ties = Ties { settles, lapsed: CancellationToken::new(), held };
-        let lapsed = ties.lapsed.clone().drop_guard();
-        let ended = self.carry(&deliveries, &ties, &mut settled, &stop).await;
+        let ties = Ties { settles, revoked: CancellationToken::new(), held };
+        let revoked = ties.revoked.clone().drop_guard();
+        let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
         if matches!(ended, Ended::Lost | Ended::Closed(_)) {
             return ended;
         }
@@ -134,28 +134,28 @@ impl Subscribed {
         }
         drop((deliveries, ties));
         match ended {
-            Ended::Cancelled => drop(lapsed),
-            // The program has ended it: whoever has a delivery in hand may finish with it.
-            _ => drop(lapsed.disarm()),
+            Ended::Cancelled => drop(revoked),
+            // The program has ended it: unsettled deliveries stay valid.
+            _ => drop(revoked.disarm()),
         }
         self.finish(settled).await;
         ended
     }
 
-    /// Carries messages out and settlements in, until one of the ends that [`Subscription::run`] names.
-    async fn carry(
+    /// Delivers messages and sends settlements, until one of the ends that [`Subscription::run`] names.
+    async fn deliver_and_settle(
         &mut self,
         deliveries: &mpsc::UnboundedSender<Delivery>,
         ties: &Ties,
         settled: &mut mpsc::UnboundedReceiver<Settle>,
         stop: &CancellationToken,
     ) -> Ended {
-        let mut batch = Vec::with_capacity(AT_ONCE);
+        let mut batch = Vec::with_capacity(MAX_SETTLEMENTS);
         let mut tick = exclusive_queue::bind_again_ticks();
         loop {
             tokio::select! {
                 biased;
-                count = settled.recv_many(&mut batch, AT_ONCE) => {
+                count = settled.recv_many(&mut batch, MAX_SETTLEMENTS) => {
                     self.settle(&mut batch).await;
                     if let Some(pass) = &self.pass {
                         pass.settled(count);
@@ -165,7 +165,7 @@ impl Subscribed {
                         return Ended::Recovered;
                     }
                 }
-                event = self.events.recv() => if let Some(ended) = end_by(event) {
+                event = self.events.recv() => if let Some(ended) = ended_by(event) {
                     return ended;
                 },
                 () = stop.cancelled() => {
@@ -187,8 +187,8 @@ impl Subscribed {
         *left == 0
     }
 
-    /// If an exchange is missing, the broker closes the channel, and the next subscription begins
-    /// with the topology mended.
+    /// Binds an exclusive queue again. If an exchange is missing, the broker closes the channel, and
+    /// the topology is repaired before the next subscription.
     async fn bind_again(&self) {
         if let Some(own) = &self.own {
             let _bound_or_closed = exclusive_queue::bind(&self.channel, own).await;
@@ -200,13 +200,13 @@ impl Subscribed {
         let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
     }
 
-    /// Waits for the last delivery to be settled, and makes sure that the broker has heard of it.
+    /// Waits until all deliveries were settled and the broker has read the settlements.
     async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) {
-        let mut batch = Vec::with_capacity(AT_ONCE);
+        let mut batch = Vec::with_capacity(MAX_SETTLEMENTS);
         loop {
             tokio::select! {
                 biased;
-                count = settled.recv_many(&mut batch, AT_ONCE) => match count {
+                count = settled.recv_many(&mut batch, MAX_SETTLEMENTS) => match count {
                     0 => break,
                     _ => self.settle(&mut batch).await,
                 },
@@ -215,7 +215,7 @@ impl Subscribed {
                 },
             }
         }
-        // An answer to anything means that all before it was read.
+        // The broker's answer means that it has read everything before.
         let _flushed_or_lost = self.channel.close().await;
     }
 
@@ -235,21 +235,21 @@ impl Subscribed {
             pass.received();
         }
         let delivery = Delivery::new(&deliver, wire::from_wire(&properties), body, ties);
-        // If nobody receives any more, its drop gives it back.
+        // If the consumer was dropped, so is the delivery, which requeues it.
         let _ = deliveries.send(delivery);
     }
 
     async fn settle(&mut self, batch: &mut Vec<Settle>) {
         let mut waiting = Vec::new();
         let messages = batch.drain(..).filter_map(|settle| match settle {
-            Settle::Tell(tell) => {
-                waiting.push(tell);
+            Settle::Flush(flushed) => {
+                waiting.push(flushed);
                 None
             }
             settle => Some(settle),
         });
         for frame in frames(&mut self.outstanding, messages) {
-            // The messages of a lost channel go back by themselves.
+            // The broker requeues the messages of a lost channel.
             let _written_or_lost = match frame {
                 Frame::Ack { tag, multiple } => {
                     self.channel.basic_ack(BasicAckArguments::new(tag, multiple)).await
@@ -260,17 +260,17 @@ impl Subscribed {
             };
         }
         if !waiting.is_empty() {
-            // An answer to anything means that all before it was read; this one changes nothing.
+            // The broker's answer means that it has read everything before. The same QoS changes nothing.
             let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
-            for tell in waiting {
-                let _waited_for_or_not = tell.send(());
+            for flushed in waiting {
+                let _waited_for_or_not = flushed.send(());
             }
         }
     }
 }
 
-/// The end that is told by an event of the channel, or by the end of its events.
-fn end_by(event: Option<ChannelEvent>) -> Option<Ended> {
+/// How the subscription ends with this event of the channel, if it does.
+fn ended_by(event: Option<ChannelEvent>) -> Option<Ended> {
     match event {
         None => Some(Ended::Lost),
         Some(ChannelEvent::Closed { code, text }) => Some(Ended::Closed(format!("{code} {text}"))),
@@ -283,7 +283,7 @@ fn qos(options: &ConsumerOptions) -> BasicQosArguments {
     BasicQosArguments::new(0, options.prefetch, false)
 }
 
-/// What the client gives for a consumer: its tag and its messages.
+/// A consumer's tag and its messages.
 type Consuming = (String, mpsc::UnboundedReceiver<ConsumerMessage>);
 
 async fn subscribe(
@@ -292,7 +292,7 @@ async fn subscribe(
 ) -> Result<(Option<InstanceQueue>, Consuming), amqprs::error::Error> {
     let (own, queue) = match &options.source {
         Source::Shared(queue) => (None, queue.clone()),
-        Source::Own { events } => {
+        Source::Exclusive { events } => {
             let own = exclusive_queue::declare(channel, InstanceQueue::new(*events)).await?;
             let queue = own.name.clone();
             (Some(own), queue)
@@ -320,7 +320,7 @@ fn frames(outstanding: &mut BTreeSet<u64>, batch: impl Iterator<Item = Settle>) 
                 outstanding.remove(&tag);
                 frames.push(Frame::Requeue { tag });
             }
-            Settle::Tell(_) => {}
+            Settle::Flush(_) => {}
         }
     }
     let mut last = None;

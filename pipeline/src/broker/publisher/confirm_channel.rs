@@ -1,4 +1,4 @@
-//! One confirm channel and the one task that publishes on it.
+//! Confirm channel: one task publishes on it and matches the broker's confirms to messages.
 
 use std::{
     sync::{
@@ -17,26 +17,27 @@ use tokio::{
 use crate::broker::{
     error::{AskError, PublishError},
     publisher::{
-        pending_publish::Request,
+        pending_publish::OutgoingMessage,
         unconfirmed::{Sent, Unconfirmed},
     },
     session::{OpenChannel, Session, watch::ChannelEvent},
 };
+use crate::log_messages::PUBLISHING_CHANNEL_CLOSED;
 
-/// How many messages may wait for their confirm. The client's own queue holds 8192 frames; as long
-/// as we stay well below, publishing never waits.
-const WINDOW: usize = 1000;
-/// How many messages may wait for a place in the window.
-const WAITING: usize = 1024;
-/// The broker's code for what it refuses as it is.
+/// How many messages may be unconfirmed. The client's own queue holds 8192 frames; well below that,
+/// publishing never waits.
+const MAX_UNCONFIRMED: usize = 1000;
+/// How many messages may wait to be sent.
+const MAX_WAITING: usize = 1024;
+/// The AMQP code with which the broker refuses a message that is too large.
 const PRECONDITION_FAILED: u16 = 406;
-/// How long a confirm may be missing over TLS before we write something to flush the client.
-const NUDGE_AFTER: Duration = Duration::from_millis(50);
+/// How long a confirm may be missing over TLS before something is written to flush the client.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The way to one confirm channel.
+/// A handle to one confirm channel.
 #[derive(Clone)]
 pub(super) struct ConfirmChannel {
-    requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<OutgoingMessage>,
     age: Age,
 }
 
@@ -61,7 +62,8 @@ impl Age {
 }
 
 impl ConfirmChannel {
-    /// Opens a channel in confirm mode, with the work to be run on the session's thread.
+    /// Opens a channel in confirm mode. The returned future publishes; it has to run on the session's
+    /// thread.
     pub(super) async fn open(
         session: &Session,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), AskError> {
@@ -73,25 +75,25 @@ impl ConfirmChannel {
             })
             .await?;
         selected.map_err(|_| AskError::Lost)?;
-        let (requests, received) = mpsc::channel(WAITING);
+        let (messages, received) = mpsc::channel(MAX_WAITING);
         let age = Age { epoch: Instant::now(), oldest: Arc::default() };
-        let work = Work {
+        let task = ChannelTask {
             channel,
             unconfirmed: Unconfirmed::new(),
             age: age.clone(),
-            nudges: session.tls,
+            flushes: session.tls,
         };
-        Ok((Self { requests, age }, work.run(events, received)))
+        Ok((Self { messages, age }, task.run(events, received)))
     }
 
     /// Hands a message to the channel's task. Fails if that has ended.
-    pub(super) async fn submit(&self, request: Request) -> Result<(), ()> {
-        self.requests.send(request).await.map_err(drop)
+    pub(super) async fn submit(&self, message: OutgoingMessage) -> Result<(), ()> {
+        self.messages.send(message).await.map_err(drop)
     }
 
-    /// Hands a message to the channel's task, if that can be done at once.
-    pub(super) fn offer(&self, request: Request) -> Result<(), ()> {
-        self.requests.try_send(request).map_err(drop)
+    /// Hands a message to the channel's task without waiting. Fails if it is full or has ended.
+    pub(super) fn try_submit(&self, message: OutgoingMessage) -> Result<(), ()> {
+        self.messages.try_send(message).map_err(drop)
     }
 
     /// How long the oldest unconfirmed message has waited.
@@ -100,44 +102,44 @@ impl ConfirmChannel {
     }
 }
 
-/// The one task that publishes on the channel, which is what makes delivery tags known.
-struct Work {
+/// The only task that publishes on the channel: so it knows the delivery tag of each message.
+struct ChannelTask {
     channel: Channel,
     unconfirmed: Unconfirmed,
     age: Age,
-    nudges: bool,
+    flushes: bool,
 }
 
-impl Work {
+impl ChannelTask {
     async fn run(
         mut self,
         mut events: mpsc::UnboundedReceiver<ChannelEvent>,
-        mut requests: mpsc::Receiver<Request>,
+        mut outgoing: mpsc::Receiver<OutgoingMessage>,
     ) {
-        let mut happened = Vec::with_capacity(512);
-        let mut asked = Vec::with_capacity(128);
-        let mut tick = interval(NUDGE_AFTER);
+        let mut received = Vec::with_capacity(512);
+        let mut batch = Vec::with_capacity(128);
+        let mut tick = interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
         while open || !self.unconfirmed.is_empty() {
-            let room = WINDOW.saturating_sub(self.unconfirmed.len()).min(128);
+            let room = MAX_UNCONFIRMED.saturating_sub(self.unconfirmed.len()).min(128);
             tokio::select! {
                 biased;
-                count = events.recv_many(&mut happened, 512) => {
+                count = events.recv_many(&mut received, 512) => {
                     if count == 0 {
                         return;
                     }
-                    happened.drain(..).for_each(|event| self.note(event));
+                    received.drain(..).for_each(|event| self.note(event));
                 }
-                count = requests.recv_many(&mut asked, room), if open && room > 0 => {
+                count = outgoing.recv_many(&mut batch, room), if open && room > 0 => {
                     open = count > 0;
-                    for request in asked.drain(..) {
-                        if !self.send(request).await {
+                    for message in batch.drain(..) {
+                        if !self.send(message).await {
                             return;
                         }
                     }
                 }
-                _ = tick.tick(), if self.nudges && !self.unconfirmed.is_empty() => self.nudge().await,
+                _ = tick.tick(), if self.flushes && !self.unconfirmed.is_empty() => self.flush().await,
             }
             self.age.set(self.unconfirmed.oldest());
         }
@@ -151,7 +153,7 @@ impl Work {
                 self.unconfirmed.returned(message_id.as_deref(), &exchange, &routing_key, &reason);
             }
             ChannelEvent::Closed { code, text } => {
-                tracing::warn!(code, text, "the broker closed the publishing channel");
+                tracing::warn!(code, text, "{PUBLISHING_CHANNEL_CLOSED}");
                 if let Some(size) = too_long(code, &text) {
                     self.unconfirmed.too_long(size, &text);
                 }
@@ -161,12 +163,12 @@ impl Work {
     }
 
     /// Sends one message. False when the channel has ended.
-    async fn send(&mut self, request: Request) -> bool {
-        // Publishing on a channel that the broker has closed would cost the whole connection.
+    async fn send(&mut self, message: OutgoingMessage) -> bool {
+        // The broker closes the connection for a publish on a channel that it has closed.
         if !self.channel.is_open() {
             return false;
         }
-        let Request { properties, arguments, body, pending } = request;
+        let OutgoingMessage { properties, arguments, body, pending } = message;
         if !pending.send() {
             return true;
         }
@@ -181,7 +183,7 @@ impl Work {
         });
         let sent = self.channel.basic_publish(properties, body, arguments).await;
         if sent.is_err()
-            && let Some(last) = self.unconfirmed.strike_last()
+            && let Some(last) = self.unconfirmed.remove_last()
         {
             let gone = PublishError::NotSent("the connection was lost".to_owned());
             last.pending.end(Err(gone));
@@ -192,8 +194,8 @@ impl Work {
     /// Over TLS the client may hold back the end of a burst until it writes again, and nothing
     /// else may come for half a heartbeat. Selecting confirms once more changes nothing, and is
     /// the cheapest thing to write.
-    async fn nudge(&self) {
-        let late = self.unconfirmed.oldest().is_some_and(|at| at.elapsed() >= NUDGE_AFTER);
+    async fn flush(&self) {
+        let late = self.unconfirmed.oldest().is_some_and(|at| at.elapsed() >= FLUSH_INTERVAL);
         if late && self.channel.is_open() {
             let _written_or_lost =
                 self.channel.confirm_select(ConfirmSelectArguments::new(true)).await;
@@ -201,8 +203,8 @@ impl Work {
     }
 }
 
-/// How long the message was for which the broker closed the channel, if it did so for its length. That is
-/// said in words alone.
+/// The size of the message for which the broker closed the channel, if it did so for the size. Only the
+/// reply text has it.
 fn too_long(code: u16, text: &str) -> Option<usize> {
     let (_, size) = text.split_once("message size ").filter(|_| code == PRECONDITION_FAILED)?;
     size.split(' ').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Telling what nobody has to hear.
+//! Event publisher: publishes events and control messages without waiting, and drops them if it can't.
 
 use std::sync::{
     Arc,
@@ -17,21 +17,20 @@ use crate::broker::{
     publisher::{
         confirm_channel::ConfirmChannel,
         open_channel::keep_open,
-        pending_publish::{Request, pending_publish},
+        pending_publish::{OutgoingMessage, pending_publish},
     },
     wire,
 };
 use crate::contract::message::Message;
 
-/// The most bytes of announcements that may be under way.
-const BYTES_IN_FLIGHT: usize = 8 * 1024 * 1024;
+/// How many bytes may be unconfirmed.
+const MAX_UNCONFIRMED_BYTES: usize = 8 * 1024 * 1024;
 
-/// Publishes events and control messages as well as it can be done without waiting for anything.
-/// Clones share one channel.
+/// Publishes events and control messages without waiting. Clones share one channel.
 ///
-/// The channel is its own, so that one the broker refuses takes no request along. It asks for
-/// confirms that nobody waits for: they tell how much is under way, so that a broker that takes
-/// nothing (a memory or disk alarm) doesn't fill the connection the requests go by.
+/// It has its own channel, so that a refused event doesn't close the channel of the requests. Confirms
+/// only count the unconfirmed bytes: while the broker blocks publishers (a memory or disk alarm),
+/// events must not fill the connection that requests are published on.
 #[derive(Clone)]
 pub struct EventPublisher {
     program: &'static str,
@@ -41,22 +40,22 @@ pub struct EventPublisher {
 }
 
 impl EventPublisher {
-    /// Begins to publish on the link; with the task that ends, after `stop`, when everything is out.
+    /// Begins to publish on the link. After `stop` the task ends when everything is confirmed.
     pub(crate) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, channel) = watch::channel(None);
         let program = link.program();
-        let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::modest()));
-        let bytes = Arc::new(Semaphore::new(BYTES_IN_FLIGHT));
+        let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::optional()));
+        let bytes = Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES));
         (Self { program, channel, bytes, dropped: Arc::default() }, task)
     }
 
-    /// Publishes a message, or drops it if the broker is away or too much is under way. Says at once
-    /// whether it is on its way. What the broker does with it, nobody is told.
+    /// Publishes a message, or drops it if the broker is unreachable or too much is unconfirmed. Returns
+    /// at once whether the message was taken to be sent; whether the broker confirms it isn't known.
     pub fn try_publish(&self, message: &Message) -> bool {
         let taken = self.attempt(message).is_some();
         if !taken {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(key = message.routing_key, "an announcement was dropped");
+            tracing::debug!(key = message.routing_key, "dropped an event or control message");
         }
         taken
     }
@@ -71,7 +70,9 @@ impl EventPublisher {
         let channel = self.channel.borrow().clone()?;
         let size = u32::try_from(message.body.len().max(1)).ok()?;
         let room = self.bytes.clone().try_acquire_many_owned(size).ok()?;
-        let (pending, _nobody) = pending_publish(room);
-        channel.offer(Request::new(message, self.program, pending).for_anybody()).ok()
+        let (pending, _handle) = pending_publish(room);
+        channel
+            .try_submit(OutgoingMessage::new(message, self.program, pending).not_mandatory())
+            .ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps a confirm channel open on whatever session there is.
+//! Opens a confirm channel on each new session of a link.
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -6,12 +6,13 @@ use tokio_util::sync::CancellationToken;
 use super::confirm_channel::ConfirmChannel;
 use crate::broker::{channel_backoff::ChannelBackoff, link::Link};
 
-/// Keeps a channel open on whatever session there is, until told to stop.
+/// Opens a confirm channel on each new session, and after each channel that the broker closed, until
+/// `stop`.
 pub(super) async fn keep_open(
     mut link: Link,
     channel: watch::Sender<Option<ConfirmChannel>>,
     stop: CancellationToken,
-    mut reopening: ChannelBackoff,
+    mut channel_backoff: ChannelBackoff,
 ) {
     loop {
         let session = tokio::select! {
@@ -28,8 +29,8 @@ pub(super) async fn keep_open(
             tokio::select! {
                 _ = &mut running => { channel.send_replace(None); }
                 () = stop.cancelled() => {
-                    // Without its last sender the channel takes nothing new, and ends when the last
-                    // confirm is in.
+                    // Without senders the channel takes no more messages, and ends with the last
+                    // confirm.
                     channel.send_replace(None);
                     let _ended = running.await;
                     return;
@@ -37,6 +38,6 @@ pub(super) async fn keep_open(
             }
         }
         // If the broker closed the channel alone, the exchange may be missing.
-        reopening.pause(&link, &session, opened.elapsed()).await;
+        channel_backoff.pause(&link, &session, opened.elapsed()).await;
     }
 }

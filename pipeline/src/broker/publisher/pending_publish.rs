@@ -1,4 +1,4 @@
-//! One message's fate, shared by its caller and the task that sends it.
+//! One message on its way to the broker: the outcome is shared by its caller and the channel's task.
 
 use std::sync::{
     Arc,
@@ -14,15 +14,15 @@ use tokio::{
 use crate::broker::{error::PublishError, wire};
 use crate::contract::message::Message;
 
-/// A message on its way to the channel.
-pub(super) struct Request {
+/// A message for the channel's task.
+pub(super) struct OutgoingMessage {
     pub(super) properties: BasicProperties,
     pub(super) arguments: BasicPublishArguments,
     pub(super) body: Vec<u8>,
     pub(super) pending: PendingPublish,
 }
 
-impl Request {
+impl OutgoingMessage {
     pub(super) fn new(message: &Message, program: &str, pending: PendingPublish) -> Self {
         let mut arguments = BasicPublishArguments::new(&message.exchange, &message.routing_key);
         arguments.mandatory(true);
@@ -34,22 +34,22 @@ impl Request {
         }
     }
 
-    /// Lets the broker forget the message if nobody takes it.
-    pub(super) fn for_anybody(mut self) -> Self {
+    /// Clears `mandatory`: the broker may drop the message if no queue is bound.
+    pub(super) fn not_mandatory(mut self) -> Self {
         self.arguments.mandatory(false);
         self
     }
 }
 
-/// Waiting to be sent; the caller can still take it back.
+/// Waiting to be sent; the caller can still withdraw it.
 const WAITING: u8 = 0;
 /// Given to the client.
 const SENT: u8 = 1;
-/// Taken back by its caller before it was sent.
-const TAKEN_BACK: u8 = 2;
+/// Withdrawn by its caller before it was sent.
+const WITHDRAWN: u8 = 2;
 
-/// The publishing side of one message's fate. However it is dropped, the caller hears of it: that
-/// nothing was sent, or that nobody knows. It holds the message's share of the bytes in flight.
+/// The publishing side of one message. If it is dropped, the caller gets an error: not sent, or
+/// unknown. It holds the message's share of the unconfirmed bytes.
 pub(super) struct PendingPublish {
     phase: Arc<AtomicU8>,
     caller: Option<oneshot::Sender<Result<(), PublishError>>>,
@@ -59,30 +59,31 @@ pub(super) struct PendingPublish {
 /// The caller's side.
 pub(super) struct PublishHandle {
     phase: Arc<AtomicU8>,
-    fate: oneshot::Receiver<Result<(), PublishError>>,
+    outcome: oneshot::Receiver<Result<(), PublishError>>,
 }
 
 pub(super) fn pending_publish(room: OwnedSemaphorePermit) -> (PendingPublish, PublishHandle) {
     let phase = Arc::new(AtomicU8::new(WAITING));
-    let (caller, fate) = oneshot::channel();
+    let (caller, outcome) = oneshot::channel();
     let pending = PendingPublish { phase: phase.clone(), caller: Some(caller), _room: room };
-    (pending, PublishHandle { phase, fate })
+    (pending, PublishHandle { phase, outcome })
 }
 
 impl PendingPublish {
-    /// Says that the message is being sent now. False if its caller has taken it back.
+    /// Marks the message as being sent. False if its caller has withdrawn it.
     pub(super) fn send(&self) -> bool {
         self.phase.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    pub(super) fn end(mut self, fate: Result<(), PublishError>) {
-        self.tell(fate);
+    /// Reports the outcome to the caller.
+    pub(super) fn end(mut self, outcome: Result<(), PublishError>) {
+        self.report(outcome);
     }
 
-    fn tell(&mut self, fate: Result<(), PublishError>) {
+    fn report(&mut self, outcome: Result<(), PublishError>) {
         if let Some(caller) = self.caller.take() {
-            // A caller that has gone away at its deadline was answered then.
-            let _ = caller.send(fate);
+            // A caller whose deadline has passed is no longer waiting.
+            let _ = caller.send(outcome);
         }
     }
 }
@@ -90,7 +91,7 @@ impl PendingPublish {
 impl Drop for PendingPublish {
     fn drop(&mut self) {
         let lost = "the connection was lost";
-        self.tell(Err(match self.phase.load(Ordering::Acquire) {
+        self.report(Err(match self.phase.load(Ordering::Acquire) {
             SENT => PublishError::Unknown(lost.to_owned()),
             _ => PublishError::NotSent(lost.to_owned()),
         }));
@@ -98,20 +99,18 @@ impl Drop for PendingPublish {
 }
 
 impl PublishHandle {
-    /// Waits for the end, until the deadline.
+    /// Waits for the outcome, until the deadline.
     pub(super) async fn end(mut self, deadline: Instant) -> Result<(), PublishError> {
-        match timeout_at(deadline, &mut self.fate).await {
-            Ok(fate) => {
-                fate.unwrap_or(Err(PublishError::Unknown("the publisher ended".to_owned())))
+        match timeout_at(deadline, &mut self.outcome).await {
+            Ok(outcome) => {
+                outcome.unwrap_or(Err(PublishError::Unknown("the publisher ended".to_owned())))
             }
-            Err(_) if self.take_back() => Err(PublishError::Overloaded),
+            Err(_) if self.withdraw() => Err(PublishError::Overloaded),
             Err(_) => Err(PublishError::Unknown("no confirm came in time".to_owned())),
         }
     }
 
-    fn take_back(&self) -> bool {
-        self.phase
-            .compare_exchange(WAITING, TAKEN_BACK, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+    fn withdraw(&self) -> bool {
+        self.phase.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Who waits for which confirm: pure bookkeeping over delivery tags.
+//! Unconfirmed messages of one channel by delivery tag, and who waits for each confirm.
 
 use std::collections::VecDeque;
 
@@ -26,7 +26,7 @@ pub(super) struct Sent {
     pub(super) message_id: Option<String>,
     /// How many bytes its body has.
     pub(super) size: usize,
-    /// Why the broker sent it back, if it did; it is confirmed all the same afterwards.
+    /// Why the broker returned it, if it did; it confirms a returned message as well.
     pub(super) returned: Option<String>,
 }
 
@@ -42,8 +42,8 @@ impl Unconfirmed {
         self.unconfirmed += 1;
     }
 
-    /// Takes back the message entered last, which could not be sent after all.
-    pub(super) fn strike_last(&mut self) -> Option<Sent> {
+    /// Removes the message entered last, which could not be sent.
+    pub(super) fn remove_last(&mut self) -> Option<Sent> {
         let last = self.places.pop_back()?;
         self.unconfirmed -= 1;
         last
@@ -84,8 +84,8 @@ impl Unconfirmed {
         }
     }
 
-    /// Ends all messages that have so many bytes or more: the broker has closed the channel for one of
-    /// that length, and would do so again.
+    /// Ends all messages of at least `size` bytes as invalid: the broker has closed the channel for one
+    /// of that size, and would do so again.
     pub(super) fn too_long(&mut self, size: usize, reason: &str) {
         for place in &mut self.places {
             if let Some(sent) = place.take_if(|sent| sent.size >= size) {
@@ -96,8 +96,8 @@ impl Unconfirmed {
     }
 
     /// Notes that the broker sent a message back. It names no tag, only id and route: where several
-    /// in flight have the same, all are taken for returned. One of them published again is a twin
-    /// that everybody can bear; one taken for confirmed by mistake would be lost.
+    /// in flight have the same, all count as returned. Publishing one of them again makes a harmless
+    /// duplicate; counting a returned one as confirmed would lose it.
     pub(super) fn returned(
         &mut self,
         message_id: Option<&str>,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_book_leaves_nobody_waiting() {
+    async fn a_lost_channel_leaves_no_caller_waiting() {
         let mut unconfirmed = Unconfirmed::new();
         let handle = sent(&mut unconfirmed, "a");
         drop(unconfirmed);

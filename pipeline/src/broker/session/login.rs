@@ -1,4 +1,4 @@
-//! What a connection is opened with, and what it means when it is refused.
+//! Login: the arguments a connection is opened with, and why the broker refused it.
 
 use std::{path::Path, time::Duration};
 
@@ -54,9 +54,9 @@ fn check_ca_file(file: &Path) -> Result<(), OpenError> {
     if roots.is_empty() { Err(refused("it holds no certificate".to_owned())) } else { Ok(()) }
 }
 
-/// A broker refuses a password by closing the socket after a pause, and says no word to a client
-/// that doesn't ask for one, as this one doesn't.
-const REFUSAL_TAKES: Duration = Duration::from_secs(1);
+/// A broker refuses a password by closing the socket after a pause of some seconds. It sends a reason
+/// only to clients with the capability `authentication_failure_close`, which this one doesn't have.
+const MIN_REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 pub(super) fn explain(error: &Error, address: &Address, took: Duration) -> OpenError {
     let text = error.to_string();
@@ -77,7 +77,7 @@ pub(super) fn explain(error: &Error, address: &Address, took: Duration) -> OpenE
         return OpenError::Tls(format!("{address}: TLS failed: {reason}"));
     }
     let closed = says(&["reset by peer", "peer shutdown", "Broken pipe", "interrupted", "eof"]);
-    if closed && took > REFUSAL_TAKES {
+    if closed && took > MIN_REFUSAL_TIME {
         return OpenError::Credentials(format!(
             "{address}: the broker closed the connection during login; most likely the user or the password is wrong"
         ));
@@ -89,7 +89,7 @@ pub(super) fn explain(error: &Error, address: &Address, took: Duration) -> OpenE
     ))
 }
 
-/// The broker's own words within the client's rendering of the frame that carried them.
+/// The broker's reply text within the client's error message.
 fn broker_text(text: &str) -> &str {
     let from = text.find("NOT_ALLOWED").unwrap_or(0);
     let text = &text[from..];

@@ -1,4 +1,4 @@
-//! What the client tells by callbacks, passed on.
+//! Callbacks of the AMQP client: forwards channel events, and marks the session lost.
 
 use std::sync::{
     Arc,
@@ -14,7 +14,7 @@ use amqprs::{
 };
 use tokio::sync::mpsc;
 
-use crate::broker::session::fate::Fate;
+use crate::broker::session::session_end::SessionEnd;
 
 /// What happens on a channel.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub(crate) enum ChannelEvent {
     Closed { code: u16, text: String },
 }
 
-/// Its drop is the surest sign of a lost connection: whatever ends the client's reader drops it.
-pub(super) struct ConnectionWatch(pub(super) Fate);
+/// Marks the session lost when the client drops it: the client does so whatever ends its reader.
+pub(super) struct ConnectionWatch(pub(super) SessionEnd);
 
 impl Drop for ConnectionWatch {
     fn drop(&mut self) {
@@ -51,7 +51,7 @@ impl ConnectionCallback for ConnectionWatch {
     async fn secret_updated(&mut self, _: &Connection) {}
 }
 
-/// Passes on what happens and never waits: these calls run inside the client's reader.
+/// Forwards the events of a channel. It never waits, since the client's reader makes these calls.
 pub(super) struct ChannelWatch {
     pub(super) events: mpsc::UnboundedSender<ChannelEvent>,
     pub(super) closed_channels: Arc<AtomicUsize>,
@@ -60,8 +60,8 @@ pub(super) struct ChannelWatch {
 }
 
 impl ChannelWatch {
-    fn tell(&self, event: ChannelEvent) {
-        // Nobody listens any more when the channel is being dropped.
+    fn send(&self, event: ChannelEvent) {
+        // The receiver is gone when the channel is being dropped.
         let _ = self.events.send(event);
     }
 }
@@ -70,24 +70,24 @@ impl ChannelWatch {
 impl ChannelCallback for ChannelWatch {
     async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
         self.closed_channels.fetch_add(1, Ordering::Relaxed);
-        self.tell(ChannelEvent::Closed {
+        self.send(ChannelEvent::Closed {
             code: close.reply_code(),
             text: close.reply_text().clone(),
         });
         Ok(())
     }
     async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
-        self.tell(ChannelEvent::Cancelled);
+        self.send(ChannelEvent::Cancelled);
         Ok(())
     }
     async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, Error> {
         Ok(active)
     }
     async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
-        self.tell(ChannelEvent::Acked { tag: ack.delivery_tag(), multiple: ack.mutiple() });
+        self.send(ChannelEvent::Acked { tag: ack.delivery_tag(), multiple: ack.mutiple() });
     }
     async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
-        self.tell(ChannelEvent::Nacked { tag: nack.delivery_tag(), multiple: nack.multiple() });
+        self.send(ChannelEvent::Nacked { tag: nack.delivery_tag(), multiple: nack.multiple() });
     }
     async fn publish_return(
         &mut self,
@@ -96,7 +96,7 @@ impl ChannelCallback for ChannelWatch {
         properties: BasicProperties,
         _: Vec<u8>,
     ) {
-        self.tell(ChannelEvent::Returned {
+        self.send(ChannelEvent::Returned {
             message_id: properties.message_id().cloned(),
             exchange: returned.exchange().clone(),
             routing_key: returned.routing_key().clone(),

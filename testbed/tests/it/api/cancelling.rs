@@ -106,7 +106,7 @@ async fn work_on_what_was_cancelled_is_stopped_also_after_all_have_restarted() -
         web.program.kill();
         web.program.wait().await?;
         let web = database.web(&stack).await?;
-        web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+        web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
         let foreign = stack.foreign().await?;
         let mut control = foreign.listen("processing.control", "").await?;
         started(&foreign, &wanted, 0).await?;
@@ -151,7 +151,7 @@ async fn a_worker_that_was_away_tells_what_it_has_in_hand_without_being_asked() 
 async fn work_on_what_has_failed_is_stopped_unless_it_is_of_a_later_run() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
-    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     let (id, other) = (web.accepted("a".into()).await?, web.accepted("b".into()).await?);
     let foreign = stack.foreign().await?;
     let mut control = foreign.listen("processing.control", "").await?;
@@ -174,7 +174,7 @@ async fn work_on_what_has_failed_is_stopped_unless_it_is_of_a_later_run() -> Res
 async fn work_on_what_another_worker_completed_meanwhile_is_stopped() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
-    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     let (done, other) = (web.accepted("a".into()).await?, web.accepted("b".into()).await?);
     let foreign = stack.foreign().await?;
     let mut control = foreign.listen("processing.control", "").await?;

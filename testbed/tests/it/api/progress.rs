@@ -17,7 +17,7 @@ use crate::support::{
 /// A web service that has begun to listen to events.
 async fn listening(stack: &Stack) -> Result<Web> {
     let web = stack.web().await?;
-    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     Ok(web)
 }
 

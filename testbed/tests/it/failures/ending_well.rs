@@ -83,7 +83,7 @@ async fn what_is_cancelled_stays_so_when_everything_was_restarted() -> Result<()
     node.stop().await?;
     node.start_again().await?;
     let web = database.web(&stack).await?;
-    web.program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     let processor = worker().await?;
 
     let wanted = web.accepted(4.into()).await?;

@@ -87,7 +87,7 @@ async fn one_waits(drain: &str) -> Result<(Stack, Foreign, Running)> {
     let foreign = stack.foreign().await?;
     let program = stack.faulty(2).env("DRAIN_TIMEOUT", drain).start()?;
     consuming(&program, 2).await?;
-    program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     publish(&foreign, 1, json!({"sleep": "1h"}), 0, 1).await?;
     program.wait_for_message(log_messages::STARTED).await?;
     publish(&foreign, 2, json!("alone"), 2, 0).await?;

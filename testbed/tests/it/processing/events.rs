@@ -118,7 +118,7 @@ async fn a_fast_job_is_announced_only_if_it_was_tried_before() -> Result<()> {
     let mut events = foreign.listen(EVENTS, "#").await?;
     let processor = stack.processor(1, "1ms").await?;
     // Who begins to hear control messages tells of all that it has in hand: that must be over.
-    processor.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    processor.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     for id in ["first", "fast"] {
         request(&foreign, id, Properties::default()).await?;
         assert_eq!(foreign.next(RESULTS).await?.json()?["requestId"], id);
@@ -200,7 +200,7 @@ async fn garbage_as_events_and_control_costs_no_connection() -> Result<()> {
     let foreign = stack.foreign().await?;
     let (web, processor) = tokio::try_join!(stack.web(), stack.processor(2, "150ms"))?;
     for program in [&web.program, &processor] {
-        program.wait_for_message(log_messages::HEARING_CONTROL).await?;
+        program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     }
     let mut events = foreign.listen(EVENTS, "#").await?;
     let id = web.accepted("first".into()).await?;
@@ -247,7 +247,7 @@ async fn deleted_exchanges_come_back_and_are_heard_again() -> Result<()> {
 
     let from_now = processor.from_now();
     foreign.delete_exchange(CONTROL).await?;
-    from_now.wait_for_message(log_messages::HEARING_CONTROL).await?;
+    from_now.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
     who(&foreign, &mut events, 1).await?;
     ensure!(!disconnected(&processor), "it cost the connection");
     Ok(())

@@ -78,7 +78,7 @@ pub(crate) async fn return_message(
     mut delivery: Delivery,
     reason: Option<Reason>,
 ) {
-    if delivery.has_lapsed() || Return::of(&delivery.properties.headers) == Return::Requeue {
+    if delivery.is_revoked() || Return::of(&delivery.properties.headers) == Return::Requeue {
         return delivery.requeue();
     }
     let body = mem::take(&mut delivery.body);
