@@ -29,11 +29,11 @@ pub const CALLER_FOLLOWS: &str = "a caller follows";
 pub const RESULT: &str = "result";
 /// A web service has kept a message from the failed queue.
 pub const PARKED: &str = "parked";
-/// A web service has dropped a result since the request has ended (`requestId`, `dropped`).
+/// A web service has dropped the result of a request that had already ended (`requestId`, `dropped`).
 pub const RESULT_DROPPED: &str = "dropped a result, the request has ended";
-/// A web service requeues messages since the store has not taken them (`messages`, `error`).
+/// A web service requeues messages that the store could not save (`messages`, `error`).
 pub const REQUEUEING: &str = "requeueing messages";
-/// The store of a web service is away: messages stay in the queue until it is back.
+/// The store of a web service doesn't answer: messages stay in their queue until it does.
 pub const STORE_AWAY: &str = "messages stay in their queue until the store is back";
 /// A web service has published a copy of a message to the failed queue in place of requeueing it (`message_id`).
 pub const REPUBLISHED_FAILED: &str = "published a copy to the failed queue";
@@ -45,7 +45,7 @@ pub const FINISHED: &str = "finished";
 pub const FAILED: &str = "failed";
 /// The next attempt at a request was scheduled (`requestId`, `nextAttemptAt`).
 pub const RETRY_SCHEDULED: &str = "retry scheduled";
-/// A worker has given a request back to the queue (`requestId`).
+/// A worker has requeued a request (`requestId`).
 pub const HANDED_BACK: &str = "handed back";
 /// A worker has stopped work on a cancelled request (`requestId`).
 pub const CANCELLED: &str = "cancelled";

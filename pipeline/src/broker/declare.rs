@@ -73,7 +73,7 @@ impl Declarer {
     }
 
     /// How many messages wait in a queue (passive declare); those that consumers hold don't count.
-    /// Asked once, on a channel of its own.
+    /// Opens a channel for the question and closes it.
     ///
     /// # Errors
     /// If there is no such queue, the broker refuses to tell, or is lost.

@@ -1,6 +1,6 @@
 //! Error codes: why a request ended `failed`, in `error.code` and in the header `slowlane-reason`.
 //!
-//! A worker may use codes of its own; they pass through unchanged.
+//! A worker may use other codes; they are passed on unchanged.
 
 /// The processor reported a permanent error.
 pub const PERMANENT: &str = "permanent";

@@ -11,21 +11,21 @@ pub const ATTEMPT: &str = "slowlane-attempt";
 pub const RUN: &str = "slowlane-run";
 /// How often the message had been delivered before it was last published.
 pub const DELIVERIES: &str = "slowlane-deliveries";
-/// How often the broker has delivered the message before; its own, on quorum queues alone.
+/// How often the broker has delivered the message before. The broker sets it, on quorum queues only.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-/// How often the broker has given the message to a consumer; its own, on quorum queues of those releases (from 4.3)
-/// that count as a delivery only what was not handed back.
+/// How often the broker has given the message to a consumer. The broker sets it on quorum queues from 4.3 on, where
+/// [`DELIVERY_COUNT`] doesn't count deliveries that were requeued.
 pub const ACQUIRED_COUNT: &str = "x-acquired-count";
-/// Why the broker itself took the message out of a queue for the first time: `delivery_limit`, `expired`,
-/// `rejected`. One that has waited for a retry was taken out of the waiting queue first.
+/// Why the broker dead-lettered the message for the first time: `delivery_limit`, `expired`,
+/// `rejected`. For a request that has waited for a retry this is `expired`, in the retry queue.
 pub const FIRST_DEATH_REASON: &str = "x-first-death-reason";
-/// Out of which queue.
+/// The queue of the first dead-lettering.
 pub const FIRST_DEATH_QUEUE: &str = "x-first-death-queue";
-/// The same for the last time. Brokers before 3.13 have it only in [`DEATHS`]; there it is read from.
+/// Why the broker dead-lettered the message for the last time. Of brokers before 3.13 it is read from [`DEATHS`].
 pub const LAST_DEATH_REASON: &str = "x-last-death-reason";
-/// Out of which queue.
+/// The queue of the last dead-lettering.
 pub const LAST_DEATH_QUEUE: &str = "x-last-death-queue";
-/// All times that the broker took the message out of a queue, the latest first.
+/// All dead-letterings of the message, the latest first.
 pub const DEATHS: &str = "x-death";
 /// Who did the work: `host:pid/slot`.
 pub const WORKER: &str = "slowlane-worker";
@@ -33,11 +33,11 @@ pub const WORKER: &str = "slowlane-worker";
 pub const STARTED_AT: &str = "slowlane-started-at";
 /// When the work ended, RFC 3339 UTC with milliseconds.
 pub const FINISHED_AT: &str = "slowlane-finished-at";
-/// When it is too late to begin with the work, RFC 3339 UTC with milliseconds.
+/// After this time no worker begins the work, RFC 3339 UTC with milliseconds.
 pub const EXPIRES_AT: &str = "slowlane-expires-at";
 /// When the next attempt may begin at the earliest, RFC 3339 UTC with milliseconds.
 pub const NOT_BEFORE: &str = "slowlane-not-before";
-/// Why a message was handed to the failed queue.
+/// Why a message was published to the failed queue.
 pub const REASON: &str = "slowlane-reason";
 /// The error message that belongs to [`REASON`].
 pub const ERROR: &str = "slowlane-error";
@@ -62,7 +62,7 @@ pub(super) const KEPT: &[&str] = &[
 /// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
 pub(super) const MAX_TEXT_BYTES: usize = 2000;
 
-/// How long the work took, in milliseconds, by its own clock.
+/// How long the work took, in milliseconds, by the worker's clock.
 pub fn milliseconds(headers: &Headers) -> Option<u64> {
     let time = |name| time(headers, name);
     let took = time(FINISHED_AT)?.duration_since(time(STARTED_AT)?).ok()?;
