@@ -1,16 +1,18 @@
 //! The contract: what requests, results, failed requests, events and control messages are on the wire.
 //!
-//! Bodies are UTF-8 JSON. Payloads (`requestData`, `processingResults`) are carried as raw text
+//! Bodies are UTF-8 JSON; a byte order mark before them is skipped. Payloads (`requestData`, `processingResults`) are carried as raw text
 //! and never re-written, so that numbers, key order and unicode survive. Any AMQP 0-9-1 program
 //! that keeps to these shapes can be a producer or a worker; unknown fields and headers are
 //! ignored, and no property or header has to be there.
 
 pub mod codes;
 pub(crate) mod control;
+pub mod encoding;
 pub(crate) mod events;
 pub mod headers;
 pub(crate) mod id;
 mod json;
+mod lenient_id;
 pub(crate) mod malformed;
 pub(crate) mod message;
 pub(crate) mod request;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use pipeline::contract::encoding;
 use serde_json::value::RawValue;
 
 use crate::exit::Failure;
@@ -70,20 +71,20 @@ fn read(from: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The data as JSON: with `text` as a JSON string, otherwise as it is.
+/// The data as JSON: with `text` as a JSON string, otherwise as it is. A byte order mark is skipped.
 ///
 /// # Errors
 /// If it is not UTF-8, or should be JSON and is not.
 pub(super) fn json(bytes: Vec<u8>, text: bool) -> Result<Box<RawValue>, Failure> {
-    let string = String::from_utf8(bytes)
-        .map_err(|error| Failure::Usage(format!("the data is not UTF-8: {error}")))?;
+    let string = encoding::utf8(&bytes)
+        .map_err(|error| Failure::Usage(format!("the data can't be read: {error}")))?;
     if text {
-        return string_as_json(&string);
+        return string_as_json(string);
     }
     if string.trim().is_empty() {
         return Err(Failure::Usage("the data is empty; to send no data, send null".to_owned()));
     }
-    serde_json::from_str(&string).map_err(|error| {
+    serde_json::from_str(string).map_err(|error| {
         Failure::Usage(format!(
             "the data is not JSON: {error}. A string needs its quotes, as in slowlane submit \
              '\"hello\"'; --text sends the data as a string"
@@ -121,6 +122,14 @@ mod tests {
         assert!(error(b"hello").contains("--text"), "{}", error(b"hello"));
         assert!(error(b" \n").contains("empty") && error(b"{} {}").contains("not JSON"));
         assert!(error(b"\xff").contains("not UTF-8"));
+        assert!(error(b"\xff\xfe1\0").contains("it is UTF-16"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        for (text, expected) in [(false, "{}"), (true, "\"{}\"")] {
+            assert_eq!(json("\u{feff}{}".into(), text).unwrap().get(), expected);
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::contract::encoding::utf8;
+
 /// Reads a field that is there as raw text, also when it is `null`: a plain `Option` would take
 /// that for absence.
 pub(super) fn present<'de, D: Deserializer<'de>>(
@@ -13,9 +15,10 @@ pub(super) fn present<'de, D: Deserializer<'de>>(
 
 /// Reads a JSON object. Serde alone would take an array for one, by position.
 pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
-    match body.trim_ascii_start().first() {
+    let text = utf8(body).map_err(|error| error.to_string())?;
+    match text.trim_ascii_start().bytes().next() {
         None => Err("it is empty".to_owned()),
-        Some(b'{') => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        Some(b'{') => serde_json::from_str(text).map_err(|error| error.to_string()),
         Some(_) => Err("it is not a JSON object".to_owned()),
     }
 }

@@ -7,6 +7,7 @@ use crate::contract::{
     headers::Headers,
     id::RequestId,
     json::{object, present},
+    lenient_id,
     malformed::Malformed,
     message::{Message, Properties},
 };
@@ -56,8 +57,10 @@ impl ResultMessage {
     /// [`Malformed`] with the reason, and with the id if that much could be read.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let no_id = |reason| Malformed { reason, id: None };
-        let wire: Wire<'_> =
-            object(body).map_err(|error| no_id(format!("the body is not a result: {error}")))?;
+        let wire: Wire<'_> = object(body).map_err(|error| Malformed {
+            reason: format!("the body is not a result: {error}"),
+            id: lenient_id::find(body),
+        })?;
         let id = wire.id.ok_or_else(|| no_id("the body has no requestId".to_owned()))?;
         let id = RequestId::parse(id).map_err(|error| no_id(error.to_string()))?;
         let outcome = match (wire.error, wire.results) {

@@ -64,8 +64,8 @@ pub(crate) fn parse_failed_queue_message(
     })
 }
 
-/// The request that a message belongs to: the id in the body, or in the properties if the body can't be
-/// read. None if that is not a UUID.
+/// The request that a message belongs to: the id in the body, also if the rest of it can't be read, or else in
+/// the properties. None if that is not a UUID.
 fn request_id(properties: &Properties, body: &[u8]) -> Option<Uuid> {
     let id = Request::parse(body).map_or_else(|malformed| malformed.id, |request| Some(request.id));
     if let Some(id) = id {
@@ -251,8 +251,13 @@ mod tests {
             assert_eq!(request_id(Some("mine"), Some(ID), unreadable).as_deref(), Some(ID));
             assert_eq!(request_id(None, Some("7"), unreadable), None);
         }
-        let readable = format!("{{\"requestId\":\"{ID}\"}}");
-        assert_eq!(request_id(Some(other), Some(other), &readable).as_deref(), Some(ID));
+        for readable in [
+            format!("{{\"requestId\":\"{ID}\"}}"),
+            format!("{{\"requestId\":\"{ID}\",\"processingResults\":NaN}}"),
+            format!("{{\"requestId\":\"{ID}\",\"processingResults\":{{\"a\":"),
+        ] {
+            assert_eq!(request_id(Some(other), Some(other), &readable).as_deref(), Some(ID));
+        }
         assert_eq!(request_id(Some(ID), Some(ID), "{\"requestId\":\"me\"}"), None);
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
+use pipeline::contract::encoding;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -120,10 +121,14 @@ fn parse(bytes: &[u8]) -> Parsed {
     if bytes.len() >= MAX_DATA_BYTES {
         return Parsed::Bad("longer than 15 MiB".to_owned());
     }
-    if bytes.trim_ascii().is_empty() {
+    let text = match encoding::utf8(bytes) {
+        Ok(text) => text.trim_ascii_end(),
+        Err(error) => return Parsed::Bad(error.to_string()),
+    };
+    if text.trim_ascii_start().is_empty() {
         return Parsed::Empty;
     }
-    match serde_json::from_slice(bytes.trim_ascii_end()) {
+    match serde_json::from_str(text) {
         Ok(data) => Parsed::Data(data),
         Err(error) => Parsed::Bad(problem(&error)),
     }
@@ -196,6 +201,16 @@ mod tests {
         assert_eq!(numbers(text, 0), [1, 3, 5]);
         assert_eq!(numbers(text, 3), [5]);
         assert_eq!(Survey::of(file(text).path()).unwrap().lines, 3);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_another_encoding_is_named() {
+        assert_eq!(numbers("\u{feff}{\"a\":1}\r\n2\n".as_bytes(), 0), [1, 2]);
+        let utf16: Vec<u8> =
+            "\u{feff}1\r\n2\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let survey = Survey::of(file(&utf16).path()).unwrap();
+        let Err(Failure::Usage(text)) = survey.check() else { panic!("it was accepted") };
+        assert!(text.contains("line 1: it is UTF-16, not UTF-8"), "{text}");
     }
 
     #[test]

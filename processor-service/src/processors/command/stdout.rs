@@ -1,5 +1,6 @@
 //! The standard output of a command, which is its result.
 
+use pipeline::contract::encoding;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -29,12 +30,10 @@ impl Stdout {
         self.written.len() > self.limit
     }
 
-    /// The result: output that is JSON as it is, `null` if there is none, any other output as a string.
+    /// The result, without a byte order mark: output that is JSON as it is, `null` if there is none, any other
+    /// output as a string.
     pub(super) fn into_result(self) -> Result<Box<RawValue>, ProcessError> {
-        let text = match String::from_utf8(self.written) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        };
+        let text = String::from_utf8_lossy(encoding::without_mark(&self.written));
         if let Ok(json) = serde_json::from_str::<Box<RawValue>>(&text) {
             return Ok(json);
         }
@@ -63,6 +62,7 @@ mod tests {
         let json = r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#;
         assert_eq!(result(format!("\n {json} \n\n").as_bytes()).await, json);
         assert_eq!(result(b"true").await, "true");
+        assert_eq!(result("\u{feff}{}".as_bytes()).await, "{}", "a byte order mark is skipped");
         let deep = "[".repeat(400) + &"]".repeat(400);
         assert_eq!(result(deep.as_bytes()).await, deep);
     }

@@ -10,7 +10,10 @@ use testbed::{
     shared_node,
 };
 
-use crate::support::stack::{FAILED, RESULTS, Stack};
+use crate::support::{
+    database::Database,
+    stack::{FAILED, RESULTS, Stack},
+};
 
 #[tokio::test]
 async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
@@ -46,6 +49,60 @@ async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
     expected.sort();
     assert_eq!(lengths, expected);
     assert_eq!(foreign.depth(FAILED).await?.messages, 0, "the store keeps them");
+    Ok(())
+}
+
+const UNREADABLE: usize = 6;
+
+/// Results of a request that can't be read, with its id in the text or in the properties.
+fn unreadable(id: &str) -> [(Properties, String); UNREADABLE] {
+    let none = Properties::default;
+    let with_id = |rest: &str| format!("{{\"requestId\":\"{id}\",{rest}");
+    [
+        (none(), with_id(r#""processingResults":{"loss":NaN}}"#)),
+        (none(), with_id(r#""processingResults":{"text":"cut o"#)),
+        (none(), with_id(r#""result":1}"#)),
+        (none(), format!("{{'requestId': '{id}', 'processingResults': None}}")),
+        (none().with_correlation_id(id.into()), "Traceback (most recent call last)".to_owned()),
+        (none().with_message_id(id.into()), "{\"requestId\":\"".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_read_ends_its_request() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        for case in 0..UNREADABLE {
+            let id = web.accepted("a".into()).await?;
+            let (properties, body) = unreadable(&id)[case].clone();
+            foreign.publish("processing", "result", properties, body.as_bytes()).await?;
+            let ended = web.ended(&id).await?;
+            assert_eq!(ended["error"]["code"], "malformed", "{body}: {ended}");
+            assert!(ended["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
+        }
+        let id = web.accepted("a".into()).await?;
+        let body = format!("{{\"requestId\":\"{id}\",\"processingResults\":1}}");
+        let utf16: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        foreign.publish("processing", "result", Properties::default(), &utf16).await?;
+        let ended = web.ended(&id).await?;
+        assert!(ended["error"]["message"].as_str().is_some_and(|text| text.contains("UTF-16")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_skipped_in_requests_and_results() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let foreign = stack.foreign().await?;
+    let request = "\u{feff}{\"requestId\":\"marked\",\"requestData\":\"a\"}";
+    foreign.publish("processing", "request", Properties::default(), request.as_bytes()).await?;
+    assert_eq!(web.result("marked").await?["result"], "\"a-processed\"");
+    let result = "\u{feff}{\"requestId\":\"answered\",\"processingResults\":1}";
+    foreign.publish("processing", "result", Properties::default(), result.as_bytes()).await?;
+    assert_eq!(web.result("answered").await?["status"], "completed");
     Ok(())
 }
 

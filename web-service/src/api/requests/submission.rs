@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use pipeline::{config, contract::TraceParent};
+use pipeline::{
+    config,
+    contract::{TraceParent, encoding},
+};
 use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -107,7 +110,7 @@ impl<'a> BatchLine<'a> {
                 .map_err(|error| Problem::new(ProblemType::CallbackRefused, error.to_string()))?,
             key: key.map(|key| IdempotencyKey {
                 hash: IdempotencyKeyHash::new(None, key),
-                body_digest: Sha256::digest(raw).into(),
+                body_digest: Sha256::digest(encoding::without_mark(raw)).into(),
             }),
         })
     }
@@ -124,13 +127,16 @@ fn expires_in(text: &str) -> Result<Duration, Problem> {
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     let shape = "send {\"data\": ...}";
+    let text = encoding::utf8(body).map_err(|error| {
+        Problem::new(ProblemType::NotJson, format!("The body can't be read: {error}."))
+    })?;
     // serde would also take the fields from an array, in order.
-    if !matches!(body.trim_ascii_start().first(), None | Some(b'{'))
-        && serde_json::from_slice::<&RawValue>(body).is_ok()
+    if !matches!(text.trim_ascii_start().bytes().next(), None | Some(b'{'))
+        && serde_json::from_str::<&RawValue>(text).is_ok()
     {
         return Err(Problem::wrong_shape(format!("The body is not an object; {shape}.")));
     }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
+    serde_json::from_str(text).map_err(|error| match error.classify() {
         Category::Data => Problem::wrong_shape(format!("{error}; {shape}.")),
         Category::Syntax | Category::Eof | Category::Io => {
             Problem::new(ProblemType::NotJson, format!("{error}."))
@@ -180,6 +186,23 @@ mod tests {
             "{\"data\":1,\"idempotencyKey\":\"k\"}",
         ] {
             assert_eq!(status(body), 422, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_another_encoding_is_named() {
+        let (plain, marked) = ("{\"data\":\"ü\"}", "\u{feff}{\"data\":\"ü\"}");
+        let submission = |body| SubmissionBody::submission(body, Some("key"), None, &POLICY);
+        let (plain, marked) = (submission(plain.as_bytes()), submission(marked.as_bytes()));
+        let (plain, marked) = (plain.unwrap(), marked.unwrap());
+        assert_eq!(marked.data.get(), "\"ü\"");
+        let digest = |submission: Submission<'_>| submission.key.unwrap().body_digest;
+        assert_eq!(digest(marked), digest(plain), "it is the same call");
+        let utf16: Vec<u8> = "{\"data\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (body, name) in [(utf16.as_slice(), "UTF-16"), (b"{\"data\":\"\xfc\"}", "Latin-1")] {
+            let problem = submission(body).unwrap_err();
+            assert_eq!(problem.status_code().as_u16(), 400);
+            assert!(problem.to_string().contains(name), "{problem}");
         }
     }
 

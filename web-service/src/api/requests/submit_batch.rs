@@ -1,6 +1,7 @@
 //! `POST /api/v1/processData/batch`: submits a batch of requests, one a line.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use pipeline::contract::encoding;
 use serde::Serialize;
 use tracing::debug;
 use utoipa::ToSchema;
@@ -115,9 +116,15 @@ impl Outcome {
     }
 }
 
-/// The lines that are not empty, with their numbers.
+/// The lines that are not empty, with their numbers. Each may begin with a byte order mark, as where files were
+/// joined.
 fn lines(body: &[u8]) -> Result<Vec<(usize, &[u8])>, Problem> {
-    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    if let Some(name) = encoding::other_encoding(body) {
+        let detail = format!("The batch can't be read: it is {name}, not UTF-8.");
+        return Err(Problem::new(ProblemType::NotJson, detail));
+    }
+    let line = |line| encoding::without_mark(line).trim_ascii();
+    let lines = body.split(|byte| *byte == b'\n').map(line);
     let lines: Vec<_> = (1..).zip(lines).filter(|(_, line)| !line.is_empty()).collect();
     match lines.len() {
         0..=MAX_LINES => Ok(lines),
@@ -162,6 +169,15 @@ mod tests {
         let found = lines(b"a\n\n  \r\nb\r\n").unwrap();
         assert_eq!(found, [(1, b"a".as_slice()), (4, b"b")]);
         assert!(lines(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_and_another_encoding_is_named() {
+        let found = lines("\u{feff}a\nb\n\u{feff}c\n\u{feff}\r\n".as_bytes()).unwrap();
+        assert_eq!(found, [(1, b"a".as_slice()), (2, b"b"), (3, b"c")]);
+        let utf16: Vec<u8> = "{\"data\":1}\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let error = lines(&utf16).unwrap_err().to_string();
+        assert!(error.contains("UTF-16"), "{error}");
     }
 
     #[test]
