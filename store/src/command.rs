@@ -34,6 +34,8 @@ pub(crate) enum Write {
     Park(Vec<NewParked>, Reply<Vec<Applied>>),
     RecordRetries(Vec<ScheduledRetry>, Reply<()>),
     Cancel(Uuid, Reply<Cancel>),
+    /// Notes that a request which has failed in this run is about to be replayed.
+    NoteReplay(Uuid, u32, Reply<Replay>),
     /// Replays a request that has failed in this run.
     Replay(Uuid, u32, Reply<Replay>),
     Discard(Uuid, Reply<Discard>),

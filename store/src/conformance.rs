@@ -64,6 +64,7 @@ for_both_backends! {
         a_replay_begins_the_next_run,
         only_what_has_failed_in_this_run_is_replayed,
         a_result_of_the_next_run_that_comes_before_its_replay_stays,
+        a_result_without_a_run_ends_a_replay_that_is_noted,
         of_two_services_one_replays,
         a_replay_has_a_callback_of_its_own,
         what_is_discarded_expires_at_once_with_its_messages,

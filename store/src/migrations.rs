@@ -17,12 +17,14 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 2, "0002_claims"),
     migration!("sqlite", 3, "0003_callbacks"),
     migration!("sqlite", 4, "0004_parked_without_request"),
+    migration!("sqlite", 5, "0005_noted_runs"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
     migration!("postgres", 2, "0002_claims"),
     migration!("postgres", 3, "0003_callbacks"),
     migration!("postgres", 4, "0004_parked_without_request"),
+    migration!("postgres", 5, "0005_noted_runs"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

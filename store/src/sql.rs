@@ -46,7 +46,7 @@ macro_rules! accept_rule {
 /// Whether a result with this status and run becomes the final state of a request that is there already.
 /// 0 is queued, 1 completed, 2 failed.
 macro_rules! is_stored {
-    ($status:literal, $run:literal) => {
+    ($status:literal, $run:expr) => {
         concat!(
             "(requests.status = 0 AND (",
             $status,
@@ -61,6 +61,18 @@ macro_rules! is_stored {
             " = 1 AND ",
             $run,
             " < requests.run))"
+        )
+    };
+}
+
+/// The run of a result with this status that does not name it, by the row of its request: of a replay that is
+/// noted, or else of the present run. A success counts also if it is of an earlier run.
+macro_rules! unnamed_run {
+    ($status:literal) => {
+        concat!(
+            "CASE WHEN noted_run > run THEN noted_run WHEN ",
+            $status,
+            " = 1 THEN 0 ELSE run END"
         )
     };
 }
@@ -94,6 +106,13 @@ macro_rules! cancel {
     () => {
         "UPDATE requests SET status = 3, settled_at = $1, next_attempt_at = NULL \
          WHERE id = $2 AND status = 0 RETURNING id, run, settled_at, callback_host"
+    };
+}
+
+/// Notes that the next run of a request that has failed in this one is about to be published.
+macro_rules! note_replay {
+    () => {
+        "UPDATE requests SET noted_run = run + 1 WHERE id = $1 AND status = 2 AND run = $2 RETURNING id"
     };
 }
 
@@ -168,8 +187,8 @@ macro_rules! of_type {
 }
 
 pub(crate) use {
-    accept_rule, callback_rule, cancel, discard, is_stored, replay, retry_rule, retry_run, summary,
-    with_callbacks,
+    accept_rule, callback_rule, cancel, discard, is_stored, note_replay, replay, retry_rule,
+    retry_run, summary, unnamed_run, with_callbacks,
 };
 
 /// How many columns a summary has.

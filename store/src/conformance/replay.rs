@@ -104,6 +104,38 @@ pub(super) async fn a_result_of_the_next_run_that_comes_before_its_replay_stays(
     assert_eq!(world.request(bad).await.summary.run, 2);
 }
 
+pub(super) async fn a_result_without_a_run_ends_a_replay_that_is_noted(world: World) {
+    let store = &world.store;
+    let without_run = |end| WorkerResult { run: None, ..end };
+    for (end, status) in
+        [(completed as fn(_, _) -> _, Status::Completed), (failed as fn(_, _) -> _, Status::Failed)]
+    {
+        let id = failed_one(store).await;
+        let late = without_run(end(id, "2"));
+        let applied = store.apply_results(vec![late.clone()]).await.unwrap();
+        assert_eq!(applied, [Applied::Superseded], "it is of the run that has failed");
+        assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Done);
+        assert_eq!(world.request(id).await.summary.status, Status::Failed, "as it was");
+        assert_eq!(store.apply_results(vec![late]).await.unwrap(), [Applied::Stored]);
+        assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Overtaken);
+        assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Overtaken);
+        let summary = world.request(id).await.summary;
+        assert_eq!((summary.status, summary.run), (status, 1));
+    }
+    // A replay that is noted and was never published changes nothing for results that name their run.
+    let id = failed_one(store).await;
+    assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Done);
+    let again = store.apply_results(vec![failed(id, "permanent")]).await.unwrap();
+    assert_eq!(again, [Applied::Duplicate]);
+    assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Done, "it can be tried again");
+    assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Done);
+    assert_eq!(world.request(id).await.summary.run, 1);
+    let end = without_run(failed(id, "permanent"));
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    assert_eq!(world.request(id).await.summary.run, 1);
+    assert_eq!(store.note_replay(Uuid::now_v7(), 0).await.unwrap(), Replay::Unknown);
+}
+
 pub(super) async fn of_two_services_one_replays(world: World) {
     let other = world.second();
     let mut ids = Vec::new();

@@ -144,7 +144,7 @@ async fn in_state(world: &World, id: Uuid, status: Status) -> StoredResult {
     // Only a result or a replay raises the run: scheduled retries don't.
     let run = u32::from(end.is_some());
     assert!(all_first(&world.store.apply_results(end.into_iter().collect()).await.unwrap()));
-    StoredResult { status, run, worker, finished_at, error_code }
+    StoredResult { status, run, noted_run: 0, worker, finished_at, error_code }
 }
 
 pub(super) async fn of_two_services_only_one_is_first(world: World) {

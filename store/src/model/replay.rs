@@ -2,10 +2,10 @@
 
 use crate::model::request::{RequestState, Status};
 
-/// The answer to a replay.
+/// The answer to a replay, and to the note of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// It is queued in its next run.
+    /// It is queued in its next run; or the note is made.
     Done,
     /// Another replay of the same run was recorded before, or the next run has even ended.
     Overtaken,

@@ -49,7 +49,8 @@ pub struct WorkerResult {
     pub id: Uuid,
     /// How the work ended.
     pub outcome: ResultOutcome,
-    /// The run; none if the message does not say it: then it is the run that the request is in.
+    /// The run; none if the message does not say it: then it is that of a replay that is noted, or else the
+    /// present one.
     pub run: Option<u32>,
     /// The attempt, counted from 1.
     pub attempt: u32,
@@ -87,6 +88,7 @@ pub enum Applied {
 pub(crate) struct StoredResult {
     pub(crate) status: Status,
     pub(crate) run: u32,
+    pub(crate) noted_run: u32,
     pub(crate) worker: Option<String>,
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) error_code: Option<String>,
@@ -96,7 +98,7 @@ pub(crate) struct StoredResult {
 /// [`Applied::Stored`].
 pub(crate) fn decide(stored: &StoredResult, new: &WorkerResult) -> Applied {
     let is_success = new.outcome.status() == Status::Completed;
-    let run = new.run.unwrap_or(stored.run);
+    let run = new.run.unwrap_or_else(|| stored.unnamed_run(is_success));
     match stored.status {
         Status::Cancelled => Applied::Cancelled,
         Status::Queued if is_success => Applied::Stored,
@@ -120,6 +122,15 @@ pub(crate) fn not_stored(stored: Option<&StoredResult>, new: &WorkerResult) -> A
 }
 
 impl StoredResult {
+    /// The run of a result that does not name it. In SQL, `unnamed_run` says the same.
+    fn unnamed_run(&self, is_success: bool) -> u32 {
+        match is_success {
+            _ if self.noted_run > self.run => self.noted_run,
+            true => 0,
+            false => self.run,
+        }
+    }
+
     /// Whether this is the same result. Our workers say when they finished; a failure also comes twice, as
     /// a parked message and as a result.
     fn is_same(&self, new: &WorkerResult) -> bool {
@@ -150,6 +161,7 @@ mod tests {
         StoredResult {
             status,
             run,
+            noted_run: run,
             worker: Some("a:1/1".into()),
             finished_at: Some(Timestamp::from_millis(1000)),
             error_code,
@@ -200,6 +212,17 @@ mod tests {
         assert_eq!(decide(&stored(QUEUED, 3), &without_run(FAILED)), Applied::Stored);
         assert_eq!(decide(&stored(FAILED, 3), &without_run(FAILED)), Applied::Superseded);
         assert_eq!(decide(&stored(COMPLETED, 3), &without_run(FAILED)), Applied::Superseded);
+    }
+
+    #[test]
+    fn a_result_without_a_run_is_of_the_replay_that_is_noted() {
+        let noted = StoredResult { noted_run: 1, ..stored(FAILED, 0) };
+        for status in [COMPLETED, FAILED] {
+            let without_run = WorkerResult { run: None, ..result(status, 0) };
+            assert_eq!(decide(&noted, &without_run), Applied::Stored);
+            assert_eq!(decide(&stored(FAILED, 0), &without_run), Applied::Superseded);
+            assert_eq!(decide(&noted, &result(status, 0)), Applied::Superseded);
+        }
     }
 
     #[test]

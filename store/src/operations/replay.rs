@@ -10,6 +10,15 @@ use crate::{
 };
 
 impl Store {
+    /// Notes that the next run of a request that has failed in this one is about to be published. From then
+    /// on a result that does not name its run is taken to be of that run.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may be noted all the same, and can be noted again.
+    pub async fn note_replay(&self, id: Uuid, run: u32) -> Result<Replay, StoreError> {
+        self.write(|reply| Write::NoteReplay(id, run, reply)).await
+    }
+
     /// Begins the next run of a request that has failed in this one. Its error becomes the last error, and
     /// its callback will report the end of the next run.
     ///

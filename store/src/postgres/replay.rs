@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     model::replay::{Discard, Replay},
     postgres::{clock::now, lookups::state, session::Work},
-    sql::{discard, replay},
+    sql::{discard, note_replay, replay},
 };
 
 const REPLAY: &str = concat!(
@@ -24,6 +24,24 @@ const DISCARD: &str = concat!(
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING) SELECT id FROM gone"
 );
+
+/// Notes that a request which has failed in this run is about to be replayed.
+pub(super) struct NoteReplay {
+    pub(super) id: Uuid,
+    pub(super) run: u32,
+}
+
+impl Work for NoteReplay {
+    type Answer = Replay;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Replay> {
+        let note = sqlx::query(note_replay!()).bind(self.id).bind(i64::from(self.run));
+        if note.fetch_optional(&mut *connection).await?.is_some() {
+            return Ok(Replay::Done);
+        }
+        Ok(Replay::refused(self.run, state(connection, self.id).await?))
+    }
+}
 
 /// Replays a request that has failed in this run.
 pub(super) struct ReplayOne {

@@ -14,14 +14,17 @@ use crate::{
         clock::now,
         row::{number, optional_time, status},
     },
-    sql::is_stored,
+    sql::{is_stored, unnamed_run},
 };
 
 const APPLY: &str = concat!(
     "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
      SELECT new.id, new.status, \
-     COALESCE(new.run, (SELECT known.run FROM requests AS known WHERE known.id = new.id), 0), new.attempts, new.deliveries, new.started_at, \
+     COALESCE(new.run, (SELECT ",
+    unnamed_run!("new.status"),
+    " FROM requests AS known WHERE known.id = new.id), 0), \
+     new.attempts, new.deliveries, new.started_at, \
      new.finished_at, ",
     now!(),
     ", new.worker, new.error_code, new.error_message, new.result \
@@ -42,8 +45,7 @@ const APPLY: &str = concat!(
     callbacks_of_ended!(),
     " SELECT id FROM ended"
 );
-const STORED: &str =
-    "SELECT id, status, run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";
+const STORED: &str = "SELECT id, status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";
 
 /// Applies results of different requests, and says what became of each.
 pub(super) async fn apply(
@@ -96,9 +98,10 @@ async fn stored(
         let stored = StoredResult {
             status: status(&row, 1)?,
             run: number(&row, 2)?,
-            worker: row.try_get(3)?,
-            finished_at: optional_time(&row, 4)?,
-            error_code: row.try_get(5)?,
+            noted_run: number(&row, 3)?,
+            worker: row.try_get(4)?,
+            finished_at: optional_time(&row, 5)?,
+            error_code: row.try_get(6)?,
         };
         Ok((row.try_get(0)?, stored))
     });

@@ -10,7 +10,7 @@ use crate::{
         callbacks::RetryCallback,
         idempotency::Release,
         parked::DeleteOne,
-        replay::{DiscardOne, ReplayOne},
+        replay::{DiscardOne, NoteReplay, ReplayOne},
         requests::CancelOne,
         retention::{Expire, Ping},
         session::Session,
@@ -71,6 +71,9 @@ async fn execute(session: &mut Session, command: Write) {
             answer(reply, batch::write(session, retries).await.map(drop))
         }
         Write::Cancel(id, reply) => session.answer(reply, &CancelOne(id)).await,
+        Write::NoteReplay(id, run, reply) => {
+            session.answer(reply, &NoteReplay { id, run }).await;
+        }
         Write::Replay(id, run, reply) => session.answer(reply, &ReplayOne { id, run }).await,
         Write::Discard(id, reply) => session.answer(reply, &DiscardOne(id)).await,
         Write::DeleteParked(number, reply) => session.answer(reply, &DeleteOne(number)).await,

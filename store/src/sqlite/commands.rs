@@ -56,6 +56,7 @@ fn execute(
             later(answers, reply, recorded)
         }
         Write::Cancel(id, reply) => later(answers, reply, requests::cancel(tx, id)),
+        Write::NoteReplay(id, run, reply) => later(answers, reply, replay::note(tx, id, run)),
         Write::Replay(id, run, reply) => later(answers, reply, replay::replay(tx, id, run)),
         Write::Discard(id, reply) => later(answers, reply, replay::discard(tx, id)),
         Write::DeleteParked(number, reply) => later(answers, reply, parked::delete(tx, number)),

@@ -5,11 +5,18 @@ use uuid::Uuid;
 
 use crate::{
     model::replay::{Discard, Replay},
-    sql::{discard, replay},
+    sql::{discard, note_replay, replay},
     sqlite::{callbacks, lookups, retention, transaction::WriteTransaction},
 };
 
 const DELETE_PARKED: &str = "DELETE FROM parked WHERE request_id = $1";
+
+pub(super) fn note(tx: &WriteTransaction<'_>, id: Uuid, run: u32) -> rusqlite::Result<Replay> {
+    if tx.prepare_cached(note_replay!())?.exists(params![id.as_bytes(), run])? {
+        return Ok(Replay::Done);
+    }
+    Ok(Replay::refused(run, lookups::state(tx, id)?))
+}
 
 pub(super) fn replay(tx: &WriteTransaction<'_>, id: Uuid, run: u32) -> rusqlite::Result<Replay> {
     let mut replay = tx.prepare_cached(replay!())?;

@@ -9,7 +9,7 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{is_stored, retry_rule, retry_run},
+    sql::{is_stored, retry_rule, retry_run, unnamed_run},
     sqlite::{
         callbacks, row,
         transaction::{RowRefused, WriteTransaction},
@@ -18,18 +18,20 @@ use crate::{
 
 /// An upsert would do the same in one statement, and take more than twice as long.
 const UPDATE: &str = concat!(
-    "UPDATE requests SET status = ?2, run = max(COALESCE(?3, run), run), attempts = ?4, deliveries = ?5, \
+    "UPDATE requests SET status = ?2, run = max(COALESCE(?3, ",
+    unnamed_run!("?2"),
+    "), run), attempts = ?4, deliveries = ?5, \
      started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
-    is_stored!("?2", "COALESCE(?3, requests.run)")
+    is_stored!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")"))
 );
 const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
     SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
 const STORED: &str =
-    "SELECT status, run, worker, finished_at, error_code FROM requests WHERE id = $1";
+    "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
 const RECORD_RETRY: &str = concat!(
     "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
      SELECT $1, ",
@@ -100,9 +102,10 @@ fn stored(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredRe
         Ok(StoredResult {
             status: Status::from_number(row.get(0)?),
             run: row.get(1)?,
-            worker: row.get(2)?,
-            finished_at: row::optional_time(row, 3)?,
-            error_code: row.get(4)?,
+            noted_run: row.get(2)?,
+            worker: row.get(3)?,
+            finished_at: row::optional_time(row, 4)?,
+            error_code: row.get(5)?,
         })
     });
     stored.optional()

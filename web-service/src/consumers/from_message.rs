@@ -9,7 +9,7 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use store::{NewParked, ResultOutcome, Status, WorkerResult};
+use store::{NewParked, ResultOutcome, WorkerResult};
 
 /// What a message on the failed queue is.
 #[derive(Debug, PartialEq)]
@@ -22,11 +22,7 @@ pub(crate) enum FailedQueueMessage {
 
 /// A result in the store's terms; none if its id is not a UUID, since then it has no row.
 pub(crate) fn worker_result(message: &ResultMessage, headers: &Headers) -> Option<WorkerResult> {
-    let result = with_headers(message.id.uuid()?, result_outcome(&message.outcome), headers);
-    // A success counts whatever its run. A failure whose worker does not name the run is of the present
-    // one, or the request would never end after a replay.
-    let is_success = result.outcome.status() == Status::Completed;
-    Some(if is_success { result } else { WorkerResult { run: run(headers), ..result } })
+    Some(with_headers(message.id.uuid()?, result_outcome(&message.outcome), headers))
 }
 
 /// An outcome in the store's terms.
@@ -128,18 +124,13 @@ fn with_headers(id: Uuid, end: ResultOutcome, headers: &Headers) -> WorkerResult
     WorkerResult {
         id,
         outcome: end,
-        run: Some(run(headers).unwrap_or(0)),
+        run: number(headers::RUN),
         attempt: number(headers::ATTEMPT).unwrap_or(1).max(1),
         deliveries: number(headers::DELIVERIES).unwrap_or(1).max(1),
         worker: headers.text(headers::WORKER).map(str::to_owned),
         started_at: time(headers, headers::STARTED_AT),
         finished_at: time(headers, headers::FINISHED_AT),
     }
-}
-
-/// The run that a message names.
-fn run(headers: &Headers) -> Option<u32> {
-    number(headers, headers::RUN)
 }
 
 fn number(headers: &Headers, name: &str) -> Option<u32> {
@@ -195,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failure_may_leave_its_run_open() {
+    fn a_result_may_leave_its_run_open() {
         let run = |rest: &str, of: &[(&str, &str)]| {
             let body = format!(r#"{{"requestId":"{ID}",{rest}}}"#);
             let result = ResultMessage::parse(body.as_bytes()).unwrap();
@@ -205,8 +196,11 @@ mod tests {
         let said = [("slowlane-run", "3")];
         assert_eq!((run(failure, &[]), run(failure, &said)), (None, Some(3)));
         let success = r#""processingResults":1"#;
-        assert_eq!((run(success, &[]), run(success, &said)), (Some(0), Some(3)));
+        assert_eq!((run(success, &[]), run(success, &said)), (None, Some(3)));
         assert_eq!(parked(&[], "").result, None);
+        let malformed = format!(r#"{{"requestId":"{ID}","result":1}}"#);
+        let parked = parked(&[("slowlane-reason", "malformed")], &malformed);
+        assert_eq!(parked.result.unwrap().run, None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Replays failed requests: publishes the next run, waits for the confirm, commits the run.
+//! Replays failed requests: notes the next run, publishes it, waits for the confirm, commits the run.
 //!
-//! A message that was published and not committed does no harm: its run ends like any other. So of two
-//! concurrent replays of the same run both may publish, and an unconfirmed replay may be tried again.
+//! A message that was published and not committed does no harm: its run ends like any other, also if its worker
+//! does not name the run, since it is noted. So of two concurrent replays of the same run both may publish, and an
+//! unconfirmed replay may be tried again.
 
 use pipeline::{
     broker::PublishError,
@@ -58,28 +59,37 @@ pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Resul
         return Err(ReplayError::StoreAway(availability.detail));
     }
     let prepared = timeout_at(deadline, prepare(&dispatch.store, id)).await;
-    let (run, message) = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
+    let prepared = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
+    let Some((run, message)) = prepared else { return Ok(()) };
     dispatch.publisher.publish(&message, deadline).await?;
     let recorded = timeout_at(deadline, dispatch.store.replay(id, run)).await;
     let recorded = recorded.map_err(|_| ReplayError::NotRecorded(STORE_TIMED_OUT.into()))?;
-    match recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))? {
-        Replay::Done => {
-            info!(requestId = %id, run = run + 1, "replayed");
-            notifier.notify_replayed(id);
-            Ok(())
-        }
-        Replay::Overtaken => Ok(()),
+    if is_done(recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))?)? {
+        info!(requestId = %id, run = run + 1, "replayed");
+        notifier.notify_replayed(id);
+    }
+    Ok(())
+}
+
+/// The run in which a request has failed, and the message of the next run, which is noted. None if another
+/// replay was first.
+async fn prepare(store: &Store, id: Uuid) -> Result<Option<(u32, Message)>, ReplayError> {
+    let run = failed_run(store, id).await?;
+    let next = run.checked_add(1).ok_or(ReplayError::NoData)?;
+    let message = message(store, id, next).await?;
+    let is_noted = is_done(store.note_replay(id, run).await.map_err(away)?)?;
+    Ok(is_noted.then_some((run, message)))
+}
+
+/// Whether the store did as it was asked; not if another replay was first.
+fn is_done(replay: Replay) -> Result<bool, ReplayError> {
+    match replay {
+        Replay::Done => Ok(true),
+        Replay::Overtaken => Ok(false),
         Replay::NotFailed(status) => Err(ReplayError::NotFailed(status)),
         Replay::Expired => Err(ReplayError::Expired),
         Replay::Unknown => Err(ReplayError::Unknown),
     }
-}
-
-/// The run in which a request has failed, and the message of the next run.
-async fn prepare(store: &Store, id: Uuid) -> Result<(u32, Message), ReplayError> {
-    let run = failed_run(store, id).await?;
-    let next = run.checked_add(1).ok_or(ReplayError::NoData)?;
-    Ok((run, message(store, id, next).await?))
 }
 
 async fn failed_run(store: &Store, id: Uuid) -> Result<u32, ReplayError> {

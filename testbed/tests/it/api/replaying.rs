@@ -253,6 +253,34 @@ async fn an_end_that_comes_before_the_replay_is_noted_stays() -> Result<()> {
     Ok(())
 }
 
+/// As the README describes a worker: it sets no headers.
+#[tokio::test]
+async fn an_end_without_a_run_that_comes_before_its_replay_is_committed_counts() -> Result<()> {
+    for (end, status) in [
+        (json!({"processingResults": 1}), "completed"),
+        (json!({"error": {"code": "teapot"}}), "failed"),
+        (json!({"result": 1}), "failed"),
+    ] {
+        let scene = Scene::open().await?;
+        let HeldReplay { web, other, foreign, id } = scene.hold_confirms().await?;
+        let end_of_replay = async {
+            next_request(&foreign).await?;
+            let mut end = end;
+            end["requestId"] = json!(id);
+            let properties = Properties::default();
+            foreign.publish("processing", "result", properties, end.to_string().as_bytes()).await?;
+            settles("the end of the replay", async || Ok(other.request(&id).await?["run"] == 1))
+                .await?;
+            scene.proxy.resume();
+            other.request(&id).await
+        };
+        let ((accepted, _), ended) = tokio::try_join!(web.replay(&id), end_of_replay)?;
+        assert_eq!((accepted, &ended["status"]), (202, &json!(status)));
+        assert_eq!(other.request(&id).await?, ended);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_replay_of_which_nobody_knows_whether_it_was_sent_can_be_repeated() -> Result<()> {
     let scene = Scene::open().await?;
