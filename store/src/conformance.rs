@@ -80,6 +80,7 @@ for_both_backends! {
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         what_has_not_ended_never_expires,
+        a_tombstone_stays_as_long_as_a_key_stands_for_it,
         it_is_the_stores_clock_that_counts;
     idempotency:
         one_call_sends_and_the_others_get_its_answer,

@@ -18,6 +18,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 3, "0003_callbacks"),
     migration!("sqlite", 4, "0004_parked_without_request"),
     migration!("sqlite", 5, "0005_noted_runs"),
+    migration!("sqlite", 6, "0006_claims_by_id"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -25,6 +26,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 3, "0003_callbacks"),
     migration!("postgres", 4, "0004_parked_without_request"),
     migration!("postgres", 5, "0005_noted_runs"),
+    migration!("postgres", 6, "0006_claims_by_id"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

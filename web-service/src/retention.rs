@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::log_messages::REQUESTS_EXPIRED;
+use pipeline::{contract::Timestamp, log_messages::REQUESTS_EXPIRED};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -17,6 +17,9 @@ const BATCH_ROWS: u32 = 500;
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
 /// How long the id of an expired request is kept, in multiples of the retention.
 const TOMBSTONE_FACTOR: u32 = 10;
+/// How long it is kept at least. A message may wait in the broker for 28 days until it expires, and its late result
+/// would make the row again.
+const MIN_TOMBSTONE_RETENTION: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 /// Deletes requests that ended longer than `retention` ago, until told to stop.
 pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
@@ -42,13 +45,7 @@ pub async fn run(store: Store, retention: Duration, stop: CancellationToken) {
 async fn clear(store: &Store, retention: Duration) -> Result<Cleared, StoreError> {
     let mut all = Cleared::default();
     loop {
-        let now = store.clock().await?;
-        let expiry = Expiry {
-            ended_before: now - retention,
-            tombstones_before: now - retention.saturating_mul(TOMBSTONE_FACTOR),
-            limit: BATCH_ROWS,
-        };
-        let cleared = store.expire(expiry).await?;
+        let cleared = store.expire(expiry(store.clock().await?, retention)).await?;
         all.requests += cleared.requests;
         all.parked += cleared.parked;
         all.tombstones += cleared.tombstones;
@@ -56,5 +53,26 @@ async fn clear(store: &Store, retention: Duration) -> Result<Cleared, StoreError
             return Ok(all);
         }
         sleep(BATCH_PAUSE).await;
+    }
+}
+
+/// What has expired now.
+fn expiry(now: Timestamp, retention: Duration) -> Expiry {
+    let tombstones = retention.saturating_mul(TOMBSTONE_FACTOR).max(MIN_TOMBSTONE_RETENTION);
+    let (ended_before, tombstones_before) = (now - retention, now - tombstones);
+    Expiry { ended_before, tombstones_before, limit: BATCH_ROWS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_expired_request_is_kept_for_31_days_at_least() {
+        let (now, day) = (Timestamp::now(), Duration::from_secs(24 * 60 * 60));
+        for (retention, tombstones) in [(day / 24, day * 31), (day * 7, day * 70)] {
+            let Expiry { ended_before, tombstones_before, .. } = expiry(now, retention);
+            assert_eq!((ended_before, tombstones_before), (now - retention, now - tombstones));
+        }
     }
 }

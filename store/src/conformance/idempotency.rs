@@ -12,7 +12,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn claim(key: &str, id: Uuid) -> Claim {
+pub(super) fn claim(key: &str, id: Uuid) -> Claim {
     Claim { key: IdempotencyKeyHash::new(None, key), body_digest: [1; 32], id, timeout: TIMEOUT }
 }
 

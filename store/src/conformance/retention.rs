@@ -5,8 +5,11 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new};
-use crate::{Applied, Cancel, Cleared, Expiry, Found, NewParked, Store};
+use super::{
+    idempotency::claim,
+    world::{World, completed, failed, new},
+};
+use crate::{Applied, Cancel, Claimed, Cleared, Expiry, Found, NewParked, Store};
 
 /// Later than anything that a test has done.
 fn later() -> Timestamp {
@@ -63,6 +66,26 @@ pub(super) async fn what_has_ended_expires_and_leaves_a_tombstone(world: World) 
     let gone = expire_all(&world.store, expiry).await;
     assert_eq!(gone, Cleared { tombstones: 25, ..Cleared::default() });
     assert_eq!(world.store.get(ids[3]).await.unwrap(), Found::Unknown);
+}
+
+pub(super) async fn a_tombstone_stays_as_long_as_a_key_stands_for_it(world: World) {
+    let store = &world.store;
+    let (id, again) = (Uuid::now_v7(), Uuid::now_v7());
+    store.claim(claim("key", id)).await.unwrap();
+    store.accept(new(id)).await.unwrap();
+    store.cancel(id).await.unwrap();
+    let expiry = Expiry { ended_before: later(), tombstones_before: later(), limit: 10 };
+    assert_eq!(expire_all(store, expiry).await.requests, 1);
+    assert_eq!(expire_all(store, expiry).await, Cleared::default());
+    assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Answered(id));
+    let late = store.apply_results(vec![completed(id, "1")]).await.unwrap();
+    assert_eq!(late, [Applied::Expired], "its message was in a backlog");
+
+    world.age_claims().await;
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared { claims: 1, ..Cleared::default() });
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared { tombstones: 1, ..Cleared::default() });
+    assert_eq!(store.get(id).await.unwrap(), Found::Unknown);
+    assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Proceed(again));
 }
 
 pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {

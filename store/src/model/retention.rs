@@ -7,7 +7,7 @@ use pipeline::contract::Timestamp;
 pub struct Expiry {
     /// Delete requests that ended before, and messages that were parked before.
     pub ended_before: Timestamp,
-    /// Delete tombstones of requests that expired before.
+    /// Delete tombstones of requests that expired before, unless an idempotency key stands for them.
     pub tombstones_before: Timestamp,
     /// How many rows of each kind at most: a small number, so that other writes don't wait long.
     pub limit: u32,

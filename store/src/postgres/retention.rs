@@ -29,7 +29,8 @@ const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
     FOR UPDATE SKIP LOCKED)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
-    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2 \
+    (SELECT id FROM tombstones WHERE expired_at < $1 \
+    AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2 \
     FOR UPDATE SKIP LOCKED)";
 
 /// Deletes what has expired.

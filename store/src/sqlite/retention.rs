@@ -18,7 +18,8 @@ const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
-    (SELECT id FROM tombstones WHERE expired_at < $1 ORDER BY expired_at LIMIT $2)";
+    (SELECT id FROM tombstones WHERE expired_at < $1 \
+    AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2)";
 const LEAVE_TOMBSTONE: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
 
 pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Result<Cleared> {
