@@ -84,6 +84,7 @@ for_both_backends! {
         it_is_the_stores_clock_that_counts;
     idempotency:
         one_call_sends_and_the_others_get_its_answer,
+        a_request_of_which_only_the_result_came_is_recorded_by_the_next_call,
         of_many_calls_at_once_one_sends,
         a_released_key_is_free_or_taken_over,
         a_key_that_was_taken_over_is_not_deleted_by_its_first_call,

@@ -5,9 +5,13 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, new};
+use super::{
+    callbacks::lease_all,
+    world::{World, completed, new},
+};
 use crate::{
-    Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim, StoreError,
+    CallbackTarget, Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim,
+    Status, StoreError,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,6 +32,29 @@ pub(super) async fn one_call_sends_and_the_others_get_its_answer(world: World) {
     world.store.accept(new(first)).await.unwrap();
     assert_eq!(other.claim(claim("a", second)).await.unwrap(), Claimed::Answered(first));
     assert_eq!(other.claim(claim("b", second)).await.unwrap(), Claimed::Proceed(second));
+}
+
+pub(super) async fn a_request_of_which_only_the_result_came_is_recorded_by_the_next_call(
+    world: World,
+) {
+    let store = &world.store;
+    let (id, again) = (Uuid::now_v7(), Uuid::now_v7());
+    store.claim(claim("key", id)).await.unwrap();
+    store.apply_results(vec![completed(id, "1")]).await.unwrap();
+    assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Record(id));
+    let other_body = Claim { body_digest: [2; 32], ..claim("key", again) };
+    assert_eq!(store.claim(other_body).await.unwrap(), Claimed::OtherBody);
+
+    let (url, host) = ("https://a.example/".to_owned(), "a.example".to_owned());
+    let callback = Some(CallbackTarget { url, host });
+    let row = NewRequest { callback, owner: Some("ann".to_owned()), ..new(id) };
+    store.accept(row.clone()).await.unwrap();
+    let summary = world.request(id).await.summary;
+    assert_eq!((summary.status, summary.owner), (Status::Completed, row.owner));
+    assert_eq!(summary.accepted_at, Some(row.accepted_at));
+    assert_eq!(store.origin(id).await.unwrap().data, Some(row.request_data));
+    assert_eq!(lease_all(store).await.len(), 1, "its callback is due");
+    assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Answered(id));
 }
 
 pub(super) async fn of_many_calls_at_once_one_sends(world: World) {

@@ -83,7 +83,10 @@ pub(super) async fn a_tombstone_stays_as_long_as_a_key_stands_for_it(world: Worl
 
     world.age_claims().await;
     assert_eq!(store.expire(expiry).await.unwrap(), Cleared { claims: 1, ..Cleared::default() });
-    assert_eq!(store.expire(expiry).await.unwrap(), Cleared { tombstones: 1, ..Cleared::default() });
+    assert_eq!(
+        store.expire(expiry).await.unwrap(),
+        Cleared { tombstones: 1, ..Cleared::default() }
+    );
     assert_eq!(store.get(id).await.unwrap(), Found::Unknown);
     assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Proceed(again));
 }

@@ -64,6 +64,9 @@ pub enum Claimed {
     Proceed(Uuid),
     /// The request under this id is the answer.
     Answered(Uuid),
+    /// The request under this id is the answer, once it is recorded: its message was sent by an earlier call,
+    /// and so far only its result has come.
+    Record(Uuid),
     /// Another call is sending the request.
     Busy,
     /// The key was used with another body.
@@ -78,6 +81,8 @@ pub(crate) struct StoredClaim {
     pub(crate) claimed_at: Timestamp,
     /// Whether there is a request under the id, or was.
     pub(crate) is_answered: bool,
+    /// Whether that request was recorded, and not only its result.
+    pub(crate) is_recorded: bool,
 }
 
 /// The answer to a claim whose key is stored already. If [`Claimed::is_taken_over`], the stored claim's
@@ -89,7 +94,8 @@ pub(crate) fn decide(stored: &StoredClaim, new: &Claim, now: Timestamp) -> Claim
     // The same call again: the store's first answer to it was lost.
     let is_own = stored.id == new.id;
     if stored.is_answered && !is_own {
-        return Claimed::Answered(stored.id);
+        let answer = if stored.is_recorded { Claimed::Answered } else { Claimed::Record };
+        return answer(stored.id);
     }
     let is_young = now.saturating_duration_since(stored.claimed_at) < new.timeout;
     if is_young && !is_own { Claimed::Busy } else { Claimed::Proceed(stored.id) }
@@ -124,7 +130,8 @@ mod tests {
 
     fn stored(age_millis: u64, is_answered: bool) -> StoredClaim {
         let claimed_at = NOW - Duration::from_millis(age_millis);
-        StoredClaim { body_digest: vec![1; 32], id: Uuid::from_u128(1), claimed_at, is_answered }
+        let (body_digest, id) = (vec![1; 32], Uuid::from_u128(1));
+        StoredClaim { body_digest, id, claimed_at, is_answered, is_recorded: is_answered }
     }
 
     #[test]
@@ -134,6 +141,8 @@ mod tests {
         assert_eq!(decide(&stored(6999, false), &claim(1), NOW), Claimed::Busy);
         assert_eq!(decide(&stored(7000, false), &claim(1), NOW), Claimed::Proceed(id));
         assert_eq!(decide(&stored(0, true), &claim(1), NOW), Claimed::Answered(id));
+        let unrecorded = StoredClaim { is_recorded: false, ..stored(0, true) };
+        assert_eq!(decide(&unrecorded, &claim(1), NOW), Claimed::Record(id));
         assert_eq!(decide(&stored(9999, true), &claim(2), NOW), Claimed::OtherBody);
         assert_eq!(decide(&stored(9999, false), &claim(2), NOW), Claimed::OtherBody);
     }

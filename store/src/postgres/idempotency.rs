@@ -23,7 +23,8 @@ const CLAIM: &str = "INSERT INTO claims (name, digest, id, claimed_at, keep_unti
 /// statements can't deadlock.
 const STORED_CLAIMS: &str = "SELECT name, digest, id, claimed_at, \
     EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
-    OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id) \
+    OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id), \
+    NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id AND accepted_at IS NULL) \
     FROM claims WHERE name = ANY($1) ORDER BY name FOR UPDATE";
 const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = ANY($2)";
 
@@ -98,6 +99,7 @@ async fn stored(
             id: row.try_get(2)?,
             claimed_at: time(row, 3)?,
             is_answered: row.try_get(4)?,
+            is_recorded: row.try_get(5)?,
         };
         Ok((key(row, 0)?, stored))
     };

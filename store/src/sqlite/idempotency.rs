@@ -16,7 +16,8 @@ const CLAIM: &str = "INSERT INTO claims (name, digest, id, claimed_at, keep_unti
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING";
 const STORED_CLAIM: &str = "SELECT digest, id, claimed_at, \
     EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
-    OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id) \
+    OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id), \
+    NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id AND accepted_at IS NULL) \
     FROM claims WHERE name = $1";
 const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = $2";
 
@@ -34,6 +35,7 @@ pub(super) fn claim(tx: &WriteTransaction<'_>, new: &Claim) -> rusqlite::Result<
             id: row::id(row, 1)?,
             claimed_at: row::time(row, 2)?,
             is_answered: row.get(3)?,
+            is_recorded: row.get(4)?,
         })
     })?;
     let claimed = decide(&stored, new, tx.now);

@@ -27,7 +27,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(300);
 /// What a submission has come to when it is time to record it.
 #[derive(Debug, Clone)]
 pub(crate) enum Published {
-    /// The broker confirmed the message. This is the row to record.
+    /// The broker has the message. This is the row to record.
     New(NewRequest),
     /// Nothing was sent: the idempotency key stands for this request, which was accepted before.
     AlreadyAnswered(Uuid),
@@ -90,6 +90,8 @@ pub(crate) async fn publish(
     let id = match claimed? {
         Claimed::Proceed(id) => id,
         Claimed::Answered(id) => return Ok(Published::AlreadyAnswered(id)),
+        // The call that sent it has died, or is about to record the same.
+        Claimed::Record(id) => return Ok(Published::New(row(id, submission, Timestamp::now()))),
         Claimed::Busy => return Err(AcceptError::KeyInUse.reject(submission.id)),
         Claimed::OtherBody => return Err(AcceptError::KeyReused.reject(submission.id)),
     };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Program,
+    foreign::Properties,
     postgres::Access,
     process::{Process, WAIT_TIMEOUT},
     proxy::Proxy,
@@ -15,7 +16,10 @@ use testbed::{
 };
 use tokio::time::sleep;
 
-use crate::support::stack::{REQUESTS, Stack, Web};
+use crate::support::{
+    database::Database,
+    stack::{REQUESTS, Stack, Web},
+};
 
 /// Short, so that a key whose caller is dead is soon taken over.
 const PUBLISH_TIMEOUT: &str = "1s";
@@ -61,6 +65,50 @@ async fn the_same_call_again_is_the_same_request() -> Result<()> {
     let _processor = stack.processor(1, "1ms").await?;
     web.result(first["requestId"].as_str().context("an id")?).await?;
     assert_eq!(post(&web, "a", "{\"data\":1}").await?, (202, first), "also after its end");
+    Ok(())
+}
+
+/// As after a kill between the confirm and the commit: the result has made the row.
+#[tokio::test]
+async fn a_request_of_which_only_the_result_came_is_recorded_by_the_same_call() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let secret = "whsec_c2xvd2xhbmUgdGVzdHMgd2l0aCB0aGlzIHNlY3JldA==";
+        let program = database.program(&stack).env("CALLBACK_ALLOW_PRIVATE", "true");
+        let web = Web::start(program.env("WEBHOOK_SECRET", secret)).await?;
+        let foreign = stack.foreign().await?;
+        let body = r#"{"data":"a","callbackUrl":"http://127.0.0.1:9/"}"#;
+        let line = r#"{"data":"b","callbackUrl":"http://127.0.0.1:9/","idempotencyKey":"line"}"#;
+        let batch = async || -> Result<Value> {
+            let post = web.client.post(format!("{}/api/v1/processData/batch", web.base));
+            let post = post.header("content-type", "application/x-ndjson").body(line);
+            Ok(serde_json::from_str(&post.send().await?.text().await?)?)
+        };
+        let ids = [post(&web, "key", body).await?.1, batch().await?];
+        let id = |answer: &Value| answer["requestId"].as_str().map(str::to_owned);
+        for answer in &ids {
+            let result = json!({"requestId": answer["requestId"], "processingResults": 1});
+            let result = result.to_string();
+            foreign
+                .publish("processing", "result", Properties::default(), result.as_bytes())
+                .await?;
+            web.ended(&id(answer).context("an id")?).await?;
+        }
+        database
+            .change(
+                "DELETE FROM callbacks; UPDATE requests SET accepted_at = NULL, \
+                 request_data = NULL, callback_url = NULL, callback_host = NULL",
+            )
+            .await?;
+        let again = [post(&web, "key", body).await?.1, batch().await?];
+        for (before, now) in ids.iter().zip(&again) {
+            assert_eq!(id(before), id(now));
+            let request = web.request(&id(now).context("an id")?).await?;
+            ensure!(request["acceptedAt"].is_string() && request["status"] == "completed");
+            ensure!(request["callback"].is_object(), "{request}");
+        }
+        assert_eq!(foreign.depth(REQUESTS).await?.messages, 2, "nothing was sent again");
+    }
     Ok(())
 }
 
