@@ -52,12 +52,14 @@ for_both_backends! {
         a_cancelled_request_stays_cancelled,
         of_many_requests_those_that_have_ended_are_found,
         scheduled_retries_are_recorded_unless_they_are_old,
-        a_retry_with_a_wrong_run_does_not_keep_a_request_from_its_end;
+        a_retry_with_a_wrong_run_does_not_keep_a_request_from_its_end,
+        a_retry_of_an_unknown_request_makes_no_row;
     bad_rows:
         a_bad_row_fails_alone,
         a_bad_request_fails_alone_among_many_callers;
     parked:
         a_parked_message_is_kept_once_and_ends_its_request,
+        a_parked_message_was_received_by_the_stores_clock,
         a_parked_message_without_an_id_is_kept_once,
         a_message_without_a_request_can_be_read_and_deleted;
     replay:
@@ -88,6 +90,7 @@ for_both_backends! {
         of_many_calls_at_once_one_sends,
         a_released_key_is_free_or_taken_over,
         a_key_that_was_taken_over_is_not_deleted_by_its_first_call,
+        a_key_that_was_taken_over_is_kept_for_another_day,
         a_call_that_claims_twice_can_still_release_its_key,
         the_age_of_a_claim_is_by_the_stores_clock,
         a_key_is_kept_as_long_as_its_request_and_a_day_at_least,

@@ -77,30 +77,6 @@ macro_rules! unnamed_run {
     };
 }
 
-/// The run for a row that a scheduled retry makes. Without the request's own row it is the first run: with
-/// a number that is too large, the row would take no failure of its request.
-macro_rules! retry_run {
-    ($id:literal, $run:literal) => {
-        concat!(
-            "CASE WHEN EXISTS (SELECT 1 FROM requests WHERE requests.id = ",
-            $id,
-            ") THEN ",
-            $run,
-            " ELSE 0 END"
-        )
-    };
-}
-
-/// What a scheduled retry does to a row that is there already.
-macro_rules! retry_rule {
-    () => {
-        " ON CONFLICT (id) DO UPDATE SET attempts = excluded.attempts, \
-         last_error = excluded.last_error, next_attempt_at = excluded.next_attempt_at \
-         WHERE requests.status = 0 AND excluded.run = requests.run \
-         AND excluded.attempts >= requests.attempts"
-    };
-}
-
 /// Ends a request as cancelled, unless it is final.
 macro_rules! cancel {
     () => {
@@ -187,8 +163,8 @@ macro_rules! of_type {
 }
 
 pub(crate) use {
-    accept_rule, callback_rule, cancel, discard, is_stored, note_replay, replay, retry_rule,
-    retry_run, summary, unnamed_run, with_callbacks,
+    accept_rule, callback_rule, cancel, discard, is_stored, note_replay, replay, summary,
+    unnamed_run, with_callbacks,
 };
 
 /// How many columns a summary has.

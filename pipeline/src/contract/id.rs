@@ -61,6 +61,12 @@ impl RequestId {
         &self.text
     }
 
+    /// Whether both name the same request: with the same text, or as the same UUID, which may be spelled in
+    /// upper case too. The web services know a UUID alone.
+    pub fn names_same_request(&self, other: &Self) -> bool {
+        self == other || self.uuid().is_some_and(|id| other.uuid() == Some(id))
+    }
+
     /// The id as a UUID, if it is one in the form that we hand out.
     pub fn uuid(&self) -> Option<Uuid> {
         if self.json.starts_with('"') { Uuid::try_parse(&self.text).ok() } else { None }
@@ -122,6 +128,16 @@ mod tests {
         }
         let long = format!("\"{}\"", "x".repeat(300));
         assert!(parse(&long).unwrap_err().to_string().contains("300 bytes"));
+    }
+
+    #[test]
+    fn a_uuid_names_the_same_request_however_it_is_spelled() {
+        let id = Uuid::now_v7();
+        let upper = parse(&format!("\"{}\"", id.to_string().to_uppercase())).unwrap();
+        assert!(upper.names_same_request(&id.into()) && RequestId::from(id) != upper);
+        assert!(parse("\"A\"").unwrap().names_same_request(&parse("\"A\"").unwrap()));
+        assert!(!parse("\"A\"").unwrap().names_same_request(&parse("\"a\"").unwrap()));
+        assert!(!upper.names_same_request(&Uuid::now_v7().into()));
     }
 
     #[test]

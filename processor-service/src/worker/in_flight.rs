@@ -64,7 +64,8 @@ impl InFlight {
     /// Cancels a request, unless it belongs to a later run than this.
     pub(crate) fn cancel(&self, id: &RequestId, run: Option<i64>) {
         let is_meant = |entry: &&Entry| {
-            entry.started.request_id == *id && run.is_none_or(|run| entry.started.run <= run)
+            entry.started.request_id.names_same_request(id)
+                && run.is_none_or(|run| entry.started.run <= run)
         };
         self.entries().values().filter(is_meant).for_each(|entry| entry.cancelled.cancel());
     }

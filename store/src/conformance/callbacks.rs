@@ -72,14 +72,7 @@ pub(super) async fn a_callback_is_due_from_the_end_of_its_request_on(world: Worl
     store.apply_results(results).await.unwrap();
     let (headers, reason, error) = ("{}".to_owned(), "permanent".to_owned(), String::new());
     let result = Some(failed(parked, "permanent"));
-    let message = NewParked {
-        body: vec![1],
-        headers,
-        reason,
-        error,
-        received_at: Timestamp::from_millis(1),
-        result,
-    };
+    let message = NewParked { body: vec![1], headers, reason, error, result };
     store.park(vec![message]).await.unwrap();
     assert_eq!(store.cancel(gone).await.unwrap(), Cancel::Done(0));
     assert_eq!(store.next_callback_in(&capacity(1, 1)).await.unwrap(), Some(Duration::ZERO));

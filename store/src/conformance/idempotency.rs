@@ -102,6 +102,22 @@ pub(super) async fn a_key_that_was_taken_over_is_not_deleted_by_its_first_call(w
     assert_eq!(store.claim(claim("a", second)).await.unwrap(), Claimed::Busy);
 }
 
+pub(super) async fn a_key_that_was_taken_over_is_kept_for_another_day(world: World) {
+    let store = &world.store;
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    store.claim(claim("a", first)).await.unwrap();
+    world.age_claims().await;
+    assert_eq!(store.claim(claim("a", second)).await.unwrap(), Claimed::Proceed(first));
+    let expiry = Expiry {
+        ended_before: Timestamp::from_millis(0),
+        tombstones_before: Timestamp::from_millis(0),
+        limit: 10,
+    };
+    assert_eq!(store.expire(expiry).await.unwrap().claims, 0);
+    let third = Claim { timeout: Duration::ZERO, ..claim("a", Uuid::now_v7()) };
+    assert_eq!(store.claim(third).await.unwrap(), Claimed::Proceed(first));
+}
+
 pub(super) async fn a_call_that_claims_twice_can_still_release_its_key(world: World) {
     let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
     for _ in 0..2 {

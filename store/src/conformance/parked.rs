@@ -1,6 +1,5 @@
 //! Parked messages.
 
-use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, failed, new};
@@ -17,7 +16,6 @@ pub(super) fn message(body: &[u8], result: Option<WorkerResult>) -> NewParked {
         headers: HEADERS.to_owned(),
         reason: "permanent".to_owned(),
         error: "it can't be done".to_owned(),
-        received_at: Timestamp::from_millis(1_700_000_003_000),
         result,
     }
 }
@@ -52,6 +50,17 @@ pub(super) async fn a_parked_message_is_kept_once_and_ends_its_request(world: Wo
     // The result that says the same comes by another queue.
     let result = world.store.apply_results(vec![failed(id, "permanent")]).await.unwrap();
     assert_eq!(result, [Applied::Duplicate]);
+}
+
+pub(super) async fn a_parked_message_was_received_by_the_stores_clock(world: World) {
+    world.store.ping().await.unwrap();
+    world.shift_clock().await;
+    let store = world.second();
+    let before = store.clock().await.unwrap();
+    store.park(vec![message(b"{", None)]).await.unwrap();
+    let after = store.clock().await.unwrap();
+    let kept = store.list_parked(query(ParkedFilter::WithoutRequest, None)).await.unwrap();
+    assert!((before..=after).contains(&kept[0].received_at), "{kept:?}");
 }
 
 pub(super) async fn a_parked_message_without_an_id_is_kept_once(world: World) {

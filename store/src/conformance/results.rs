@@ -122,14 +122,7 @@ pub(super) async fn the_database_decides_as_the_function_does(world: World) {
 
 /// Brings a new request to a state, in its run 1 where that is possible.
 async fn in_state(world: &World, id: Uuid, status: Status) -> StoredResult {
-    let retry = ScheduledRetry {
-        id,
-        run: 1,
-        attempts: 1,
-        last_error: String::new(),
-        next_attempt_at: None,
-    };
-    world.store.record_retries(vec![retry]).await.unwrap();
+    world.store.accept(new(id)).await.unwrap();
     let end = match status {
         Status::Completed => Some(WorkerResult { run: Some(1), ..completed(id, "1") }),
         Status::Failed => Some(WorkerResult { run: Some(1), ..failed(id, "permanent") }),
@@ -141,7 +134,7 @@ async fn in_state(world: &World, id: Uuid, status: Status) -> StoredResult {
     let error_code = (status == Status::Failed).then(|| "permanent".to_owned());
     let (worker, finished_at) =
         end.as_ref().map_or((None, None), |end| (end.worker.clone(), end.finished_at));
-    // Only a result or a replay raises the run: scheduled retries don't.
+    // Only a result or a replay raises the run.
     let run = u32::from(end.is_some());
     assert!(all_first(&world.store.apply_results(end.into_iter().collect()).await.unwrap()));
     StoredResult { status, run, noted_run: 0, worker, finished_at, error_code }
@@ -235,9 +228,9 @@ pub(super) async fn scheduled_retries_are_recorded_unless_they_are_old(world: Wo
         next_attempt_at: Some(Timestamp::from_millis(5)),
     };
     let last_error = async || world.request(id).await.summary.last_error.unwrap();
+    world.store.accept(new(id)).await.unwrap();
     world.store.record_retries(vec![retry(0, 1), retry(0, 2)]).await.unwrap();
     assert_eq!(last_error().await, "attempt 2 of run 0");
-    world.store.accept(new(id)).await.unwrap();
     world.store.record_retries(vec![retry(0, 1)]).await.unwrap();
     assert_eq!(last_error().await, "attempt 2 of run 0");
     world.store.record_retries(vec![retry(1, 3)]).await.unwrap();
@@ -260,16 +253,24 @@ pub(super) async fn scheduled_retries_are_recorded_unless_they_are_old(world: Wo
 }
 
 pub(super) async fn a_retry_with_a_wrong_run_does_not_keep_a_request_from_its_end(world: World) {
-    let (queued, unknown) = (Uuid::now_v7(), Uuid::now_v7());
-    world.store.accept(new(queued)).await.unwrap();
-    for id in [queued, unknown] {
-        let last_error = "busy".to_owned();
-        let wrong = ScheduledRetry { id, run: 7, attempts: 2, last_error, next_attempt_at: None };
-        world.store.record_retries(vec![wrong.clone(), wrong]).await.unwrap();
-        assert_eq!(world.request(id).await.summary.run, 0);
-    }
-    assert_eq!(world.request(queued).await.summary.last_error, None);
-    assert_eq!(world.request(unknown).await.summary.last_error.as_deref(), Some("busy"));
-    let result = [failed(queued, "permanent"), failed(unknown, "permanent")];
-    assert!(all_first(&world.store.apply_results(result.to_vec()).await.unwrap()));
+    let id = Uuid::now_v7();
+    world.store.accept(new(id)).await.unwrap();
+    let wrong = retry_of(id, 7);
+    world.store.record_retries(vec![wrong.clone(), wrong]).await.unwrap();
+    let summary = world.request(id).await.summary;
+    assert_eq!((summary.run, summary.last_error), (0, None));
+    assert!(all_first(&world.store.apply_results(vec![failed(id, "permanent")]).await.unwrap()));
+}
+
+pub(super) async fn a_retry_of_an_unknown_request_makes_no_row(world: World) {
+    let (known, unknown) = (Uuid::now_v7(), Uuid::now_v7());
+    world.store.accept(new(known)).await.unwrap();
+    let retries = [unknown, known].map(|id| retry_of(id, 0));
+    world.store.record_retries(retries.to_vec()).await.unwrap();
+    assert_eq!(world.store.get(unknown).await.unwrap(), Found::Unknown);
+    assert_eq!(world.request(known).await.summary.last_error.as_deref(), Some("busy"));
+}
+
+fn retry_of(id: Uuid, run: u32) -> ScheduledRetry {
+    ScheduledRetry { id, run, attempts: 2, last_error: "busy".to_owned(), next_attempt_at: None }
 }

@@ -38,14 +38,7 @@ pub(super) async fn what_has_ended_expires_and_leaves_a_tombstone(world: World) 
     let results = ids.iter().map(|id| completed(*id, "1")).collect();
     world.store.apply_results(results).await.unwrap();
     let (body, headers, reason) = (b"{".to_vec(), "{}".to_owned(), "malformed".to_owned());
-    let parked = NewParked {
-        body,
-        headers,
-        reason,
-        error: String::new(),
-        received_at: Timestamp::from_millis(1),
-        result: None,
-    };
+    let parked = NewParked { body, headers, reason, error: String::new(), result: None };
     world.store.park(vec![parked]).await.unwrap();
 
     let expiry =

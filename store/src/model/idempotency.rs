@@ -11,6 +11,11 @@ pub(crate) const MIN_KEY_RETENTION: Duration = Duration::from_secs(24 * 60 * 60)
 /// [`MIN_KEY_RETENTION`] in milliseconds, for SQL.
 pub(crate) const MIN_KEY_RETENTION_MILLIS: i64 = MIN_KEY_RETENTION.as_millis() as i64;
 
+/// How long a key is kept at least from the moment that it was taken over. The millisecond more tells it from a key
+/// that was not: see [`DELETE_CLAIM`](crate::sql::DELETE_CLAIM).
+pub(crate) const TAKEN_OVER_KEY_RETENTION: Duration =
+    MIN_KEY_RETENTION.saturating_add(Duration::from_millis(1));
+
 /// What a key is stored as: a digest of its owner and itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IdempotencyKeyHash([u8; 32]);

@@ -18,8 +18,6 @@ pub struct NewParked {
     pub reason: String,
     /// The error message that belongs to the reason.
     pub error: String,
-    /// When it was received.
-    pub received_at: Timestamp,
     /// The failure of its request; none if the message has no id that is a UUID.
     pub result: Option<WorkerResult>,
 }
@@ -66,7 +64,7 @@ pub struct ParkedMessage {
     pub reason: String,
     /// The error message that belongs to the reason.
     pub error: String,
-    /// When it was received.
+    /// When it was received, by the store's clock.
     pub received_at: Timestamp,
 }
 
@@ -115,24 +113,13 @@ mod tests {
     fn parked(body: &[u8], headers: &str) -> NewParked {
         let (reason, error) = ("malformed".to_owned(), "not JSON".to_owned());
         let (body, headers) = (body.to_vec(), headers.to_owned());
-        NewParked {
-            body,
-            headers,
-            reason,
-            error,
-            received_at: Timestamp::from_millis(1),
-            result: None,
-        }
+        NewParked { body, headers, reason, error, result: None }
     }
 
     #[test]
     fn the_key_is_of_the_message_and_not_of_its_delivery() {
         let message = parked(b"{", "{}");
-        let again = NewParked {
-            received_at: Timestamp::from_millis(2),
-            error: "in other words".into(),
-            ..message.clone()
-        };
+        let again = NewParked { error: "in other words".into(), ..message.clone() };
         assert_eq!(message.digest(), again.digest());
         assert_ne!(message.digest(), parked(b"{{", "}").digest());
         let copy = r#"{"slowlane-error":"not JSON","slowlane-reason":"malformed"}"#;

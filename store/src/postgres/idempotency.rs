@@ -10,7 +10,7 @@ use crate::{
     error::StoreError,
     model::idempotency::{
         Claim, Claimed, IdempotencyKeyHash, MIN_KEY_RETENTION, MIN_KEY_RETENTION_MILLIS,
-        ReleaseClaim, StoredClaim, decide,
+        ReleaseClaim, StoredClaim, TAKEN_OVER_KEY_RETENTION, decide,
     },
     postgres::{batch::Rows, clock::Clock, row::time, session::Work},
     sql,
@@ -26,7 +26,7 @@ const STORED_CLAIMS: &str = "SELECT name, digest, id, claimed_at, \
     OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id), \
     NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id AND accepted_at IS NULL) \
     FROM claims WHERE name = ANY($1) ORDER BY name FOR UPDATE";
-const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = ANY($2)";
+const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1, keep_until = $2 WHERE name = ANY($3)";
 
 impl Rows for Claim {
     type Outcome = Result<Claimed, StoreError>;
@@ -58,7 +58,9 @@ impl Rows for Claim {
             }
             let taken_over = others.iter().filter(|row| decided[&row.key].is_taken_over(row));
             let keys: Vec<&[u8]> = taken_over.map(|row| row.key.as_bytes()).collect();
-            let take_over = sqlx::query(TAKE_OVER).bind(now.as_millis()).bind(keys);
+            let keep_until = (now + TAKEN_OVER_KEY_RETENTION).as_millis();
+            let take_over =
+                sqlx::query(TAKE_OVER).bind(now.as_millis()).bind(keep_until).bind(keys);
             take_over.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;

@@ -10,15 +10,16 @@ use crate::{
         parked::{DeleteParked, NewParked, ParkedFilter, ParkedMessage, ParkedQuery},
         worker_result::Applied,
     },
-    postgres::{batch::Rows, results, row, session::Work},
+    postgres::{batch::Rows, clock::now, results, row, session::Work},
     sql,
 };
 
-const PARK: &str = "INSERT INTO parked \
-    (key, request_id, reason, error, received_at, headers, body) \
-    SELECT * FROM UNNEST($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], \
-    $6::text[], $7::bytea[]) AS new (key) ORDER BY new.key ON CONFLICT (key) DO NOTHING \
-    RETURNING key";
+const PARK: &str = concat!(
+    "INSERT INTO parked (key, request_id, reason, error, headers, body, received_at) SELECT new.*, ",
+    now!(),
+    " FROM UNNEST($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) \
+     AS new (key) ORDER BY new.key ON CONFLICT (key) DO NOTHING RETURNING key"
+);
 
 impl Rows for NewParked {
     type Outcome = Applied;
@@ -65,11 +66,10 @@ async fn insert(
         rows.iter().map(|row| Some(row.result.as_ref()?.id)).collect();
     let reasons: Vec<&str> = rows.iter().map(|row| row.reason.as_str()).collect();
     let errors: Vec<&str> = rows.iter().map(|row| row.error.as_str()).collect();
-    let received: Vec<i64> = rows.iter().map(|row| row.received_at.as_millis()).collect();
     let headers: Vec<&str> = rows.iter().map(|row| row.headers.as_str()).collect();
     let bodies: Vec<&[u8]> = rows.iter().map(|row| row.body.as_slice()).collect();
     let query = sqlx::query_scalar(PARK).bind(digests).bind(requests).bind(reasons).bind(errors);
-    let new = query.bind(received).bind(headers).bind(bodies).fetch_all(connection).await?;
+    let new = query.bind(headers).bind(bodies).fetch_all(connection).await?;
     Ok(new.into_iter().collect())
 }
 

@@ -4,22 +4,17 @@ use pipeline::contract::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{
-    model::request::ScheduledRetry,
-    postgres::batch::Rows,
-    sql::{retry_rule, retry_run},
-};
+use crate::{model::request::ScheduledRetry, postgres::batch::Rows};
 
-const RECORD_RETRY: &str = concat!(
-    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
-     SELECT new.id, ",
-    retry_run!("new.id", "new.run"),
-    ", new.attempts, new.last_error, new.next_attempt_at \
-     FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
-     AS new (id, run, attempts, last_error, next_attempt_at) \
-     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
-    retry_rule!()
-);
+/// The rows are locked in order, so that two statements can't deadlock.
+const RECORD_RETRY: &str = "WITH locked AS \
+    (SELECT id FROM requests WHERE id = ANY($1::uuid[]) AND status = 0 ORDER BY id FOR UPDATE) \
+    UPDATE requests SET attempts = new.attempts, last_error = new.last_error, \
+    next_attempt_at = new.next_attempt_at \
+    FROM locked, UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
+    AS new (id, run, attempts, last_error, next_attempt_at) \
+    WHERE requests.id = locked.id AND new.id = locked.id AND requests.status = 0 \
+    AND requests.run = new.run AND requests.attempts <= new.attempts";
 
 impl Rows for ScheduledRetry {
     type Outcome = ();

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     model::idempotency::{
         Claim, Claimed, IdempotencyKeyHash, MIN_KEY_RETENTION, MIN_KEY_RETENTION_MILLIS,
-        ReleaseClaim, StoredClaim, decide,
+        ReleaseClaim, StoredClaim, TAKEN_OVER_KEY_RETENTION, decide,
     },
     sql,
     sqlite::{row, transaction::WriteTransaction},
@@ -19,7 +19,7 @@ const STORED_CLAIM: &str = "SELECT digest, id, claimed_at, \
     OR EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = claims.id), \
     NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id AND accepted_at IS NULL) \
     FROM claims WHERE name = $1";
-const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1 WHERE name = $2";
+const TAKE_OVER: &str = "UPDATE claims SET claimed_at = $1, keep_until = $2 WHERE name = $3";
 
 pub(super) fn claim(tx: &WriteTransaction<'_>, new: &Claim) -> rusqlite::Result<Claimed> {
     let (key, now) = (new.key.as_bytes(), tx.now.as_millis());
@@ -40,7 +40,8 @@ pub(super) fn claim(tx: &WriteTransaction<'_>, new: &Claim) -> rusqlite::Result<
     })?;
     let claimed = decide(&stored, new, tx.now);
     if claimed.is_taken_over(new) {
-        tx.execute(TAKE_OVER, params![now, key])?;
+        let keep_until = (tx.now + TAKEN_OVER_KEY_RETENTION).as_millis();
+        tx.execute(TAKE_OVER, params![now, keep_until, key])?;
     }
     Ok(claimed)
 }

@@ -21,7 +21,7 @@ const UNDO_PARK: &str = "DELETE FROM parked WHERE key = $1";
 /// Keeps a message, and applies the result that it means for its request.
 pub(super) fn park(tx: &WriteTransaction<'_>, new: &NewParked) -> rusqlite::Result<Applied> {
     let (key, request) = (new.digest(), new.result.as_ref().map(|result| result.id.into_bytes()));
-    let received_at = new.received_at.as_millis();
+    let received_at = tx.now.as_millis();
     let values = params![key, request, new.reason, new.error, received_at, new.headers, new.body];
     let is_new = match tx.try_execute(PARK, values)? {
         Ok(rows) => rows > 0,

@@ -9,7 +9,7 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{is_stored, retry_rule, retry_run, unnamed_run},
+    sql::{is_stored, unnamed_run},
     sqlite::{
         callbacks, row,
         transaction::{RowRefused, WriteTransaction},
@@ -32,13 +32,8 @@ const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliverie
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
-const RECORD_RETRY: &str = concat!(
-    "INSERT INTO requests (id, run, attempts, last_error, next_attempt_at) \
-     SELECT $1, ",
-    retry_run!("$1", "$2"),
-    ", $3, $4, $5 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
-    retry_rule!()
-);
+const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, next_attempt_at = $3 \
+    WHERE id = $4 AND status = 0 AND run = $5 AND attempts <= $1";
 
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
@@ -66,7 +61,7 @@ pub(super) fn record_retry(
 ) -> rusqlite::Result<()> {
     let next_attempt_at = retry.next_attempt_at.map(Timestamp::as_millis);
     let id = retry.id.as_bytes();
-    let values = params![id, retry.run, retry.attempts, retry.last_error, next_attempt_at];
+    let values = params![retry.attempts, retry.last_error, next_attempt_at, id, retry.run];
     if let Err(RowRefused(reason)) = tx.try_execute(RECORD_RETRY, values)? {
         tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
     }

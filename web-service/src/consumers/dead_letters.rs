@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use pipeline::{
     broker::{Broker, Consume, Consumer, DedicatedConnection, Delivery, LockState, Publisher},
-    contract::Timestamp,
     log_messages::PARKED,
     topology,
 };
@@ -139,7 +138,7 @@ impl BatchHandler for DeadLetterHandler {
         let (mut results, mut parked) = (Batch::default(), Batch::default());
         for delivery in batch {
             let Delivery { properties, body, .. } = &delivery;
-            match parse_failed_queue_message(properties, body, Timestamp::now()) {
+            match parse_failed_queue_message(properties, body) {
                 FailedQueueMessage::Result(result) => results.push(delivery, result),
                 FailedQueueMessage::Parked(message) => parked.push(delivery, message),
             }

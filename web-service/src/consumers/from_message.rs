@@ -33,11 +33,10 @@ pub(crate) fn result_outcome(outcome: &Outcome) -> ResultOutcome {
     }
 }
 
-/// Parses a message of the failed queue. `at` is when it was received.
+/// Parses a message of the failed queue.
 pub(crate) fn parse_failed_queue_message(
     properties: &Properties,
     body: &[u8],
-    at: Timestamp,
 ) -> FailedQueueMessage {
     let headers = &properties.headers;
     // What has a reason of ours was found not to be a result, even if it looks like one.
@@ -55,7 +54,6 @@ pub(crate) fn parse_failed_queue_message(
         headers: own_headers(headers),
         reason,
         error,
-        received_at: at,
         result: ends,
     })
 }
@@ -158,11 +156,7 @@ mod tests {
     }
 
     fn parked(of: &[(&str, &str)], body: &str) -> NewParked {
-        match parse_failed_queue_message(
-            &properties(of),
-            body.as_bytes(),
-            Timestamp::from_millis(7),
-        ) {
+        match parse_failed_queue_message(&properties(of), body.as_bytes()) {
             FailedQueueMessage::Parked(parked) => parked,
             FailedQueueMessage::Result(_) => panic!("{body} is a result"),
         }
@@ -173,7 +167,7 @@ mod tests {
         let body = format!(r#"{{"requestId":"{ID}","processingResults":1}}"#);
         let given_up = properties(&[("x-first-death-reason", "delivery_limit")]);
         let FailedQueueMessage::Result(result) =
-            parse_failed_queue_message(&given_up, body.as_bytes(), Timestamp::from_millis(7))
+            parse_failed_queue_message(&given_up, body.as_bytes())
         else {
             panic!()
         };

@@ -15,7 +15,7 @@ use crate::support::{
     event_stream::Stream,
     requests::LOG_WAITERS,
     stack::{REQUESTS, RESULTS, Stack, Web},
-    wait::holds,
+    wait::{holds, settles},
 };
 
 /// A web service on this database that tells who waits.
@@ -89,6 +89,22 @@ async fn only_what_has_not_ended_can_be_cancelled() -> Result<()> {
     }
     assert_eq!(web.request(&id).await?, done);
     Ok(())
+}
+
+/// As another program may spell it. The web services know the UUID alone.
+#[tokio::test]
+async fn a_cancel_finds_the_worker_of_an_id_in_upper_case() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let foreign = stack.foreign().await?;
+    let id = web.accepted("a".into()).await?;
+    foreign.next(REQUESTS).await?;
+    let request = json!({"requestId": id.to_uppercase(), "requestData": "a"}).to_string();
+    foreign.publish("processing", "request", Properties::default(), request.as_bytes()).await?;
+    let processor = stack.processor(1, "10m").await?;
+    settles("its worker", async || Ok(web.request(&id).await?["status"] == "processing")).await?;
+    assert_eq!(web.delete(&id).await?.0, 200);
+    processor.wait_for_message(log_messages::CANCELLED).await.map(drop)
 }
 
 /// The worker hears nothing of the cancel, and is told when it says what it has in hand.

@@ -110,7 +110,7 @@ fn copy(original: &Properties, body: Vec<u8>, reason: Option<Reason>) -> Message
 
 #[cfg(test)]
 mod tests {
-    use pipeline::{contract::Timestamp, topology};
+    use pipeline::topology;
 
     use super::*;
     use crate::consumers::from_message::{FailedQueueMessage, parse_failed_queue_message};
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn parse(properties: &Properties, body: &[u8]) -> FailedQueueMessage {
-        parse_failed_queue_message(properties, body, Timestamp::from_millis(7))
+        parse_failed_queue_message(properties, body)
     }
 
     #[test]
