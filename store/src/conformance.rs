@@ -49,6 +49,7 @@ for_both_backends! {
         of_two_results_in_two_batches_the_first_wins_also_after_a_restart,
         the_database_decides_as_the_function_does,
         of_two_services_only_one_is_first,
+        a_success_beats_that_its_message_was_given_up,
         a_cancelled_request_stays_cancelled,
         of_many_requests_those_that_have_ended_are_found,
         scheduled_retries_are_recorded_unless_they_are_old,

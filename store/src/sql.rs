@@ -60,7 +60,11 @@ macro_rules! is_stored {
             $status,
             " = 1 AND ",
             $run,
-            " < requests.run))"
+            " < requests.run OR ",
+            $status,
+            " = 1 AND ",
+            $run,
+            " = requests.run AND requests.error_code IN ('poison', 'delivery_limit', 'expired')))"
         )
     };
 }

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::{
-    Applied, Cancel, Ended, Expiry, Found, ResultOutcome, ScheduledRetry, Status, WorkerResult,
+    Applied, Cancel, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
+    WorkerResult,
     model::worker_result::{StoredResult, decide},
 };
 
@@ -167,6 +168,28 @@ pub(super) async fn of_two_services_only_one_is_first(world: World) {
         assert!(here != there, "exactly one is the first");
         let expected = if here { "\"here\"" } else { "\"there\"" };
         assert_eq!(world.request(*id).await.result.as_deref(), Some(expected.as_bytes()));
+    }
+}
+
+pub(super) async fn a_success_beats_that_its_message_was_given_up(world: World) {
+    for (code, expected) in [
+        ("poison", Status::Completed),
+        ("delivery_limit", Status::Completed),
+        ("expired", Status::Completed),
+        ("permanent", Status::Failed),
+    ] {
+        let id = Uuid::now_v7();
+        world.store.accept(new(id)).await.unwrap();
+        let ends = [failed(id, code), completed(id, "1"), failed(id, code)];
+        for end in ends {
+            world.store.apply_results(vec![end]).await.unwrap();
+        }
+        let Record { summary, result } = world.request(id).await;
+        assert_eq!(summary.status, expected, "{code}");
+        assert_eq!(
+            (result.is_some(), summary.error.is_none()),
+            (expected == Status::Completed, expected == Status::Completed,)
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::contract::{ErrorBody, Timestamp, codes};
 use uuid::Uuid;
 
 use crate::model::request::Status;
@@ -105,6 +105,7 @@ pub(crate) fn decide(stored: &StoredResult, new: &WorkerResult) -> Applied {
         _ if !is_success && run < stored.run => Applied::OlderRun,
         Status::Queued => Applied::Stored,
         Status::Failed if run > stored.run || (is_success && run < stored.run) => Applied::Stored,
+        Status::Failed if is_success && stored.was_given_up() => Applied::Stored,
         _ if stored.is_same(new) => Applied::Duplicate,
         _ => Applied::Superseded,
     }
@@ -122,6 +123,12 @@ pub(crate) fn not_stored(stored: Option<&StoredResult>, new: &WorkerResult) -> A
 }
 
 impl StoredResult {
+    /// Whether no worker has said that the work failed: the message was given up, and its worker may have lived.
+    fn was_given_up(&self) -> bool {
+        let given_up = [codes::POISON, codes::DELIVERY_LIMIT, codes::EXPIRED];
+        self.error_code.as_deref().is_some_and(|code| given_up.contains(&code))
+    }
+
     /// The run of a result that does not name it. In SQL, `unnamed_run` says the same.
     fn unnamed_run(&self, is_success: bool) -> u32 {
         match is_success {
@@ -222,6 +229,20 @@ mod tests {
             assert_eq!(decide(&noted, &without_run), Applied::Stored);
             assert_eq!(decide(&stored(FAILED, 0), &without_run), Applied::Superseded);
             assert_eq!(decide(&noted, &result(status, 0)), Applied::Superseded);
+        }
+    }
+
+    #[test]
+    fn a_success_beats_that_its_message_was_given_up() {
+        for (code, applied) in [
+            (codes::POISON, Applied::Stored),
+            (codes::DELIVERY_LIMIT, Applied::Stored),
+            (codes::EXPIRED, Applied::Stored),
+            (codes::TIMEOUT, Applied::Superseded),
+        ] {
+            let stored = StoredResult { error_code: Some(code.to_owned()), ..stored(FAILED, 1) };
+            assert_eq!(decide(&stored, &result(COMPLETED, 1)), applied, "{code}");
+            assert_ne!(decide(&stored, &result(FAILED, 1)), Applied::Stored, "{code}");
         }
     }
 
