@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
-//! [`program`], [`telemetry`], [`shutdown`] and [`health`] are the rest of what every program needs.
+//! [`program`], [`telemetry`], [`stderr`], [`shutdown`] and [`health`] are the rest of what every program needs.
 
 pub mod backoff;
 pub mod contract;
@@ -16,4 +16,5 @@ pub mod health;
 pub mod log_messages;
 pub mod program;
 pub mod shutdown;
+pub mod stderr;
 pub mod telemetry;

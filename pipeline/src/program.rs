@@ -13,7 +13,7 @@ use crate::{
         source::Source,
         variables::Variable,
     },
-    telemetry,
+    stderr, telemetry,
 };
 
 /// The settings of a program that talks to the broker.
@@ -41,18 +41,35 @@ pub trait Settings: Sized {
     }
 }
 
-/// Starts a program: reads its command line and its settings, and starts logging. The first log lines name the
-/// broker. `--help` and `--version` end the process here.
+/// Runs a program: reads its command line and its settings, starts logging, and calls `main` with both. The first log
+/// lines name the broker. `--help` and `--version` end the process here.
 ///
-/// # Errors
-/// The exit code for bad settings, after they were written to standard error.
-pub fn start<S: Settings>(command: Command) -> Result<(S, Arguments), ExitCode> {
+/// Gives the exit code of `main`, after the last log lines were written; or that for bad settings, after they were written
+/// to standard error.
+pub fn run<S: Settings>(command: Command, main: impl FnOnce(S, Arguments) -> ExitCode) -> ExitCode {
+    let _flush = FlushOnDrop;
+    match start(command) {
+        Ok((settings, arguments)) => main(settings, arguments),
+        Err(code) => code,
+    }
+}
+
+fn start<S: Settings>(command: Command) -> Result<(S, Arguments), ExitCode> {
     let name = command.get_name().to_owned();
     let arguments = command_line(command, &S::variables())?;
     let settings = S::from_source(&arguments.source).map_err(|error| error.exit(&name))?;
     telemetry::start(&settings.logging().filter, settings.logging().format);
     settings.broker().log();
     Ok((settings, arguments))
+}
+
+/// Writes the last log lines, also at the end by a panic.
+struct FlushOnDrop;
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        stderr::flush();
+    }
 }
 
 /// Logs how a service ended, and gives its exit code: 0 if it was told to stop, 1 if it failed.

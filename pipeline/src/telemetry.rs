@@ -1,22 +1,39 @@
 //! Logging: text for people or JSON for programs, on standard error.
 
-use std::io::{self, IsTerminal};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal},
+};
 
+use tracing::error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::parse::LogFormat;
+use crate::{config::parse::LogFormat, stderr::StderrWriter};
 
 /// Starts logging for the whole process. `filter` is a `RUST_LOG` value that was checked before.
 ///
-/// Standard output stays free for what a program is asked to print.
+/// Standard output stays free for what a program is asked to print. A line never waits for whoever reads standard error;
+/// before the program ends, [`stderr::flush`](crate::stderr::flush) writes those on their way.
 pub fn start(filter: &str, format: LogFormat) {
     // What the HTTP server says of its threads helps nobody; naming it in RUST_LOG brings it back.
     let filter = EnvFilter::new(format!("actix_server=warn,{filter}"));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(io::stderr);
+    let layer = fmt::layer().with_writer(|| StderrWriter);
     match format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
         LogFormat::Text if io::stderr().is_terminal() => registry.with(layer).init(),
         LogFormat::Text => registry.with(layer.with_ansi(false)).init(),
     }
+    log_panics();
+}
+
+/// Logs panics as everything else. The usual message on standard error waits until it is read.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        match backtrace.status() {
+            BacktraceStatus::Captured => error!("{panic}\n{backtrace}"),
+            _ => error!("{panic}"),
+        }
+    }));
 }

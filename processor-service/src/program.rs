@@ -59,10 +59,7 @@ pub fn main<P: Processor>(processor: P) -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         ")"
     ));
-    match program::start(command) {
-        Ok((config, _)) => program::exit_code(run(config, processor)),
-        Err(code) => code,
-    }
+    program::run(command, |config, _| program::exit_code(run(config, processor)))
 }
 
 /// Runs the program `processor-service`, with the processor that `PROCESSOR` chooses.
@@ -70,13 +67,10 @@ pub fn main<P: Processor>(processor: P) -> ExitCode {
 pub fn main_of_chosen_processor() -> ExitCode {
     let guard = Guard::first_in_main();
     let command = clap::Command::new("processor-service").about(ABOUT);
-    match program::start::<ProgramSettings>(command) {
-        Ok((settings, arguments)) => {
-            warn_about_settings(&settings, &arguments.source);
-            program::exit_code(run_chosen(settings, guard))
-        }
-        Err(code) => code,
-    }
+    program::run(command, |settings, arguments| {
+        warn_about_settings(&settings, &arguments.source);
+        program::exit_code(run_chosen(settings, guard))
+    })
 }
 
 /// The settings of the program `processor-service`.

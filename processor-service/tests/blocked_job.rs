@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     log_messages::{CONSUMING, FAILED, FINISHED, STARTED},
-    telemetry,
+    stderr, telemetry,
 };
 use processor_service::{Config, Job, ProcessError, Processor, Shutdown, Source};
 use testbed::{
@@ -104,5 +104,6 @@ fn a_program_of_its_own() -> Result<()> {
         tokio::runtime::Runtime::new()?.block_on(processor_service::run(config, work, shutdown));
     let error = running.err().context("it should end with an error")?;
     tracing::error!("ended: {error:#}");
+    stderr::flush();
     std::process::exit(1)
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use pipeline::broker::{Address, AskError, OpenError};
+use pipeline::{
+    broker::{Address, AskError, OpenError},
+    stderr,
+};
 
 /// Why `setup` failed. Each kind has its own exit code.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ impl Failure {
             Self::Permission(text) => (5, text),
             Self::Conflict(text) => (6, text),
         };
-        eprintln!("setup: {text}");
+        stderr::print(&format!("setup: {text}"));
         ExitCode::from(code)
     }
 }

@@ -14,14 +14,10 @@ use pipeline::program;
 use crate::{config::Config, declare::Mode, failure::Failure, report::Report};
 
 fn main() -> ExitCode {
-    let (config, arguments) = match program::start::<Config>(command()) {
-        Ok(started) => started,
-        Err(code) => return code,
-    };
-    match run(&config, arguments.matches.get_flag("check")) {
-        Ok(code) => code,
-        Err(failure) => failure.exit(),
-    }
+    program::run(command(), |config, arguments| {
+        let check = arguments.matches.get_flag("check");
+        run(&config, check).unwrap_or_else(|failure| failure.exit())
+    })
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all is as it should be; 1 --check found something missing or different; \

@@ -1,6 +1,6 @@
 //! The workspace's own programs as child processes.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, io::PipeWriter, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    stderr: Option<PipeWriter>,
 }
 
 /// A started [`Program`]: the process, and the folder it runs in.
@@ -32,7 +33,13 @@ pub struct Running {
 impl Program {
     /// The program that cargo built under this name.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), args: Vec::new(), env: process::minimal_env(), dir: None }
+        Self {
+            name: name.to_owned(),
+            args: Vec::new(),
+            env: process::minimal_env(),
+            dir: None,
+            stderr: None,
+        }
     }
 
     /// Adds an argument.
@@ -56,6 +63,13 @@ impl Program {
         self
     }
 
+    /// Sends its standard error into this pipe; then its log is not captured.
+    #[must_use]
+    pub fn stderr(mut self, pipe: PipeWriter) -> Self {
+        self.stderr = Some(pipe);
+        self
+    }
+
     /// Starts it.
     pub fn start(self) -> Result<Running> {
         // Outside the workspace, or a program that looks for `.env` in parent folders would not be found out.
@@ -63,6 +77,7 @@ impl Program {
         let current = self.dir.as_deref().unwrap_or(dir.path());
         let mut start = Start::new(workspace::binary(&self.name)?, current);
         start.remove_if_orphaned = Some(dir.path().to_owned());
+        start.stderr = self.stderr.map(Arc::new);
         let process = start.args(self.args).envs(self.env).spawn()?;
         Ok(Running { process, dir })
     }

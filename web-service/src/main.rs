@@ -16,10 +16,7 @@ fn main() -> ExitCode {
     let command = Command::new("web-service").about(
         "Accepts requests over HTTP, hands them to the workers, and receives their results.",
     );
-    match program::start(command) {
-        Ok((config, _)) => run(config),
-        Err(code) => code,
-    }
+    program::run(command, |config, _| run(config))
 }
 
 fn run(config: Config) -> ExitCode {

@@ -4,9 +4,11 @@ use std::{collections::HashMap, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::broker::address::Address;
-
-use crate::config::{reader::ConfigError, source::Source, variables::Variable};
+use crate::{
+    broker::address::Address,
+    config::{reader::ConfigError, source::Source, variables::Variable},
+    stderr,
+};
 
 /// The exit code of every program that was configured wrongly.
 pub const EXIT_CONFIGURATION: u8 = 2;
@@ -47,7 +49,7 @@ pub fn command_line(
 impl ConfigError {
     /// Says what is wrong on standard error, and gives the code to end with.
     pub fn exit(&self, program: &str) -> ExitCode {
-        eprintln!("{program}: {self}");
+        stderr::print(&format!("{program}: {self}"));
         ExitCode::from(EXIT_CONFIGURATION)
     }
 }

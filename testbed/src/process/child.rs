@@ -170,6 +170,9 @@ fn gated(start: &Start, history: &Arc<History>) -> Result<Child> {
     } else {
         history.close();
     }
+    if let Some(pipe) = &start.stderr {
+        command.stderr(pipe.try_clone()?);
+    }
     command.spawn().with_context(|| format!("cannot start {}", start.program.display()))
 }
 

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsString,
+    io::PipeWriter,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What to start, and how.
@@ -22,6 +24,8 @@ pub struct Start {
     pub remove_if_orphaned: Option<PathBuf>,
     /// Whether its output is captured; otherwise it goes to this process's own output.
     pub capture: bool,
+    /// Where standard error goes instead.
+    pub stderr: Option<Arc<PipeWriter>>,
 }
 
 impl Start {
@@ -30,7 +34,16 @@ impl Start {
         let program = program.into();
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (args, env) = (Vec::new(), Vec::new());
-        Self { name, program, args, env, dir: dir.into(), remove_if_orphaned: None, capture: true }
+        Self {
+            name,
+            program,
+            args,
+            env,
+            dir: dir.into(),
+            remove_if_orphaned: None,
+            capture: true,
+            stderr: None,
+        }
     }
 
     /// Adds arguments.

@@ -1,4 +1,5 @@
 //! The broker or the database goes away under load and comes back.
 
 mod broker;
+mod log_reader;
 mod store;

@@ -24,7 +24,7 @@ const CRATES: &[(&str, Arrows)] = &[
         "pipeline/src",
         &[
             ("broker", &["backoff", "contract", "health", "log_messages", "topology"]),
-            ("config", &["broker", "topology"]),
+            ("config", &["broker", "stderr", "topology"]),
             ("contract", &["topology"]),
             ("topology", &[]),
         ],

@@ -1,0 +1,173 @@
+//! Standard error without blocking: a bounded queue of lines, written by a thread of its own. Lines that find no room are
+//! dropped and counted.
+//!
+//! Standard error may be a pipe whose reader has stopped, or a terminal that somebody has paused. A write to it then blocks
+//! for as long as that lasts, and must not hold up work.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tracing::warn;
+
+/// The most bytes that wait to be written. Lines beyond are dropped.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// How long the end of a program waits until its last lines are written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+static QUEUE: LazyLock<Arc<LineQueue>> =
+    LazyLock::new(|| LineQueue::start(MAX_QUEUED_BYTES, io::stderr()));
+
+/// Queues what is written to it for standard error. Each write is kept or dropped as a whole.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StderrWriter;
+
+impl Write for StderrWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        QUEUE.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a line to standard error, after all lines so far. Gives up after a second if nobody reads.
+pub fn print(line: &str) {
+    QUEUE.push(format!("{line}\n").as_bytes());
+    flush();
+}
+
+/// Waits until all lines so far are written, for a second at most.
+pub fn flush() {
+    QUEUE.flush(FLUSH_TIMEOUT);
+}
+
+/// Lines on their way to an output.
+#[derive(Debug)]
+struct LineQueue {
+    max_bytes: usize,
+    state: Mutex<State>,
+    pushed: Condvar,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Whether a line that was taken out is being written.
+    writing: bool,
+    /// How many lines were dropped since that was last logged.
+    dropped: u64,
+}
+
+impl LineQueue {
+    /// A queue of at most `max_bytes`, and the thread that writes it to `output`.
+    fn start(max_bytes: usize, output: impl Write + Send + 'static) -> Arc<Self> {
+        let (state, pushed, written) = Default::default();
+        let queue = Arc::new(Self { max_bytes, state, pushed, written });
+        let writer = queue.clone();
+        // Without the thread the program still does its work, and its log is lost.
+        let _started =
+            thread::Builder::new().name("stderr".to_owned()).spawn(move || writer.write_to(output));
+        queue
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.bytes + line.len() > self.max_bytes {
+            state.dropped += 1;
+            return;
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line.to_vec());
+        self.pushed.notify_one();
+    }
+
+    fn flush(&self, timeout: Duration) {
+        let is_busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let _idle_or_late = self.written.wait_timeout_while(self.lock(), timeout, is_busy);
+    }
+
+    fn write_to(&self, mut output: impl Write) {
+        loop {
+            let line = self.next();
+            // There is nowhere to tell of an error here. Such a line is not counted, or counting would write the next.
+            let _written = output.write_all(&line).and_then(|()| output.flush());
+            if let Some(dropped) = self.take_dropped() {
+                warn!(dropped, "log lines were dropped: standard error was not read in time");
+            }
+            self.lock().writing = false;
+            self.written.notify_all();
+        }
+    }
+
+    /// Waits for the next line to write.
+    fn next(&self) -> Vec<u8> {
+        let is_empty = |state: &mut State| state.lines.is_empty();
+        let waited = self.pushed.wait_while(self.lock(), is_empty);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let line = state.lines.pop_front().unwrap_or_default();
+        state.bytes -= line.len();
+        state.writing = true;
+        line
+    }
+
+    /// The number of dropped lines, once there is room again to tell it.
+    fn take_dropped(&self) -> Option<u64> {
+        let mut state = self.lock();
+        let tell = state.dropped > 0 && state.bytes <= self.max_bytes / 2;
+        tell.then(|| std::mem::take(&mut state.dropped))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Instant};
+
+    use super::*;
+
+    /// An output that blocks until the other end of its channel is gone.
+    struct Blocked(mpsc::Receiver<()>);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _gone = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_blocks_holds_up_nobody_and_what_finds_no_room_is_counted() {
+        let (unblock, blocked) = mpsc::channel();
+        let queue = LineQueue::start(1000, Blocked(blocked));
+        for _ in 0..100 {
+            queue.push(&[b'x'; 100]);
+        }
+        let began = Instant::now();
+        queue.flush(Duration::from_millis(10));
+        assert!(began.elapsed() < Duration::from_secs(10));
+        // Ten wait; one more may be on its way.
+        let dropped = queue.lock().dropped;
+        assert!((89..=90).contains(&dropped), "{dropped}");
+        assert_eq!(queue.take_dropped(), None, "there is no room yet to log it");
+        drop(unblock);
+        queue.flush(Duration::from_secs(60));
+        let state = queue.lock();
+        assert_eq!((state.lines.len(), state.bytes, state.dropped), (0, 0, 0));
+    }
+}
