@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -17,6 +17,9 @@ use crate::{error::BadUrl, migrations};
 
 /// How many prepared statements each connection keeps.
 const STATEMENT_CACHE_CAPACITY: usize = 32;
+
+/// What every database file of SQLite begins with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// The database file.
 pub(super) struct File {
@@ -62,6 +65,9 @@ impl File {
         let path =
             percent_decode_str(path).decode_utf8().map_err(|_| bad("the path is not text"))?;
         let (path, lock_timeout) = (PathBuf::from(path.as_ref()), timeout / 2);
+        if is_something_else(&path) {
+            return Err(bad(&format!("{} is no SQLite database", path.display())));
+        }
         Ok(Self { path, lock_timeout, was_opened: AtomicBool::new(false) })
     }
 
@@ -133,6 +139,21 @@ impl File {
     }
 }
 
+/// Whether something other than a database is at this path. A file without content becomes a database; what can't be read
+/// now may be readable later.
+fn is_something_else(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Err(_) => false,
+        Ok(file) if !file.is_file() => true,
+        Ok(_) => {
+            let mut begin = Vec::new();
+            let read = fs::File::open(path)
+                .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
+            read.is_ok() && !begin.is_empty() && begin != MAGIC
+        }
+    }
+}
+
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The log is cut back to this size after a burst.
@@ -156,6 +177,30 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("results");
+        let refused = || {
+            let url = format!("sqlite:{}", path.display());
+            File::parse(&url, Duration::ZERO).err().map(|error| error.0)
+        };
+        assert_eq!(refused(), None, "it will be made");
+        for text in ["not a database at all", "short", "SQLite format 3"] {
+            fs::write(&path, text).unwrap();
+            assert!(refused().unwrap().contains("is no SQLite database"), "{text}");
+        }
+        fs::write(&path, "").unwrap();
+        assert_eq!(refused(), None, "it will be filled");
+        let database = Connection::open(&path).unwrap();
+        database.pragma_update(None, "journal_mode", "WAL").unwrap();
+        database.execute_batch("CREATE TABLE t (a)").unwrap();
+        assert_eq!(refused(), None, "it is one");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refused().is_some());
+    }
 
     /// The third migration makes the table of requests anew.
     #[test]

@@ -124,6 +124,20 @@ async fn an_address_that_is_taken_is_said() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_database_ends_the_start_with_2() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("results");
+    fs::write(&file, "this is a letter and no database")?;
+    let program = Program::new("web-service").env("HTTP_ADDR", "127.0.0.1:0");
+    let program = program.env("DATABASE_URL", format!("sqlite:{}", file.display()));
+    let (status, text) = program.start()?.ended().await?;
+    assert_eq!(status.code(), Some(2), "{text}");
+    assert!(text.contains("DATABASE_URL") && text.contains("is no SQLite database"), "{text}");
+    assert_eq!(fs::read_to_string(&file)?, "this is a letter and no database");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_web_service_may_open_as_many_files_as_the_system_lets_it() -> Result<()> {
     let program = Program::new("web-service").env("HTTP_ADDR", "127.0.0.1:0");
     let web = program.env("LOG_FORMAT", "json").start()?;
