@@ -8,21 +8,24 @@ mod parked;
 mod requests;
 pub(crate) mod state;
 
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder, web};
+use actix_web::{
+    FromRequest, Handler, HttpResponse, Resource, Responder, middleware::from_fn, web,
+};
 
 use crate::api::{
-    http::problem::Problem,
+    http::{access, problem::Problem},
     requests::{
         cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
     },
 };
 
-/// Adds all routes. Their handlers need [`state::State`] as application data.
+/// Adds all routes. They need [`state::State`] and [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) as application data.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    let mut routes = web::scope("").wrap(from_fn(access::middleware));
     for (_, resource) in resources() {
-        config.service(resource);
+        routes = routes.service(resource);
     }
-    config.default_service(web::to(not_found));
+    config.service(routes.default_service(web::to(not_found)));
 }
 
 /// All paths with their handlers, in the order in which they are matched.
@@ -115,6 +118,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::allowed_hosts::{AllowedHosts, HostNames};
 
     fn described() -> serde_json::Map<String, Value> {
         let document: Value = serde_json::from_str(openapi::document()).unwrap();
@@ -134,7 +138,9 @@ mod tests {
 
     #[actix_web::test]
     async fn every_path_answers_405_to_other_methods_and_names_its_own() {
-        let app = init_service(App::new().configure(configure)).await;
+        let hosts = AllowedHosts::new(([127, 0, 0, 1], 80).into(), HostNames::default());
+        let app = App::new().app_data(web::Data::new(hosts)).configure(configure);
+        let app = init_service(app).await;
         let described = described();
         for (path, _) in resources() {
             let has = |method| described.get(path).is_some_and(|path| path.get(method).is_some());
@@ -142,7 +148,10 @@ mod tests {
                 .replace("{id}", "1")
                 .replace("{file}", "swagger-ui.css")
                 .replace("{number}", "1");
-            let request = TestRequest::with_uri(&uri).method(Method::PATCH).to_request();
+            let request = TestRequest::with_uri(&uri)
+                .method(Method::PATCH)
+                .insert_header((header::HOST, "localhost"))
+                .to_request();
             let response = call_service(&app, request).await;
             assert_eq!(response.status(), 405, "{path}");
             let allow = response.headers().get(header::ALLOW).unwrap().to_str().unwrap();

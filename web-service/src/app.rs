@@ -194,15 +194,18 @@ async fn close(broker: Arc<Broker>, deadline: Instant, shutdown: &Shutdown) {
 }
 
 fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr, Server)> {
-    let server =
-        HttpServer::new(move || App::new().app_data(state.clone()).configure(api::configure))
-            .workers(worker_threads())
-            .disable_signals()
-            .keep_alive(KEEP_ALIVE)
-            // Longer than our own deadline, so that actix has no deadline of its own.
-            .shutdown_timeout(config.drain_timeout.as_secs() + 1)
-            .bind(config.address)
-            .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
+    let hosts = web::Data::new(config.allowed_hosts());
+    let app = move || {
+        App::new().app_data(state.clone()).app_data(hosts.clone()).configure(api::configure)
+    };
+    let server = HttpServer::new(app)
+        .workers(worker_threads())
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        // Longer than our own deadline, so that actix has no deadline of its own.
+        .shutdown_timeout(config.drain_timeout.as_secs() + 1)
+        .bind(config.address)
+        .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
     let address = *server.addrs().first().context("no address was bound")?;
     Ok((address, server.run()))
 }

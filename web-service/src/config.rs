@@ -7,8 +7,11 @@ use pipeline::{
     program::Settings,
 };
 
-use crate::webhooks::{
-    callback_policy::CallbackPolicy, signature::WebhookSecrets, target::AllowedTargets,
+use crate::{
+    allowed_hosts::{AllowedHosts, HostNames},
+    webhooks::{
+        callback_policy::CallbackPolicy, signature::WebhookSecrets, target::AllowedTargets,
+    },
 };
 
 /// The settings of the web service.
@@ -18,6 +21,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// `HTTP_ADDR`: where to listen.
     pub address: SocketAddr,
+    /// `ALLOWED_HOSTS`: which hosts are served besides the loopback names and the bound address.
+    pub allowed_hosts: HostNames,
     /// `DATABASE_URL`: where requests and results are kept. It may hold a password.
     pub database_url: Secret,
     /// `RESULT_RETENTION`: how long a request is kept after its end.
@@ -41,6 +46,7 @@ impl Settings for Config {
         let own: &[&Variable] = &[
             &variables::HTTP_ADDR,
             &variables::ALLOW_ANONYMOUS,
+            &variables::ALLOWED_HOSTS,
             &variables::DATABASE_URL,
             &variables::RESULT_RETENTION,
             &variables::WEBHOOK_SECRET,
@@ -56,6 +62,9 @@ impl Settings for Config {
         let config = Self {
             broker: BrokerConfig::read(reader),
             address: reader.read(&variables::HTTP_ADDR, config::address),
+            allowed_hosts: reader
+                .read_optional(&variables::ALLOWED_HOSTS, HostNames::parse)
+                .unwrap_or_default(),
             database_url: reader.read(&variables::DATABASE_URL, config::secret),
             retention: reader.read(&variables::RESULT_RETENTION, config::duration),
             webhook_secrets: reader
@@ -89,6 +98,11 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// Which `Host` headers are served.
+    pub fn allowed_hosts(&self) -> AllowedHosts {
+        AllowedHosts::new(self.address, self.allowed_hosts.clone())
+    }
+
     /// Which `callbackUrl` is taken.
     pub fn callback_policy(&self) -> CallbackPolicy {
         CallbackPolicy { can_sign: self.webhook_secrets.is_some(), allowed: self.allowed_targets }

@@ -4,6 +4,7 @@
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
 //! and [`webhooks`] tell that it has ended, `views` is what clients see of it. [`app`] builds and stops all.
 
+pub mod allowed_hosts;
 mod api;
 pub mod app;
 pub mod config;

@@ -157,6 +157,16 @@ pub static WORKERS: Variable = variable(
     "How many requests one processor works on at a time, each on a channel with prefetch 1.",
 );
 
+/// The `Host` headers that are served.
+pub static ALLOWED_HOSTS: Variable = Variable {
+    name: "ALLOWED_HOSTS",
+    default: None,
+    takes: "host names and IP addresses without ports, separated by commas, or * for every host",
+    about: "The hosts in URLs under which the web service may be called, besides loopback names and the address in HTTP_ADDR. \
+            Others get 421, so that no page on the web can reach the API under its own name; * allows every host.",
+    secret: false,
+};
+
 /// The kind of work.
 pub static PROCESSOR: Variable = variable(
     "PROCESSOR",
@@ -267,6 +277,7 @@ pub static ALL: &[&Variable] = &[
     &WEBHOOK_SECRET,
     &CALLBACK_ALLOW_PRIVATE,
     &WORKERS,
+    &ALLOWED_HOSTS,
     &PROCESSOR,
     &PROCESSING_DELAY,
     &PROCESSOR_COMMAND,

@@ -2,6 +2,7 @@
 
 mod arbitrary_input;
 mod batches;
+mod browsers;
 mod callbacks;
 mod cancelling;
 mod data;

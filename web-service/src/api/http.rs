@@ -1,6 +1,7 @@
 //! HTTP: what handlers share for reading requests and building responses.
 
 pub(super) mod accepted;
+pub(super) mod access;
 pub(super) mod body;
 pub(super) mod etag;
 pub(super) mod idempotency_key;

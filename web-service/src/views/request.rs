@@ -1,7 +1,7 @@
 //! A request as JSON: its stored row, with the work on it that is known of.
 
 use pipeline::contract::{ErrorBody, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ pub(crate) struct RequestView {
 }
 
 /// The status of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RequestStatus {
     Queued,
@@ -130,6 +130,20 @@ impl RequestView {
         self.job.as_ref()
     }
 
+    /// Names the state for a client that follows the request: another one after each replay and each change of the status.
+    pub(crate) fn event_id(&self) -> String {
+        format!("{}.{}", self.run, self.status.name())
+    }
+
+    /// Whether a client that has received the event with this id needs no more: the request has ended, and that event
+    /// told it. An id that no event has is taken for that of the last one.
+    pub(crate) fn has_ended_for(&self, last_event_id: &str) -> bool {
+        let is_known = last_event_id.split_once('.').is_some_and(|(run, status)| {
+            run.parse::<u32>().is_ok() && RequestStatus::named(status).is_some()
+        });
+        self.is_final && (!is_known || last_event_id == self.event_id())
+    }
+
     /// Whether the status is final.
     pub(crate) fn is_final(&self) -> bool {
         self.is_final
@@ -184,6 +198,24 @@ impl From<Summary> for RequestView {
 }
 
 impl RequestStatus {
+    const ALL: [Self; 5] =
+        [Self::Queued, Self::Processing, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The status of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// The same status in the store; none for `processing`, which is not stored.
     pub(crate) fn stored(self) -> Option<Status> {
         Status::ALL.into_iter().find(|status| Self::from(*status) == self)
@@ -253,6 +285,27 @@ mod tests {
             let view = shown(ended, 1);
             assert_eq!((view.status, view.worker), (ended.into(), None));
         }
+    }
+
+    #[test]
+    fn a_client_needs_no_more_once_it_has_the_end_of_the_latest_run() {
+        let ended = shown(Status::Failed, 1);
+        assert_eq!(ended.event_id(), "1.failed");
+        for (last, needs_no_more) in
+            [("1.failed", true), ("1.processing", false), ("0.failed", false), ("7", true)]
+        {
+            assert_eq!(ended.has_ended_for(last), needs_no_more, "{last}");
+        }
+        assert!(!shown(Status::Queued, 2).has_ended_for("1.failed"));
+    }
+
+    #[test]
+    fn names_of_statuses_are_those_in_json() {
+        for status in RequestStatus::ALL {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
+            assert_eq!(RequestStatus::named(status.name()), Some(status));
+        }
+        assert_eq!(RequestStatus::named("Queued"), None);
     }
 
     #[test]

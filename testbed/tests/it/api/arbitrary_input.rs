@@ -166,7 +166,7 @@ async fn bytes_that_are_no_http_at_all_harm_nobody() -> Result<()> {
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
     let address = web.base.trim_start_matches("http://");
     let post =
-        b"POST /api/v1/processData HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+        b"POST /api/v1/processData HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     let with = |rest: &[u8]| [post.as_slice(), rest].concat();
     let says = [
         b"\0\xff\x16\x03\x01".to_vec(),

@@ -137,7 +137,7 @@ async fn the_error_of_a_batch_names_the_limit_that_it_exceeds() -> Result<()> {
 async fn announce(web: &Web, bytes: usize) -> Result<String> {
     let mut socket = TcpStream::connect(web.base.trim_start_matches("http://")).await?;
     let head = format!(
-        "POST /api/v1/processData/batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+        "POST /api/v1/processData/batch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/x-ndjson\r\nContent-Length: {bytes}\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await?;

@@ -210,7 +210,7 @@ async fn head_answers_like_get_without_the_body() -> Result<()> {
 /// What the service sends behind the blank line, where clients of HTTP don't look.
 async fn behind_the_head(web: &Web, path: &str) -> Result<String> {
     let mut socket = TcpStream::connect(web.base.trim_start_matches("http://")).await?;
-    let head = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     socket.write_all(head.as_bytes()).await?;
     let mut answer = String::new();
     timeout(WAIT_TIMEOUT, socket.read_to_string(&mut answer)).await.context("no end")??;

@@ -249,7 +249,7 @@ async fn a_body_that_takes_longer_than_a_confirm_may_is_accepted() -> Result<()>
     let web = Web::start(stack.program("web-service").env("PUBLISH_TIMEOUT", "500ms")).await?;
     let address = web.base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await?;
-    let head = "POST /api/v1/processData HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+    let head = "POST /api/v1/processData HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
                 Content-Type: application/json\r\nContent-Length: 10\r\n\r\n";
     socket.write_all(head.as_bytes()).await?;
     for part in ["{\"da", "ta\"", ":1}"] {

@@ -39,6 +39,9 @@ pub(crate) async fn read(
         let detail = format!("Send the body with Content-Type: {}.", media_types[0]);
         return Err(Problem::new(ProblemType::UnsupportedMediaType, detail));
     }
+    if !is_plain(request) {
+        return Err(Problem::content_coding());
+    }
     if content_length(request).is_some_and(|length| length > max_bytes as u64) {
         return Err(too_large(max_bytes));
     }
@@ -48,12 +51,48 @@ pub(crate) async fn read(
             Err(Problem::new(ProblemType::TooSlow, detail))
         }
         Ok(Err(_)) => Err(too_large(max_bytes)),
-        Ok(Ok(body)) => {
-            body.map_err(|error| Problem::new(ProblemType::Unreadable, error.to_string()))
-        }
+        Ok(Ok(body)) => body.map_err(|_| {
+            let detail = "The body ended too early, or its transfer coding is malformed.";
+            Problem::new(ProblemType::Unreadable, detail)
+        }),
     }
+}
+
+/// Whether the body has no content coding. `identity` is none, though nobody should send it.
+fn is_plain(request: &HttpRequest) -> bool {
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    let mut codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    codings.all(|coding| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+    })
 }
 
 fn content_length(request: &HttpRequest) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_body_with_a_content_coding_is_not_plain() {
+        let plain = |codings: &[&'static str]| {
+            let append = |request: TestRequest, coding: &&'static str| {
+                request.append_header((header::CONTENT_ENCODING, *coding))
+            };
+            is_plain(&codings.iter().fold(TestRequest::post(), append).to_http_request())
+        };
+        for good in [&[][..], &["identity"], &["Identity , identity"], &[""]] {
+            assert!(plain(good), "{good:?}");
+        }
+        for bad in
+            [&["gzip"][..], &["x-gzip"], &["identity, gzip"], &["identity", "br"], &["nonsense"]]
+        {
+            assert!(!plain(bad), "{bad:?}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use actix_web::{HttpRequest, web};
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+use utoipa::IntoParams;
 
 use crate::api::http::problem::Problem;
 
@@ -12,11 +14,25 @@ const DEFAULT_LIMIT: u32 = 50;
 /// The highest `limit`.
 const MAX_LIMIT: u32 = 500;
 
-/// The query parameters of a request.
-pub(crate) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    web::Query::from_query(request.query_string())
+/// The query parameters of a request. All fields of `T` are texts that may be missing.
+pub(crate) fn query<T: DeserializeOwned + IntoParams>(request: &HttpRequest) -> Result<T, Problem> {
+    let query = request.query_string();
+    let known: Vec<_> =
+        T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+    let mut seen = Vec::new();
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        if !known.iter().any(|known| **known == *name) {
+            let detail = format!("There is no parameter {name:?}, only {}.", known.join(", "));
+            return Err(Problem::wrong_query(detail));
+        }
+        if seen.contains(&name) {
+            return Err(Problem::wrong_query(format!("{name} is there twice.")));
+        }
+        seen.push(name);
+    }
+    web::Query::from_query(query)
         .map(web::Query::into_inner)
-        .map_err(|error| Problem::wrong_query(error.to_string()))
+        .map_err(|_| Problem::wrong_query("The query is malformed."))
 }
 
 /// The parameter `limit`.

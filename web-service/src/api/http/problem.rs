@@ -33,13 +33,17 @@ pub(crate) struct Problem {
     /// The methods that the path has, for `Allow`.
     #[serde(skip)]
     allowed: Option<&'static str>,
+    /// The codings that a body may have, for `Accept-Encoding`.
+    #[serde(skip)]
+    accepted_coding: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem of this type. `detail` is one or more sentences: what is wrong, and what to do.
     pub(crate) fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
         let (status, title) = kind.status_and_title();
-        Self { kind, title, status, detail: detail.into(), request_id: None, allowed: None }
+        let (request_id, allowed, accepted_coding) = (None, None, None);
+        Self { kind, title, status, detail: detail.into(), request_id, allowed, accepted_coding }
     }
 
     /// 404: there is no such path.
@@ -70,6 +74,13 @@ impl Problem {
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
         let detail = format!("Allowed here: {allowed}.");
         Self { allowed: Some(allowed), ..Self::new(ProblemType::MethodNotAllowed, detail) }
+    }
+
+    /// 415: the body is compressed (RFC 9110, 15.5.16).
+    pub(crate) fn content_coding() -> Self {
+        let detail = "Send the body as it is, without Content-Encoding.";
+        let problem = Self::new(ProblemType::UnsupportedMediaType, detail);
+        Self { accepted_coding: Some("identity"), ..problem }
     }
 
     /// 422: the body is JSON, but not of the shape that the call expects.
@@ -125,6 +136,9 @@ impl ResponseError for Problem {
         }
         if let Some(methods) = self.allowed {
             response.insert_header((header::ALLOW, methods));
+        }
+        if let Some(coding) = self.accepted_coding {
+            response.insert_header((header::ACCEPT_ENCODING, coding));
         }
         if let Some(id) = self.request_id {
             response.insert_header((header::LOCATION, location(id)));

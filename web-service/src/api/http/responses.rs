@@ -46,8 +46,10 @@ pub(crate) enum BodyRejected {
     /// `too-large`: the body is longer than its limit, which `detail` names
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
-    /// `unsupported-media-type`: send the body with the `Content-Type` that `detail` names
-    #[response(status = 415, content_type = "application/problem+json")]
+    /// `unsupported-media-type`: send the body with the `Content-Type` that `detail` names, and without `Content-Encoding`
+    #[response(status = 415, content_type = "application/problem+json", headers(
+        ("Accept-Encoding" = String, description = "`identity`, if the body was compressed")
+    ))]
     UnsupportedMediaType(Problem),
 }
 

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, Responder, http::Method, web};
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    http::{
+        ConnectionType, Method, Version,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web,
+};
 use actix_web_lab::sse;
 use tokio::sync::mpsc;
 
@@ -13,7 +20,7 @@ use crate::api::{
         responses::{MethodNotAllowed, RequestNotFound, StoreUnavailable},
     },
     openapi::schema::StreamEvent,
-    requests::follow::{Follower, Update},
+    requests::follow::{Follower, UpdateKind},
     state::State,
 };
 
@@ -30,12 +37,17 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
     operation_id = "followRequest",
     tag = "requests",
     summary = "Follow a request",
-    params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
+    params(
+        ("id" = String, Path, format = "uuid", description = "The `requestId`"),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false,
+            description = "The `id` of the last event that was received: browsers send it when they connect again")
+    ),
     responses(
         (status = 200, description = "Server-sent events (each as the schema says) named `status`, with the request as JSON in `data`: \
             first as it is now, then at every change; and `progress`, with `requestId`, `progress`, `message` and `at`. \
-            The stream closes after the final state",
+            Each has an `id`. The stream closes after the final state: close your side then, or a browser connects again",
             body = StreamEvent, content_type = "text/event-stream"),
+        (status = 204, description = "With `Last-Event-ID`: the final state was received already. Browsers then connect no more"),
         RequestNotFound,
         MethodNotAllowed,
         StoreUnavailable
@@ -48,6 +60,9 @@ pub(crate) async fn stream(
 ) -> Result<HttpResponse, Problem> {
     let id = request_id::parse(&id)?;
     let follower = Follower::new(state, id).await?;
+    if last_event_id(&request).is_some_and(|last| follower.has_ended_for(last)) {
+        return Ok(HttpResponse::NoContent().finish());
+    }
     // Room for one event: a slow client receives the latest state, not every one.
     let (events, received) = mpsc::channel::<sse::Event>(1);
     // HEAD has the same headers and no events.
@@ -55,16 +70,39 @@ pub(crate) async fn stream(
         actix_web::rt::spawn(send_updates(follower, events));
     }
     let stream = sse::Sse::from_infallible_receiver(received).with_keep_alive(KEEP_ALIVE_INTERVAL);
-    Ok(stream.respond_to(&request).map_into_boxed_body())
+    let mut response = stream.respond_to(&request).map_into_boxed_body();
+    prepare_for_proxies(request.version(), &mut response);
+    Ok(response)
+}
+
+/// The id of the last event that a reconnecting client has received.
+fn last_event_id(request: &HttpRequest) -> Option<&str> {
+    let id = request.headers().get("last-event-id")?.to_str().ok()?;
+    Some(id).filter(|id| !id.is_empty())
+}
+
+/// Makes the stream pass proxies event by event. nginx holds it back without this header, and speaks HTTP/1.0 to us unless
+/// it is told otherwise: then the end of the connection is the end of the stream (RFC 9112, 6.1).
+fn prepare_for_proxies(version: Version, response: &mut HttpResponse) {
+    let headers = response.headers_mut();
+    // The stream's library says "identity", which is no content coding (RFC 9110, 8.4.1).
+    headers.remove(header::CONTENT_ENCODING);
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    if version < Version::HTTP_11 {
+        let head = response.head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
 }
 
 /// Sends the updates of a request until it ends or the client has gone.
 async fn send_updates(follower: Follower, events: mpsc::Sender<sse::Event>) {
     let sending = follower.run(async |update| {
-        let event = match update {
-            Update::Status(json) => sse::Data::new(json).event("status"),
-            Update::Progress(json) => sse::Data::new(json).event("progress"),
+        let name = match update.kind {
+            UpdateKind::Status => "status",
+            UpdateKind::Progress => "progress",
         };
+        let event = sse::Data::new(update.json).event(name).id(update.id);
         events.send(event.into()).await.is_ok()
     });
     tokio::select! {

@@ -21,11 +21,19 @@ use crate::{
 };
 
 /// What a follower receives.
-pub(crate) enum Update {
-    /// The request as JSON, after it has changed.
-    Status(String),
-    /// The new progress as JSON.
-    Progress(String),
+pub(crate) struct Update {
+    /// [`RequestView::event_id`].
+    pub(crate) id: String,
+    /// What it is about.
+    pub(crate) kind: UpdateKind,
+    /// The request, after it has changed, or the new progress; as JSON.
+    pub(crate) json: String,
+}
+
+/// What an update is about.
+pub(crate) enum UpdateKind {
+    Status,
+    Progress,
 }
 
 /// A client that follows a request.
@@ -70,6 +78,11 @@ impl Follower {
         Ok(Self { state, id, end, work, request, reload_at, sent_status, sent_progress })
     }
 
+    /// Whether a client that has received the event with this id needs no more.
+    pub(crate) fn has_ended_for(&self, last_event_id: &str) -> bool {
+        self.request.has_ended_for(last_event_id)
+    }
+
     /// Sends the request as it is, then each change of it and the progress of its work, until the request
     /// has ended or the service stops. `send` returns false when nobody receives any more. While it
     /// waits for a slow client, updates are skipped; the latest is sent next.
@@ -94,7 +107,7 @@ impl Follower {
         let status = self.request.json_without_progress();
         (status != self.sent_status).then(|| {
             self.sent_status = status;
-            Update::Status(self.request.json())
+            self.update(UpdateKind::Status, self.request.json())
         })
     }
 
@@ -110,7 +123,11 @@ impl Follower {
         };
         let json = serde_json::to_string(&body).ok()?;
         self.sent_progress = Some(progress);
-        Some(Update::Progress(json))
+        Some(self.update(UpdateKind::Progress, json))
+    }
+
+    fn update(&self, kind: UpdateKind, json: String) -> Update {
+        Update { id: self.request.event_id(), kind, json }
     }
 
     /// The job as it is now, if it is the one that the loaded request shows.

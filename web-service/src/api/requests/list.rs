@@ -29,7 +29,7 @@ pub(crate) const PATH: &str = "/api/v1/requests";
 struct Query {
     /// Only requests with this status.
     #[param(value_type = RequestStatus, inline, required = false)]
-    status: Option<RequestStatus>,
+    status: Option<String>,
     /// Only requests of this type.
     #[serde(rename = "type")]
     #[param(value_type = String, required = false)]
@@ -73,13 +73,14 @@ pub(crate) async fn list(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let query: Query = page::query(&request)?;
+    let status = query.status.as_deref().map(status).transpose()?;
     let filter = RequestQuery {
-        status: query.status.and_then(RequestStatus::stored),
+        status: status.and_then(RequestStatus::stored),
         kind: query.kind,
         limit: page::limit(query.limit.as_deref())?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
-    let page = match query.status {
+    let page = match status {
         Some(RequestStatus::Processing) => processing(&state, filter).await,
         _ => stored(&state, filter).await,
     };
@@ -88,6 +89,13 @@ pub(crate) async fn list(
         StoreError::Unavailable(_) => error.into(),
     })?;
     Ok(HttpResponse::Ok().json(page))
+}
+
+/// The parameter `status`.
+fn status(text: &str) -> Result<RequestStatus, Problem> {
+    RequestStatus::named(text).ok_or_else(|| {
+        Problem::wrong_query("status is queued, processing, completed, failed or cancelled")
+    })
 }
 
 /// A page of stored requests. Those that are queued in the store but shown as `processing` are left out

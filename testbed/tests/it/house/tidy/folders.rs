@@ -76,7 +76,7 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "web-service/src",
         &[
-            ("api", &["dispatch", "events", "views", "webhooks"]),
+            ("api", &["allowed_hosts", "dispatch", "events", "views", "webhooks"]),
             ("consumers", &["events"]),
             ("dispatch", &["events"]),
             ("events", &[]),
