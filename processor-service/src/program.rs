@@ -59,7 +59,7 @@ pub fn main<P: Processor>(processor: P) -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         ")"
     ));
-    program::run(command, |config, _| program::exit_code(run(config, processor)))
+    program::run(command, |config, _| program::exit_code(run(config, |_| processor)))
 }
 
 /// Runs the program `processor-service`, with the processor that `PROCESSOR` chooses.
@@ -103,19 +103,24 @@ impl Settings for ProgramSettings {
 fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Result<()> {
     let ProgramSettings { config, choice } = settings;
     match choice {
-        Choice::Simulate(delay) => run(config, Simulate::new(delay)),
+        Choice::Simulate(delay) => run(config, |_| Simulate::new(delay)),
         Choice::Command(line) => {
             info!(command = %line, "processing each request with this command");
             let guard = guard.context("the program does not find its own file")?;
             let command = Command::new(guard, line, config.result_limit);
-            run(config, command)
+            run(config, |shutdown| {
+                let command = command.with_stop(shutdown.drain.clone());
+                tokio::spawn(command.reap_orphans());
+                command
+            })
         }
     }
 }
 
-fn run<P: Processor>(config: Config, processor: P) -> anyhow::Result<()> {
+fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> anyhow::Result<()> {
     Runtime::new()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
+        let processor = processor(&shutdown);
         app::run(config, processor, shutdown).await
     })
 }

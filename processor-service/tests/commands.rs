@@ -162,8 +162,8 @@ async fn a_dropped_job_kills_its_command_and_all_it_started() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_command_leaves_behind_goes_with_it() -> Result<()> {
-    // One that has the command's standard output open, and one that has not.
-    for output in ["", ">/dev/null 2>&1"] {
+    // One that has the command's standard error open, and one that has not.
+    for output in [">/dev/null", ">/dev/null 2>&1"] {
         let mut fifo = Fifo::with_lines(1)?;
         let pipe = fifo.path().display();
         let work = script(&format!("exec 3>{pipe}; echo here >&3; sleep 1000 {output} & echo ok"));
@@ -171,6 +171,27 @@ async fn what_a_command_leaves_behind_goes_with_it() -> Result<()> {
         fifo.lines().await?;
         fifo.closed().await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn output_that_is_still_being_written_after_the_exit_is_read_to_its_end() {
+    let late = r#"{ sleep 1; echo '{"whole":true}'; } & exit 0"#;
+    assert_eq!(done(script(late), "1").await, r#"{"whole":true}"#);
+    let filtered = command(r#"bash -c 'exec > >(sleep 1; cat); printf "[1,"; printf "2]"'"#);
+    assert_eq!(done(filtered, "1").await, "[1,2]");
+}
+
+#[tokio::test]
+async fn output_whose_end_does_not_come_is_no_result() -> Result<()> {
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
+    let text = format!("exec 3>{pipe}; echo here >&3; sleep 1000 & printf '[1,'");
+    let (code, said, retry) = failed(&text).await;
+    assert_eq!((code.as_str(), retry), ("attempts_exhausted", Retry::Default));
+    assert!(said.contains("had its standard output open"), "{said}");
+    fifo.lines().await?;
+    fifo.closed().await?;
     Ok(())
 }
 

@@ -38,7 +38,10 @@ pub(crate) enum JobOutcome {
 
 impl From<ProcessError> for JobOutcome {
     fn from(error: ProcessError) -> Self {
-        let ProcessError { mut code, mut message, retry } = error;
+        let ProcessError { mut code, mut message, retry, interrupted } = error;
+        if interrupted {
+            return Self::Interrupted;
+        }
         code.truncate(code.floor_char_boundary(MAX_ERROR_CODE_BYTES));
         message.truncate(message.floor_char_boundary(MAX_ERROR_MESSAGE_BYTES));
         let error = ErrorBody::new(code, message);
@@ -267,7 +270,7 @@ mod tests {
     fn a_very_long_error_is_cut_off() {
         let long = "ü".repeat(100_000);
         for retry in [Retry::Never, Retry::Default] {
-            let error = ProcessError { code: long.clone(), message: long.clone(), retry };
+            let error = ProcessError { retry, ..ProcessError::transient(&long).with_code(&long) };
             let (JobOutcome::Failed(error) | JobOutcome::Retry(error, _)) = error.into() else {
                 panic!()
             };

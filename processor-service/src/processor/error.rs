@@ -52,6 +52,8 @@ pub struct ProcessError {
     pub message: String,
     /// Whether and when the request is retried.
     pub retry: Retry,
+    /// Whether this is no failure of the work: the program stops, and the request is handed back.
+    pub(crate) interrupted: bool,
 }
 
 /// Whether and when a request is retried.
@@ -69,14 +71,19 @@ impl ProcessError {
     /// A failure that would come again with the next attempt. Its code is `permanent`.
     pub fn permanent(message: impl fmt::Display) -> Self {
         let code = codes::PERMANENT.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Never }
+        Self { code, message: message.to_string(), retry: Retry::Never, interrupted: false }
     }
 
     /// A failure that may be gone with the next attempt. Its code, `attempts_exhausted`, is that of a request whose
     /// last attempt failed so.
     pub fn transient(message: impl fmt::Display) -> Self {
         let code = codes::ATTEMPTS_EXHAUSTED.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Default }
+        Self { code, message: message.to_string(), retry: Retry::Default, interrupted: false }
+    }
+
+    /// The stop of the program has ended the work: the request is handed back, as if it had not been delivered.
+    pub(crate) fn interrupted() -> Self {
+        Self { interrupted: true, ..Self::transient("the program stops") }
     }
 
     /// This failure, with the next attempt not before this delay is over.

@@ -3,11 +3,13 @@
 pub(crate) mod command_line;
 pub(crate) mod exit_status;
 pub(crate) mod guard;
+pub(crate) mod interruption;
 pub(crate) mod process_group;
+pub(crate) mod reaper;
 pub(crate) mod stderr;
 pub(crate) mod stdout;
 
-use std::{future::pending, pin::pin, time::Duration};
+use std::{future::pending, io, pin::pin, time::Duration};
 
 use futures_util::future::{join, maybe_done};
 use pipeline::contract::codes;
@@ -17,18 +19,24 @@ use tokio::{
     net::UnixStream,
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use self::{
     command_line::CommandLine,
     exit_status::CommandStatus,
-    guard::Guard,
+    guard::{Guard, SIGNAL_MARK},
+    interruption::is_interrupted,
     process_group::{Pipes, ProcessGroup},
+    reaper::OwnChildren,
     stderr::Stderr,
     stdout::Stdout,
 };
 use crate::processor::{Processor, error::ProcessError, job::Job};
 
-/// How long processes that a command leaves behind may hold its pipes open.
+/// How long the end of standard output may come after the exit of a command that succeeded: what it started may still be
+/// writing. Without the end, nobody knows whether the output is whole.
+const STDOUT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long processes that a command leaves behind may hold its other pipes open.
 const PIPES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Starts a command for each request. `docs/processors.md` tells what the command gets and gives.
@@ -37,12 +45,31 @@ pub struct Command {
     guard: Guard,
     line: CommandLine,
     result_limit: usize,
+    stopping: CancellationToken,
+    children: OwnChildren,
 }
 
 impl Command {
     /// A processor that starts this command. A result of more than `result_limit` bytes fails its request.
     pub fn new(guard: Guard, line: CommandLine, result_limit: usize) -> Self {
-        Self { guard, line, result_limit }
+        let (stopping, children) = (CancellationToken::new(), OwnChildren::default());
+        Self { guard, line, result_limit, stopping, children }
+    }
+
+    /// Hands back requests whose commands are ended by the stop of the program, which cancels this token.
+    #[must_use]
+    pub fn with_stop(self, stopping: CancellationToken) -> Self {
+        Self { stopping, ..self }
+    }
+
+    /// Waits for processes that commands have left behind, for as long as it is polled, if this program is the first
+    /// process of a container or a subreaper. Only for programs without other children than these commands. Needs a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// If the operating system refuses a signal handler.
+    pub fn reap_orphans(&self) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        self.children.clone().reap_others()
     }
 }
 
@@ -55,21 +82,38 @@ impl Processor for Command {
             let message = "the request's id has a NUL, which no environment variable can hold";
             return Err(ProcessError::permanent(message));
         }
-        let (group, mut pipes) = process_group::start(&self.guard, &self.line, &job)
-            .map_err(|error| exit_status::not_started(&error.to_string()))?;
+        let (group, mut pipes) =
+            process_group::start(&self.guard, &self.line, &job, &self.children)
+                .map_err(|error| exit_status::not_started(&error.to_string()))?;
         let mut stdout = Stdout::new(self.result_limit);
         let mut stderr = Stderr::new(job.id.clone());
-        let status = supervise(&group, &mut pipes, &job, &mut stdout, &mut stderr).await;
+        let ended = supervise(&group, &mut pipes, &job, &mut stdout, &mut stderr).await;
+        let Ended { status, signalled, output_is_whole } = ended;
+        let interrupted =
+            is_interrupted(&status, signalled, &mut pipes.guard, &self.stopping).await;
         // Also the processes that the command has left behind.
         group.kill_and_wait().await;
         if stdout.is_too_long() {
             return Err(too_large(self.result_limit));
         }
+        if interrupted {
+            return Err(ProcessError::interrupted());
+        }
         match status.failure(&stderr.tail()) {
             Some(failure) => Err(failure),
+            None if !output_is_whole => Err(not_whole()),
             None => stdout.into_result(),
         }
     }
+}
+
+/// How a command ended.
+struct Ended {
+    status: CommandStatus,
+    /// Whether its process group got a signal.
+    signalled: bool,
+    /// Whether its standard output was read to its end.
+    output_is_whole: bool,
 }
 
 /// Feeds a command, reads what it writes, and waits until it has ended and its pipes are read.
@@ -79,39 +123,56 @@ async fn supervise(
     job: &Job,
     stdout: &mut Stdout,
     stderr: &mut Stderr,
-) -> CommandStatus {
+) -> Ended {
     let result = async {
         stdout.read(&mut pipes.stdout).await;
         if stdout.is_too_long() {
             group.kill();
         }
     };
-    let mut reading = pin!(maybe_done(join(result, stderr.read(&mut pipes.stderr))));
-    let status = tokio::select! {
-        status = wait_for_status(&mut pipes.guard, job.input.get()) => status,
-        never = async { reading.as_mut().await; pending().await } => never,
+    let mut result = pin!(maybe_done(result));
+    let mut errors = pin!(maybe_done(stderr.read(&mut pipes.stderr)));
+    let (status, signalled) = tokio::select! {
+        ended = wait_for_status(&mut pipes.guard, job.input.get()) => ended,
+        never = async { join(result.as_mut(), errors.as_mut()).await; pending().await } => never,
         never = async { job.stop.cancelled().await; group.terminate(); pending().await } => never,
     };
-    if timeout(PIPES_TIMEOUT, reading.as_mut()).await.is_err() {
+    let limit = if status == CommandStatus::Code(0) { STDOUT_TIMEOUT } else { PIPES_TIMEOUT };
+    let output_is_whole = tokio::select! {
+        whole = timeout(limit, result.as_mut()) => whole.is_ok(),
+        never = async { errors.as_mut().await; pending().await } => never,
+    };
+    if !output_is_whole || timeout(PIPES_TIMEOUT, errors.as_mut()).await.is_err() {
         group.kill();
         // A process that has left the group may hold them open for ever.
-        let _read_or_late = timeout(PIPES_TIMEOUT, reading.as_mut()).await;
+        let _read_or_late = timeout(PIPES_TIMEOUT, join(result, errors)).await;
     }
-    status
+    Ended { status, signalled, output_is_whole }
 }
 
-/// Sends the guard the data, and waits until it sends how the command ended.
-async fn wait_for_status(guard: &mut UnixStream, data: &str) -> CommandStatus {
+/// Sends the guard the data, and waits until it sends how the command ended, and whether a signal has come before.
+async fn wait_for_status(guard: &mut BufReader<UnixStream>, data: &str) -> (CommandStatus, bool) {
     let mut line = String::new();
     let received = async {
         guard.write_u64(data.len() as u64).await?;
         guard.write_all(data.as_bytes()).await?;
-        BufReader::new(guard).read_line(&mut line).await
+        guard.read_line(&mut line).await
     };
-    match received.await {
-        Ok(_) => CommandStatus::parse(line.trim_end()),
+    let received = received.await;
+    let text = line.trim_start_matches(SIGNAL_MARK);
+    let status = match received {
+        Ok(_) => CommandStatus::parse(text.trim_end()),
         Err(_) => CommandStatus::Unknown,
-    }
+    };
+    (status, text.len() < line.len())
+}
+
+fn not_whole() -> ProcessError {
+    ProcessError::transient(format!(
+        "the command ended, but {} s later something that it has started still had its standard output open: whether the \
+         output is whole is not known",
+        STDOUT_TIMEOUT.as_secs()
+    ))
 }
 
 fn too_large(limit: usize) -> ProcessError {

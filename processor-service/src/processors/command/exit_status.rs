@@ -62,6 +62,11 @@ impl CommandStatus {
         status.unwrap_or(Self::Unknown)
     }
 
+    /// Whether the command chose this end: a result, or an exit code with a meaning.
+    pub(super) fn is_deliberate(&self) -> bool {
+        matches!(self, Self::Code(0 | EX_DATAERR | EX_TEMPFAIL))
+    }
+
     /// The failure that this status means, or none for exit code 0. `stderr` is the end of what the command wrote to
     /// standard error.
     pub(super) fn failure(&self, stderr: &str) -> Option<ProcessError> {

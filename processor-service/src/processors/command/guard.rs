@@ -2,7 +2,7 @@
 //!
 //! The guard is this program, started once more in front of each command. It leads the process group of the command and
 //! of everything that the command starts. Its standard input is a socket to the worker: the data comes in, the exit
-//! status goes out, and its end means that the worker is gone. Then the guard kills the group, itself with it. It is
+//! status goes out, with a mark for each signal, and its end means that the worker is gone. Then the guard kills the group, itself with it. It is
 //! started before the command and killed with it, so no command is ever without a guard.
 
 use std::{
@@ -16,7 +16,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::Arc,
     thread,
 };
 
@@ -32,8 +31,10 @@ use crate::processors::command::{command_line::CommandLine, exit_status::Command
 const GUARD_ARGUMENT: &str = "--guard-a-command";
 /// The running program, even if its file was replaced meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
-/// The signals that the guard survives when they are sent to its group: by the worker to stop the command, or by the
-/// command itself.
+/// What the guard sends to the worker for each signal that it gets.
+pub(super) const SIGNAL_MARK: char = 'X';
+/// The signals that the guard survives when they are sent to its group: by the worker to stop the command, by a
+/// service manager to stop the whole service, or by the command itself.
 const HANDLED_SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
 
 /// The program that is started as the guard of each command.
@@ -83,11 +84,11 @@ fn serve(words: impl Iterator<Item = OsString>) -> ! {
 }
 
 fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
-    for signal in HANDLED_SIGNALS {
-        // Handlers end with exec, while a command would inherit that a signal is ignored.
-        signal_hook::flag::register(signal, Arc::default())?;
-    }
     let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    for signal in HANDLED_SIGNALS {
+        // Handlers end with exec, while a command would inherit that a signal is ignored. These write `SIGNAL_MARK`.
+        signal_hook::low_level::pipe::register(signal, worker.try_clone()?)?;
+    }
     let data = read_data(&mut worker)?;
     let lifeline = worker.try_clone()?;
     spawn(move || wait_for_end(lifeline))?;

@@ -9,19 +9,20 @@ use std::{
 use pipeline::{config::variables, contract::Timestamp};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
+    io::BufReader,
     net::UnixStream,
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 use crate::{
     processor::job::Job,
-    processors::command::{command_line::CommandLine, guard::Guard},
+    processors::command::{command_line::CommandLine, guard::Guard, reaper::OwnChildren},
 };
 
 /// The pipes to a command and its guard.
 pub(super) struct Pipes {
     /// Takes the data and gives the exit status. When our end is closed, the guard kills the group.
-    pub(super) guard: UnixStream,
+    pub(super) guard: BufReader<UnixStream>,
     /// The command's standard output.
     pub(super) stdout: ChildStdout,
     /// The command's standard error.
@@ -34,6 +35,7 @@ pub(super) struct Pipes {
 pub(super) struct ProcessGroup {
     id: Option<Pid>,
     leader: Child,
+    children: OwnChildren,
 }
 
 impl ProcessGroup {
@@ -51,7 +53,15 @@ impl ProcessGroup {
     pub(super) async fn kill_and_wait(mut self) {
         self.kill();
         self.id = None;
+        let id = self.leader.id();
         let _status = self.leader.wait().await;
+        self.forget(id);
+    }
+
+    fn forget(&self, id: Option<u32>) {
+        if let Some(id) = id {
+            self.children.forget(id);
+        }
     }
 
     fn send(&self, signal: Signal) {
@@ -65,6 +75,8 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
+        // None if it was waited for. Otherwise either Tokio or the reaper does it.
+        self.forget(self.leader.id());
     }
 }
 
@@ -73,6 +85,7 @@ pub(super) fn start(
     guard: &Guard,
     line: &CommandLine,
     job: &Job,
+    children: &OwnChildren,
 ) -> io::Result<(ProcessGroup, Pipes)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -88,11 +101,11 @@ pub(super) fn start(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let mut leader = Command::from(command).spawn()?;
+    let mut leader = children.start(|| Command::from(command).spawn(), Child::id)?;
     let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     let missing = || io::Error::other("it has no pipes");
     let stdout = leader.stdout.take().ok_or_else(missing)?;
     let stderr = leader.stderr.take().ok_or_else(missing)?;
-    let group = ProcessGroup { id, leader };
-    Ok((group, Pipes { guard: UnixStream::from_std(ours)?, stdout, stderr }))
+    let group = ProcessGroup { id, leader, children: children.clone() };
+    Ok((group, Pipes { guard: BufReader::new(UnixStream::from_std(ours)?), stdout, stderr }))
 }

@@ -218,3 +218,28 @@ async fn a_command_may_finish_while_its_worker_stops() -> Result<()> {
     assert_eq!(web.ended(&id).await?["processingResults"], "done");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_a_command_gives_when_all_its_service_is_signalled_is_not_its_result() -> Result<()> {
+    for last_words in ["echo half; exit 0", "exit 1", "exit 65", "kill -9 $$", "exit 143"] {
+        let stack = Stack::fresh().await?;
+        let mut fifo = Fifo::with_lines(1)?;
+        let pipe = fifo.path().display();
+        let text =
+            format!("trap \"{last_words}\" TERM; echo $PPID >{pipe}; while :; do sleep 0.05; done");
+        let (web, processor) = with_workers(&stack, 1, script(&stack, &text)).await?;
+        let id = web.accepted(1.into()).await?;
+        let group: i32 = fifo.lines().await?[0].parse()?;
+        // As a service manager does: each process of the service, in any order.
+        let group = rustix::process::Pid::from_raw(group).context("the guard")?;
+        rustix::process::kill_process_group(group, testbed::Signal::TERM)?;
+        processor.terminate();
+        ensure!(processor.wait_within(Duration::from_secs(20)).await?.success(), "{last_words}");
+        let handed_back = |line: &String| json_message(line, log_messages::HANDED_BACK).is_some();
+        ensure!(processor.lines().iter().any(handed_back), "{}", processor.error(last_words));
+        // There is only one attempt.
+        an_heir_completes(&stack, &web, &id).await?;
+        assert_eq!(web.request(&id).await?["attempts"], 1, "{last_words}");
+    }
+    Ok(())
+}
