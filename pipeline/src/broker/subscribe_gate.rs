@@ -3,8 +3,9 @@
 //! A message that the client can't decode breaks the connection on which it is delivered, and the
 //! broker counts one more delivery for all other messages that were delivered on it. So consumers
 //! don't all subscribe at once to a queue that may begin with such a message: one subscribes first,
-//! and only its messages are affected. Most lost connections have other reasons, so after the first
-//! loss the others follow soon; after several early losses the first consumer stays alone for longer.
+//! and only its messages are affected. The others follow once it has settled as many messages as
+//! there are consumers, or has received none for a moment. Most lost connections have other reasons,
+//! so after the first loss it stays alone for some seconds at most; after several early ones, longer.
 
 use std::{
     sync::{
@@ -21,7 +22,9 @@ use tokio::{
 
 /// How long the first consumer waits for a message before the others follow.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the first consumer stays alone at most, even if it works longer on its messages.
+/// How long the first consumer stays alone at most after one lost connection, however long its work takes.
+const FIRST_ALONE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same after several that were lost early.
 const ALONE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that was lost later than this was not lost because of the first messages.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
@@ -181,13 +184,13 @@ impl State {
 impl Progress {
     /// When the others may follow, if nothing more happens.
     fn opens_at(&self, early_losses: u32, consumers: usize) -> Instant {
-        let done = if early_losses > 1 { self.settled >= consumers } else { self.received > 0 };
-        if done {
+        if self.settled >= consumers {
             return self.since;
         }
+        let alone = if early_losses > 1 { ALONE_TIMEOUT } else { FIRST_ALONE_TIMEOUT };
         let quiet = self.received == self.settled;
-        let at = if quiet { self.last + QUIET_TIMEOUT } else { self.since + ALONE_TIMEOUT };
-        at.min(self.since + ALONE_TIMEOUT)
+        let at = if quiet { self.last + QUIET_TIMEOUT } else { self.since + alone };
+        at.min(self.since + alone)
     }
 }
 
@@ -248,13 +251,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_loss_the_others_follow_once_the_first_has_received_something() {
+    async fn after_a_loss_the_others_follow_once_the_first_has_settled_some() {
         let gate = gate(2);
         drop(try_pass(&gate, 1).unwrap());
         gate.lost(1, false);
         let first = try_pass(&gate, 2).unwrap();
-        assert!(try_pass(&gate, 2).is_none());
         first.received();
+        assert!(try_pass(&gate, 2).is_none());
+        first.settled(2);
         assert!(try_pass(&gate, 2).is_some());
     }
 
@@ -264,7 +268,7 @@ mod tests {
         let progress = |received, settled| Progress { since, last: since, received, settled };
         let opens_after = |progress: Progress, losses| progress.opens_at(losses, 2) - since;
         assert_eq!(opens_after(progress(0, 0), 1), QUIET_TIMEOUT);
-        assert_eq!(opens_after(progress(1, 0), 1), Duration::ZERO);
+        assert_eq!(opens_after(progress(1, 0), 1), FIRST_ALONE_TIMEOUT);
         assert_eq!(opens_after(progress(1, 1), 2), QUIET_TIMEOUT);
         assert_eq!(opens_after(progress(2, 2), 2), Duration::ZERO);
         // Long work doesn't block the others without end.
@@ -297,7 +301,7 @@ mod tests {
         assert!(late.gate.is_none() && try_pass(&gate, 2).is_none());
         drop(late);
         assert!(try_pass(&gate, 2).is_none());
-        first.received();
+        first.settled(2);
         assert!(try_pass(&gate, 2).is_some());
     }
 
