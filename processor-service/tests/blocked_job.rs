@@ -16,7 +16,6 @@ use testbed::{
     process::Start,
     shared_node,
 };
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 /// Does what its data says.
@@ -40,8 +39,7 @@ impl Processor for Obedient {
                 std::thread::sleep(Duration::from_secs(3600));
             }
             "wait if one was asked" if asked => self.event.cancelled().await,
-            // Woken from another thread: a timer may wake it on the very thread that is about to block.
-            _ => spawn_blocking(|| std::thread::sleep(Duration::from_millis(50))).await?,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
         Ok(job.input)
     }
