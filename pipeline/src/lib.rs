@@ -4,6 +4,14 @@
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
 //! [`program`], [`telemetry`], [`stderr`], [`shutdown`] and [`health`] are the rest of what every program needs.
+//!
+//! # Other systems on the same layer
+//!
+//! [`broker`] knows nothing of requests and results, and declares only what it is told. A program of
+//! another system uses it with its own [`topology::Topology::of_program`]; the module documentation of
+//! [`broker`] shows how, and the folder `examples/` has three such systems. Of the rest it can use
+//! [`shutdown`], [`health`], [`telemetry`], [`config::command_line()`] with variables of its own, and
+//! [`contract::Message`] for its messages.
 
 pub mod backoff;
 pub mod contract;

@@ -1,18 +1,21 @@
 //! Topology: names and arguments of the exchanges and the queues, as data.
 //!
+//! [`Topology::new`] and the constructors beside it are Slowlane's own. [`Topology::of_program`] is for a
+//! program of another system, whose exchanges and queues it lists; then nothing of Slowlane's is declared.
+//!
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
-pub(crate) mod instance_queue;
+pub(crate) mod exclusive_queue;
 pub(crate) mod names;
 pub(crate) mod objects;
 pub(crate) mod retry;
 
 use std::time::Duration;
 
-pub use crate::topology::instance_queue::{InstanceQueue, lock_arguments};
+pub use crate::topology::exclusive_queue::{ExclusiveQueue, lock_arguments};
 pub use crate::topology::names::*;
-pub use crate::topology::objects::{Argument, Exchange, Queue, QueueType};
+pub use crate::topology::objects::{Argument, Binding, Exchange, ExchangeKind, Queue, QueueType};
 pub use crate::topology::retry::{RETRY, RetryDelays, retry};
 
 /// The `ACK_TIMEOUT` that services declare a missing queue with: the broker's own default.
@@ -30,8 +33,22 @@ const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 pub struct Topology {
     /// The exchanges.
     pub exchanges: Vec<Exchange>,
-    /// The queues, each with its binding.
+    /// The queues, each with its bindings.
     pub queues: Vec<Queue>,
+    /// Who makes the bindings.
+    pub declared_by: DeclaredBy,
+}
+
+/// Who declares a topology. Programs check at each connect that exchanges and queues exist, and declare
+/// those that are missing; but whether a binding exists can't be asked over AMQP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeclaredBy {
+    /// `setup`: programs bind only where something was missing, so that their users need no
+    /// permission to bind.
+    Setup,
+    /// Each program, for itself: it makes its bindings at each connect, so programs can start in any order
+    /// and a new release can add bindings.
+    Program,
 }
 
 impl Topology {
@@ -46,9 +63,14 @@ impl Topology {
         let results = dead_lettering(RESULTS, KEY_RESULT, KEY_FAILED, kind);
         let failed = dead_lettering(FAILED, KEY_FAILED, KEY_UNREADABLE, kind);
         let unreadable = last_resort(UNREADABLE, KEY_UNREADABLE, kind);
-        let exchanges = [(EXCHANGE, "direct"), (EVENTS, "topic"), (CONTROL, "fanout")]
-            .map(|(name, kind)| Exchange { name: name.to_owned(), kind });
-        Self { exchanges: exchanges.into(), queues: vec![requests, results, failed, unreadable] }
+        let exchanges = [
+            (EXCHANGE, ExchangeKind::Direct),
+            (EVENTS, ExchangeKind::Topic),
+            (CONTROL, ExchangeKind::Fanout),
+        ]
+        .map(|(name, kind)| Exchange::new(name, kind));
+        let queues = vec![requests, results, failed, unreadable];
+        Self { exchanges: exchanges.into(), queues, declared_by: DeclaredBy::Setup }
     }
 
     /// This topology with a waiting queue for each of the delays.
@@ -61,55 +83,58 @@ impl Topology {
         self
     }
 
+    /// The topology of which a service declares missing parts; it doesn't know the settings of `setup`.
+    pub fn of_service() -> Self {
+        Self::new(QueueType::Quorum, DEFAULT_ACK_TIMEOUT)
+    }
+
     /// The topology of which a processor declares missing parts.
     pub fn of_processor(delays: &RetryDelays) -> Self {
-        Self::default().retrying(QueueType::Quorum, delays)
+        Self::of_service().retrying(QueueType::Quorum, delays)
     }
-}
 
-impl Default for Topology {
-    /// The topology of which a service declares missing parts; it doesn't know the settings of `setup`.
-    fn default() -> Self {
-        Self::new(QueueType::Quorum, DEFAULT_ACK_TIMEOUT)
+    /// The topology of a program of another system: all that it publishes to and consumes, whoever else
+    /// declares it too.
+    pub fn of_program(
+        exchanges: impl IntoIterator<Item = Exchange>,
+        queues: impl IntoIterator<Item = Queue>,
+    ) -> Self {
+        Self {
+            exchanges: exchanges.into_iter().collect(),
+            queues: queues.into_iter().collect(),
+            declared_by: DeclaredBy::Program,
+        }
     }
 }
 
 /// A queue whose dead letters are published under another key, without loss if it is a quorum queue:
 /// <https://www.rabbitmq.com/docs/quorum-queues#dead-lettering>.
 fn dead_lettering(name: &str, key: &str, dead_letter_key: &'static str, kind: QueueType) -> Queue {
-    let mut arguments = vec![
-        ("x-queue-type", Argument::Text(kind.name())),
-        ("x-dead-letter-exchange", Argument::Text(EXCHANGE)),
-        ("x-dead-letter-routing-key", Argument::Text(dead_letter_key)),
-        ("x-overflow", Argument::Text("reject-publish")),
-    ];
-    if kind == QueueType::Quorum {
-        arguments.push(("x-dead-letter-strategy", Argument::Text("at-least-once")));
-        arguments.push(("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)));
+    let queue = Queue::new(name, kind)
+        .with_argument("x-dead-letter-exchange", Argument::Text(EXCHANGE))
+        .with_argument("x-dead-letter-routing-key", Argument::Text(dead_letter_key))
+        .with_argument("x-overflow", Argument::Text("reject-publish"))
+        .bound_to(EXCHANGE, key);
+    match kind {
+        QueueType::Quorum => queue
+            .with_argument("x-dead-letter-strategy", Argument::Text("at-least-once"))
+            .with_argument("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+        QueueType::Classic => queue,
     }
-    bound(name, key, arguments)
 }
 
 /// A queue that messages leave only by being acknowledged, and that no program consumes.
 fn last_resort(name: &str, key: &str, kind: QueueType) -> Queue {
-    let mut arguments = vec![
-        ("x-queue-type", Argument::Text(kind.name())),
-        ("x-overflow", Argument::Text("reject-publish")),
-    ];
-    if kind == QueueType::Quorum {
-        arguments.push(("x-delivery-limit", Argument::Number(NO_DELIVERY_LIMIT)));
-    }
-    Queue { idle: true, ..bound(name, key, arguments) }
-}
-
-fn bound(name: &str, key: &str, arguments: Vec<(&'static str, Argument)>) -> Queue {
-    Queue {
-        name: name.to_owned(),
-        arguments,
-        exchange: EXCHANGE.to_owned(),
-        routing_key: key.to_owned(),
-        idle: false,
-    }
+    let queue = Queue::new(name, kind)
+        .with_argument("x-overflow", Argument::Text("reject-publish"))
+        .bound_to(EXCHANGE, key);
+    let queue = match kind {
+        QueueType::Quorum => {
+            queue.with_argument("x-delivery-limit", Argument::Number(NO_DELIVERY_LIMIT))
+        }
+        QueueType::Classic => queue,
+    };
+    Queue { idle: true, ..queue }
 }
 
 #[cfg(test)]

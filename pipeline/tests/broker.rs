@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 fn connect(url: &str) -> Result<Broker> {
     let address = Address::parse(url)?;
-    let (program, addresses, topology) = ("test", vec![address], Topology::default());
+    let (program, addresses, topology) = ("test", vec![address], Topology::of_service());
     Ok(Broker::connect(&BrokerOptions { program, addresses, topology }))
 }
 

@@ -66,14 +66,16 @@ pub(crate) async fn run(
             false => None,
         };
         mode.add(report, "queue", &queue.name, exists, declared).map_err(failed)?;
-        let binding = report::binding(queue);
-        if mode == Mode::Check {
-            report.add("binding", &binding, "not checked (AMQP can't tell)");
-            continue;
+        for binding in &queue.bindings {
+            let row = report::binding(queue, binding);
+            if mode == Mode::Check {
+                report.add("binding", &row, "not checked (AMQP can't tell)");
+                continue;
+            }
+            let failed = |error| Failure::of_ask(&format!("binding {row}"), address, &error);
+            declarer.bind(&queue.name, binding).await.map_err(failed)?;
+            report.add("binding", &row, "bound");
         }
-        let failed = |error| Failure::of_ask(&format!("binding {binding}"), address, &error);
-        declarer.bind(queue).await.map_err(failed)?;
-        report.add("binding", &binding, "bound");
     }
     Ok(())
 }

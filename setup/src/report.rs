@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
-use pipeline::topology::Queue;
+use pipeline::topology::{Binding, Queue};
 
 /// A queue's binding as text.
-pub(crate) fn binding(queue: &Queue) -> String {
-    let Queue { exchange, name, routing_key, .. } = queue;
+pub(crate) fn binding(queue: &Queue, binding: &Binding) -> String {
+    let (name, Binding { exchange, routing_key }) = (&queue.name, binding);
     match routing_key.as_str() {
         "" => format!("{exchange} → {name}"),
         key => format!("{exchange} → {name} (key {key})"),

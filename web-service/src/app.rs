@@ -62,7 +62,7 @@ impl Application {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: config.broker.addresses.clone(),
-            topology: Topology::default(),
+            topology: Topology::of_service(),
         }));
         broker.watch_unreadable();
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());

@@ -1,23 +1,17 @@
 //! Broadcast consumer: receives control messages and events on an exclusive queue.
 
-use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::broker::{
-    consumer::{
-        Consumer,
-        delivery::Delivery,
-        options::{ConsumerOptions, Source},
-    },
+    consumer::delivery::Delivery,
+    exclusive_consumer::{ExclusiveConsumer, Received},
     link::Link,
 };
 use crate::{
     contract::{control::Control, events::Event, malformed::Malformed},
-    topology,
+    log_messages::RECEIVING_CONTROL,
+    topology::{self, exclusive_queue::ExclusiveQueue},
 };
-
-/// How many messages the broker sends ahead.
-const PREFETCH: u16 = 250;
 
 /// What a broadcast consumer receives.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,39 +28,27 @@ pub enum Broadcast {
 /// Receives control messages, and events if wanted, on an exclusive queue. After a loss it subscribes
 /// again, with a new queue.
 pub struct BroadcastConsumer {
-    consumer: Consumer,
-    subscribed: watch::Receiver<bool>,
+    consumer: ExclusiveConsumer,
+    events: bool,
 }
 
 impl BroadcastConsumer {
     pub(super) fn start(link: Link, events: bool) -> Self {
-        let source = Source::Exclusive { events };
-        let options = ConsumerOptions {
-            source,
-            prefetch: PREFETCH,
-            worker: "broadcast consumer".to_owned(),
-            lock: None,
-            paused: None,
-        };
-        let (consumer, subscribed) = Consumer::start(link, options);
-        Self { consumer, subscribed }
+        let queue = ExclusiveQueue::of_instance(events);
+        Self { consumer: ExclusiveConsumer::start(link, queue, "broadcast consumer"), events }
     }
 
     /// The next message or [`Broadcast::Subscribed`]. `None` once the connection was closed. Malformed
     /// messages are skipped. Cancel safe.
     pub async fn next(&mut self) -> Option<Broadcast> {
         loop {
-            tokio::select! {
-                // `Subscribed` comes before the messages of that subscription.
-                biased;
-                changed = self.subscribed.changed() => {
-                    changed.ok()?;
-                    if *self.subscribed.borrow_and_update() {
-                        return Some(Broadcast::Subscribed);
-                    }
+            match self.consumer.next().await? {
+                Received::Subscribed => {
+                    info!(events = self.events, "{RECEIVING_CONTROL}");
+                    return Some(Broadcast::Subscribed);
                 }
-                delivery = self.consumer.next() => {
-                    if let Some(broadcast) = ack_and_parse(delivery?) {
+                Received::Delivery(delivery) => {
+                    if let Some(broadcast) = ack_and_parse(*delivery) {
                         return Some(broadcast);
                     }
                 }

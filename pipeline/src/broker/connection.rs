@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -13,14 +13,17 @@ use crate::broker::{
     address::Address,
     broadcast::BroadcastConsumer,
     consumer::{Consumer, options::Consume},
+    exclusive_consumer::ExclusiveConsumer,
     link::{Link, LinkOptions, LinkState},
     lock::Lock,
-    publisher::{self, Publisher, event_publisher::EventPublisher},
+    publisher::{
+        self, Publisher, background_publisher::BackgroundPublisher, event_publisher::EventPublisher,
+    },
 };
 use crate::{
     broker::unreadable::UnreadableMessages,
     health::Part,
-    topology::{Topology, names::UNREADABLE},
+    topology::{Topology, exclusive_queue::ExclusiveQueue, names::UNREADABLE},
 };
 
 /// How long closing a connection may take once nothing is pending on it.
@@ -40,6 +43,7 @@ pub struct Broker {
     /// Starts further connections.
     links: Links,
     consumers: Mutex<Vec<watch::Receiver<bool>>>,
+    background_publishers: Mutex<Vec<BackgroundPublisher>>,
     unreadable: UnreadableMessages,
     stop_publishing: CancellationToken,
     tasks: Mutex<Option<Tasks>>,
@@ -121,6 +125,7 @@ impl Broker {
             publisher,
             event_publisher,
             consumers: Mutex::default(),
+            background_publishers: Mutex::default(),
             unreadable: UnreadableMessages::default(),
             links,
             stop_publishing,
@@ -136,6 +141,21 @@ impl Broker {
     /// The publisher of events and control messages, which may be lost; clones share one channel.
     pub fn event_publisher(&self) -> EventPublisher {
         self.event_publisher.clone()
+    }
+
+    /// A publisher that takes messages without waiting, also while the broker is away, `capacity` of them
+    /// at most. [`Self::close`] publishes those that still wait.
+    pub fn background_publisher(&self, capacity: usize) -> BackgroundPublisher {
+        let publisher = BackgroundPublisher::start(self.publisher(), capacity);
+        let mut all = self.background_publishers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(publisher.clone());
+        publisher
+    }
+
+    /// Begins to consume messages that every running process receives, on an exclusive queue of this
+    /// one; `worker` names the consumer in the log. Readiness doesn't depend on it.
+    pub fn consume_exclusively(&self, queue: ExclusiveQueue, worker: &str) -> ExclusiveConsumer {
+        ExclusiveConsumer::start(self.consume.clone(), queue, worker)
     }
 
     /// Begins to consume control messages, and events if `events` is true. Readiness doesn't depend on
@@ -224,13 +244,20 @@ impl Broker {
         consumers
     }
 
-    /// Waits for outstanding confirms, `confirm_timeout` at most, then closes all connections. All
-    /// consumers and locks must have been closed before.
+    /// Publishes what waits in background publishers and waits for outstanding confirms, `confirm_timeout`
+    /// at most, then closes all connections. All consumers and locks must have been closed before.
     pub async fn close(&self, confirm_timeout: Duration) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Tasks { publisher, event_publisher, links }) = tasks else { return };
+        let deadline = Instant::now() + confirm_timeout;
+        let waiting = std::mem::take(
+            &mut *self.background_publishers.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for publisher in waiting {
+            publisher.close(deadline).await;
+        }
         self.stop_publishing.cancel();
-        if timeout(confirm_timeout, publisher).await.is_err() {
+        if timeout_at(deadline, publisher).await.is_err() {
             tracing::warn!("closed with unconfirmed messages");
         }
         let _out_or_late = timeout(EVENTS_TIMEOUT, event_publisher).await;

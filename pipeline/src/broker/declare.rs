@@ -16,8 +16,8 @@ use crate::broker::{
 };
 use crate::log_messages::DECLARED_MISSING;
 use crate::topology::{
-    Topology,
-    objects::{Exchange, Queue},
+    DeclaredBy, Topology,
+    objects::{Binding, Exchange, Queue},
 };
 
 /// Checks what exists in a virtual host and declares what should; `setup` uses it.
@@ -47,7 +47,7 @@ impl Declarer {
     /// # Errors
     /// If the broker refuses to tell, or is lost.
     pub async fn exchange_exists(&mut self, exchange: &Exchange) -> Result<bool, AskError> {
-        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
+        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind.name());
         arguments.passive(true);
         found(self.ask(async move |channel| channel.exchange_declare(arguments).await).await)
     }
@@ -57,7 +57,7 @@ impl Declarer {
     /// # Errors
     /// 403 without permission, 406 if it exists with others; or if the broker is lost.
     pub async fn declare_exchange(&mut self, exchange: &Exchange) -> Result<(), AskError> {
-        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
+        let mut arguments = ExchangeDeclareArguments::new(&exchange.name, exchange.kind.name());
         arguments.durable(true);
         self.ask(async move |channel| channel.exchange_declare(arguments).await).await
     }
@@ -103,12 +103,12 @@ impl Declarer {
         self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await
     }
 
-    /// Binds the queue. Does nothing if it is bound.
+    /// Binds the queue of this name. Does nothing if it is bound.
     ///
     /// # Errors
     /// 403 without permission, 404 if queue or exchange is missing; or if the broker is lost.
-    pub async fn bind(&mut self, queue: &Queue) -> Result<(), AskError> {
-        let arguments = QueueBindArguments::new(&queue.name, &queue.exchange, &queue.routing_key);
+    pub async fn bind(&mut self, queue: &str, binding: &Binding) -> Result<(), AskError> {
+        let arguments = QueueBindArguments::new(queue, &binding.exchange, &binding.routing_key);
         self.ask(async move |channel| channel.queue_bind(arguments).await).await
     }
 
@@ -171,41 +171,49 @@ fn found(answer: Result<(), AskError>) -> Result<bool, AskError> {
 pub(super) struct EnsureError {
     what: String,
     pub(super) error: AskError,
+    declared_by: DeclaredBy,
 }
 
 impl fmt::Display for EnsureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is missing and can't be declared here ({}); run setup", self.what, self.error)
+        write!(f, "{} is missing and can't be declared here ({})", self.what, self.error)?;
+        match self.declared_by {
+            DeclaredBy::Setup => f.write_str("; run setup"),
+            DeclaredBy::Program => Ok(()),
+        }
     }
 }
 
 /// Declares what is missing of the topology. AMQP can't check a binding, so a queue is bound where
-/// something was missing, or if `bind` is true.
+/// something was missing, if `bind` is true, or always if nobody but the program declares the topology.
 pub(super) async fn ensure(
     session: &Arc<Session>,
     topology: &Topology,
     mut bind: bool,
 ) -> Result<(), EnsureError> {
     let mut declarer = Declarer::on(session.clone());
+    let declared_by = topology.declared_by;
+    let failed = |what: String| move |error| EnsureError { what, error, declared_by };
+    bind |= declared_by == DeclaredBy::Program;
     for exchange in &topology.exchanges {
-        let failed = |error| EnsureError { what: format!("exchange {}", exchange.name), error };
-        if !declarer.exchange_exists(exchange).await.map_err(failed)? {
-            declarer.declare_exchange(exchange).await.map_err(failed)?;
+        let failed = || failed(format!("exchange {}", exchange.name));
+        if !declarer.exchange_exists(exchange).await.map_err(failed())? {
+            declarer.declare_exchange(exchange).await.map_err(failed())?;
             info!(exchange = exchange.name, "{DECLARED_MISSING}");
             bind = true;
         }
     }
     for queue in &topology.queues {
-        let failed = |error| EnsureError { what: format!("queue {}", queue.name), error };
-        let exists = declarer.queue_exists(queue).await.map_err(failed)?;
+        let failed = |what: &str| failed(format!("{what}queue {}", queue.name));
+        let exists = declarer.queue_exists(queue).await.map_err(failed(""))?;
         if !exists {
-            declarer.declare_queue(queue).await.map_err(failed)?;
+            declarer.declare_queue(queue).await.map_err(failed(""))?;
             info!(queue = queue.name, "{DECLARED_MISSING}");
         }
-        if bind || !exists {
-            let failed =
-                |error| EnsureError { what: format!("the binding of queue {}", queue.name), error };
-            declarer.bind(queue).await.map_err(failed)?;
+        let bindings = queue.bindings.iter().filter(|_| bind || !exists);
+        for binding in bindings {
+            let bound = declarer.bind(&queue.name, binding).await;
+            bound.map_err(failed("the binding of "))?;
         }
     }
     declarer.close_channel().await;

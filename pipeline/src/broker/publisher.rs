@@ -1,5 +1,6 @@
 //! Publisher: publishes with confirms, many messages in flight on one channel.
 
+pub(crate) mod background_publisher;
 pub(crate) mod confirm_channel;
 pub(crate) mod event_publisher;
 mod open_channel;
@@ -39,6 +40,13 @@ const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Whether a queue has to take a message.
+#[derive(Clone, Copy)]
+enum Routing {
+    Mandatory,
+    Optional,
+}
+
 /// Publishes messages with confirms. Clones share one channel.
 #[derive(Clone)]
 pub struct Publisher {
@@ -70,10 +78,35 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
+        self.publish_as(message, Routing::Mandatory, deadline).await
+    }
+
+    /// Like [`Self::publish`], for a message to whoever receives it at the moment, if anybody: the broker
+    /// also confirms, and drops, one for which no queue is bound.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_to_subscribers(
+        &self,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        self.publish_as(message, Routing::Optional, deadline).await
+    }
+
+    async fn publish_as(
+        &self,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
+        let mut last_refusal = None;
         loop {
-            let refusal = match self.attempt(message, deadline).await {
+            let refusal = match self.attempt(message, routing, deadline).await {
                 Err(error @ (PublishError::Nacked | PublishError::Unroutable(_))) => error,
+                // The deadline came before it was sent again.
+                Err(error @ PublishError::Overloaded) => return Err(last_refusal.unwrap_or(error)),
                 ended => return ended,
             };
             if let LinkState::Incomplete(missing) = self.link.state() {
@@ -86,6 +119,7 @@ impl Publisher {
             if matches!(refusal, PublishError::Unroutable(_)) {
                 let _repaired_or_not = timeout_at(deadline, self.link.repair()).await;
             }
+            last_refusal = Some(refusal);
         }
     }
 
@@ -108,7 +142,7 @@ impl Publisher {
                     Err(error) if logged => tracing::debug!("publishing again: {error}"),
                     Err(error) => {
                         let id = message.properties.message_id.as_deref();
-                        tracing::warn!(requestId = id, "can't publish yet, retrying: {error}");
+                        tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
                         logged = true;
                     }
                     Ok(()) => return Ok(()),
@@ -130,7 +164,12 @@ impl Publisher {
         (age > BLOCKED_AFTER).then_some(age)
     }
 
-    async fn attempt(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
+    async fn attempt(
+        &self,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
         let channel = self.open_channel(deadline).await?;
         if let Some(age) = self.blocked_for() {
             return Err(PublishError::NotSent(blocked(age)));
@@ -140,12 +179,12 @@ impl Publisher {
         let room = timeout_at(deadline, self.bytes.clone().acquire_many_owned(size)).await;
         let Ok(Ok(room)) = room else { return Err(PublishError::Overloaded) };
         let (pending, handle) = pending_publish(room);
-        match timeout_at(
-            deadline,
-            channel.submit(OutgoingMessage::new(message, self.link.program(), pending)),
-        )
-        .await
-        {
+        let outgoing = OutgoingMessage::new(message, self.link.program(), pending);
+        let outgoing = match routing {
+            Routing::Mandatory => outgoing,
+            Routing::Optional => outgoing.not_mandatory(),
+        };
+        match timeout_at(deadline, channel.submit(outgoing)).await {
             Err(_) => return Err(PublishError::Overloaded),
             Ok(Err(())) => return Err(self.unavailable()),
             Ok(Ok(())) => {}

@@ -196,7 +196,11 @@ pub fn secret(value: &str) -> Result<Secret, ParseError> {
     Ok(Secret(value.to_owned()))
 }
 
-pub(super) fn log_format(value: &str) -> Result<LogFormat, ParseError> {
+/// How log lines look: `text` or `json`.
+///
+/// # Errors
+/// If it is neither.
+pub fn log_format(value: &str) -> Result<LogFormat, ParseError> {
     match value {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -204,7 +208,11 @@ pub(super) fn log_format(value: &str) -> Result<LogFormat, ParseError> {
     }
 }
 
-pub(super) fn log_filter(value: &str) -> Result<String, ParseError> {
+/// What is logged: a level or a filter in the form of `RUST_LOG`.
+///
+/// # Errors
+/// If it is neither.
+pub fn log_filter(value: &str) -> Result<String, ParseError> {
     match tracing_subscriber::EnvFilter::builder().parse(value) {
         Ok(_) => Ok(value.to_owned()),
         Err(error) => Err(ParseError::because(error.to_string())),

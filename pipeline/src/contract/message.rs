@@ -5,6 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::Serialize;
+use uuid::Uuid;
+
 use crate::contract::{
     headers::{self, Headers},
     id::RequestId,
@@ -28,7 +31,7 @@ pub struct Message {
 pub struct Properties {
     /// The media type of the body.
     pub content_type: Option<String>,
-    /// The request's id as text.
+    /// An id of the message; for requests and results, the request's id as text.
     pub message_id: Option<String>,
     /// The request's id as text.
     pub correlation_id: Option<String>,
@@ -36,7 +39,7 @@ pub struct Properties {
     pub timestamp: Option<u64>,
     /// The program that published the message (`app_id`): read from deliveries, and set by the publisher.
     pub app_id: Option<String>,
-    /// `request`, `result` or `failed`; an event's name; a control message's type.
+    /// The property `type`: `request`, `result` or `failed`; an event's name; a control message's type.
     pub kind: Option<String>,
     /// Whether the message is written to disk (`delivery_mode` 2).
     pub persistent: bool,
@@ -47,6 +50,45 @@ pub struct Properties {
 }
 
 impl Message {
+    /// A persistent message of any kind for any exchange: the body as JSON, under a new id. On the default
+    /// exchange ([`DEFAULT_EXCHANGE`](crate::topology::DEFAULT_EXCHANGE)) the routing key is the queue's name.
+    ///
+    /// # Panics
+    /// If the body can't be written as JSON, as a map whose keys are no strings.
+    pub fn json(
+        exchange: impl Into<Cow<'static, str>>,
+        routing_key: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Self {
+        let properties = Properties {
+            content_type: Some("application/json".to_owned()),
+            message_id: Some(Uuid::now_v7().to_string()),
+            timestamp: Some(seconds_since_1970()),
+            persistent: true,
+            ..Properties::default()
+        };
+        Self {
+            exchange: exchange.into(),
+            routing_key: routing_key.into(),
+            properties,
+            body: serde_json::to_vec(body).expect("the body can be written as JSON"),
+        }
+    }
+
+    /// This message with the property `type`.
+    #[must_use]
+    pub fn with_type(mut self, kind: &str) -> Self {
+        self.properties.kind = Some(kind.to_owned());
+        self
+    }
+
+    /// This message under an id that the caller has chosen, so that a copy is recognised.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.properties.message_id = Some(id.to_owned());
+        self
+    }
+
     /// This message with an expiry: after `after` no worker begins it, and the broker may drop it.
     #[must_use]
     pub fn expiring(mut self, after: Duration) -> Self {

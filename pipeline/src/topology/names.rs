@@ -1,5 +1,7 @@
 //! Names of the exchanges, the queues and the routing keys.
 
+/// The default exchange: its routing keys are the names of queues. It always exists.
+pub const DEFAULT_EXCHANGE: &str = "";
 /// The direct exchange of requests, results and failed requests.
 pub const EXCHANGE: &str = "processing";
 /// The topic exchange of events; the routing key is the event's name. Any program may bind a queue.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::topology::{
     names::EXCHANGE,
-    objects::{Argument, Exchange, Queue, QueueType},
+    objects::{Argument, Exchange, ExchangeKind, Queue, QueueType},
 };
 
 /// The prefix of the names of the retry queues and of their exchanges.
@@ -49,24 +49,26 @@ pub fn retry(delay: Duration) -> String {
 
 /// The exchange of a retry queue. It is a fanout, so messages keep their routing key.
 pub(super) fn exchange(delay: Duration) -> Exchange {
-    Exchange { name: retry(delay), kind: "fanout" }
+    Exchange::new(retry(delay), ExchangeKind::Fanout)
 }
 
 /// A retry queue. No program consumes it: when the time is over, the broker publishes a message back
 /// to the working exchange, under its own routing key.
 pub(super) fn queue(delay: Duration, kind: QueueType) -> Queue {
     let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let mut arguments = vec![
-        ("x-queue-type", Argument::Text(kind.name())),
-        ("x-message-ttl", Argument::Number(millis)),
-        ("x-dead-letter-exchange", Argument::Text(EXCHANGE)),
-        ("x-overflow", Argument::Text("reject-publish")),
-    ];
-    if kind == QueueType::Quorum {
-        arguments.push(("x-dead-letter-strategy", Argument::Text("at-least-once")));
-    }
     let name = retry(delay);
-    Queue { exchange: name.clone(), name, arguments, routing_key: String::new(), idle: true }
+    let queue = Queue::new(&name, kind)
+        .with_argument("x-message-ttl", Argument::Number(millis))
+        .with_argument("x-dead-letter-exchange", Argument::Text(EXCHANGE))
+        .with_argument("x-overflow", Argument::Text("reject-publish"))
+        .bound_to(&name, "");
+    let queue = match kind {
+        QueueType::Quorum => {
+            queue.with_argument("x-dead-letter-strategy", Argument::Text("at-least-once"))
+        }
+        QueueType::Classic => queue,
+    };
+    Queue { idle: true, ..queue }
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ mod tests {
     /// A broker that is not there.
     fn broker() -> Broker {
         let address = Address::parse("amqp://127.0.0.1:1").unwrap();
-        let (program, topology) = ("web-service", Topology::default());
+        let (program, topology) = ("web-service", Topology::of_service());
         Broker::connect(&BrokerOptions { program, addresses: vec![address], topology })
     }
 

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::broker::{channel_backoff::ChannelBackoff, lock::LockState};
-use crate::log_messages::{CONSUMING, RECEIVING_CONTROL};
+use crate::{log_messages::CONSUMING, topology::exclusive_queue::ExclusiveQueue};
 
 /// What to consume.
 #[derive(Debug, Clone)]
@@ -104,23 +104,23 @@ async fn until<T>(watched: Option<&mut watch::Receiver<T>>, is: impl FnMut(&T) -
 pub(crate) enum Source {
     /// A durable queue that other programs consume as well.
     Shared(String),
-    /// A new exclusive queue for each subscription, bound to the exchange of control messages, and to
-    /// that of events if `events` is true.
-    Exclusive { events: bool },
+    /// A new exclusive queue for each subscription.
+    Exclusive(ExclusiveQueue),
 }
 
 impl Source {
     pub(super) fn channel_backoff(&self) -> ChannelBackoff {
         match self {
             Self::Shared(_) => ChannelBackoff::required(),
-            Self::Exclusive { .. } => ChannelBackoff::optional(),
+            Self::Exclusive(_) => ChannelBackoff::optional(),
         }
     }
 
     pub(super) fn log_begin(&self, worker: &str) {
         match self {
             Self::Shared(queue) => info!(queue, worker, "{CONSUMING}"),
-            Self::Exclusive { events } => info!(events, "{RECEIVING_CONTROL}"),
+            // Its user is notified, and logs what it receives.
+            Self::Exclusive(queue) => debug!(queue = queue.prefix, worker, "{CONSUMING}"),
         }
     }
 }
@@ -129,7 +129,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shared(queue) => f.write_str(queue),
-            Self::Exclusive { .. } => f.write_str("processing.instance"),
+            Self::Exclusive(queue) => f.write_str(&queue.prefix),
         }
     }
 }

@@ -101,7 +101,7 @@ impl Resubscriber {
                 pass = self.link.gate().pass(session.id) => Some(pass),
                 _ = session.lost() => None,
             },
-            Source::Exclusive { .. } => None,
+            Source::Exclusive(_) => None,
         }
     }
 

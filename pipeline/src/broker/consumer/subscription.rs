@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::broker::{
     consumer::{
         delivery::{Delivery, Settle, Ties},
-        exclusive_queue,
+        exclusive_queue::{self, DeclaredQueue},
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
     },
@@ -24,7 +24,6 @@ use crate::broker::{
     subscribe_gate::Pass,
     wire,
 };
-use crate::topology::instance_queue::InstanceQueue;
 
 /// How many settlements are written together.
 const MAX_SETTLEMENTS: usize = 256;
@@ -109,7 +108,7 @@ struct Subscribed {
     consumer_tag: String,
     qos: BasicQosArguments,
     /// The queue, if it is exclusive.
-    own: Option<InstanceQueue>,
+    own: Option<DeclaredQueue>,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
     /// The permission to subscribe, which counts received and settled messages.
@@ -289,11 +288,11 @@ type Consuming = (String, mpsc::UnboundedReceiver<ConsumerMessage>);
 async fn subscribe(
     channel: &Channel,
     options: &ConsumerOptions,
-) -> Result<(Option<InstanceQueue>, Consuming), amqprs::error::Error> {
+) -> Result<(Option<DeclaredQueue>, Consuming), amqprs::error::Error> {
     let (own, queue) = match &options.source {
         Source::Shared(queue) => (None, queue.clone()),
-        Source::Exclusive { events } => {
-            let own = exclusive_queue::declare(channel, InstanceQueue::new(*events)).await?;
+        Source::Exclusive(queue) => {
+            let own = exclusive_queue::declare(channel, queue).await?;
             let queue = own.name.clone();
             (Some(own), queue)
         }
