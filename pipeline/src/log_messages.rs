@@ -13,6 +13,10 @@ pub const DISCONNECTED: &str = "disconnected";
 pub const DECLARED_MISSING: &str = "declared what was missing";
 /// The broker closed the channel that messages are published on (`code`, `text`).
 pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing channel";
+/// Confirms are missing on a channel, and another one was opened in its place (`unconfirmed_ms`).
+pub const CHANNEL_REPLACED: &str = "confirms are missing, publishing on another channel";
+/// Messages on a channel that was replaced were never confirmed: the broker may have them or not (`messages`).
+pub const NEVER_CONFIRMED: &str = "closed a channel with messages that were never confirmed";
 /// Which broker a program uses, and which variable named it (`broker`, `named_by`).
 pub const USING_BROKER: &str = "using the broker";
 /// A web service accepts connections (`address`).

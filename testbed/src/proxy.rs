@@ -1,5 +1,6 @@
 //! A TCP proxy that breaks the network on purpose.
 
+mod confirms;
 mod pump;
 mod rules;
 
@@ -86,6 +87,12 @@ impl Proxy {
     /// Holds back what clients say; what is said to them still arrives. For good.
     pub fn mute(&self) {
         self.rules.send_modify(|rules| rules.muted = true);
+    }
+
+    /// Swallows the next publisher confirm that the target sends: the client never gets it. The line has to be quiet
+    /// enough that what arrives at once begins with a frame.
+    pub fn swallow_confirm(&self) {
+        self.rules.send_modify(|rules| rules.confirms_to_swallow += 1);
     }
 
     /// Holds every piece of data back for `delay`, in both directions.

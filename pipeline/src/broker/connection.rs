@@ -133,7 +133,7 @@ impl Broker {
         }
     }
 
-    /// The publisher with confirms; clones share one channel.
+    /// The publisher with confirms; clones share its channels.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }
@@ -222,7 +222,13 @@ impl Broker {
             (LinkState::Ready(_), None) if !self.publisher.is_open() => {
                 Part::missing("connected, the channel is being opened")
             }
-            _ => Part::ok("connected"),
+            _ => match self.publisher.blocked_routes() {
+                routes if routes.is_empty() => Part::ok("connected"),
+                routes => Part::ok(format!(
+                    "connected; the broker confirms nothing that is published to {}",
+                    routes.join(", ")
+                )),
+            },
         }
     }
 

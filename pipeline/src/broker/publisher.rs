@@ -1,16 +1,16 @@
-//! Publisher: publishes with confirms, many messages in flight on one channel.
+//! Publisher: publishes with confirms, many messages in flight, on a channel for each route.
 
 pub(crate) mod background_publisher;
 pub(crate) mod confirm_channel;
 pub(crate) mod event_publisher;
 mod open_channel;
 pub(crate) mod pending_publish;
+mod route_channels;
 pub(crate) mod unconfirmed;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::{
-    sync::{Semaphore, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -18,20 +18,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
-    pending_publish::{OutgoingMessage, pending_publish},
+    pending_publish::{Failure, OutgoingMessage, pending_publish},
+    route_channels::{RouteChannel, RouteChannels},
 };
 use crate::broker::{
-    channel_backoff::ChannelBackoff,
     error::PublishError,
     link::{Link, LinkState},
     wire,
 };
 use crate::{backoff::Backoff, contract::message::Message};
 
-/// How many bytes may be unconfirmed. The client itself has no bound.
-const MAX_UNCONFIRMED_BYTES: usize = 64 * 1024 * 1024;
-/// When the oldest unconfirmed message is older than this, the broker is taken to block publishers:
-/// under a memory or disk alarm it reads no more, and its confirms stop.
+/// When the broker has confirmed nothing on a channel for this long, it is taken to block publishers: under
+/// a memory or disk alarm it reads no more, and its confirms stop. Or the queue does not answer.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 /// The publish timeout of messages that are retried until they are confirmed: practically none.
 const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -39,6 +37,8 @@ const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a message that can't be published is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether a queue has to take a message.
 #[derive(Clone, Copy)]
@@ -47,26 +47,19 @@ enum Routing {
     Optional,
 }
 
-/// Publishes messages with confirms. Clones share one channel.
+/// Publishes messages with confirms. Clones share the channels.
 #[derive(Clone)]
 pub struct Publisher {
     link: Link,
-    channel: watch::Receiver<Option<ConfirmChannel>>,
-    bytes: Arc<Semaphore>,
+    routes: RouteChannels,
 }
 
 impl Publisher {
     /// Begins to publish on the link; with the task that ends when everything is confirmed after
     /// `stop`.
     pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
-        let (sender, channel) = watch::channel(None);
-        let task = tokio::spawn(open_channel::keep_open(
-            link.clone(),
-            sender,
-            stop,
-            ChannelBackoff::required(),
-        ));
-        (Self { link, channel, bytes: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)) }, task)
+        let (routes, task) = RouteChannels::new(link.clone(), stop);
+        (Self { link, routes }, task)
     }
 
     /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
@@ -104,20 +97,27 @@ impl Publisher {
         let mut last_refusal = None;
         loop {
             let refusal = match self.attempt(message, routing, deadline).await {
-                Err(error @ (PublishError::Nacked | PublishError::Unroutable(_))) => error,
+                Ok(()) => return Ok(()),
+                Err(Failure::Again(_)) if Instant::now() < deadline => continue,
+                Err(Failure::Final(
+                    error @ (PublishError::Nacked | PublishError::Unroutable(_)),
+                )) => error,
                 // The deadline came before it was sent again.
-                Err(error @ PublishError::Overloaded) => return Err(last_refusal.unwrap_or(error)),
-                ended => return ended,
+                Err(Failure::Final(error @ PublishError::Overloaded)) => {
+                    return Err(last_refusal.unwrap_or(error));
+                }
+                Err(Failure::Final(error) | Failure::Again(error)) => return Err(error),
             };
             if let LinkState::Incomplete(missing) = self.link.state() {
                 return Err(PublishError::Unroutable(missing));
             }
-            if Instant::now() + RETRY_INTERVAL >= deadline {
-                return Err(refusal);
-            }
-            sleep(RETRY_INTERVAL).await;
+            sleep(RETRY_INTERVAL.min(deadline.saturating_duration_since(Instant::now()))).await;
             if matches!(refusal, PublishError::Unroutable(_)) {
                 let _repaired_or_not = timeout_at(deadline, self.link.repair()).await;
+            }
+            // What is sent just before the deadline would be unknown, not refused.
+            if Instant::now() + RETRY_INTERVAL >= deadline {
+                return Err(refusal);
             }
             last_refusal = Some(refusal);
         }
@@ -134,16 +134,18 @@ impl Publisher {
         message: &Message,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let (mut backoff, mut logged) = (Backoff::connecting(), false);
+        let (mut backoff, mut log_at) = (Backoff::connecting(), Instant::now());
         let trying = async {
             loop {
                 match self.publish(message, Instant::now() + NO_TIMEOUT).await {
                     Err(error @ PublishError::Invalid(_)) => return Err(error),
-                    Err(error) if logged => tracing::debug!("publishing again: {error}"),
+                    Err(error) if Instant::now() < log_at => {
+                        tracing::debug!("publishing again: {error}");
+                    }
                     Err(error) => {
                         let id = message.properties.message_id.as_deref();
                         tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
-                        logged = true;
+                        log_at = Instant::now() + LOG_INTERVAL;
                     }
                     Ok(()) => return Ok(()),
                 }
@@ -157,11 +159,18 @@ impl Publisher {
         }
     }
 
-    /// How long the oldest unconfirmed message has waited, if that is longer than two seconds:
-    /// then the broker is taken to block publishers.
-    pub fn blocked_for(&self) -> Option<Duration> {
-        let age = self.channel.borrow().as_ref()?.oldest()?;
-        (age > BLOCKED_AFTER).then_some(age)
+    /// For how long the broker has confirmed nothing on the channel of an essential route, if that is longer
+    /// than two seconds: then the broker is taken to block publishers.
+    pub(super) fn blocked_for(&self) -> Option<Duration> {
+        let routes = self.routes.all();
+        routes.iter().filter(|r| r.is_essential()).filter_map(|r| blocked_for(r)).max()
+    }
+
+    /// The other routes on which the broker confirms nothing.
+    pub(super) fn blocked_routes(&self) -> Vec<String> {
+        let routes = self.routes.all();
+        let blocked = routes.iter().filter(|r| !r.is_essential() && blocked_for(r).is_some());
+        blocked.map(|route| route.name()).collect()
     }
 
     async fn attempt(
@@ -169,15 +178,15 @@ impl Publisher {
         message: &Message,
         routing: Routing,
         deadline: Instant,
-    ) -> Result<(), PublishError> {
-        let channel = self.open_channel(deadline).await?;
-        if let Some(age) = self.blocked_for() {
-            return Err(PublishError::NotSent(blocked(age)));
+    ) -> Result<(), Failure> {
+        let route = self.routes.of(message);
+        let channel = self.open_channel(&route, deadline).await?;
+        if let Some(age) = blocked_for(&route) {
+            return Err(PublishError::NotSent(blocked(age)).into());
         }
-        let size =
-            u32::try_from(message.body.len().clamp(1, MAX_UNCONFIRMED_BYTES)).unwrap_or(u32::MAX);
-        let room = timeout_at(deadline, self.bytes.clone().acquire_many_owned(size)).await;
-        let Ok(Ok(room)) = room else { return Err(PublishError::Overloaded) };
+        let Ok(room) = timeout_at(deadline, route.reserve(message.body.len())).await else {
+            return Err(PublishError::Overloaded.into());
+        };
         let (pending, handle) = pending_publish(room);
         let outgoing = OutgoingMessage::new(message, self.link.program(), pending);
         let outgoing = match routing {
@@ -185,28 +194,29 @@ impl Publisher {
             Routing::Optional => outgoing.not_mandatory(),
         };
         match timeout_at(deadline, channel.submit(outgoing)).await {
-            Err(_) => return Err(PublishError::Overloaded),
-            Ok(Err(())) => return Err(self.unavailable()),
+            Err(_) => return Err(PublishError::Overloaded.into()),
+            Ok(Err(())) => return Err(self.unavailable().into()),
             Ok(Ok(())) => {}
         }
         handle.end(deadline).await
     }
 
-    /// The channel; waits a moment for it on a connection that was just opened.
-    async fn open_channel(&self, deadline: Instant) -> Result<ConfirmChannel, PublishError> {
-        let mut channel = self.channel.clone();
-        if !self.is_open() && matches!(self.link.state(), LinkState::Ready(_)) {
+    /// The channel of a route; waits a moment for it on a connection that was just opened.
+    async fn open_channel(
+        &self,
+        route: &RouteChannel,
+        deadline: Instant,
+    ) -> Result<ConfirmChannel, PublishError> {
+        if route.current().is_none() && matches!(self.link.state(), LinkState::Ready(_)) {
             let opened_by = deadline.min(Instant::now() + OPEN_TIMEOUT);
-            let _open_or_not =
-                timeout_at(opened_by, channel.wait_for(Option::is_some)).await.is_ok();
+            let _open_or_not = timeout_at(opened_by, route.opened()).await.is_ok();
         }
-        let open = channel.borrow().clone();
-        open.ok_or_else(|| self.unavailable())
+        route.current().ok_or_else(|| self.unavailable())
     }
 
-    /// Whether there is a channel to publish on.
+    /// Whether every route that was used has a channel to publish on.
     pub(super) fn is_open(&self) -> bool {
-        self.channel.borrow().is_some()
+        self.routes.all().iter().all(|route| route.current().is_some())
     }
 
     fn unavailable(&self) -> PublishError {
@@ -220,7 +230,13 @@ impl Publisher {
     }
 }
 
+fn blocked_for(route: &RouteChannel) -> Option<Duration> {
+    route.current()?.silent_for().filter(|silent| *silent > BLOCKED_AFTER)
+}
+
 pub(super) fn blocked(age: Duration) -> String {
     let seconds = age.as_secs();
-    format!("the broker has confirmed nothing for {seconds} s; it may have a memory or disk alarm")
+    format!(
+        "the broker has confirmed nothing for {seconds} s; it may have a memory or disk alarm, or its queue does not answer"
+    )
 }

@@ -27,6 +27,7 @@ use amqprs::{
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::{mpsc, oneshot},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -183,14 +184,12 @@ impl Session {
         }
     }
 
-    /// Like [`Session::run`] without a timeout, for work that ends when the session is lost. `None` if
-    /// it was dropped or panicked.
-    pub(super) async fn run_to_end<T, W>(&self, work: W) -> Option<T>
+    /// Spawns work on this session's own thread that ends when the session is lost.
+    pub(super) fn spawn<W>(&self, work: W) -> JoinHandle<W::Output>
     where
-        T: Send + 'static,
-        W: Future<Output = T> + Send + 'static,
+        W: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.tasks.spawn_on(work, &self.handle).await.ok()
+        self.tasks.spawn_on(work, &self.handle)
     }
 
     /// The tasks that run on this session's thread; [`Session::discard`] gives them a moment to end.

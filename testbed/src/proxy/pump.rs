@@ -1,6 +1,6 @@
 //! One connection through the proxy: copies bytes both ways, as the rules allow.
 
-use std::{io, sync::Arc};
+use std::{borrow::Cow, io, sync::Arc};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::rules::Rules;
+use super::{confirms::without_first_confirm, rules::Rules};
 
 /// Connects `client` to the target and pumps until either side closes or the connection is cut.
 pub(super) async fn connect(client: TcpStream, target: String, rules: Arc<watch::Sender<Rules>>) {
@@ -40,8 +40,8 @@ async fn pump_both(
     let (from_server, to_server) = server.into_split();
     // Either direction's end must not end the other: a peer that has said all may still listen. Only errors do.
     tokio::try_join!(
-        pump(Side::Client, from_client, to_server, rules.subscribe(), limit),
-        pump(Side::Server, from_server, to_client, rules.subscribe(), None),
+        pump(Side::Client, from_client, to_server, rules, limit),
+        pump(Side::Server, from_server, to_client, rules, None),
     )?;
     Ok(())
 }
@@ -57,9 +57,10 @@ async fn pump(
     side: Side,
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut rules: watch::Receiver<Rules>,
+    faults: &watch::Sender<Rules>,
     limit: Option<u64>,
 ) -> io::Result<()> {
+    let mut rules = faults.subscribe();
     let mut left = limit.unwrap_or(u64::MAX);
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -74,12 +75,27 @@ async fn pump(
         let allowed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
         let delay = pass(side, &mut rules).await?;
         tokio::time::sleep(delay).await;
-        to.write_all(&buffer[..allowed]).await?;
+        match side {
+            Side::Client => to.write_all(&buffer[..allowed]).await?,
+            Side::Server => to.write_all(&swallow(&buffer[..allowed], faults)).await?,
+        }
         left -= allowed as u64;
         if left == 0 {
             return Err(io::Error::other("the limit of this connection is reached"));
         }
     }
+}
+
+/// These bytes without the confirm that is to be swallowed, if there is one.
+fn swallow<'b>(bytes: &'b [u8], faults: &watch::Sender<Rules>) -> Cow<'b, [u8]> {
+    if faults.borrow().confirms_to_swallow == 0 {
+        return bytes.into();
+    }
+    let Some(rest) = without_first_confirm(bytes) else { return bytes.into() };
+    faults.send_modify(|rules| {
+        rules.confirms_to_swallow = rules.confirms_to_swallow.saturating_sub(1)
+    });
+    rest.into()
 }
 
 /// Waits while nothing of this side may pass, then gives the delay of the moment.

@@ -13,6 +13,8 @@ pub(super) struct Rules {
     pub(super) delay: Duration,
     /// Raised by every cut: a connection that sees it change closes.
     pub(super) cuts: u64,
+    /// How many publisher confirms of the target are still to be swallowed.
+    pub(super) confirms_to_swallow: u32,
     /// How many bytes the next connection may send before it is cut.
     pub(super) next_limit: Option<u64>,
 }

@@ -113,6 +113,24 @@ impl Access {
         self.ctl(&["delete_queue", "-p", vhost, queue]).await.map(drop)
     }
 
+    /// Makes a quorum queue hang: it keeps its messages, and confirms and delivers nothing, like one without a leader.
+    pub async fn suspend_queue(&self, vhost: &str, queue: &str) -> Result<()> {
+        self.eval_leader("suspend", vhost, queue).await
+    }
+
+    /// Undoes [`Access::suspend_queue`]; what was published meanwhile arrives.
+    pub async fn resume_queue(&self, vhost: &str, queue: &str) -> Result<()> {
+        self.eval_leader("resume", vhost, queue).await
+    }
+
+    async fn eval_leader(&self, what: &str, vhost: &str, queue: &str) -> Result<()> {
+        let code = format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \
+             {{Leader, _}} = amqqueue:get_pid(Q), sys:{what}(Leader)."
+        );
+        self.ctl(&["eval", &code]).await.map(drop)
+    }
+
     /// Sets a policy (JSON) for the queues of a vhost whose names match.
     pub async fn set_policy(&self, vhost: &str, pattern: &str, definition: &str) -> Result<()> {
         let args =

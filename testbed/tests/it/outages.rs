@@ -1,5 +1,6 @@
 //! The broker or the database goes away under load and comes back.
 
 mod broker;
+mod confirms;
 mod log_reader;
 mod store;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,24 +11,30 @@ use std::{
 use amqprs::channel::{Channel, ConfirmSelectArguments};
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
     error::{AskError, PublishError},
     publisher::{
-        pending_publish::OutgoingMessage,
+        pending_publish::{Failure, OutgoingMessage},
         unconfirmed::{Sent, Unconfirmed},
     },
     session::{OpenChannel, Session, watch::ChannelEvent},
 };
-use crate::log_messages::PUBLISHING_CHANNEL_CLOSED;
+use crate::log_messages::{NEVER_CONFIRMED, PUBLISHING_CHANNEL_CLOSED};
 
-/// How many messages may be unconfirmed. The client's own queue holds 8192 frames; well below that,
-/// publishing never waits.
-const MAX_UNCONFIRMED: usize = 1000;
+/// How many messages may be unconfirmed. When a queue doesn't answer, RabbitMQ stops reading from the whole
+/// connection after 200 to 400 further messages on one channel (its credit flow): other channels go on only
+/// if this one stops before. The client's own queue holds 8192 frames, so publishing never waits.
+const MAX_UNCONFIRMED: usize = 200;
+/// How many messages are remembered, with confirmed ones behind an older one that isn't.
+const MAX_PLACES: usize = 1 << 16;
 /// How many messages may wait to be sent.
 const MAX_WAITING: usize = 1024;
+/// How long a channel that was replaced waits for the last confirms.
+const RETIRED_TIMEOUT: Duration = Duration::from_secs(5);
 /// The AMQP code with which the broker refuses a message that is too large.
 const PRECONDITION_FAILED: u16 = 406;
 /// How long a confirm may be missing over TLS before something is written to flush the client.
@@ -38,25 +44,52 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub(super) struct ConfirmChannel {
     messages: mpsc::Sender<OutgoingMessage>,
-    age: Age,
+    progress: Progress,
+    retired: CancellationToken,
 }
 
-/// When the oldest unconfirmed message was sent, readable from any thread.
+/// How many messages may be unconfirmed on a channel until the broker has confirmed the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// As many as later.
+    Full,
+    /// One: the channel replaces one on which confirms were missing.
+    OneMessage,
+}
+
+/// Since when confirms are missing, readable from any thread.
 #[derive(Clone)]
-struct Age {
+struct Progress {
     epoch: Instant,
-    /// Milliseconds since the epoch, plus one; zero is none.
-    oldest: Arc<AtomicU64>,
+    oldest: Moment,
+    silent: Moment,
+    confirmed: Arc<AtomicBool>,
 }
 
-impl Age {
-    fn set(&self, oldest: Option<Instant>) {
-        let millis = |at: Instant| at.duration_since(self.epoch).as_millis() as u64 + 1;
-        self.oldest.store(oldest.map_or(0, millis), Ordering::Relaxed);
+/// Milliseconds since an epoch, plus one; zero is none.
+type Moment = Arc<AtomicU64>;
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            epoch: Instant::now(),
+            oldest: Arc::default(),
+            silent: Arc::default(),
+            confirmed: Arc::default(),
+        }
     }
 
-    fn get(&self) -> Option<Duration> {
-        let since = self.oldest.load(Ordering::Relaxed).checked_sub(1)?;
+    /// Notes when the oldest unconfirmed message was sent, and when the last confirm came.
+    fn set(&self, oldest: Option<Instant>, last_confirm: Option<Instant>) {
+        let millis = |at: Instant| at.duration_since(self.epoch).as_millis() as u64 + 1;
+        self.oldest.store(oldest.map_or(0, millis), Ordering::Relaxed);
+        let silent = oldest.map(|oldest| last_confirm.map_or(oldest, |last| last.max(oldest)));
+        self.silent.store(silent.map_or(0, millis), Ordering::Relaxed);
+        self.confirmed.store(last_confirm.is_some(), Ordering::Relaxed);
+    }
+
+    fn age(&self, moment: &Moment) -> Option<Duration> {
+        let since = moment.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.epoch.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 }
@@ -66,6 +99,7 @@ impl ConfirmChannel {
     /// thread.
     pub(super) async fn open(
         session: &Session,
+        trust: Trust,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), AskError> {
         let OpenChannel { channel, events } = session.open_channel().await?;
         let (channel, selected) = session
@@ -76,29 +110,48 @@ impl ConfirmChannel {
             .await?;
         selected.map_err(|_| AskError::Lost)?;
         let (messages, received) = mpsc::channel(MAX_WAITING);
-        let age = Age { epoch: Instant::now(), oldest: Arc::default() };
+        let (progress, retired) = (Progress::new(), CancellationToken::new());
         let task = ChannelTask {
             channel,
             unconfirmed: Unconfirmed::new(),
-            age: age.clone(),
+            trust,
+            last_confirm: None,
+            progress: progress.clone(),
+            retired: retired.clone(),
             flushes: session.tls,
         };
-        Ok((Self { messages, age }, task.run(events, received)))
+        Ok((Self { messages, progress, retired }, task.run(events, received)))
     }
 
-    /// Hands a message to the channel's task. Fails if that has ended.
+    /// Hands a message to the channel's task. Fails if that takes no more messages.
     pub(super) async fn submit(&self, message: OutgoingMessage) -> Result<(), ()> {
         self.messages.send(message).await.map_err(drop)
     }
 
-    /// Hands a message to the channel's task without waiting. Fails if it is full or has ended.
+    /// Hands a message to the channel's task without waiting. Fails if it is full or takes no more.
     pub(super) fn try_submit(&self, message: OutgoingMessage) -> Result<(), ()> {
         self.messages.try_send(message).map_err(drop)
     }
 
+    /// Ends the channel: messages that wait to be sent are published on another one, and those that were
+    /// sent may still be confirmed for [`RETIRED_TIMEOUT`].
+    pub(super) fn retire(&self) {
+        self.retired.cancel();
+    }
+
     /// How long the oldest unconfirmed message has waited.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.age.get()
+        self.progress.age(&self.progress.oldest)
+    }
+
+    /// For how long the broker has confirmed nothing, although something is unconfirmed.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        self.progress.age(&self.progress.silent)
+    }
+
+    /// Whether the broker has confirmed something on this channel.
+    pub(super) fn has_confirmed(&self) -> bool {
+        self.progress.confirmed.load(Ordering::Relaxed)
     }
 }
 
@@ -106,13 +159,33 @@ impl ConfirmChannel {
 struct ChannelTask {
     channel: Channel,
     unconfirmed: Unconfirmed,
-    age: Age,
+    trust: Trust,
+    last_confirm: Option<Instant>,
+    progress: Progress,
+    retired: CancellationToken,
     flushes: bool,
 }
 
 impl ChannelTask {
+    /// Publishes until the channel ends. When it is dropped, so are the messages, which tells their callers.
     async fn run(
         mut self,
+        events: mpsc::UnboundedReceiver<ChannelEvent>,
+        outgoing: mpsc::Receiver<OutgoingMessage>,
+    ) {
+        let retired = self.retired.clone();
+        let given_up = async {
+            retired.cancelled().await;
+            sleep(RETIRED_TIMEOUT).await;
+        };
+        tokio::select! {
+            () = self.publish(events, outgoing) => {}
+            () = given_up => tracing::warn!(messages = self.unconfirmed.len(), "{NEVER_CONFIRMED}"),
+        }
+    }
+
+    async fn publish(
+        &mut self,
         mut events: mpsc::UnboundedReceiver<ChannelEvent>,
         mut outgoing: mpsc::Receiver<OutgoingMessage>,
     ) {
@@ -120,9 +193,10 @@ impl ChannelTask {
         let mut batch = Vec::with_capacity(128);
         let mut tick = interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let retired = self.retired.clone();
         let mut open = true;
         while open || !self.unconfirmed.is_empty() {
-            let room = MAX_UNCONFIRMED.saturating_sub(self.unconfirmed.len()).min(128);
+            let room = self.room();
             tokio::select! {
                 biased;
                 count = events.recv_many(&mut received, 512) => {
@@ -130,6 +204,10 @@ impl ChannelTask {
                         return;
                     }
                     received.drain(..).for_each(|event| self.note(event));
+                }
+                () = retired.cancelled(), if open => {
+                    open = false;
+                    pass_on(&mut outgoing);
                 }
                 count = outgoing.recv_many(&mut batch, room), if open && room > 0 => {
                     open = count > 0;
@@ -141,14 +219,24 @@ impl ChannelTask {
                 }
                 _ = tick.tick(), if self.flushes && !self.unconfirmed.is_empty() => self.flush().await,
             }
-            self.age.set(self.unconfirmed.oldest());
+            self.progress.set(self.unconfirmed.oldest(), self.last_confirm);
         }
+    }
+
+    /// How many messages may be sent now.
+    fn room(&self) -> usize {
+        let max = match self.trust {
+            Trust::OneMessage if self.last_confirm.is_none() => 1,
+            _ => MAX_UNCONFIRMED,
+        };
+        let places = MAX_PLACES.saturating_sub(self.unconfirmed.places());
+        max.saturating_sub(self.unconfirmed.len()).min(places).min(128)
     }
 
     fn note(&mut self, event: ChannelEvent) {
         match event {
-            ChannelEvent::Acked { tag, multiple } => self.unconfirmed.settle(tag, multiple, true),
-            ChannelEvent::Nacked { tag, multiple } => self.unconfirmed.settle(tag, multiple, false),
+            ChannelEvent::Acked { tag, multiple } => self.settle(tag, multiple, true),
+            ChannelEvent::Nacked { tag, multiple } => self.settle(tag, multiple, false),
             ChannelEvent::Returned { message_id, exchange, routing_key, reason } => {
                 self.unconfirmed.returned(message_id.as_deref(), &exchange, &routing_key, &reason);
             }
@@ -160,6 +248,11 @@ impl ChannelTask {
             }
             ChannelEvent::Cancelled => {}
         }
+    }
+
+    fn settle(&mut self, tag: u64, multiple: bool, taken: bool) {
+        self.unconfirmed.settle(tag, multiple, taken);
+        self.last_confirm = Some(Instant::now());
     }
 
     /// Sends one message. False when the channel has ended.
@@ -186,7 +279,7 @@ impl ChannelTask {
             && let Some(last) = self.unconfirmed.remove_last()
         {
             let gone = PublishError::NotSent("the connection was lost".to_owned());
-            last.pending.end(Err(gone));
+            last.pending.end(Err(gone.into()));
         }
         sent.is_ok()
     }
@@ -200,6 +293,15 @@ impl ChannelTask {
             let _written_or_lost =
                 self.channel.confirm_select(ConfirmSelectArguments::new(true)).await;
         }
+    }
+}
+
+/// Has the messages that wait to be sent published on another channel.
+fn pass_on(outgoing: &mut mpsc::Receiver<OutgoingMessage>) {
+    outgoing.close();
+    while let Ok(OutgoingMessage { pending, .. }) = outgoing.try_recv() {
+        let lost = pending.lost("the channel was replaced");
+        pending.end(Err(Failure::Again(lost)));
     }
 }
 

@@ -1,16 +1,36 @@
-//! Opens a confirm channel on each new session of a link.
+//! Keeps a confirm channel open: on each new session of a link, and in place of one whose confirms are missing.
 
-use tokio::{sync::watch, time::Instant};
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::confirm_channel::ConfirmChannel;
-use crate::broker::{channel_backoff::ChannelBackoff, link::Link};
+use crate::{
+    backoff::Backoff,
+    broker::{
+        channel_backoff::ChannelBackoff,
+        error::AskError,
+        link::Link,
+        publisher::confirm_channel::{ConfirmChannel, Trust},
+        session::Session,
+    },
+    log_messages::CHANNEL_REPLACED,
+};
+
+/// How old an unconfirmed message may be before its channel is replaced. Other confirms have come long before.
+const REPLACE_AFTER: Duration = Duration::from_secs(5);
+/// The longest time between two replacements, if none of them gets a confirm.
+const MAX_REPLACE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens a confirm channel on each new session, and after each channel that the broker closed, until
 /// `stop`.
 pub(super) async fn keep_open(
     mut link: Link,
-    channel: watch::Sender<Option<ConfirmChannel>>,
+    current: watch::Sender<Option<ConfirmChannel>>,
     stop: CancellationToken,
     mut channel_backoff: ChannelBackoff,
 ) {
@@ -23,21 +43,94 @@ pub(super) async fn keep_open(
             },
         };
         let opened = Instant::now();
-        if let Ok((open, task)) = ConfirmChannel::open(&session).await {
-            channel.send_replace(Some(open));
-            let mut running = Box::pin(session.run_to_end(task));
-            tokio::select! {
-                _ = &mut running => { channel.send_replace(None); }
-                () = stop.cancelled() => {
-                    // Without senders the channel takes no more messages, and ends with the last
-                    // confirm.
-                    channel.send_replace(None);
-                    let _ended = running.await;
-                    return;
-                }
+        if let Ok((channel, task)) = ConfirmChannel::open(&session, Trust::Full).await {
+            let running = session.spawn(task);
+            current.send_replace(Some(channel));
+            if let Served::Stopped(running) = serve(&session, running, &current, &stop).await {
+                // Without senders the channel takes no more messages, and ends with the last confirm.
+                current.send_replace(None);
+                let _ended = running.await;
+                return;
             }
+            current.send_replace(None);
         }
         // If the broker closed the channel alone, the exchange may be missing.
         channel_backoff.pause(&link, &session, opened.elapsed()).await;
+    }
+}
+
+/// Why a channel is no longer served.
+enum Served {
+    Ended,
+    Stopped(JoinHandle<()>),
+}
+
+/// Replaces the current channel whenever its confirms are missing, until it ends or `stop`.
+async fn serve(
+    session: &Session,
+    mut running: JoinHandle<()>,
+    current: &watch::Sender<Option<ConfirmChannel>>,
+    stop: &CancellationToken,
+) -> Served {
+    let mut patience = Patience::new();
+    loop {
+        tokio::select! {
+            _ = &mut running => return Served::Ended,
+            () = stop.cancelled() => return Served::Stopped(running),
+            (channel, task) = replacement(session, current, &mut patience) => {
+                running = session.spawn(task);
+                if let Some(old) = current.send_replace(Some(channel)) {
+                    old.retire();
+                }
+            }
+        }
+    }
+}
+
+/// How long the confirms of one channel after the other may be missing.
+struct Patience {
+    backoff: Backoff,
+    replace_after: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        let mut backoff = Backoff::new(REPLACE_AFTER, MAX_REPLACE_INTERVAL);
+        Self { replace_after: backoff.next_pause(), backoff }
+    }
+
+    /// Grows if the channel that is replaced has had no confirm at all.
+    fn after(&mut self, replaced: &ConfirmChannel) {
+        if replaced.has_confirmed() {
+            self.backoff.reset();
+        }
+        self.replace_after = self.backoff.next_pause();
+    }
+}
+
+/// Waits until a message on the current channel is unconfirmed for too long, and opens another channel. The
+/// broker opens it only while it reads from the connection: then its silence is not that of an alarm, and
+/// the confirm is lost, or the queue does not answer.
+async fn replacement(
+    session: &Session,
+    current: &watch::Sender<Option<ConfirmChannel>>,
+    patience: &mut Patience,
+) -> (ConfirmChannel, impl Future<Output = ()> + Send + use<>) {
+    loop {
+        let channel = current.borrow().clone();
+        let oldest = channel.as_ref().and_then(ConfirmChannel::oldest).unwrap_or_default();
+        let Some(channel) = channel.filter(|_| oldest >= patience.replace_after) else {
+            sleep(patience.replace_after.saturating_sub(oldest)).await;
+            continue;
+        };
+        match ConfirmChannel::open(session, Trust::OneMessage).await {
+            Ok(opened) => {
+                let unconfirmed_ms = oldest.as_millis() as u64;
+                tracing::warn!(unconfirmed_ms, "{CHANNEL_REPLACED}");
+                patience.after(&channel);
+                return opened;
+            }
+            Err(AskError::Lost | AskError::Refused { .. }) => sleep(patience.replace_after).await,
+        }
     }
 }

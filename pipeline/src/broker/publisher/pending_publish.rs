@@ -41,6 +41,22 @@ impl OutgoingMessage {
     }
 }
 
+/// Why an attempt to publish a message has failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// With this error.
+    Final(PublishError),
+    /// Because of the channel: the message is to be published again on the next one. If there is no time
+    /// for that, with this error.
+    Again(PublishError),
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        Self::Final(error)
+    }
+}
+
 /// Waiting to be sent; the caller can still withdraw it.
 const WAITING: u8 = 0;
 /// Given to the client.
@@ -52,14 +68,14 @@ const WITHDRAWN: u8 = 2;
 /// unknown. It holds the message's share of the unconfirmed bytes.
 pub(super) struct PendingPublish {
     phase: Arc<AtomicU8>,
-    caller: Option<oneshot::Sender<Result<(), PublishError>>>,
+    caller: Option<oneshot::Sender<Result<(), Failure>>>,
     _room: OwnedSemaphorePermit,
 }
 
 /// The caller's side.
 pub(super) struct PublishHandle {
     phase: Arc<AtomicU8>,
-    outcome: oneshot::Receiver<Result<(), PublishError>>,
+    outcome: oneshot::Receiver<Result<(), Failure>>,
 }
 
 pub(super) fn pending_publish(room: OwnedSemaphorePermit) -> (PendingPublish, PublishHandle) {
@@ -76,11 +92,19 @@ impl PendingPublish {
     }
 
     /// Reports the outcome to the caller.
-    pub(super) fn end(mut self, outcome: Result<(), PublishError>) {
+    pub(super) fn end(mut self, outcome: Result<(), Failure>) {
         self.report(outcome);
     }
 
-    fn report(&mut self, outcome: Result<(), PublishError>) {
+    /// The error if the channel ends before the broker has confirmed the message.
+    pub(super) fn lost(&self, reason: &str) -> PublishError {
+        match self.phase.load(Ordering::Acquire) {
+            SENT => PublishError::Unknown(reason.to_owned()),
+            _ => PublishError::NotSent(reason.to_owned()),
+        }
+    }
+
+    fn report(&mut self, outcome: Result<(), Failure>) {
         if let Some(caller) = self.caller.take() {
             // A caller whose deadline has passed is no longer waiting.
             let _ = caller.send(outcome);
@@ -90,23 +114,20 @@ impl PendingPublish {
 
 impl Drop for PendingPublish {
     fn drop(&mut self) {
-        let lost = "the connection was lost";
-        self.report(Err(match self.phase.load(Ordering::Acquire) {
-            SENT => PublishError::Unknown(lost.to_owned()),
-            _ => PublishError::NotSent(lost.to_owned()),
-        }));
+        if self.caller.is_some() {
+            self.report(Err(self.lost("the connection was lost").into()));
+        }
     }
 }
 
 impl PublishHandle {
     /// Waits for the outcome, until the deadline.
-    pub(super) async fn end(mut self, deadline: Instant) -> Result<(), PublishError> {
+    pub(super) async fn end(mut self, deadline: Instant) -> Result<(), Failure> {
+        let unknown = |reason: &str| Err(PublishError::Unknown(reason.to_owned()).into());
         match timeout_at(deadline, &mut self.outcome).await {
-            Ok(outcome) => {
-                outcome.unwrap_or(Err(PublishError::Unknown("the publisher ended".to_owned())))
-            }
-            Err(_) if self.withdraw() => Err(PublishError::Overloaded),
-            Err(_) => Err(PublishError::Unknown("no confirm came in time".to_owned())),
+            Ok(outcome) => outcome.unwrap_or_else(|_| unknown("the publisher ended")),
+            Err(_) if self.withdraw() => Err(PublishError::Overloaded.into()),
+            Err(_) => unknown("no confirm came in time"),
         }
     }
 

@@ -49,8 +49,13 @@ impl Unconfirmed {
         last
     }
 
-    /// How many places are taken, with those already confirmed behind an older one that isn't.
+    /// How many messages are unconfirmed.
     pub(super) fn len(&self) -> usize {
+        self.unconfirmed
+    }
+
+    /// How many places are taken, with those already confirmed behind an older one that isn't.
+    pub(super) fn places(&self) -> usize {
         self.places.len()
     }
 
@@ -90,7 +95,7 @@ impl Unconfirmed {
         for place in &mut self.places {
             if let Some(sent) = place.take_if(|sent| sent.size >= size) {
                 self.unconfirmed -= 1;
-                sent.pending.end(Err(PublishError::Invalid(reason.to_owned())));
+                sent.pending.end(Err(PublishError::Invalid(reason.to_owned()).into()));
             }
         }
     }
@@ -119,9 +124,9 @@ impl Unconfirmed {
 impl Sent {
     fn end(self, taken: bool) {
         self.pending.end(match self.returned {
-            Some(reason) => Err(PublishError::Unroutable(reason)),
+            Some(reason) => Err(PublishError::Unroutable(reason).into()),
             None if taken => Ok(()),
-            None => Err(PublishError::Nacked),
+            None => Err(PublishError::Nacked.into()),
         });
     }
 }
@@ -133,7 +138,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::broker::publisher::pending_publish::{PublishHandle, pending_publish};
+    use crate::broker::publisher::pending_publish::{Failure, PublishHandle, pending_publish};
 
     fn sent(unconfirmed: &mut Unconfirmed, id: &str) -> PublishHandle {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
@@ -152,7 +157,9 @@ mod tests {
     }
 
     async fn end(handle: PublishHandle) -> Result<(), PublishError> {
-        handle.end(Instant::now()).await
+        handle.end(Instant::now()).await.map_err(|failure| match failure {
+            Failure::Final(error) | Failure::Again(error) => error,
+        })
     }
 
     #[tokio::test]
@@ -163,10 +170,12 @@ mod tests {
         unconfirmed.settle(3, false, true);
         unconfirmed.settle(2, true, false);
         unconfirmed.settle(2, true, true);
-        assert_eq!((unconfirmed.len(), unconfirmed.is_empty()), (3, false));
+        assert_eq!((unconfirmed.places(), unconfirmed.len()), (3, 3));
+        unconfirmed.settle(5, false, true);
+        assert_eq!((unconfirmed.places(), unconfirmed.len()), (3, 2));
         unconfirmed.settle(99, true, true);
         unconfirmed.settle(0, false, true);
-        assert_eq!((unconfirmed.len(), unconfirmed.is_empty()), (0, true));
+        assert_eq!((unconfirmed.places(), unconfirmed.is_empty()), (0, true));
         let nacked = Err(PublishError::Nacked);
         for expected in [nacked.clone(), nacked, Ok(()), Ok(()), Ok(()), Ok(())] {
             assert_eq!(end(handles.pop_front().unwrap()).await, expected);

@@ -1,0 +1,141 @@
+//! Route channels: one confirm channel for each route, opened at the first message to it.
+//!
+//! A queue that confirms nothing holds up only the messages of its own route.
+
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::{
+        channel_backoff::ChannelBackoff,
+        link::Link,
+        publisher::{confirm_channel::ConfirmChannel, open_channel::keep_open},
+    },
+    contract::message::Message,
+    topology::{
+        names::{EXCHANGE, KEY_FAILED},
+        retry::RETRY,
+    },
+};
+
+/// How many routes have a channel of their own. Programs use fewer; routes beyond share those.
+const MAX_ROUTES: usize = 32;
+/// How many bytes may be unconfirmed on a route: one message of the greatest length that is accepted. The
+/// client itself has no bound.
+const MAX_UNCONFIRMED_BYTES: usize = 16 * 1024 * 1024;
+
+/// Where a message is published to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Route {
+    exchange: Cow<'static, str>,
+    routing_key: String,
+}
+
+/// The channels of all routes. Clones share them.
+#[derive(Clone)]
+pub(super) struct RouteChannels {
+    link: Link,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    channels: Arc<Mutex<Vec<Arc<RouteChannel>>>>,
+}
+
+/// The channel of a route.
+pub(super) struct RouteChannel {
+    route: Route,
+    current: watch::Receiver<Option<ConfirmChannel>>,
+    bytes: Arc<Semaphore>,
+}
+
+impl RouteChannels {
+    /// No channels yet; with the task that ends when everything is confirmed after `stop`.
+    pub(super) fn new(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+        let tasks = TaskTracker::new();
+        let (stopped, ended) = (stop.clone(), tasks.clone());
+        let task = tokio::spawn(async move {
+            stopped.cancelled().await;
+            ended.close();
+            ended.wait().await;
+        });
+        (Self { link, stop, tasks, channels: Arc::default() }, task)
+    }
+
+    /// The channel for a message, which may yet have to be opened.
+    pub(super) fn of(&self, message: &Message) -> Arc<RouteChannel> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_its = |channel: &&Arc<RouteChannel>| {
+            let Route { exchange, routing_key } = &channel.route;
+            *exchange == message.exchange && *routing_key == message.routing_key
+        };
+        if let Some(channel) = channels.iter().find(is_its) {
+            return channel.clone();
+        }
+        let route =
+            Route { exchange: message.exchange.clone(), routing_key: message.routing_key.clone() };
+        if channels.len() >= MAX_ROUTES {
+            return channels[shared(&route, channels.len())].clone();
+        }
+        let channel = Arc::new(self.open(route));
+        channels.push(channel.clone());
+        channel
+    }
+
+    /// The channels of the routes that were used.
+    pub(super) fn all(&self) -> Vec<Arc<RouteChannel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn open(&self, route: Route) -> RouteChannel {
+        let (sender, current) = watch::channel(None);
+        let (link, stop) = (self.link.clone(), self.stop.clone());
+        self.tasks.spawn(keep_open(link, sender, stop, ChannelBackoff::required()));
+        RouteChannel { route, current, bytes: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)) }
+    }
+}
+
+impl RouteChannel {
+    /// The channel to publish on; none while it is being opened.
+    pub(super) fn current(&self) -> Option<ConfirmChannel> {
+        self.current.borrow().clone()
+    }
+
+    /// Waits until there is a channel to publish on.
+    pub(super) async fn opened(&self) {
+        let _opened_or_ended = self.current.clone().wait_for(Option::is_some).await.is_ok();
+    }
+
+    /// Waits for the room that a body of this size takes among the unconfirmed messages.
+    pub(super) async fn reserve(&self, size: usize) -> OwnedSemaphorePermit {
+        let size = u32::try_from(size.clamp(1, MAX_UNCONFIRMED_BYTES)).unwrap_or(u32::MAX);
+        self.bytes.clone().acquire_many_owned(size).await.expect("it is never closed")
+    }
+
+    /// Whether the program is of no use without this route: only messages that have failed take others.
+    pub(super) fn is_essential(&self) -> bool {
+        let Route { exchange, routing_key } = &self.route;
+        let is_to_failed = *exchange == EXCHANGE && routing_key == KEY_FAILED;
+        !(exchange.starts_with(RETRY) || is_to_failed)
+    }
+
+    /// The route's name for people.
+    pub(super) fn name(&self) -> String {
+        let Route { exchange, routing_key } = &self.route;
+        format!("{exchange} (key {routing_key})")
+    }
+}
+
+/// Which of the channels a route has that has none of its own.
+fn shared(route: &Route, channels: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    route.hash(&mut hasher);
+    usize::try_from(hasher.finish() % channels as u64).unwrap_or(0)
+}

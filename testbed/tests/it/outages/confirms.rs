@@ -1,0 +1,95 @@
+//! Confirms that never come: one is lost on its way, or a queue has none to give. Everything else goes on.
+
+use anyhow::{Result, ensure};
+use pipeline::log_messages::CHANNEL_REPLACED;
+use serde_json::{Value, json};
+use testbed::{
+    Proxy,
+    foreign::persistent,
+    rabbitmq::{Node, NodeOptions},
+    shared_node,
+};
+
+use crate::support::{
+    stack::{FAILED, RESULTS, Stack, Web},
+    wait::{holds, settles},
+};
+
+/// Fewer than a web service holds at once, and more than RabbitMQ lets one channel have with a queue that hangs.
+const MANY_BAD_RESULTS: u32 = 240;
+
+#[tokio::test]
+async fn requests_are_accepted_again_after_a_confirm_that_never_came() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = stack.program("web-service").env("AMQP_URL", proxy.url(&vhost.url));
+    let web = Web::start(web.env("PUBLISH_TIMEOUT", "1s")).await?;
+    web.accepted("before".into()).await?;
+    proxy.swallow_confirm();
+    let answer = web.post_body(r#"{"data":1}"#).await?;
+    let (status, answer) = (answer.status(), answer.json::<Value>().await?);
+    ensure!(status == 503 && answer["type"] == "outcome-unknown", "{status} {answer}");
+    web.not_publishing("confirmed nothing").await?;
+    settles("requests are accepted", async || {
+        Ok(web.post_body(r#"{"data":1}"#).await?.status() == 202)
+    })
+    .await?;
+    web.ready().await
+}
+
+#[tokio::test]
+async fn a_processor_finishes_its_jobs_although_a_confirm_never_came() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let behind = Stack { url: proxy.url(&vhost.url) };
+    let (web, _processor) = tokio::try_join!(stack.web(), behind.processor(1, "1ms"))?;
+    let first = web.accepted("first".into()).await?;
+    web.result(&first).await?;
+    proxy.swallow_confirm();
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(web.accepted(number.into()).await?);
+    }
+    web.results(ids).await?;
+    let foreign = stack.foreign().await?;
+    holds(&foreign, "processing.requests", |messages| messages == 0).await
+}
+
+#[tokio::test]
+async fn a_failed_queue_that_hangs_stops_no_results_of_a_processor() -> Result<()> {
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    let stack = Stack::on(&node.url()).await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.start_faulty(2, "1s"))?;
+    node.suspend_queue("/", FAILED).await?;
+    let bad = web.accepted(json!({"permanent": "no"})).await?;
+    processor.wait_for_message(CHANNEL_REPLACED).await?;
+    for number in 0..5 {
+        let good = web.accepted(number.into()).await?;
+        web.result(&good).await?;
+    }
+    node.resume_queue("/", FAILED).await?;
+    ensure!(web.ended(&bad).await?["status"] == "failed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_queue_that_hangs_stops_neither_requests_nor_results() -> Result<()> {
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    let stack = Stack::on(&node.url()).await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    node.suspend_queue("/", FAILED).await?;
+    let foreign = stack.foreign().await?;
+    for _ in 0..MANY_BAD_RESULTS {
+        foreign.publish("", RESULTS, persistent(), b"nonsense").await?;
+    }
+    web.program.wait_for_message(CHANNEL_REPLACED).await?;
+    for number in 0..5 {
+        let id = web.accepted(number.into()).await?;
+        web.result(&id).await?;
+    }
+    web.ready().await?;
+    node.resume_queue("/", FAILED).await?;
+    holds(&foreign, RESULTS, |messages| messages == 0).await
+}
