@@ -87,6 +87,14 @@ pub enum PublishError {
     /// make a second copy.
     #[error("sent, but not confirmed: {0}")]
     Unknown(String),
+    /// The message is longer than the broker takes (its `max_message_size`). Nothing was kept.
+    #[error("the message has {bytes} bytes, and the broker takes {max_bytes} at most")]
+    TooLarge {
+        /// The length of the body.
+        bytes: usize,
+        /// The longest body that the broker takes.
+        max_bytes: usize,
+    },
     /// The message can't be sent in this form, now or later.
     #[error("the message can't be sent: {0}")]
     Invalid(String),

@@ -66,7 +66,7 @@ impl Publisher {
     ///
     /// A message that the broker refuses (nack) or can't route is published again until the deadline;
     /// for the latter the topology is repaired first. A message that was sent and not confirmed is
-    /// never published again here.
+    /// published again here only if the broker has closed the channel for another one that was too long.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -94,11 +94,33 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<(), PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
+        let mut unknown = None;
+        let ended = self.attempts(message, routing, deadline, &mut unknown).await;
+        ended.map_err(|error| unknown.unwrap_or(error))
+    }
+
+    /// Attempts until the broker has confirmed the message, or there is a reason or no time to attempt it
+    /// again. `unknown` is set if the broker may have the message from an attempt that failed.
+    async fn attempts(
+        &self,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+        unknown: &mut Option<PublishError>,
+    ) -> Result<(), PublishError> {
         let mut last_refusal = None;
         loop {
             let refusal = match self.attempt(message, routing, deadline).await {
                 Ok(()) => return Ok(()),
-                Err(Failure::Again(_)) if Instant::now() < deadline => continue,
+                Err(Failure::Again(error)) => {
+                    if matches!(error, PublishError::Unknown(_)) {
+                        *unknown = Some(error.clone());
+                    }
+                    if Instant::now() >= deadline {
+                        return Err(error);
+                    }
+                    continue;
+                }
                 Err(Failure::Final(
                     error @ (PublishError::Nacked | PublishError::Unroutable(_)),
                 )) => error,
@@ -106,7 +128,7 @@ impl Publisher {
                 Err(Failure::Final(error @ PublishError::Overloaded)) => {
                     return Err(last_refusal.unwrap_or(error));
                 }
-                Err(Failure::Final(error) | Failure::Again(error)) => return Err(error),
+                Err(Failure::Final(error)) => return Err(error),
             };
             if let LinkState::Incomplete(missing) = self.link.state() {
                 return Err(PublishError::Unroutable(missing));
@@ -139,6 +161,9 @@ impl Publisher {
             loop {
                 match self.publish(message, Instant::now() + NO_TIMEOUT).await {
                     Err(error @ PublishError::Invalid(_)) => return Err(error),
+                    Err(error @ PublishError::TooLarge { .. }) => {
+                        return Err(PublishError::Invalid(error.to_string()));
+                    }
                     Err(error) if Instant::now() < log_at => {
                         tracing::debug!("publishing again: {error}");
                     }
@@ -195,7 +220,7 @@ impl Publisher {
         };
         match timeout_at(deadline, channel.submit(outgoing)).await {
             Err(_) => return Err(PublishError::Overloaded.into()),
-            Ok(Err(())) => return Err(self.unavailable().into()),
+            Ok(Err(())) => return Err(Failure::Again(self.unavailable())),
             Ok(Ok(())) => {}
         }
         handle.end(deadline).await

@@ -8,6 +8,7 @@
 //! the next question.
 
 mod login;
+pub(crate) mod message_limit;
 mod session_end;
 pub(crate) mod watch;
 
@@ -33,6 +34,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
+    message_limit::MessageLimit,
     session_end::{Reason, SessionEnd},
     watch::{ChannelEvent, ChannelWatch, ConnectionWatch},
 };
@@ -101,6 +103,8 @@ pub(super) struct Session {
     /// Whether the connection uses TLS. Over TLS the client leaves the end of a burst in its buffers
     /// until it writes again.
     pub(super) tls: bool,
+    /// The length of the longest message that the broker takes, if it is known.
+    pub(super) message_limit: MessageLimit,
 }
 
 impl Session {
@@ -127,6 +131,7 @@ impl Session {
             tasks: TaskTracker::new(),
             end: SessionEnd::default(),
             tls: address.tls,
+            message_limit: MessageLimit::default(),
         };
         session.handle.spawn(run_connection(arguments, session.end.clone(), opened, received));
         let began = Instant::now();

@@ -7,4 +7,5 @@ mod durability;
 mod ending_well;
 mod malformed;
 mod poison;
+mod too_large;
 mod unreadable;

@@ -21,7 +21,7 @@ use crate::broker::{
         pending_publish::{Failure, OutgoingMessage},
         unconfirmed::{Sent, Unconfirmed},
     },
-    session::{OpenChannel, Session, watch::ChannelEvent},
+    session::{OpenChannel, Session, message_limit::MessageLimit, watch::ChannelEvent},
 };
 use crate::log_messages::{NEVER_CONFIRMED, PUBLISHING_CHANNEL_CLOSED};
 
@@ -100,7 +100,7 @@ impl ConfirmChannel {
     pub(super) async fn open(
         session: &Session,
         trust: Trust,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), AskError> {
+    ) -> Result<(Self, impl Future<Output = ChannelEnd> + Send + use<>), AskError> {
         let OpenChannel { channel, events } = session.open_channel().await?;
         let (channel, selected) = session
             .run(async move {
@@ -119,6 +119,9 @@ impl ConfirmChannel {
             progress: progress.clone(),
             retired: retired.clone(),
             flushes: session.tls,
+            message_limit: session.message_limit.clone(),
+            unsent: Vec::new(),
+            end: ChannelEnd::Other,
         };
         Ok((Self { messages, progress, retired }, task.run(events, received)))
     }
@@ -131,6 +134,11 @@ impl ConfirmChannel {
     /// Hands a message to the channel's task without waiting. Fails if it is full or takes no more.
     pub(super) fn try_submit(&self, message: OutgoingMessage) -> Result<(), ()> {
         self.messages.try_send(message).map_err(drop)
+    }
+
+    /// Whether messages can be handed to the channel's task.
+    pub(super) fn is_open(&self) -> bool {
+        !self.messages.is_closed()
     }
 
     /// Ends the channel: messages that wait to be sent are published on another one, and those that were
@@ -164,6 +172,19 @@ struct ChannelTask {
     progress: Progress,
     retired: CancellationToken,
     flushes: bool,
+    message_limit: MessageLimit,
+    /// What came after the broker had closed the channel.
+    unsent: Vec<OutgoingMessage>,
+    end: ChannelEnd,
+}
+
+/// Why a channel has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ChannelEnd {
+    /// The broker has closed it for a message that was too long. It will get no such message again.
+    MessageTooLarge,
+    /// Everything is confirmed, or the channel is lost, closed or given up.
+    Other,
 }
 
 impl ChannelTask {
@@ -171,23 +192,28 @@ impl ChannelTask {
     async fn run(
         mut self,
         events: mpsc::UnboundedReceiver<ChannelEvent>,
-        outgoing: mpsc::Receiver<OutgoingMessage>,
-    ) {
+        mut outgoing: mpsc::Receiver<OutgoingMessage>,
+    ) -> ChannelEnd {
         let retired = self.retired.clone();
         let given_up = async {
             retired.cancelled().await;
             sleep(RETIRED_TIMEOUT).await;
         };
         tokio::select! {
-            () = self.publish(events, outgoing) => {}
+            () = self.publish(events, &mut outgoing) => {}
             () = given_up => tracing::warn!(messages = self.unconfirmed.len(), "{NEVER_CONFIRMED}"),
         }
+        if self.end == ChannelEnd::MessageTooLarge {
+            self.unsent.drain(..).for_each(pass_on);
+            pass_on_all(&mut outgoing);
+        }
+        self.end
     }
 
     async fn publish(
         &mut self,
         mut events: mpsc::UnboundedReceiver<ChannelEvent>,
-        mut outgoing: mpsc::Receiver<OutgoingMessage>,
+        outgoing: &mut mpsc::Receiver<OutgoingMessage>,
     ) {
         let mut received = Vec::with_capacity(512);
         let mut batch = Vec::with_capacity(128);
@@ -207,14 +233,20 @@ impl ChannelTask {
                 }
                 () = retired.cancelled(), if open => {
                     open = false;
-                    pass_on(&mut outgoing);
+                    pass_on_all(outgoing);
                 }
                 count = outgoing.recv_many(&mut batch, room), if open && room > 0 => {
                     open = count > 0;
                     for message in batch.drain(..) {
-                        if !self.send(message).await {
-                            return;
+                        let unsent = self.send(message).await;
+                        self.unsent.extend(unsent);
+                    }
+                    if !self.unsent.is_empty() {
+                        // Confirms that came before the end of the channel count.
+                        while let Some(event) = events.recv().await {
+                            self.note(event);
                         }
+                        return;
                     }
                 }
                 _ = tick.tick(), if self.flushes && !self.unconfirmed.is_empty() => self.flush().await,
@@ -242,8 +274,10 @@ impl ChannelTask {
             }
             ChannelEvent::Closed { code, text } => {
                 tracing::warn!(code, text, "{PUBLISHING_CHANNEL_CLOSED}");
-                if let Some(size) = too_long(code, &text) {
-                    self.unconfirmed.too_long(size, &text);
+                if let Some(max_bytes) = max_message_bytes(code, &text) {
+                    self.message_limit.set(max_bytes);
+                    self.unconfirmed.end_for_size(max_bytes);
+                    self.end = ChannelEnd::MessageTooLarge;
                 }
             }
             ChannelEvent::Cancelled => {}
@@ -255,15 +289,20 @@ impl ChannelTask {
         self.last_confirm = Some(Instant::now());
     }
 
-    /// Sends one message. False when the channel has ended.
-    async fn send(&mut self, message: OutgoingMessage) -> bool {
+    /// Sends one message, or returns it if the channel is closed.
+    async fn send(&mut self, message: OutgoingMessage) -> Option<OutgoingMessage> {
         // The broker closes the connection for a publish on a channel that it has closed.
         if !self.channel.is_open() {
-            return false;
+            return Some(message);
         }
         let OutgoingMessage { properties, arguments, body, pending } = message;
+        let bytes = body.len();
+        if let Some(max_bytes) = self.message_limit.exceeded_by(bytes) {
+            pending.end(Err(PublishError::TooLarge { bytes, max_bytes }.into()));
+            return None;
+        }
         if !pending.send() {
-            return true;
+            return None;
         }
         self.unconfirmed.enter(Sent {
             pending,
@@ -271,7 +310,7 @@ impl ChannelTask {
             exchange: arguments.exchange.clone(),
             routing_key: arguments.routing_key.clone(),
             message_id: properties.message_id().cloned(),
-            size: body.len(),
+            size: bytes,
             returned: None,
         });
         let sent = self.channel.basic_publish(properties, body, arguments).await;
@@ -281,7 +320,7 @@ impl ChannelTask {
             let gone = PublishError::NotSent("the connection was lost".to_owned());
             last.pending.end(Err(gone.into()));
         }
-        sent.is_ok()
+        None
     }
 
     /// Over TLS the client may hold back the end of a burst until it writes again, and nothing
@@ -297,19 +336,26 @@ impl ChannelTask {
 }
 
 /// Has the messages that wait to be sent published on another channel.
-fn pass_on(outgoing: &mut mpsc::Receiver<OutgoingMessage>) {
+fn pass_on_all(outgoing: &mut mpsc::Receiver<OutgoingMessage>) {
     outgoing.close();
-    while let Ok(OutgoingMessage { pending, .. }) = outgoing.try_recv() {
-        let lost = pending.lost("the channel was replaced");
-        pending.end(Err(Failure::Again(lost)));
+    while let Ok(message) = outgoing.try_recv() {
+        pass_on(message);
     }
 }
 
-/// The size of the message for which the broker closed the channel, if it did so for the size. Only the
-/// reply text has it.
-fn too_long(code: u16, text: &str) -> Option<usize> {
+/// Has a message that was not sent published on another channel.
+fn pass_on(OutgoingMessage { pending, .. }: OutgoingMessage) {
+    let lost = pending.lost("the channel has ended");
+    pending.end(Err(Failure::Again(lost)));
+}
+
+/// The length of the longest message that the broker takes, if it has closed the channel for a longer one.
+/// Only the reply text has it.
+fn max_message_bytes(code: u16, text: &str) -> Option<usize> {
+    let number = |text: &str| text.split(' ').next()?.parse::<usize>().ok();
     let (_, size) = text.split_once("message size ").filter(|_| code == PRECONDITION_FAILED)?;
-    size.split(' ').next()?.parse().ok()
+    let max = size.split_once("max size ").and_then(|(_, max)| number(max));
+    max.or_else(|| number(size)?.checked_sub(1))
 }
 
 #[cfg(test)]
@@ -317,11 +363,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_length_of_a_message_is_read_from_the_brokers_words() {
-        let text =
-            "PRECONDITION_FAILED - message size 5000 is larger than configured max size 1000";
-        assert_eq!(too_long(406, text), Some(5000));
-        assert_eq!(too_long(404, text), None);
-        assert_eq!(too_long(406, "PRECONDITION_FAILED - invalid expiration"), None);
+    fn only_the_longest_length_of_messages_is_read_from_the_brokers_words() {
+        let text = |rest: &str| format!("PRECONDITION_FAILED - {rest}");
+        let configured = text("message size 5000 is larger than configured max size 1000");
+        assert_eq!(max_message_bytes(406, &configured), Some(1000));
+        assert_eq!(max_message_bytes(404, &configured), None);
+        let fixed = text("message size 5000 is larger than max size 999");
+        assert_eq!(max_message_bytes(406, &fixed), Some(999));
+        assert_eq!(max_message_bytes(406, &text("message size 5000 is too large")), Some(4999));
+        assert_eq!(max_message_bytes(406, &text("invalid expiration")), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         channel_backoff::ChannelBackoff,
         error::AskError,
         link::Link,
-        publisher::confirm_channel::{ConfirmChannel, Trust},
+        publisher::confirm_channel::{ChannelEnd, ConfirmChannel, Trust},
         session::Session,
     },
     log_messages::CHANNEL_REPLACED,
@@ -46,13 +46,17 @@ pub(super) async fn keep_open(
         if let Ok((channel, task)) = ConfirmChannel::open(&session, Trust::Full).await {
             let running = session.spawn(task);
             current.send_replace(Some(channel));
-            if let Served::Stopped(running) = serve(&session, running, &current, &stop).await {
-                // Without senders the channel takes no more messages, and ends with the last confirm.
-                current.send_replace(None);
-                let _ended = running.await;
-                return;
-            }
+            let served = serve(&session, running, &current, &stop).await;
             current.send_replace(None);
+            match served {
+                Served::Stopped(running) => {
+                    // Without senders the channel takes no more messages, and ends with the last confirm.
+                    let _ended = running.await;
+                    return;
+                }
+                Served::Ended(ChannelEnd::MessageTooLarge) if !session.is_lost() => continue,
+                Served::Ended(_) => {}
+            }
         }
         // If the broker closed the channel alone, the exchange may be missing.
         channel_backoff.pause(&link, &session, opened.elapsed()).await;
@@ -61,21 +65,21 @@ pub(super) async fn keep_open(
 
 /// Why a channel is no longer served.
 enum Served {
-    Ended,
-    Stopped(JoinHandle<()>),
+    Ended(ChannelEnd),
+    Stopped(JoinHandle<ChannelEnd>),
 }
 
 /// Replaces the current channel whenever its confirms are missing, until it ends or `stop`.
 async fn serve(
     session: &Session,
-    mut running: JoinHandle<()>,
+    mut running: JoinHandle<ChannelEnd>,
     current: &watch::Sender<Option<ConfirmChannel>>,
     stop: &CancellationToken,
 ) -> Served {
     let mut patience = Patience::new();
     loop {
         tokio::select! {
-            _ = &mut running => return Served::Ended,
+            end = &mut running => return Served::Ended(end.unwrap_or(ChannelEnd::Other)),
             () = stop.cancelled() => return Served::Stopped(running),
             (channel, task) = replacement(session, current, &mut patience) => {
                 running = session.spawn(task);
@@ -115,7 +119,7 @@ async fn replacement(
     session: &Session,
     current: &watch::Sender<Option<ConfirmChannel>>,
     patience: &mut Patience,
-) -> (ConfirmChannel, impl Future<Output = ()> + Send + use<>) {
+) -> (ConfirmChannel, impl Future<Output = ChannelEnd> + Send + use<>) {
     loop {
         let channel = current.borrow().clone();
         let oldest = channel.as_ref().and_then(ConfirmChannel::oldest).unwrap_or_default();

@@ -105,12 +105,15 @@ impl RouteChannels {
 impl RouteChannel {
     /// The channel to publish on; none while it is being opened.
     pub(super) fn current(&self) -> Option<ConfirmChannel> {
-        self.current.borrow().clone()
+        self.current.borrow().clone().filter(ConfirmChannel::is_open)
     }
 
     /// Waits until there is a channel to publish on.
     pub(super) async fn opened(&self) {
-        let _opened_or_ended = self.current.clone().wait_for(Option::is_some).await.is_ok();
+        let is_open = |channel: &Option<ConfirmChannel>| {
+            channel.as_ref().is_some_and(ConfirmChannel::is_open)
+        };
+        let _opened_or_ended = self.current.clone().wait_for(is_open).await.is_ok();
     }
 
     /// Waits for the room that a body of this size takes among the unconfirmed messages.

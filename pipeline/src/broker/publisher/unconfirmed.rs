@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use crate::broker::{error::PublishError, publisher::pending_publish::PendingPublish};
+use crate::broker::{
+    error::PublishError,
+    publisher::pending_publish::{Failure, PendingPublish},
+};
 
 /// What was sent and not yet confirmed, in the order of delivery tags.
 ///
@@ -89,14 +92,21 @@ impl Unconfirmed {
         }
     }
 
-    /// Ends all messages of at least `size` bytes as invalid: the broker has closed the channel for one
-    /// of that size, and would do so again.
-    pub(super) fn too_long(&mut self, size: usize, reason: &str) {
-        for place in &mut self.places {
-            if let Some(sent) = place.take_if(|sent| sent.size >= size) {
-                self.unconfirmed -= 1;
-                sent.pending.end(Err(PublishError::Invalid(reason.to_owned()).into()));
-            }
+    /// Ends all messages after the broker has closed the channel for one of more than `max_bytes`. Those
+    /// that are not longer are to be published again: the broker has dropped what came after the long
+    /// one, and may have taken what came before.
+    pub(super) fn end_for_size(&mut self, max_bytes: usize) {
+        self.unconfirmed = 0;
+        for sent in self.places.drain(..).flatten() {
+            let Sent { pending, size, returned, .. } = sent;
+            let failure = match returned {
+                Some(reason) => PublishError::Unroutable(reason).into(),
+                None if size > max_bytes => {
+                    PublishError::TooLarge { bytes: size, max_bytes }.into()
+                }
+                None => Failure::Again(pending.lost("the channel was closed")),
+            };
+            pending.end(Err(failure));
         }
     }
 
@@ -138,7 +148,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::broker::publisher::pending_publish::{Failure, PublishHandle, pending_publish};
+    use crate::broker::publisher::pending_publish::{PublishHandle, pending_publish};
 
     fn sent(unconfirmed: &mut Unconfirmed, id: &str) -> PublishHandle {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
@@ -207,16 +217,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_long_is_told_from_what_is_lost_with_it() {
+    async fn what_is_too_long_fails_and_what_was_in_flight_with_it_is_published_again() {
         let mut unconfirmed = Unconfirmed::new();
-        let handles = ["ab", "abc", "abcd"].map(|id| sent(&mut unconfirmed, id));
-        unconfirmed.too_long(3, "too long");
-        assert!(!unconfirmed.is_empty());
-        drop(unconfirmed);
-        let [short, long, longer] = handles;
-        assert!(matches!(end(short).await, Err(PublishError::Unknown(_))));
-        let invalid = Err(PublishError::Invalid("too long".into()));
-        assert_eq!((end(long).await, end(longer).await), (invalid.clone(), invalid));
+        let handles = ["a", "ab", "abc", "abcd"].map(|id| sent(&mut unconfirmed, id));
+        unconfirmed.settle(1, false, true);
+        unconfirmed.end_for_size(2);
+        assert!(unconfirmed.is_empty());
+        let [confirmed, short, long, longer] = handles;
+        assert_eq!(end(confirmed).await, Ok(()));
+        let again = short.end(Instant::now()).await;
+        assert!(matches!(again, Err(Failure::Again(PublishError::Unknown(_)))), "{again:?}");
+        for (handle, bytes) in [(long, 3), (longer, 4)] {
+            assert_eq!(end(handle).await, Err(PublishError::TooLarge { bytes, max_bytes: 2 }));
+        }
     }
 
     #[tokio::test]

@@ -94,6 +94,14 @@ impl Problem {
         Self::new(ProblemType::TooLarge, detail)
     }
 
+    /// 413: the message is longer than the broker takes.
+    pub(crate) fn message_too_large(max_bytes: usize) -> Self {
+        let detail = format!(
+            "With its id the data are longer than {max_bytes} bytes, the longest message that the broker takes (max_message_size)."
+        );
+        Self::new(ProblemType::TooLarge, detail)
+    }
+
     /// 409: only failed requests can be replayed or discarded.
     pub(crate) fn not_failed(status: &str) -> Self {
         let detail =

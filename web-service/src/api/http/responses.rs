@@ -43,7 +43,7 @@ pub(crate) enum BodyRejected {
     /// `too-slow`: the body did not arrive within 30 s
     #[response(status = 408, content_type = "application/problem+json")]
     TooSlow(Problem),
-    /// `too-large`: the body is longer than its limit, which `detail` names
+    /// `too-large`: the body is longer than its limit, or than the broker takes; `detail` names the limit
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
     /// `unsupported-media-type`: send the body with the `Content-Type` that `detail` names, and without `Content-Encoding`

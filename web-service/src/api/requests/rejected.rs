@@ -83,6 +83,7 @@ fn not_published(id: Uuid, error: &PublishError, advice: &str) -> Problem {
             let sent = "The request was sent, but the broker has not confirmed it.";
             Problem::outcome_unknown(id, format!("{sent} {advice}"))
         }
+        PublishError::TooLarge { max_bytes, .. } => Problem::message_too_large(*max_bytes),
         PublishError::Invalid(reason) => Problem::wrong_shape(reason.clone()),
     }
 }

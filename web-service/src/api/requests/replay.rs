@@ -35,6 +35,8 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/replay";
         (status = 409, description = "`not-failed`: it has not failed, or was replayed already. \
             `no-data`: another program published it, and its message is not stored",
             body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`too-large`: the broker takes no message of this length any more",
+            body = Problem, content_type = "application/problem+json"),
         NotConfirmed
     )
 )]
