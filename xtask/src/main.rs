@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `test` tests it, `soak` disturbs it
-//! at random, `bench` measures it, and `lint` checks what needs no test.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `example` the examples, `test`
+//! tests it, `soak` disturbs it at random, `bench` measures it, and `lint` checks what needs no test.
 //!
 //! They fetch what they need, print what they do, and leave no process behind.
 
@@ -9,6 +9,7 @@ mod cargo;
 mod console;
 mod demo;
 mod environment;
+mod example;
 mod interrupt;
 mod lint;
 mod soak;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::Options),
     /// Run all tests against a private RabbitMQ and a private PostgreSQL.
     Test(test::Options),
+    /// Start an example of another system on the broker layer, on a private RabbitMQ, and show it at work.
+    Example(example::Options),
     /// Measure speed and memory against a private RabbitMQ, beside what RabbitMQ alone does in the same run.
     Bench(bench::Options),
     /// Kill, freeze and cut off programs at random under a steady load, and check that every promise was kept.
@@ -58,6 +61,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => demo::run(&options, &mut interrupt).await,
         Command::Test(options) => test::run(&options, &mut interrupt).await,
+        Command::Example(options) => example::run(&options, &mut interrupt).await,
         Command::Bench(options) => bench::run(&options, &mut interrupt).await,
         Command::Soak(options) => soak::run(&options, &mut interrupt).await,
         Command::Lint => match interrupt.or(lint::run()).await {

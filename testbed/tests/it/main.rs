@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod configuration;
+mod examples;
 mod failures;
 mod house;
 mod outages;

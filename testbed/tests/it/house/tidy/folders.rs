@@ -65,6 +65,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("api", &["support"]),
             ("cli", &["support"]),
             ("configuration", &["support"]),
+            ("examples", &["support"]),
             ("failures", &["support"]),
             ("house", &["support"]),
             ("outages", &["support"]),
@@ -89,6 +90,7 @@ const CRATES: &[(&str, Arrows)] = &[
         &[
             ("bench", &["cargo", "console", "interrupt", "system"]),
             ("demo", &["cargo", "console", "interrupt", "system"]),
+            ("example", &["console", "system"]),
             ("soak", &["cargo", "console", "interrupt"]),
             ("system", &["console"]),
         ],

@@ -34,9 +34,11 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(super) fn crates() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let root = workspace::root();
     let mut roots = vec!["testbed/tests/it".to_owned()];
-    for entry in fs::read_dir(&root)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        roots.extend(root.join(&name).join("src").is_dir().then(|| format!("{name}/src")));
+    for parent in ["", "examples/"] {
+        for entry in fs::read_dir(root.join(parent))? {
+            let name = format!("{parent}{}", entry?.file_name().to_string_lossy());
+            roots.extend(root.join(&name).join("src").is_dir().then(|| format!("{name}/src")));
+        }
     }
     ensure!(roots.len() > 2, "there are no crates in {}", root.display());
     roots.into_iter().map(|name| Ok((name.clone(), files(&root.join(&name))?))).collect()

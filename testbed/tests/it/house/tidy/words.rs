@@ -15,20 +15,24 @@ const RULES: &[(&str, &[&str], &str)] = &[
         "the AMQP client has flaws that only the broker layer works round",
     ),
     ("lapin", &["testbed/src/foreign"], "the foreign client is for tests"),
-    ("actix_web", &["web-service/src/api", "web-service/src/app.rs"], "HTTP stays at the edge"),
+    (
+        "actix_web",
+        &["web-service/src/api", "web-service/src/app.rs", "examples"],
+        "HTTP stays at the edge",
+    ),
     (
         "reqwest::Client::",
-        &["cli/src/api", "testbed/src/http.rs", "web-service/src/webhooks"],
+        &["cli/src/api", "testbed/src/http.rs", "web-service/src/webhooks", "examples"],
         "a client without a TLS provider panics, so few make one",
     ),
     (
         "reqwest::",
-        &["cli/src/api", "web-service/src/webhooks", "testbed", "xtask"],
+        &["cli/src/api", "web-service/src/webhooks", "testbed", "xtask", "examples"],
         "programs talk over AMQP; only callbacks go elsewhere, and the command line is a client of the API",
     ),
     ("indicatif", &["cli"], "services have no terminal"),
     ("sqlx::", &["store/src"], "one place knows SQL"),
-    ("rusqlite::", &["store/src", "testbed/tests"], "one place knows SQL"),
+    ("rusqlite::", &["store/src", "testbed/tests", "examples"], "one place knows SQL"),
     (
         "std::env::var",
         &["pipeline/src/config", "testbed", "xtask", "store/src/conformance"],

@@ -1,0 +1,81 @@
+//! `cargo xtask example NAME`: runs an example on a private node of RabbitMQ, and shows it at work.
+
+mod stage;
+mod vip_notifications;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use testbed::rabbitmq::NodeOptions;
+
+use self::stage::Stage;
+use crate::{
+    cargo, console,
+    interrupt::{self, Interrupt},
+};
+
+/// Options of an example.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The example
+    name: Example,
+
+    /// End when everything was shown, instead of running on until Ctrl-C
+    #[arg(long)]
+    once: bool,
+}
+
+/// The examples. Each is a folder and a crate of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Example {
+    /// Accounts that are read, notifications of it, and one configuration for all
+    VipNotifications,
+}
+
+impl Example {
+    /// What its node of RabbitMQ needs.
+    fn node(self) -> NodeOptions {
+        match self {
+            Self::VipNotifications => NodeOptions::default(),
+        }
+    }
+
+    /// Starts its programs and shows them at work.
+    async fn show(self, stage: &mut Stage) -> Result<()> {
+        match self {
+            Self::VipNotifications => vip_notifications::show(stage).await,
+        }
+    }
+
+    /// The name of its crate.
+    fn package(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Runs an example until it has shown everything or, without `--once`, until it is interrupted.
+pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<ExitCode> {
+    let Some(stage) = interrupt.or(prepare(options.name)).await else {
+        return Ok(interrupt::stopped("example"));
+    };
+    let mut stage = stage?;
+    let shown = interrupt.or(options.name.show(&mut stage)).await.unwrap_or(Ok(()));
+    if shown.is_ok() && !options.once {
+        console::blank_line();
+        console::step("example", "runs on; Ctrl-C stops it");
+        interrupt.received().await;
+    }
+    // Also after an error the programs close their connections.
+    let stopped = interrupt.or(stage.stop()).await.unwrap_or(Ok(()));
+    shown.and(stopped)?;
+    console::step("example", "nothing is left running");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn prepare(example: Example) -> Result<Stage> {
+    let package = example.package();
+    console::step("build", format!("the programs of {package}"));
+    cargo::build(&["build", "--quiet", "-p", &package, "--bins"]).await?;
+    Stage::new(&package, example.node()).await
+}
