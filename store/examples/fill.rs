@@ -23,7 +23,10 @@ async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next().context("usage: fill DATABASE_URL COUNT");
     let (url, count) = (next()?, next()?.parse::<usize>()?);
-    let store = Store::open(&url, &StoreOptions { timeout: Duration::from_secs(120) })?;
+    let store = Store::open(
+        &url,
+        &StoreOptions { timeout: Duration::from_secs(120), ..StoreOptions::default() },
+    )?;
     store.until_up().await;
     let (mut printed, mut middle) = (Vec::new(), None);
     let mut stored = 0;

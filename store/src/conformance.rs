@@ -14,6 +14,7 @@ mod payloads;
 mod replay;
 mod results;
 mod retention;
+mod slow;
 mod url;
 mod world;
 
@@ -115,11 +116,15 @@ for_both_backends! {
         ten_thousand_callers_share_commits,
         services_that_write_the_same_rows_in_opposite_orders_do_not_deadlock,
         concurrent_operations_of_all_kinds_agree_in_the_end;
+    slow:
+        slow_results_land_and_hold_up_no_caller,
+        a_caller_who_waits_in_vain_makes_no_outage;
     outages:
         a_store_that_goes_away_comes_back_by_itself_and_has_lost_nothing,
         a_store_that_is_away_at_the_start_is_opened_when_it_appears,
         a_store_that_hangs_is_reported_in_bounded_time,
         a_store_that_hangs_is_found_by_callers_with_a_deadline,
+        a_store_that_hung_again_and_again_is_used_as_soon_as_it_answers,
         a_read_that_fails_does_not_make_the_store_unavailable,
         a_store_that_opens_and_takes_no_writes_is_tried_less_and_less_often,
         services_that_start_at_once_agree_on_the_tables;

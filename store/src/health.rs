@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::error::StoreError;
 
@@ -27,12 +27,18 @@ pub(crate) struct HealthMonitor {
     /// How often the store was opened: a connection made before the last opening is not used again.
     openings: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
+    suspected: Arc<Notify>,
 }
 
 impl HealthMonitor {
     pub(crate) fn new() -> Self {
         let health = Arc::new(watch::Sender::new(Health::Opening));
-        Self { health, openings: Arc::default(), commits: Arc::default() }
+        Self {
+            health,
+            openings: Arc::default(),
+            commits: Arc::default(),
+            suspected: Arc::default(),
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Health> {
@@ -61,6 +67,21 @@ impl HealthMonitor {
         if self.set(Health::Up) {
             tracing::info!("the store answers again");
         }
+    }
+
+    /// No answer came in time. The backend finds out whether the store is away, or only slow.
+    pub(crate) fn suspect(&self) {
+        self.suspected.notify_one();
+    }
+
+    /// Waits until the store is suspected to be away.
+    pub(crate) async fn until_suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Waits until the store is away.
+    pub(crate) async fn until_away(&self) {
+        self.until(|health| matches!(health, Health::Away(_))).await;
     }
 
     /// The store does not answer. This is logged once, until it answers again.

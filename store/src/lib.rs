@@ -21,12 +21,13 @@ mod health;
 mod migrations;
 mod model;
 mod operations;
+mod options;
 mod postgres;
 mod queue;
 mod sql;
 mod sqlite;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use tokio::sync::{Notify, watch};
 
@@ -48,25 +49,13 @@ pub use model::{
     send_capacity::SendCapacity,
     worker_result::{Applied, ResultOutcome, WorkerResult},
 };
-
-/// Settings of a store.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// How long an operation may take; batches may take longer.
-    pub timeout: Duration,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(5) }
-    }
-}
+pub use options::StoreOptions;
 
 /// A store of requests. Clones are the same store; it closes when the last one is dropped.
 #[derive(Clone)]
 pub struct Store {
     backend: Backend,
-    timeout: Duration,
+    options: StoreOptions,
     callback_due: Arc<Notify>,
 }
 
@@ -77,13 +66,12 @@ impl Store {
     /// # Errors
     /// Only if the URL names no store.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self, BadUrl> {
-        let timeout = options.timeout;
         let backend = match url.split_once(':') {
-            Some(("sqlite", _)) => sqlite::open(url, timeout)?,
-            Some(("postgres" | "postgresql", _)) => postgres::open(url, timeout)?,
+            Some(("sqlite", _)) => sqlite::open(url, options)?,
+            Some(("postgres" | "postgresql", _)) => postgres::open(url, options)?,
             _ => return Err(BadUrl("it must begin with sqlite: or postgres://".to_owned())),
         };
-        Ok(Self { backend, timeout, callback_due: Arc::default() })
+        Ok(Self { backend, options: options.clone(), callback_due: Arc::default() })
     }
 
     /// The present health, and its changes.
@@ -111,7 +99,7 @@ impl Store {
     /// longer than the timeout. A SQLite file is then complete without its log; without closing, nothing
     /// is lost either.
     pub async fn close(self) {
-        self.backend.close(self.timeout).await;
+        self.backend.close(self.options.timeout).await;
     }
 }
 

@@ -14,44 +14,42 @@ use crate::{
     error::StoreError,
 };
 
-/// A batch may take this many times as long as a single command, and once more for each
-/// [`BATCH_PART_BYTES`].
-const BATCH_TIMEOUT_FACTOR: u32 = 6;
+/// How many statements a write of the background may have to wait for, its own included. Each
+/// [`BATCH_PART_BYTES`] of its rows are one more.
+const MAX_STATEMENTS_AWAITED: u32 = 4;
 
-/// A write without an answer makes the store unavailable only if it was given this part of the usual
+/// A command without an answer casts suspicion on the store only if it was given this part of the usual
 /// timeout at least.
 const MIN_FAIR_TIMEOUT_DIVISOR: u32 = 2;
 
-/// No answer came in time; the text says within what time.
-struct NoAnswer(String);
-
 impl Store {
-    /// Sends a write.
-    pub(crate) async fn write<T>(
-        &self,
-        command: impl FnOnce(Reply<T>) -> Write,
-    ) -> Result<T, StoreError> {
-        self.write_to(&self.backend.writes, self.timeout, command).await
-    }
-
-    /// Sends a write with many rows, which may take longer the more bytes they have.
-    pub(crate) async fn write_batch<T>(
+    /// Sends a write for which no client waits, with so many bytes. It may be slow.
+    pub(crate) async fn write_in_background<T>(
         &self,
         bytes: usize,
         command: impl FnOnce(Reply<T>) -> Write,
     ) -> Result<T, StoreError> {
         let parts = u32::try_from(bytes / BATCH_PART_BYTES).unwrap_or(u32::MAX);
-        let limit = self.timeout.saturating_mul(BATCH_TIMEOUT_FACTOR.saturating_add(parts));
-        self.write_to(&self.backend.writes, limit, command).await
+        let statements = MAX_STATEMENTS_AWAITED.saturating_add(parts);
+        let limit = self.options.statement_timeout.saturating_mul(statements);
+        self.send_command(&self.backend.background_writes, limit, command).await
     }
 
-    /// Sends a write on which an answer to a client waits.
+    /// Sends a write for which a client waits.
+    pub(crate) async fn write_for_client<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Write,
+    ) -> Result<T, StoreError> {
+        self.send_command(&self.backend.client_writes, self.options.timeout, command).await
+    }
+
+    /// Sends a write that accepts requests.
     pub(crate) async fn write_urgent<T>(
         &self,
         limit: Duration,
         command: impl FnOnce(Reply<T>) -> Write,
     ) -> Result<T, StoreError> {
-        self.write_to(&self.backend.urgent_writes, limit, command).await
+        self.send_command(&self.backend.urgent_writes, limit, command).await
     }
 
     /// Sends a read.
@@ -59,35 +57,16 @@ impl Store {
         &self,
         command: impl FnOnce(Reply<T>) -> Read,
     ) -> Result<T, StoreError> {
-        let answer = self.send_command(&self.backend.reads, self.timeout, command).await;
-        answer.unwrap_or_else(|NoAnswer(reason)| Err(StoreError::Unavailable(reason)))
+        self.send_command(&self.backend.reads, self.options.timeout, command).await
     }
 
-    /// A write without an answer makes the store unavailable for everybody.
-    async fn write_to<T>(
-        &self,
-        queue: &mpsc::Sender<Write>,
-        limit: Duration,
-        command: impl FnOnce(Reply<T>) -> Write,
-    ) -> Result<T, StoreError> {
-        let answer = self.send_command(queue, limit, command).await;
-        answer.unwrap_or_else(|NoAnswer(reason)| {
-            if limit >= self.timeout / MIN_FAIR_TIMEOUT_DIVISOR {
-                // From now on nobody else has to wait for it.
-                self.backend.health.set_away(&reason);
-            }
-            // If it only was slow, it answers this, and is available again.
-            let _ = queue.try_send(Write::Ping(oneshot::channel().0));
-            Err(StoreError::Unavailable(reason))
-        })
-    }
-
+    /// Sends a command and waits for its answer. If none comes in time, the command may be done all the same.
     async fn send_command<C, T>(
         &self,
         queue: &mpsc::Sender<C>,
         limit: Duration,
         command: impl FnOnce(Reply<T>) -> C,
-    ) -> Result<Result<T, StoreError>, NoAnswer> {
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let health = &self.backend.health;
         let answered = async {
@@ -98,8 +77,12 @@ impl Store {
                 _ => Err(health.reason().unwrap_or_else(lost)),
             }
         };
-        let answer = timeout(limit, answered).await;
-        answer.map_err(|_| NoAnswer(format!("no answer within {limit:?}")))
+        timeout(limit, answered).await.unwrap_or_else(|_| {
+            if limit >= self.options.timeout / MIN_FAIR_TIMEOUT_DIVISOR {
+                health.suspect();
+            }
+            Err(StoreError::Unavailable(format!("no answer within {limit:?}")))
+        })
     }
 }
 

@@ -1,13 +1,16 @@
 //! SQLite backend: a file with a write-ahead log; every commit is on disk before it is answered.
 //!
 //! One thread writes, so no writer waits for a lock; it executes all commands that wait in its queue in
-//! one transaction. A few threads read, each with its own connection, and are never held up by the
+//! one transaction. Commands with many rows give way to the others from time to time. A few threads read, each with its own connection, and are never held up by the
 //! writer. They are threads and not tasks because disk I/O blocks.
 
+mod answer;
 mod callbacks;
+mod checker;
 mod commands;
 mod file;
 mod idempotency;
+mod jobs;
 mod lookups;
 mod parked;
 mod reader;
@@ -22,23 +25,23 @@ mod writer;
 use std::{
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    backend::{Backend, QUEUE_CAPACITY},
+    backend::{Backend, QUEUE_CAPACITY, Tasks},
     error::BadUrl,
     health::HealthMonitor,
+    options::StoreOptions,
     sqlite::{file::File, reader::Reader, writer::Writer},
 };
 
 const READERS: usize = 2;
 
 /// Starts the threads, which open the file.
-pub(crate) fn open(url: &str, timeout: Duration) -> Result<Backend, BadUrl> {
-    let file = Arc::new(File::parse(url, timeout)?);
+pub(crate) fn open(url: &str, options: &StoreOptions) -> Result<Backend, BadUrl> {
+    let file = Arc::new(File::parse(url, options.ping_timeout)?);
     let health = HealthMonitor::new();
     let (running, stopped) = watch::channel(());
     let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
@@ -50,8 +53,17 @@ pub(crate) fn open(url: &str, timeout: Duration) -> Result<Backend, BadUrl> {
         let reader = Reader::new(file.clone(), health.clone(), commands.clone());
         start("store-reader", running.clone(), move || reader.run())?;
     }
-    let (urgent_writes, _tasks) = (writes.clone(), Arc::new(()));
-    Ok(Backend { urgent_writes, writes, reads, health, stopped, _tasks })
+    let limit = options.statement_timeout;
+    let checker = tokio::spawn(checker::run(health.clone(), writes.downgrade(), limit));
+    Ok(Backend {
+        urgent_writes: writes.clone(),
+        client_writes: writes.clone(),
+        background_writes: writes,
+        reads,
+        health,
+        stopped,
+        _tasks: Arc::new(Tasks::of(&[checker])),
+    })
 }
 
 /// Starts a thread, which ends when its queue is closed.

@@ -179,7 +179,7 @@ impl Application {
 /// # Errors
 /// If the URL can't be used.
 pub fn open_store(config: &Config) -> Result<Store, String> {
-    let options = StoreOptions { timeout: config.publish_timeout };
+    let options = StoreOptions { timeout: config.publish_timeout, ..StoreOptions::default() };
     Store::open(config.database_url.expose(), &options)
         .map_err(|error| format!("DATABASE_URL=...: {error}"))
 }

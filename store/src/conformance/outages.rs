@@ -119,8 +119,19 @@ pub(super) async fn a_store_that_hangs_is_found_by_callers_with_a_deadline(world
     let deadline = now + TIMEOUT * 3 / 4;
     let refused = world.store.accept_by(deadline, new(Uuid::now_v7())).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(matches!(&*world.store.health().borrow(), Health::Away(_)));
+    timeout(MAX_CALL_TIME, away(&world.store)).await.expect("a ping finds out");
     world.let_go();
+}
+
+pub(super) async fn a_store_that_hung_again_and_again_is_used_as_soon_as_it_answers(world: World) {
+    let mut world = world.alone().await;
+    world.store.ping().await.unwrap();
+    for _ in 0..4 {
+        world.hang();
+        timeout(MAX_CALL_TIME, notice(&world.store)).await.expect("its health says so");
+        world.let_go();
+        timeout(TIMEOUT * 3 / 4, world.store.until_up()).await.expect("it is back at once");
+    }
 }
 
 pub(super) async fn a_read_that_fails_does_not_make_the_store_unavailable(world: World) {

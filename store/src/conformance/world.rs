@@ -1,6 +1,9 @@
 //! `World`: a store to be tested, and the means to change its database or to take it away.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use pipeline::contract::Timestamp;
 use rusqlite::Connection;
@@ -71,6 +74,11 @@ impl World {
     /// Another store on the same data, as a second web service has it.
     pub(super) fn second(&self) -> Store {
         open(&self.url)
+    }
+
+    /// Another store on the same data, whose callers do not wait for long.
+    pub(super) fn impatient(&self) -> Store {
+        open_with_short_timeout(&self.url)
     }
 
     /// Closes the store and opens it again.
@@ -161,6 +169,35 @@ impl World {
         .await;
     }
 
+    /// Lets each row take `seconds` that is written to `requests` and meets a condition, such as
+    /// `NEW.worker = 'slow'`.
+    pub(super) async fn slow_down(&self, condition: &str, seconds: f64) {
+        self.store.ping().await.unwrap();
+        match &self.backend {
+            Backend::File { dir, .. } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                let work = cpu_time(&other, seconds);
+                for event in ["INSERT", "UPDATE"] {
+                    let trigger = format!(
+                        "CREATE TRIGGER slow_{event} BEFORE {event} ON requests WHEN {condition} \
+                         BEGIN {work}; END"
+                    );
+                    other.execute_batch(&trigger).unwrap();
+                }
+            }
+            Backend::Database { access, name } => {
+                let trigger = format!(
+                    "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+                     $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NEW; END $$; \
+                     CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON requests FOR EACH ROW \
+                     WHEN ({condition}) EXECUTE FUNCTION slow()"
+                );
+                access.sql(name, &trigger).await.unwrap();
+            }
+            Backend::Server { .. } => {}
+        }
+    }
+
     /// Runs SQL behind the store's back.
     pub(super) async fn sql(&self, sql: &str) {
         match &self.backend {
@@ -192,11 +229,14 @@ impl World {
 }
 
 pub(super) fn open(url: &str) -> Store {
-    Store::open(url, &StoreOptions { timeout: LONG_TIMEOUT }).unwrap()
+    let timeouts = StoreOptions { timeout: LONG_TIMEOUT, ..StoreOptions::default() };
+    Store::open(url, &timeouts).unwrap()
 }
 
 fn open_with_short_timeout(url: &str) -> Store {
-    Store::open(url, &StoreOptions { timeout: TIMEOUT }).unwrap()
+    let ping_timeout = 2 * TIMEOUT;
+    let timeouts = StoreOptions { timeout: TIMEOUT, ping_timeout, ..StoreOptions::default() };
+    Store::open(url, &timeouts).unwrap()
 }
 
 pub(super) async fn request(store: &Store, id: Uuid) -> Record {
@@ -253,6 +293,24 @@ pub(super) fn failed(id: Uuid, code: &str) -> WorkerResult {
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {
     applied.iter().all(|applied| *applied == Applied::Stored)
+}
+
+/// A statement that takes SQLite about so many seconds. It has nothing to sleep with.
+fn cpu_time(connection: &Connection, seconds: f64) -> String {
+    const ROWS: f64 = 1000.0;
+    let rows = "CREATE TABLE numbers (n INTEGER PRIMARY KEY); \
+        INSERT INTO numbers WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c \
+        WHERE n < 100000) SELECT n FROM c";
+    connection.execute_batch(rows).unwrap();
+    let work = |rows: f64| {
+        format!(
+            "SELECT sum(a.n * b.n) FROM numbers AS a, numbers AS b \
+             WHERE a.n <= {rows:.0} AND b.n <= {ROWS:.0}"
+        )
+    };
+    let began = Instant::now();
+    connection.query_row(&work(ROWS), [], |row| row.get::<_, i64>(0)).unwrap();
+    work(ROWS * seconds / began.elapsed().as_secs_f64())
 }
 
 fn disk(dir: &TempDir) -> PathBuf {

@@ -37,7 +37,7 @@ impl Store {
         &self,
         wanted: LeaseCallbacks,
     ) -> Result<Vec<LeasedCallback>, StoreError> {
-        self.write(|reply| Write::LeaseCallbacks(wanted, reply)).await
+        self.write_in_background(0, |reply| Write::LeaseCallbacks(wanted, reply)).await
     }
 
     /// Records the outcome of an attempt, unless the callback was leased again since.
@@ -46,7 +46,7 @@ impl Store {
     /// [`StoreError::Unavailable`]: it can be recorded again.
     pub async fn record_attempt(&self, mut report: AttemptReport) -> Result<(), StoreError> {
         sanitize::attempt_report(&mut report);
-        self.write(|reply| Write::RecordAttempt(report, reply)).await
+        self.write_in_background(0, |reply| Write::RecordAttempt(report, reply)).await
     }
 
     /// Makes a callback due now, also if it was delivered or given up. False if there is none, or if an
@@ -55,7 +55,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be due all the same.
     pub async fn retry_callback(&self, id: Uuid) -> Result<bool, StoreError> {
-        let is_due = self.write(|reply| Write::RetryCallback(id, reply)).await;
+        let is_due = self.write_for_client(|reply| Write::RetryCallback(id, reply)).await;
         self.callback_due.notify_one();
         is_due
     }

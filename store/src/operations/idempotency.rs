@@ -15,7 +15,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: the same claim can be made again.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
-        self.write_urgent(self.timeout, |reply| Write::Claim(claim, reply)).await
+        self.write_urgent(self.options.timeout, |reply| Write::Claim(claim, reply)).await
     }
 
     /// Releases the claim under this key and id: its request was not accepted.
@@ -28,6 +28,7 @@ impl Store {
         id: Uuid,
         how: ReleaseClaim,
     ) -> Result<(), StoreError> {
-        self.write_urgent(self.timeout, |reply| Write::ReleaseClaim(key, id, how, reply)).await
+        self.write_urgent(self.options.timeout, |reply| Write::ReleaseClaim(key, id, how, reply))
+            .await
     }
 }

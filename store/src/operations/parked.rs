@@ -21,7 +21,7 @@ impl Store {
     pub async fn park(&self, mut messages: Vec<NewParked>) -> Result<Vec<Applied>, StoreError> {
         messages.iter_mut().for_each(sanitize::parked);
         let bytes = messages.iter().map(|message| message.body.len()).sum();
-        let applied = self.write_batch(bytes, |reply| Write::Park(messages, reply)).await;
+        let applied = self.write_in_background(bytes, |reply| Write::Park(messages, reply)).await;
         self.callback_due.notify_one();
         applied
     }
@@ -47,6 +47,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be deleted all the same.
     pub async fn delete_parked(&self, number: i64) -> Result<DeleteParked, StoreError> {
-        self.write(|reply| Write::DeleteParked(number, reply)).await
+        self.write_for_client(|reply| Write::DeleteParked(number, reply)).await
     }
 }

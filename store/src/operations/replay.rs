@@ -16,7 +16,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be noted all the same, and can be noted again.
     pub async fn note_replay(&self, id: Uuid, run: u32) -> Result<Replay, StoreError> {
-        self.write(|reply| Write::NoteReplay(id, run, reply)).await
+        self.write_for_client(|reply| Write::NoteReplay(id, run, reply)).await
     }
 
     /// Begins the next run of a request that has failed in this one. Its error becomes the last error, and
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be recorded all the same, and can be recorded again.
     pub async fn replay(&self, id: Uuid, run: u32) -> Result<Replay, StoreError> {
-        self.write(|reply| Write::Replay(id, run, reply)).await
+        self.write_for_client(|reply| Write::Replay(id, run, reply)).await
     }
 
     /// Lets a failed request expire at once, and deletes its parked messages.
@@ -33,6 +33,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be discarded all the same.
     pub async fn discard(&self, id: Uuid) -> Result<Discard, StoreError> {
-        self.write(|reply| Write::Discard(id, reply)).await
+        self.write_for_client(|reply| Write::Discard(id, reply)).await
     }
 }

@@ -16,6 +16,9 @@ use crate::{
     },
 };
 
+/// A batch may take this many times as long as a single request.
+const BATCH_TIMEOUT_FACTOR: u32 = 6;
+
 impl Store {
     /// Records a request. If its result came first, the final status stays; if it has expired already, it
     /// stays expired.
@@ -24,11 +27,10 @@ impl Store {
     /// [`StoreError::Unavailable`]: it may be recorded all the same, and can be recorded again.
     /// [`StoreError::Refused`] if this request can't be stored.
     pub async fn accept(&self, request: NewRequest) -> Result<(), StoreError> {
-        self.accept_within(self.timeout, request).await
+        self.accept_within(self.options.timeout, request).await
     }
 
-    /// Like [`Self::accept`], for a caller who waits until the deadline at most. A store that has not
-    /// answered by then counts as unavailable, unless it had hardly any time.
+    /// Like [`Self::accept`], for a caller who waits until the deadline at most.
     ///
     /// # Errors
     /// As [`Self::accept`].
@@ -38,7 +40,7 @@ impl Store {
         request: NewRequest,
     ) -> Result<(), StoreError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        self.accept_within(left.min(self.timeout), request).await
+        self.accept_within(left.min(self.options.timeout), request).await
     }
 
     async fn accept_within(
@@ -64,9 +66,9 @@ impl Store {
         mut requests: Vec<NewRequest>,
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         requests.iter_mut().for_each(sanitize::new_request);
-        let bytes = requests.iter().map(|request| request.request_data.len()).sum();
         let has_callback = requests.iter().any(|request| request.callback.is_some());
-        let accepted = self.write_batch(bytes, |reply| Write::AcceptBatch(requests, reply)).await;
+        let limit = self.options.timeout.saturating_mul(BATCH_TIMEOUT_FACTOR);
+        let accepted = self.write_urgent(limit, |reply| Write::AcceptBatch(requests, reply)).await;
         if has_callback {
             self.callback_due.notify_one();
         }
@@ -78,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be cancelled all the same.
     pub async fn cancel(&self, id: Uuid) -> Result<Cancel, StoreError> {
-        let cancel = self.write(|reply| Write::Cancel(id, reply)).await;
+        let cancel = self.write_for_client(|reply| Write::Cancel(id, reply)).await;
         self.callback_due.notify_one();
         cancel
     }

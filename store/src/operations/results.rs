@@ -12,19 +12,19 @@ use crate::{
 };
 
 impl Store {
-    /// Applies results, all in one transaction, and says what became of each. The first final result of a
-    /// run wins; a result without a row makes its own.
+    /// Applies results, and says what became of each. The first final result of a run wins; a result without a row
+    /// makes its own. They share a transaction, unless that holds up others for too long.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: either none or all are stored, and the same results can be applied
-    /// again.
+    /// [`StoreError::Unavailable`]: some may be stored all the same, and the same results can be applied again.
     pub async fn apply_results(
         &self,
         mut results: Vec<WorkerResult>,
     ) -> Result<Vec<Applied>, StoreError> {
         results.iter_mut().for_each(sanitize::worker_result);
         let bytes = results.iter().filter_map(|row| row.outcome.result()).map(<[u8]>::len).sum();
-        let applied = self.write_batch(bytes, |reply| Write::ApplyResults(results, reply)).await;
+        let applied =
+            self.write_in_background(bytes, |reply| Write::ApplyResults(results, reply)).await;
         self.callback_due.notify_one();
         applied
     }
@@ -37,6 +37,6 @@ impl Store {
     /// As [`Self::apply_results`].
     pub async fn record_retries(&self, mut retries: Vec<ScheduledRetry>) -> Result<(), StoreError> {
         retries.iter_mut().for_each(sanitize::retry);
-        self.write_batch(0, |reply| Write::RecordRetries(retries, reply)).await
+        self.write_in_background(0, |reply| Write::RecordRetries(retries, reply)).await
     }
 }

@@ -16,7 +16,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn expire(&self, expiry: Expiry) -> Result<Cleared, StoreError> {
-        self.write_batch(0, |reply| Write::Expire(expiry, reply)).await
+        self.write_in_background(0, |reply| Write::Expire(expiry, reply)).await
     }
 
     /// The present moment, by the clock by which requests end and expire. It is the same for all web
@@ -33,6 +33,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] with the reason.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.write_urgent(self.timeout, Write::Ping).await
+        self.write_urgent(self.options.timeout, Write::Ping).await
     }
 }

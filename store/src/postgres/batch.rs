@@ -39,14 +39,16 @@ pub(super) trait Rows: Sized + Sync {
 }
 
 /// Writes all rows in one transaction and returns their outcomes in the order of the rows. If the server
-/// refuses the data, the rows are written again one by one, and only the refused ones are left out. None
-/// when the store is unavailable.
-pub(super) async fn write<R: Rows>(session: &mut Session, rows: Vec<R>) -> Option<Vec<R::Outcome>> {
+/// refuses the data, the rows are written again one by one, and only the refused ones are left out.
+pub(super) async fn write<R: Rows>(
+    session: &mut Session,
+    rows: Vec<R>,
+) -> Result<Vec<R::Outcome>, WorkError> {
     let (places, rows) = in_order(rows);
     let outcomes = write_in_order(session, &rows).await?;
     let mut placed: Vec<_> = places.into_iter().zip(outcomes).collect();
     placed.sort_unstable_by_key(|(place, _)| *place);
-    Some(placed.into_iter().map(|(_, outcome)| outcome).collect())
+    Ok(placed.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
 /// Sorts rows by their keys, and returns the place that each had. A second row with the same key stays
@@ -68,15 +70,18 @@ fn in_order<R: Rows>(rows: Vec<R>) -> (Vec<usize>, Vec<R>) {
     rows.into_iter().map(|(_, place, row)| (place, row)).unzip()
 }
 
-async fn write_in_order<R: Rows>(session: &mut Session, rows: &[R]) -> Option<Vec<R::Outcome>> {
+async fn write_in_order<R: Rows>(
+    session: &mut Session,
+    rows: &[R],
+) -> Result<Vec<R::Outcome>, WorkError> {
     match session.run(&Batch(rows)).await {
         Ok(outcomes) => {
             session.set_committed();
-            return Some(outcomes);
+            return Ok(outcomes);
         }
-        Err(WorkError::Away | WorkError::Unavailable(_)) => return None,
-        Err(WorkError::Data(reason)) if rows.len() == 1 => return Some(vec![R::refused(reason)]),
+        Err(WorkError::Data(reason)) if rows.len() == 1 => return Ok(vec![R::refused(reason)]),
         Err(WorkError::Data(_)) => {}
+        Err(error) => return Err(error),
     }
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows.chunks(1) {
@@ -86,10 +91,10 @@ async fn write_in_order<R: Rows>(session: &mut Session, rows: &[R]) -> Option<Ve
                 outcomes.extend(outcome);
             }
             Err(WorkError::Data(reason)) => outcomes.push(R::refused(reason)),
-            Err(WorkError::Away | WorkError::Unavailable(_)) => return None,
+            Err(error) => return Err(error),
         }
     }
-    Some(outcomes)
+    Ok(outcomes)
 }
 
 struct Batch<'r, R>(&'r [R]);

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// The server itself cancelled a statement because it took too long.
 const QUERY_CANCELED: &str = "57014";
 
+/// The server, or the user, has too many connections.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 /// A deadlock, or concurrent changes that don't go together.
 const CONFLICTS: [&str; 2] = ["40P01", "40001"];
 
@@ -30,8 +33,12 @@ pub(super) enum ErrorKind {
     Conflict,
     /// Repeat it on another connection: this one is lost.
     Connection,
-    /// Give up: no answer came in time, and another try would take as long.
+    /// The same, later: the server takes no more connections.
+    NoRoom,
+    /// Give up: the statement took too long, and another try would take as long.
     Timeout,
+    /// Give up: the server does not answer.
+    NoAnswer,
 }
 
 impl StatementError {
@@ -41,6 +48,10 @@ impl StatementError {
 
     pub(super) fn timeout(after: Duration) -> Self {
         Self::new(ErrorKind::Timeout, format!("no answer within {after:.1?}"))
+    }
+
+    pub(super) fn no_answer(after: Duration) -> Self {
+        Self::new(ErrorKind::NoAnswer, format!("no answer within {after:.1?}"))
     }
 }
 
@@ -55,6 +66,8 @@ impl From<sqlx::Error> for StatementError {
         let class = code.get(..2).unwrap_or_default();
         if code == QUERY_CANCELED {
             Self::new(ErrorKind::Timeout, message)
+        } else if code == TOO_MANY_CONNECTIONS {
+            Self::new(ErrorKind::NoRoom, message)
         } else if CONFLICTS.contains(&&*code) {
             Self::new(ErrorKind::Conflict, message)
         } else if DATA_CLASSES.contains(&class) {

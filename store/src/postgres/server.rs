@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::{
     error::BadUrl,
     migrations,
+    options::StoreOptions,
     postgres::error::{ErrorKind, StatementError},
 };
 
@@ -28,30 +29,40 @@ const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
 /// A PostgreSQL server, and the database on it.
 pub(super) struct Server {
     options: PgConnectOptions,
-    /// How long a statement may take.
-    pub(super) timeout: Duration,
+    /// How long the statements of reads may take: as long as their callers wait.
+    pub(super) read_timeout: Duration,
+    /// How long all other statements may take.
+    pub(super) statement_timeout: Duration,
+    /// How long it may take to connect and to answer a ping.
+    ping_timeout: Duration,
 }
 
 impl Server {
     /// The server that a `postgres:` URL names.
-    pub(super) fn parse(url: &str, timeout: Duration) -> Result<Self, BadUrl> {
+    pub(super) fn parse(url: &str, timeouts: &StoreOptions) -> Result<Self, BadUrl> {
         // The error may quote a part of the URL, but never the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| BadUrl(format!("this is no postgres:// URL: {error}")))?;
         let options = options.application_name("slowlane").disable_statement_logging();
-        Ok(Self { options, timeout })
+        let StoreOptions { timeout: read_timeout, statement_timeout, ping_timeout } = *timeouts;
+        Ok(Self { options, read_timeout, statement_timeout, ping_timeout })
     }
 
-    /// A new connection. The server ends its statements and idle transactions at the timeout, so that those
-    /// of a lost web service don't hold locks for long.
-    pub(super) async fn connect(&self) -> Result<PgConnection, StatementError> {
+    /// A new connection, for statements that may take so long. The server ends those that take longer, and idle
+    /// transactions, so that those of a lost web service don't hold locks for long.
+    pub(super) async fn connect(
+        &self,
+        statement_timeout: Duration,
+    ) -> Result<PgConnection, StatementError> {
         let connecting = async {
             let mut connection = self.options.connect().await?;
             sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
-            let limit = format!("{}ms", self.timeout.as_millis());
-            for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-                let set =
-                    sqlx::query("SELECT set_config($1, $2, false)").bind(setting).bind(&limit);
+            for (setting, limit) in [
+                ("statement_timeout", statement_timeout),
+                ("idle_in_transaction_session_timeout", self.ping_timeout),
+            ] {
+                let limit = format!("{}ms", limit.as_millis());
+                let set = sqlx::query("SELECT set_config($1, $2, false)").bind(setting).bind(limit);
                 set.execute(&mut connection).await?;
             }
             Ok(connection)
@@ -61,7 +72,7 @@ impl Server {
 
     /// Checks that the database takes writes, and applies the missing migrations.
     pub(super) async fn prepare(&self) -> Result<(), StatementError> {
-        let mut connection = self.connect().await?;
+        let mut connection = self.connect(self.ping_timeout).await?;
         let sql = "SELECT current_setting('transaction_read_only')::bool";
         let read_only = sqlx::query_scalar(sql).fetch_one(&mut connection);
         if self.in_time(read_only).await? {
@@ -72,6 +83,15 @@ impl Server {
         migrated
             .map_err(|_| StatementError::timeout(MIGRATION_TIMEOUT))?
             .map_err(StatementError::from)
+    }
+
+    /// Checks that the server answers, on a new connection.
+    pub(super) async fn ping(&self) -> Result<(), StatementError> {
+        let mut connection = match self.connect(self.ping_timeout).await {
+            Err(error) if error.kind == ErrorKind::NoRoom => return Ok(()),
+            connected => connected?,
+        };
+        self.in_time(sqlx::query("SELECT 1").execute(&mut connection)).await.map(drop)
     }
 
     /// The reason of an error with the server's address.
@@ -86,9 +106,9 @@ impl Server {
         work: impl Future<Output = sqlx::Result<T>>,
     ) -> Result<T, StatementError> {
         let began = Instant::now();
-        match timeout(self.timeout, work).await {
+        match timeout(self.ping_timeout, work).await {
             Ok(outcome) => outcome.map_err(StatementError::from),
-            Err(_) => Err(StatementError::timeout(began.elapsed())),
+            Err(_) => Err(StatementError::no_answer(began.elapsed())),
         }
     }
 }

@@ -6,13 +6,10 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tokio::{
-    sync::{mpsc::WeakSender, oneshot, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    command::{Reply, Write},
+    command::Reply,
     error::StoreError,
     health::HealthMonitor,
     postgres::{
@@ -34,7 +31,7 @@ pub(super) trait Work: Sync {
     /// What it results in.
     type Answer: Send;
 
-    /// How many times the usual timeout it may take.
+    /// How many times the timeout of a statement it may take.
     fn timeout_factor(&self) -> u32 {
         1
     }
@@ -72,18 +69,12 @@ pub(super) struct Session {
     server: Arc<Server>,
     health: HealthMonitor,
     idle: Option<IdleConnection>,
-    on_failure: OnFailure,
+    statement_timeout: Duration,
+    /// Whether its failures make the store unavailable. Those of reads don't: a table may be locked, or broken, while
+    /// writes go on.
+    is_decisive: bool,
     /// Dropped after the connection, for who waits until the store is closed.
     _running: watch::Sender<()>,
-}
-
-/// What a session does when its work has failed.
-enum OnFailure {
-    /// It makes the store unavailable.
-    SetAway,
-    /// It lets the session behind this queue find out whether the store is available: a single read may
-    /// take too long, or a table may be locked, while writes go on.
-    Ping(WeakSender<Write>),
 }
 
 struct IdleConnection {
@@ -99,34 +90,40 @@ impl Session {
         health: HealthMonitor,
         running: watch::Sender<()>,
     ) -> Self {
-        Self { server, health, idle: None, on_failure: OnFailure::SetAway, _running: running }
+        let statement_timeout = server.statement_timeout;
+        Self { server, health, idle: None, statement_timeout, is_decisive: true, _running: running }
     }
 
-    /// This session, for reads: when one fails, a ping in this queue finds out whether the store is
-    /// available.
-    pub(super) fn for_reading(self, writes: WeakSender<Write>) -> Self {
-        Self { on_failure: OnFailure::Ping(writes), ..self }
+    /// This session, for reads.
+    pub(super) fn for_reading(self) -> Self {
+        Self { statement_timeout: self.server.read_timeout, is_decisive: false, ..self }
     }
 
     /// Does some work, repeatedly if need be.
     pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, WorkError> {
         let (mut tries, mut conflicts) = (0, 0);
+        if self.health.reason().is_some() {
+            return Err(WorkError::Away);
+        }
         loop {
-            if self.health.reason().is_some() {
-                return Err(WorkError::Away);
-            }
             let error = match self.try_once(work).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            if self.health.reason().is_some() {
+                return Err(WorkError::Away);
+            }
             match error.kind {
                 ErrorKind::Data => return Err(WorkError::Data(error.reason)),
                 ErrorKind::Conflict => conflicts += 1,
-                ErrorKind::Connection => tries += 1,
-                ErrorKind::Timeout => tries = MAX_TRIES,
+                ErrorKind::Connection | ErrorKind::NoRoom => tries += 1,
+                ErrorKind::NoAnswer | ErrorKind::Timeout => return Err(self.give_up(&error)),
             }
-            if tries >= MAX_TRIES || conflicts >= MAX_CONFLICTS {
-                return Err(self.failed(self.server.explain(&error)));
+            if conflicts >= MAX_CONFLICTS {
+                return Err(self.give_up(&error));
+            }
+            if tries >= MAX_TRIES {
+                return Err(self.failed(&error));
             }
         }
     }
@@ -149,31 +146,35 @@ impl Session {
         self.health.set_committed();
     }
 
-    fn failed(&self, reason: String) -> WorkError {
-        match &self.on_failure {
-            OnFailure::SetAway => {
-                self.health.set_away(&reason);
-                WorkError::Away
-            }
-            OnFailure::Ping(writes) => {
-                if let Some(writes) = writes.upgrade() {
-                    let _full_or_sent = writes.try_send(Write::Ping(oneshot::channel().0));
-                }
-                WorkError::Unavailable(reason)
-            }
+    /// The server refuses the work, or can't be reached.
+    fn failed(&self, error: &StatementError) -> WorkError {
+        if !self.is_decisive {
+            return self.give_up(error);
         }
+        self.health.set_away(&self.server.explain(error));
+        WorkError::Away
+    }
+
+    /// The work was not done in time. A ping will find out whether the store is available.
+    fn give_up(&self, error: &StatementError) -> WorkError {
+        self.health.suspect();
+        WorkError::Unavailable(self.server.explain(error))
     }
 
     async fn try_once<W: Work>(&mut self, work: &W) -> Result<W::Answer, StatementError> {
-        let opening = self.health.openings();
+        let (opening, began) = (self.health.openings(), Instant::now());
         // It is put back only if all went well: a connection that was given up in the middle of a
         // statement would answer the next one with the rest of this.
         let mut connection = match self.idle.take().filter(|idle| idle.is_usable(opening)) {
             Some(idle) => idle.connection,
-            None => self.server.connect().await?,
+            None => self.server.connect(self.statement_timeout).await?,
         };
-        let limit = self.server.timeout * work.timeout_factor();
-        let outcome = timeout(limit, work.run(&mut connection)).await;
+        let limit = self.statement_timeout.saturating_mul(work.timeout_factor());
+        let outcome = tokio::select! {
+            outcome = timeout(limit, work.run(&mut connection)) => outcome,
+            // The answer may never come.
+            () = self.health.until_away() => return Err(StatementError::no_answer(began.elapsed())),
+        };
         let outcome = outcome.map_err(|_| StatementError::timeout(limit))?;
         let outcome = outcome.map_err(StatementError::from);
         let kind = outcome.as_ref().err().map(|error| error.kind);

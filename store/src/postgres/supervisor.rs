@@ -8,10 +8,7 @@ use std::{
 use pipeline::backoff::Backoff;
 use tokio::time::sleep;
 
-use crate::{
-    health::{Health, HealthMonitor},
-    postgres::server::Server,
-};
+use crate::{health::HealthMonitor, postgres::server::Server};
 
 /// The pause after a failed attempt to open the store.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
@@ -25,7 +22,10 @@ pub(super) async fn run(server: Arc<Server>, health: HealthMonitor) {
             Ok(()) => {
                 health.set_opened();
                 let opened = Instant::now();
-                health.until(|health| matches!(health, Health::Away(_))).await;
+                if until_away(&server, &health).await == Reason::NoAnswer {
+                    // It can't be opened before it answers.
+                    backoff.reset();
+                }
                 backoff.next_pause_after(opened.elapsed())
             }
             Err(error) => {
@@ -34,5 +34,29 @@ pub(super) async fn run(server: Arc<Server>, health: HealthMonitor) {
             }
         };
         sleep(pause).await;
+    }
+}
+
+/// Why the store is away.
+#[derive(PartialEq, Eq)]
+enum Reason {
+    /// Work failed.
+    Failure,
+    /// A ping failed.
+    NoAnswer,
+}
+
+/// Waits until the store is away. When it is suspected to be, a ping decides: a server that is only slow answers.
+async fn until_away(server: &Server, health: &HealthMonitor) -> Reason {
+    loop {
+        tokio::select! {
+            () = health.until_away() => return Reason::Failure,
+            () = health.until_suspected() => {
+                if let Err(error) = server.ping().await {
+                    health.set_away(&server.explain(&error));
+                    return Reason::NoAnswer;
+                }
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         replay::{DiscardOne, NoteReplay, ReplayOne},
         requests::CancelOne,
         retention::{Expire, Ping},
-        session::Session,
+        session::{Session, WorkError},
     },
 };
 
@@ -51,7 +51,13 @@ where
         return;
     }
     let (rows, replies): (Vec<R>, Vec<Reply<T>>) = rows.into_iter().unzip();
-    let outcomes = batch::write(session, rows).await.unwrap_or_default();
+    let outcomes = match batch::write(session, rows).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => {
+            let answer = error.answer();
+            replies.iter().map_while(|_| answer.clone().map(Err)).collect()
+        }
+    };
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         drop(reply.send(outcome));
     }
@@ -90,9 +96,13 @@ async fn write<R: Rows>(session: &mut Session, reply: Reply<Vec<R::Outcome>>, ro
     answer(reply, batch::write(session, rows).await);
 }
 
-/// Answers, unless the store is unavailable: then the reply is dropped.
-fn answer<T>(reply: Reply<T>, outcome: Option<T>) {
-    if let Some(outcome) = outcome {
-        drop(reply.send(Ok(outcome)));
+/// Answers, unless the store is unavailable: then the reply is dropped, and its health has the reason.
+fn answer<T>(reply: Reply<T>, outcome: Result<T, WorkError>) {
+    let answer = match outcome {
+        Ok(outcome) => Some(Ok(outcome)),
+        Err(error) => error.answer().map(Err),
+    };
+    if let Some(answer) = answer {
+        drop(reply.send(answer));
     }
 }

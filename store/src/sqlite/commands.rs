@@ -3,32 +3,37 @@
 use rusqlite::Connection;
 
 use crate::{
-    command::{Reply, Write},
-    error::StoreError,
+    command::Write,
     sqlite::{
-        callbacks, idempotency, parked, replay, requests, results, retention,
+        answer::{Answer, later, later_if_taken},
+        callbacks, idempotency,
+        jobs::Jobs,
+        parked, replay, requests, results, retention,
         transaction::WriteTransaction,
     },
 };
 
-/// Sends the answer to a command, if the commit succeeded, and else the error of the commit.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>)>;
-
-/// Executes all commands and commits. The answers are to be sent after that. An error means that nothing
-/// was done; the commands after the one that failed are not taken.
+/// Executes all commands, and a part of the jobs if `with_jobs`, and commits. The answers are to be sent after that. An
+/// error means that nothing was done; the commands after the one that failed are not taken.
 pub(super) fn execute_all(
     connection: &mut Connection,
     commands: &mut impl Iterator<Item = Write>,
+    jobs: &mut Jobs,
+    with_jobs: bool,
     answers: &mut Vec<Answer>,
 ) -> rusqlite::Result<()> {
     let transaction = WriteTransaction::begin(connection)?;
-    commands.try_for_each(|command| execute(&transaction, command, answers))?;
+    commands.try_for_each(|command| execute(&transaction, command, jobs, answers))?;
+    if with_jobs {
+        jobs.run(&transaction, answers)?;
+    }
     transaction.commit()
 }
 
 fn execute(
     tx: &WriteTransaction<'_>,
     command: Write,
+    jobs: &mut Jobs,
     answers: &mut Vec<Answer>,
 ) -> rusqlite::Result<()> {
     match command {
@@ -36,20 +41,20 @@ fn execute(
             later_if_taken(answers, reply, requests::accept(tx, &request))
         }
         Write::AcceptBatch(requests, reply) => {
-            let accepted = requests.iter().map(|request| requests::accept(tx, request));
-            later(answers, reply, accepted.collect())
+            jobs.add(requests, reply, requests::accept);
+            Ok(())
         }
         Write::Claim(claim, reply) => later(answers, reply, idempotency::claim(tx, &claim)),
         Write::ReleaseClaim(key, id, how, reply) => {
             later(answers, reply, idempotency::release(tx, &key, id, how))
         }
         Write::ApplyResults(results, reply) => {
-            let applied = results.iter().map(|result| results::apply(tx, result));
-            later(answers, reply, applied.collect())
+            jobs.add(results, reply, results::apply);
+            Ok(())
         }
         Write::Park(messages, reply) => {
-            let applied = messages.iter().map(|message| parked::park(tx, message));
-            later(answers, reply, applied.collect())
+            jobs.add(messages, reply, parked::park);
+            Ok(())
         }
         Write::RecordRetries(retries, reply) => {
             let recorded = retries.iter().try_for_each(|retry| results::record_retry(tx, retry));
@@ -70,28 +75,4 @@ fn execute(
         Write::RetryCallback(id, reply) => later(answers, reply, callbacks::retry(tx, id)),
         Write::Ping(reply) => later(answers, reply, Ok(())),
     }
-}
-
-/// Keeps the answer to a command until the commit.
-fn later<T: 'static>(
-    answers: &mut Vec<Answer>,
-    reply: Reply<T>,
-    answer: rusqlite::Result<T>,
-) -> rusqlite::Result<()> {
-    later_if_taken(answers, reply, answer.map(Ok))
-}
-
-/// The same for a command whose data the database may refuse.
-fn later_if_taken<T: 'static>(
-    answers: &mut Vec<Answer>,
-    reply: Reply<T>,
-    answer: rusqlite::Result<Result<T, StoreError>>,
-) -> rusqlite::Result<()> {
-    // Without an answer there is no commit, and its error is sent instead.
-    let (answer, outcome) = match answer {
-        Ok(answer) => (answer, Ok(())),
-        Err(error) => (Err(StoreError::Unavailable(error.to_string())), Err(error)),
-    };
-    answers.push(Box::new(move |committed| drop(reply.send(committed.and(answer)))));
-    outcome
 }

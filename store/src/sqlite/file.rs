@@ -11,7 +11,7 @@ use std::{
 
 use percent_encoding::percent_decode_str;
 use pipeline::contract::Timestamp;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::{error::BadUrl, migrations};
 
@@ -50,9 +50,17 @@ pub(super) enum FileError {
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }
 
+impl FileError {
+    /// Whether another program held the lock of the file for too long.
+    pub(super) fn is_busy(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+    }
+}
+
 impl File {
     /// The file that a `sqlite:` URL names.
-    pub(super) fn parse(url: &str, timeout: Duration) -> Result<Self, BadUrl> {
+    pub(super) fn parse(url: &str, lock_timeout: Duration) -> Result<Self, BadUrl> {
         let path = url.strip_prefix("sqlite:").unwrap_or(url);
         let path = path.strip_prefix("//").unwrap_or(path);
         let bad = |what: &str| BadUrl(format!("{what}; give a file as in sqlite:slowlane.db"));
@@ -64,7 +72,7 @@ impl File {
         }
         let path =
             percent_decode_str(path).decode_utf8().map_err(|_| bad("the path is not text"))?;
-        let (path, lock_timeout) = (PathBuf::from(path.as_ref()), timeout / 2);
+        let path = PathBuf::from(path.as_ref());
         if is_something_else(&path) {
             return Err(bad(&format!("{} is no SQLite database", path.display())));
         }

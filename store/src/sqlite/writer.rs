@@ -16,8 +16,9 @@ use crate::{
     error::StoreError,
     health::HealthMonitor,
     sqlite::{
-        commands::{self, Answer},
+        commands,
         file::{File, FileError, Identity},
+        jobs::Jobs,
     },
 };
 
@@ -35,7 +36,9 @@ pub(super) struct Writer {
     file: Arc<File>,
     health: HealthMonitor,
     commands: Receiver<Write>,
-    /// A file that can be opened, and yet takes no writes, is tried less and less often.
+    /// Commands with many rows that are not done.
+    jobs: Jobs,
+    /// A file that can be opened, and yet takes no writes, is tried less and less often; not one that was locked.
     backoff: Backoff,
     /// How many commands the last batch had.
     last_batch: usize,
@@ -43,7 +46,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(file: Arc<File>, health: HealthMonitor, commands: Receiver<Write>) -> Self {
-        Self { file, health, commands, backoff: Backoff::storing(), last_batch: 0 }
+        let (jobs, backoff) = (Jobs::default(), Backoff::storing());
+        Self { file, health, commands, jobs, backoff, last_batch: 0 }
     }
 
     /// Executes commands until the queue is closed. After an error the file is opened anew.
@@ -52,7 +56,12 @@ impl Writer {
             let opened = Instant::now();
             match self.execute_commands(connection, identity) {
                 Ok(()) => return,
-                Err(_is_in_the_health) => {
+                Err(error) => {
+                    self.jobs.clear();
+                    if error.is_busy() {
+                        // It can't be opened before it takes writes.
+                        self.backoff.reset();
+                    }
                     let pause = self.backoff.next_pause_after(opened.elapsed());
                     self.pause(pause);
                 }
@@ -84,42 +93,61 @@ impl Writer {
         identity: Identity,
     ) -> Result<(), FileError> {
         let mut batch = Vec::with_capacity(MAX_BATCH_COMMANDS);
-        let mut answers = Vec::with_capacity(MAX_BATCH_COMMANDS);
         loop {
-            self.gather();
-            if self.commands.blocking_recv_many(&mut batch, MAX_BATCH_COMMANDS) == 0 {
+            let are_jobs_slow = !self.jobs.is_empty();
+            self.receive(&mut batch);
+            if batch.is_empty() && !are_jobs_slow {
                 return Ok(());
             }
             self.last_batch = batch.len();
-            let mut commands = batch.drain(..);
-            let committed = self.commit(&mut connection, identity, &mut commands, &mut answers);
-            let outcome = match &committed {
-                Ok(()) => {
-                    self.health.set_committed();
-                    Ok(())
-                }
-                Err(error) => {
-                    self.health.set_away(&error.to_string());
-                    Err(StoreError::Unavailable(error.to_string()))
-                }
-            };
-            answers.drain(..).for_each(|answer: Answer| answer(outcome.clone()));
-            // The callers of commands that were not executed learn it by their replies being dropped.
-            committed?;
+            if are_jobs_slow && !batch.is_empty() {
+                self.transact(&mut connection, identity, &mut batch, false)?;
+            }
+            self.transact(&mut connection, identity, &mut batch, true)?;
         }
     }
 
-    /// Executes all commands in one transaction. If that succeeds, everything is on disk.
-    fn commit(
-        &self,
+    /// Executes all commands, and a part of the jobs if `with_jobs`, in one transaction. If that succeeds, everything
+    /// is on disk. The callers of commands that were not executed learn it by their replies being dropped.
+    fn transact(
+        &mut self,
         connection: &mut Connection,
         identity: Identity,
-        commands: &mut impl Iterator<Item = Write>,
-        answers: &mut Vec<Answer>,
+        batch: &mut Vec<Write>,
+        with_jobs: bool,
     ) -> Result<(), FileError> {
-        self.file.check_identity(identity)?;
-        let committed = commands::execute_all(connection, commands, answers);
-        committed.map_err(|error| self.file.error(error))
+        let (mut answers, mut commands) = (Vec::with_capacity(batch.len()), batch.drain(..));
+        let committed = self.file.check_identity(identity).and_then(|()| {
+            let (commands, jobs) = (&mut commands, &mut self.jobs);
+            let done = commands::execute_all(connection, commands, jobs, with_jobs, &mut answers);
+            done.map_err(|error| self.file.error(error))
+        });
+        let outcome = match &committed {
+            Ok(()) => {
+                self.health.set_committed();
+                Ok(())
+            }
+            Err(error) => {
+                self.health.set_away(&error.to_string());
+                Err(StoreError::Unavailable(error.to_string()))
+            }
+        };
+        answers.into_iter().for_each(|answer| answer(outcome.clone()));
+        committed
+    }
+
+    /// Takes the commands that wait. If there is nothing else to do, waits for some; none come when the queue is closed.
+    fn receive(&mut self, batch: &mut Vec<Write>) {
+        if self.jobs.is_empty() {
+            self.gather();
+            self.commands.blocking_recv_many(batch, MAX_BATCH_COMMANDS);
+            return;
+        }
+        while batch.len() < MAX_BATCH_COMMANDS
+            && let Ok(command) = self.commands.try_recv()
+        {
+            batch.push(command);
+        }
     }
 
     /// Waits a moment for as many commands as the last batch had, if those were many: callers who have just

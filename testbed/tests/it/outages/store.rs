@@ -198,6 +198,62 @@ async fn a_request_that_the_store_was_too_late_for_is_there_when_the_store_is() 
     Ok(())
 }
 
+/// In SQL, what makes each result take a third of a second or so.
+async fn slow_down(database: &Database) -> Result<()> {
+    let sql = match database {
+        // It has nothing to sleep with.
+        Database::File(_) => {
+            "CREATE TABLE numbers (n INTEGER PRIMARY KEY); \
+             INSERT INTO numbers WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c \
+             WHERE n < 1200) SELECT n FROM c; \
+             CREATE TRIGGER slow BEFORE INSERT ON requests WHEN NEW.result IS NOT NULL \
+             BEGIN SELECT sum(a.n * b.n) FROM numbers AS a, numbers AS b; END"
+        }
+        Database::Server { .. } => {
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_sleep(0.35); RETURN NEW; END $$; \
+             CREATE TRIGGER slow BEFORE INSERT ON requests FOR EACH ROW \
+             WHEN (NEW.result IS NOT NULL) EXECUTE FUNCTION slow()"
+        }
+    };
+    database.change(sql).await
+}
+
+/// Their statement takes several times as long as a caller waits.
+#[tokio::test]
+async fn results_that_are_stored_slowly_hold_up_neither_calls_nor_readiness() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = Web::start(database.program(&stack).env("PUBLISH_TIMEOUT", "2s")).await?;
+        slow_down(&database).await?;
+        let foreign = stack.foreign().await?;
+        let ids: Vec<_> = (0..40).map(|_| Uuid::now_v7().to_string()).collect();
+        for id in &ids {
+            let body = json!({"requestId": id, "processingResults": "x-processed"}).to_string();
+            foreign.publish("processing", "result", persistent(), body.as_bytes()).await?;
+        }
+        let (mut missing, mut beside) = (ids.clone(), 0);
+        while let Some(id) = missing.last() {
+            match web.ask(id, 0).await?.status().as_u16() {
+                200 => drop(missing.pop()),
+                404 => {}
+                other => anyhow::bail!("GET: {other}"),
+            }
+            let ready = web.get("/health/ready").await?;
+            ensure!(ready.status() == 200, "{}", ready.text().await?);
+            let id = web.accepted("a".into()).await?;
+            let deleted = web.client.delete(format!("{}/api/v1/requests/{id}", web.base));
+            let deleted = deleted.send().await?;
+            ensure!(deleted.status().is_success(), "DELETE: {}", deleted.text().await?);
+            beside += 1;
+        }
+        ensure!(beside > 40, "only {beside} rounds of calls beside the results");
+        let stored = ids.into_iter().map(|id| (id, "x".to_owned())).collect::<Vec<_>>();
+        web.has_completed(&stored).await?;
+    }
+    Ok(())
+}
+
 /// Brokers up to 4.2 count each time that a message goes back, and give it up after twenty.
 #[tokio::test]
 async fn results_go_back_one_by_one_from_a_store_that_seems_to_be_back_and_is_not() -> Result<()> {

@@ -44,8 +44,14 @@ const CRATES: &[(&str, Arrows)] = &[
             ("conformance", &["crate", "model"]),
             ("model", &[]),
             ("operations", &["command", "crate", "error", "model"]),
-            ("postgres", &["backend", "command", "error", "health", "migrations", "model", "sql"]),
-            ("sqlite", &["backend", "command", "error", "health", "migrations", "model", "sql"]),
+            (
+                "postgres",
+                &["backend", "command", "error", "health", "migrations", "model", "options", "sql"],
+            ),
+            (
+                "sqlite",
+                &["backend", "command", "error", "health", "migrations", "model", "options", "sql"],
+            ),
         ],
     ),
     (
