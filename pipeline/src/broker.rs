@@ -63,6 +63,7 @@
 
 pub(crate) mod address;
 pub(crate) mod broadcast;
+pub(crate) mod broker_start;
 pub(crate) mod channel_backoff;
 pub(crate) mod connection;
 pub(crate) mod consumer;
@@ -79,8 +80,13 @@ pub(crate) mod wire;
 
 pub use crate::broker::address::{Address, InvalidAddress};
 pub use crate::broker::broadcast::{Broadcast, BroadcastConsumer};
+pub use crate::broker::broker_start::BrokerStart;
 pub use crate::broker::connection::{Broker, BrokerOptions, DedicatedConnection};
-pub use crate::broker::consumer::{Consumer, delivery::Delivery, options::Consume};
+pub use crate::broker::consumer::{
+    Consumer,
+    delivery::{Delivery, DeliveryWatch},
+    options::Consume,
+};
 pub use crate::broker::declare::Declarer;
 pub use crate::broker::error::{AskError, OpenError, PublishError};
 pub use crate::broker::exclusive_consumer::{ExclusiveConsumer, Received};

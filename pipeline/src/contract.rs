@@ -9,6 +9,7 @@ pub mod codes;
 pub(crate) mod control;
 pub mod encoding;
 pub(crate) mod events;
+pub(crate) mod execution;
 pub mod headers;
 pub(crate) mod id;
 mod json;
@@ -24,6 +25,7 @@ pub use crate::contract::control::Control;
 pub use crate::contract::events::{
     Event, FinalStatus, Finished, FinishedRequest, JobEvent, JobEventName,
 };
+pub use crate::contract::execution::Execution;
 pub use crate::contract::headers::{HeaderValue, Headers};
 pub use crate::contract::id::{InvalidRequestId, MAX_ID_BYTES, RequestId};
 pub use crate::contract::malformed::Malformed;

@@ -41,6 +41,8 @@ pub const REQUEUEING: &str = "requeueing messages";
 pub const STORE_AWAY: &str = "messages stay in their queue until the store is back";
 /// A web service has published a copy of a message to the failed queue in place of requeueing it (`message_id`).
 pub const REPUBLISHED_FAILED: &str = "published a copy to the failed queue";
+/// A web service has published a request again that the broker had dead-lettered for its delivery limit (`requestId`).
+pub const PUT_BACK: &str = "put back a request that the broker had given up";
 /// A worker has begun to work on a request (`requestId`, `attempt`, `redelivered`).
 pub const STARTED: &str = "started";
 /// A worker has finished a request (`requestId`, `attempt`, `ms`).
@@ -58,6 +60,12 @@ pub const REJECTED: &str = "rejected without processing";
 /// A request was delivered so often that it may kill its workers: it waits to run alone in its process
 /// (`requestId`, `deliveries`).
 pub const WAITING_FOR_ISOLATION: &str = "waiting to run in isolation";
+/// Other processes are asked whether they had a request that was delivered several times (`requestId`, `deliveries`).
+pub const ASKING: &str = "asking who had this request";
+/// The answer: how many of the deliveries before were to processes that live (`requestId`, `deliveries`, `claimed`).
+pub const ASKED: &str = "asked who had this request";
+/// A worker that had lost its connection settles its request with the redelivery (`requestId`).
+pub const ADOPTED: &str = "redelivered to the process that works on it, which goes on";
 /// A line that a command wrote to standard error (`requestId`, `stderr`).
 pub const COMMAND_STDERR: &str = "command stderr";
 /// A web service has deleted requests whose retention is over (`requests`).

@@ -1,6 +1,6 @@
 //! A worker for tests that fails as its data says: `{"fail": 2}` fails twice and then succeeds, `{"always": "text"}` fails
 //! in each attempt, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for that delay, `{"sleep":
-//! "2s"}` takes that long, `{"hang": true}` never ends, and `{"kill": true}` kills its process. The result is the data.
+//! "2s"}` takes that long, `{"hang": true}` never ends, `{"kill": true}` kills its process, and `{"killAfter": "2s"}` does so after that time. The result is the data.
 
 use std::{future::pending, process::ExitCode, time::Duration};
 
@@ -26,6 +26,10 @@ impl Processor for Faulty {
         }
         if let Some(time) = duration(&order["sleep"]) {
             sleep(time).await;
+        }
+        if let Some(time) = duration(&order["killAfter"]) {
+            sleep(time).await;
+            let _dead = kill_process(getpid(), Signal::KILL);
         }
         match fault(&order, job.attempt) {
             Some(error) => Err(error),

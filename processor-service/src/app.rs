@@ -16,7 +16,9 @@ use crate::{
     config::Config,
     processor::Processor,
     worker::{
-        Worker, control,
+        Worker,
+        claims::Claims,
+        control,
         in_flight::InFlight,
         isolation::Isolation,
         job_runner::JobRunner,
@@ -55,13 +57,16 @@ pub async fn run<P: Processor>(
         .context("no threads for the jobs")?;
     let stuck = job_runner.stuck();
     let in_flight = InFlight::new(broker.event_publisher());
+    let claims = Claims::new(broker.event_publisher());
     let stop_control = CancellationToken::new();
     let handling_control = tokio::spawn(control::handle_control(
         broker.broadcasts(false),
         in_flight.clone(),
+        claims.clone(),
         stop_control.clone(),
     ));
-    let mut workers = start_workers(&config, &job_runner, &broker, &in_flight, &shutdown, &give_up);
+    let mut workers =
+        start_workers(&config, &job_runner, &broker, &in_flight, &claims, &shutdown, &give_up);
     tokio::select! {
         // First, or a worker that ends because it was told to would look like one that failed.
         biased;
@@ -89,10 +94,12 @@ fn start_workers<P: Processor>(
     job_runner: &JobRunner<P>,
     broker: &Broker,
     in_flight: &InFlight,
+    claims: &Claims,
     shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
     let isolation = Isolation::new(config.workers);
+    let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
@@ -113,6 +120,8 @@ fn start_workers<P: Processor>(
             isolation: isolation.clone(),
             settler,
             in_flight: in_flight.clone(),
+            claims: claims.clone(),
+            broker_start: broker_start.clone(),
             policy: config.policy(),
             isolation_timeout: config.isolation_timeout(),
             drain: shutdown.drain.clone(),

@@ -1,5 +1,6 @@
 //! A worker: takes one request at a time from its consumer, processes it, and settles it.
 
+pub(crate) mod claims;
 pub(crate) mod control;
 pub(crate) mod in_flight;
 pub(crate) mod isolation;
@@ -9,16 +10,22 @@ pub(crate) mod settle;
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
-    broker::{Consumer, Delivery},
-    contract::{ErrorBody, JobEvent, JobEventName, Malformed, Request, RequestId, codes},
-    log_messages::{CANCELLED, FAILED, FINISHED, HANDED_BACK, STARTED, WAITING_FOR_ISOLATION},
+    broker::{BrokerStart, Consumer, Delivery},
+    contract::{
+        ErrorBody, Execution, JobEvent, JobEventName, Malformed, Request, RequestId, codes,
+    },
+    log_messages::{
+        ADOPTED, ASKED, ASKING, CANCELLED, FAILED, FINISHED, HANDED_BACK, STARTED,
+        WAITING_FOR_ISOLATION,
+    },
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use self::{
-    in_flight::{InFlight, InFlightGuard},
+    claims::Claims,
+    in_flight::{Adoption, InFlight, InFlightGuard},
     isolation::{Isolation, WorkPermit},
     job_runner::{JobRunner, StopReason},
     settle::{HAND_BACK_TIMEOUT, Settler},
@@ -47,6 +54,10 @@ pub(crate) struct Worker<P> {
     pub(crate) settler: Settler,
     /// The requests in flight in this process.
     pub(crate) in_flight: InFlight,
+    /// What was delivered to this process, and what the others had.
+    pub(crate) claims: Claims,
+    /// Tells which start of the broker this is.
+    pub(crate) broker_start: BrokerStart,
     /// The limits that decisions go by.
     pub(crate) policy: Policy,
     /// How long a request may wait here to run isolated.
@@ -111,7 +122,60 @@ impl<P: Processor> Worker<P> {
                 return self.settler.reject(id.as_ref(), error, delivery).await;
             }
         };
-        match admission::admit((&delivery).into(), &self.policy, SystemTime::now()) {
+        if let Some(delivery) = self.not_mine(&request.id, delivery).await {
+            self.admit(request, delivery).await;
+        }
+    }
+
+    /// Gives the delivery back to the caller, unless this process has the same attempt in flight, or has finished it.
+    async fn not_mine(&self, id: &RequestId, mut delivery: Delivery) -> Option<Delivery> {
+        let execution = IncomingRequest::from(&delivery).execution(id);
+        loop {
+            delivery = match self.in_flight.adopt(&execution, delivery) {
+                Adoption::NotInFlight(delivery) => break self.not_finished(&execution, delivery),
+                Adoption::Adopted => {
+                    info!(requestId = id.text(), worker = self.name, "{ADOPTED}");
+                    break None;
+                }
+                Adoption::Settling(delivery, ended) => {
+                    tokio::select! {
+                        () = ended.cancelled() => {}
+                        () = delivery.revoked() => break None,
+                    }
+                    delivery
+                }
+            }
+        }
+    }
+
+    fn not_finished(&self, execution: &Execution, delivery: Delivery) -> Option<Delivery> {
+        if !(delivery.redelivered && self.claims.is_finished(execution)) {
+            return Some(delivery);
+        }
+        let (id, worker) = (execution.request_id.text(), &self.name);
+        info!(requestId = id, worker, "acked a redelivery, this process has finished the work");
+        delivery.ack();
+        None
+    }
+
+    async fn admit(&self, request: Request, delivery: Delivery) {
+        let incoming = IncomingRequest::from(&delivery);
+        let broker_start = match incoming.is_uncounted_redelivery() {
+            true => self.broker_start.id().await,
+            false => None,
+        };
+        let start = broker_start.as_deref();
+        let mut admission = admission::admit(incoming, &self.policy, start, SystemTime::now());
+        if let Admission::Ask { needed, timeout } = admission {
+            let execution = incoming.execution(&request.id);
+            let asking = self.claims.ask(&execution, needed, timeout);
+            let Some(claimed) = self.answers(&request.id, asking, &delivery).await else {
+                return self.settler.hand_back(delivery, false).await;
+            };
+            let now = SystemTime::now();
+            admission = admission::after_answers(incoming, &self.policy, claimed, start, now);
+        }
+        match admission {
             Admission::Reject(error) => {
                 self.settler.reject(Some(&request.id), error, delivery).await;
             }
@@ -119,6 +183,30 @@ impl<P: Processor> Worker<P> {
                 self.settler.republish(&request.id, &copy, delivery).await;
             }
             Admission::Accept { isolated } => self.accept(request, isolated, delivery).await,
+            // It is not asked twice.
+            Admission::Ask { .. } => self.settler.hand_back(delivery, false).await,
+        }
+    }
+
+    /// Waits for the answers to a question. None if the delivery goes back: the broker has taken it, or the program
+    /// stops.
+    async fn answers(
+        &self,
+        id: &RequestId,
+        asking: impl Future<Output = i64>,
+        delivery: &Delivery,
+    ) -> Option<i64> {
+        let (id, worker) = (id.text(), &self.name);
+        let deliveries = IncomingRequest::from(delivery).deliveries();
+        info!(requestId = id, worker, deliveries, "{ASKING}");
+        tokio::select! {
+            biased;
+            () = delivery.revoked() => None,
+            () = self.drain.cancelled() => None,
+            claimed = asking => {
+                info!(requestId = id, worker, deliveries, claimed, "{ASKED}");
+                Some(claimed)
+            }
         }
     }
 
@@ -128,8 +216,11 @@ impl<P: Processor> Worker<P> {
             debug!(requestId = id, worker, "handed back, another request runs in isolation here");
             return self.settler.hand_back(delivery, false).await;
         };
+        let incoming = IncomingRequest::from(&delivery);
+        self.claims.take(&incoming.execution(&request.id), delivery.watch());
         // From here on `who` finds it, until it is settled.
-        let in_flight = self.in_flight.add(self.started_event(&request.id, (&delivery).into()));
+        let started = self.started_event(&request.id, incoming);
+        let in_flight = self.in_flight.add(started, delivery.watch());
         if isolated {
             let deliveries = IncomingRequest::from(&delivery).deliveries();
             info!(requestId = id, worker, deliveries, "{WAITING_FOR_ISOLATION}");
@@ -187,7 +278,11 @@ impl<P: Processor> Worker<P> {
         };
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         log_outcome(&id, attempt, &outcome, &record);
-        self.settler.settle(&id, outcome, &record, in_flight, delivery).await;
+        let delivery = in_flight.latest(delivery);
+        let execution = IncomingRequest::from(&delivery).execution(&id);
+        if self.settler.settle(&id, outcome, &record, in_flight, delivery).await {
+            self.claims.finish(&execution);
+        }
     }
 
     /// The event that announces a request whose job has started.

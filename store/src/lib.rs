@@ -44,7 +44,9 @@ pub use model::{
     page::{BadCursor, Cursor, Page, RequestQuery},
     parked::{DeleteParked, NewParked, ParkedFilter, ParkedMessage, ParkedQuery},
     replay::{Discard, Replay},
-    request::{Cancel, Ended, Found, NewRequest, Origin, Record, ScheduledRetry, Status, Summary},
+    request::{
+        Cancel, End, Ended, Found, NewRequest, Origin, Record, ScheduledRetry, Status, Summary,
+    },
     retention::{Cleared, Expiry},
     send_capacity::SendCapacity,
     worker_result::{Applied, ResultOutcome, WorkerResult},

@@ -200,6 +200,7 @@ pub(crate) const ALLOW_TAKEOVER: &str =
     "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
 /// A request's status and run.
 pub(crate) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
+pub(crate) const END: &str = "SELECT status, run, error_code FROM requests WHERE id = $1";
 pub(crate) const ORIGIN: &str = "SELECT trace, request_data FROM requests WHERE id = $1";
 pub(crate) const GET_PARKED: &str = concat!(parked!("body"), "number = $1");
 pub(crate) const DELETE_PARKED: &str =

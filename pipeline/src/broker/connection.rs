@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{
     address::Address,
     broadcast::BroadcastConsumer,
+    broker_start::BrokerStart,
     consumer::{Consumer, options::Consume},
     exclusive_consumer::ExclusiveConsumer,
     link::{Link, LinkOptions, LinkState},
@@ -162,6 +163,11 @@ impl Broker {
     /// this consumer.
     pub fn broadcasts(&self, events: bool) -> BroadcastConsumer {
         BroadcastConsumer::start(self.consume.clone(), events)
+    }
+
+    /// Reads which start of the broker this is.
+    pub fn start_id(&self) -> BrokerStart {
+        BrokerStart::new(self.consume.clone())
     }
 
     /// Begins to acquire the lock, which is an exclusive queue of this name.

@@ -20,3 +20,9 @@ pub const RESULT_TOO_LARGE: &str = "result_too_large";
 pub const DELIVERY_LIMIT: &str = "delivery_limit";
 /// No worker took the message in time.
 pub const EXPIRED: &str = "expired";
+
+/// Whether an error with this code only says that the message was given up. No worker has said that the work failed:
+/// one may live and succeed, and then its result counts.
+pub fn is_given_up(code: &str) -> bool {
+    [POISON, DELIVERY_LIMIT, EXPIRED].contains(&code)
+}

@@ -11,6 +11,12 @@ pub const ATTEMPT: &str = "slowlane-attempt";
 pub const RUN: &str = "slowlane-run";
 /// How often the message had been delivered before it was last published.
 pub const DELIVERIES: &str = "slowlane-deliveries";
+/// How many of the [`DELIVERIES`] before did not end with the death or a hang of their worker: it was asked, and
+/// had only lost its connection.
+pub const SURVIVED: &str = "slowlane-survived";
+/// In which start of the broker the message was last published, if its queue is a classic one: after a crash of
+/// the broker, such queues deliver every message as if it had been delivered before.
+pub const BROKER_START: &str = "slowlane-broker-start";
 /// How often the broker has delivered the message before. The broker sets it, on quorum queues only.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
 /// How often the broker has given the message to a consumer. The broker sets it on quorum queues from 4.3 on, where
@@ -49,6 +55,8 @@ pub(super) const KEPT: &[&str] = &[
     ATTEMPT,
     RUN,
     DELIVERIES,
+    SURVIVED,
+    BROKER_START,
     WORKER,
     STARTED_AT,
     FINISHED_AT,

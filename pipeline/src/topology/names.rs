@@ -26,3 +26,5 @@ pub const FAILED: &str = "processing.failed";
 pub const KEY_UNREADABLE: &str = "unreadable";
 /// Messages that no program could receive wait here for an operator. No program consumes it.
 pub const UNREADABLE: &str = "processing.unreadable";
+/// Holds the id of the broker's present start. Programs declare it when they need it, beside classic queues only.
+pub const BROKER_START: &str = "processing.broker-start";

@@ -1,13 +1,25 @@
-//! Admission: whether a delivered request is processed, republished or rejected.
+//! Admission: whether a delivered request is processed, republished or rejected, by what is known of the deliveries
+//! before.
+//!
+//! `MAX_DELIVERIES` counts deaths and hangs of workers. A redelivery alone does not tell one from a lost connection or
+//! a crash of the broker: the dead never come back, and the living can say that they had the request. So from the second
+//! redelivery on, and before a request is given up, all processes are asked.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use pipeline::contract::{ErrorBody, Message, codes};
+use pipeline::contract::{ErrorBody, Message, codes, headers};
 
 use crate::decisions::{incoming::IncomingRequest, policy::Policy};
 
-/// From this delivery on, a request runs isolated in its process: it may be what ended the earlier ones.
-const FIRST_ISOLATED_DELIVERY: i64 = 3;
+/// From so many suspected deaths on, a request runs isolated in its process: it may be what ended the earlier ones.
+const ISOLATED_FROM: i64 = 2;
+/// From so many suspected deaths on, the other processes are asked.
+const ASKED_FROM: i64 = 2;
+/// How long to wait for answers before the request is delivered again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for answers before a request is given up: a process that lost its connection notices that after
+/// two heartbeats at the latest (20 s), and connects again within seconds.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What to do with a delivered request.
 #[derive(Debug)]
@@ -17,46 +29,92 @@ pub(crate) enum Admission {
         /// Whether no other request may run in this process meanwhile.
         isolated: bool,
     },
-    /// Publish this message in its place: it is too early, or the broker did not count the delivery.
+    /// Publish this message in its place: it is too early, or the deliveries before must be counted.
     Republish(Box<Message>),
+    /// Ask the other processes first how often they had it; then [`after_answers`].
+    Ask {
+        /// How many deliveries they must claim for the question to be settled at once.
+        needed: i64,
+        /// How long to wait for them.
+        timeout: Duration,
+    },
     /// End it with this error.
     Reject(ErrorBody),
 }
 
-/// Decides about a delivered request.
-pub(crate) fn admit(request: IncomingRequest<'_>, policy: &Policy, now: SystemTime) -> Admission {
+/// Decides about a delivered request. `broker_start` is the id of the broker's present start, if it is known; only
+/// redeliveries from classic queues need it.
+pub(crate) fn admit(
+    request: IncomingRequest<'_>,
+    policy: &Policy,
+    broker_start: Option<&str>,
+    now: SystemTime,
+) -> Admission {
     if let Some(at) = request.expired_at(now) {
         return Admission::Reject(ErrorBody::new(codes::EXPIRED, format!("not started by {at}")));
     }
-    // Before the limit is checked, so that it is checked with the right count.
-    if request.is_uncounted_redelivery() {
-        return Admission::Republish(request.counted_copy(now).into());
+    if request.is_uncounted_redelivery() && request.is_from_another_start(broker_start) {
+        return republish(request.uncounted_copy(now), broker_start);
     }
-    let deliveries = request.deliveries();
-    if deliveries > policy.max_deliveries {
-        return Admission::Reject(poison(deliveries - 1));
+    let deaths = request.suspected_deaths();
+    if deaths >= policy.max_deliveries {
+        let needed = request.answers_needed();
+        return Admission::Ask { needed, timeout: LAST_ANSWER_TIMEOUT };
+    }
+    if request.redelivered && deaths >= ASKED_FROM {
+        return Admission::Ask { needed: request.answers_needed(), timeout: ANSWER_TIMEOUT };
+    }
+    if request.redelivered && !request.is_first_redelivery() {
+        return republish(request.counted_copy(now), broker_start);
     }
     if let Some(left) = request.time_until_not_before(now) {
         let delay = policy.retry_delays.reaching(left);
         return Admission::Republish(request.postponed_copy(delay, now).into());
     }
-    Admission::Accept { isolated: deliveries >= FIRST_ISOLATED_DELIVERY }
+    Admission::Accept { isolated: deaths >= ISOLATED_FROM }
+}
+
+/// Decides about a request once the other processes have claimed so many of its deliveries.
+pub(crate) fn after_answers(
+    request: IncomingRequest<'_>,
+    policy: &Policy,
+    claimed: i64,
+    broker_start: Option<&str>,
+    now: SystemTime,
+) -> Admission {
+    let deaths = request.suspected_deaths();
+    if claimed >= request.answers_needed() {
+        return republish(request.survived_copy(deaths, now), broker_start);
+    }
+    if deaths < policy.max_deliveries {
+        // Who has not answered yet may do so at the next question.
+        return republish(request.counted_copy(now), broker_start);
+    }
+    if claimed > 0 {
+        return republish(request.survived_copy(claimed, now), broker_start);
+    }
+    Admission::Reject(poison(deaths))
+}
+
+fn republish(mut copy: Message, broker_start: Option<&str>) -> Admission {
+    if let Some(start) = broker_start {
+        copy.properties.headers.set(headers::BROKER_START, start);
+    }
+    Admission::Republish(copy.into())
 }
 
 fn poison(deliveries: i64) -> ErrorBody {
     let times = if deliveries == 1 { "once".to_owned() } else { format!("{deliveries} times") };
     let message = format!(
-        "delivered {times} (MAX_DELIVERIES), and each time its worker died, hung or lost the broker before it finished"
+        "delivered {times} (MAX_DELIVERIES), and each time its worker died or hung before it finished"
     );
     ErrorBody::new(codes::POISON, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use pipeline::{
-        contract::{HeaderValue, Properties, headers},
+        contract::{HeaderValue, Properties},
         topology::RetryDelays,
     };
 
@@ -64,43 +122,86 @@ mod tests {
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn decided(redelivered: bool, headers: &[(&str, HeaderValue)]) -> Admission {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let properties = Properties { headers: headers.collect(), ..Properties::default() };
-        let request = IncomingRequest {
-            routing_key: "request",
-            properties: &properties,
-            body: b"",
-            redelivered,
-        };
+    fn policy(max_deliveries: i64) -> Policy {
         let retry_delays = RetryDelays::new([1, 60].map(Duration::from_secs).to_vec()).unwrap();
-        let policy = Policy { max_attempts: 5, max_deliveries: 5, retry_delays, result_limit: 10 };
-        admit(request, &policy, AT)
+        Policy { max_attempts: 5, max_deliveries, retry_delays, result_limit: 10 }
     }
 
-    fn delivered(before: i64) -> Admission {
-        decided(before > 0, &[(headers::DELIVERY_COUNT, before.into())])
+    /// Decides about a request with these headers.
+    fn with<T>(
+        redelivered: bool,
+        headers: &[(&str, HeaderValue)],
+        decide: impl FnOnce(IncomingRequest<'_>) -> T,
+    ) -> T {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let properties = Properties { headers: headers.collect(), ..Properties::default() };
+        let (routing_key, properties) = ("request", &properties);
+        decide(IncomingRequest { routing_key, properties, body: b"", redelivered })
+    }
+
+    fn decided(redelivered: bool, headers: &[(&str, HeaderValue)]) -> Admission {
+        with(redelivered, headers, |request| admit(request, &policy(5), Some("now"), AT))
+    }
+
+    fn answered(deliveries: i64, claimed: i64) -> Admission {
+        let headers = [(headers::DELIVERIES, deliveries.into())];
+        with(true, &headers, |request| after_answers(request, &policy(5), claimed, None, AT))
+    }
+
+    fn counts(admission: Admission) -> (Option<i64>, Option<i64>) {
+        let Admission::Republish(copy) = admission else { panic!("{admission:?}") };
+        let number = |name| copy.properties.headers.number(name);
+        (number(headers::DELIVERIES), number(headers::SURVIVED))
     }
 
     #[test]
-    fn the_third_delivery_is_isolated_and_one_beyond_the_limit_is_poison() {
-        let isolated = |before| match delivered(before) {
+    fn a_first_redelivery_begins_at_once_and_keeps_its_place_in_the_queue() {
+        for counted in [headers::DELIVERY_COUNT, headers::ACQUIRED_COUNT] {
+            let first = decided(true, &[(counted, 1.into())]);
+            assert!(matches!(first, Admission::Accept { isolated: false }), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn further_redeliveries_are_counted_by_republishing_once_the_living_were_asked() {
+        assert_eq!(counts(decided(true, &[])), (Some(1), None), "classic queues do not count");
+        for headers in [(headers::DELIVERY_COUNT, 2), (headers::DELIVERIES, 1)] {
+            let asked = decided(true, &[(headers.0, headers.1.into())]);
+            assert!(
+                matches!(asked, Admission::Ask { timeout: ANSWER_TIMEOUT, .. }),
+                "{headers:?}: {asked:?}"
+            );
+        }
+        assert_eq!(counts(answered(1, 0)), (Some(2), None));
+        assert_eq!(counts(answered(1, 1)), (Some(2), None), "the rest may answer later");
+        assert_eq!(counts(answered(1, 2)), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn a_suspect_is_isolated_and_given_up_only_if_nobody_alive_had_it() {
+        let fresh = |deliveries: i64| decided(false, &[(headers::DELIVERIES, deliveries.into())]);
+        let isolated = |deliveries| match fresh(deliveries) {
             Admission::Accept { isolated } => isolated,
-            other => panic!("{before}: {other:?}"),
+            other => panic!("{deliveries}: {other:?}"),
         };
         assert_eq!([0, 1, 2, 4].map(isolated), [false, false, true, true]);
-        let Admission::Reject(error) = delivered(5) else { panic!("accepted") };
+        let last = fresh(5);
+        assert!(matches!(last, Admission::Ask { timeout: LAST_ANSWER_TIMEOUT, .. }), "{last:?}");
+        assert_eq!(counts(answered(4, 1)), (Some(5), Some(1)));
+        let Admission::Reject(error) = answered(4, 0) else { panic!("accepted") };
         assert_eq!(error.code, codes::POISON);
         assert!(error.message.contains("delivered 5 times"), "{}", error.message);
     }
 
     #[test]
-    fn an_uncounted_redelivery_is_counted_by_republishing() {
-        let Admission::Republish(counted) = decided(true, &[(headers::DELIVERIES, 4.into())])
-        else {
-            panic!("accepted")
+    fn a_classic_queue_that_was_recovered_charges_no_delivery() {
+        let published_in = |start: &str| {
+            decided(true, &[(headers::BROKER_START, start.into()), (headers::DELIVERIES, 1.into())])
         };
-        assert_eq!(counted.properties.headers.number(headers::DELIVERIES), Some(5));
+        assert_eq!(counts(published_in("before")), (Some(1), None));
+        assert!(matches!(published_in("now"), Admission::Ask { .. }));
+        let Admission::Republish(copy) = published_in("before") else { panic!() };
+        assert_eq!(copy.properties.headers.text(headers::BROKER_START), Some("now"));
     }
 
     #[test]
@@ -117,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_expired_request_is_rejected() {
-        let late = decided(true, &[(headers::EXPIRES_AT, headers::moment(AT).into())]);
+        let late = decided(false, &[(headers::EXPIRES_AT, headers::moment(AT).into())]);
         let Admission::Reject(error) = late else { panic!("{late:?}") };
         assert_eq!(error.code, codes::EXPIRED);
     }

@@ -4,9 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::Delivery,
-    contract::{Headers, MAX_ID_BYTES, Message, Properties, headers},
+    contract::{Execution, Headers, MAX_ID_BYTES, Message, Properties, RequestId, headers},
     topology,
 };
+
+/// The headers that the next attempt does not inherit.
+const OF_ONE_ATTEMPT: [&str; 5] = [
+    headers::DELIVERIES,
+    headers::SURVIVED,
+    headers::BROKER_START,
+    headers::EXPIRES_AT,
+    headers::NOT_BEFORE,
+];
 
 /// A delivered request, as the decisions see it.
 #[derive(Debug, Clone, Copy)]
@@ -39,20 +48,78 @@ impl IncomingRequest<'_> {
         self.number(headers::RUN)
     }
 
-    /// Which delivery of this attempt this is, from 1, as far as deliveries were counted: by the broker,
-    /// and by the processors that published the message again.
-    pub(crate) fn deliveries(&self) -> i64 {
-        self.number(headers::DELIVERIES) + self.number(headers::DELIVERY_COUNT) + 1
+    /// What processes mean by this attempt when they ask each other who had it.
+    pub(crate) fn execution(&self, id: &RequestId) -> Execution {
+        let (request_id, survived) = (id.clone(), self.survived());
+        Execution { request_id, run: self.run(), attempt: self.attempt(), survived }
     }
 
-    /// Whether this is a redelivery that the broker did not count, as from a classic queue.
+    /// Which delivery of this attempt this is, from 1.
+    pub(crate) fn deliveries(&self) -> i64 {
+        self.earlier_deliveries() + 1
+    }
+
+    /// How many deliveries ended before this one: those that were counted by publishing the message again, and the
+    /// last one, which `redelivered` tells of. That flag is exact on quorum queues. The broker's own counts are not:
+    /// after a crash they rise by one for each idle consumer.
+    fn earlier_deliveries(&self) -> i64 {
+        let counted = self.number(headers::DELIVERIES);
+        match self.redelivered {
+            false => counted,
+            // The first redelivery is not always published again: this may be the second one.
+            true if counted == 0 && self.broker_count() > 1 => 2,
+            true => counted + 1,
+        }
+    }
+
+    /// How many of the earlier deliveries did not end with a death of their worker.
+    pub(crate) fn survived(&self) -> i64 {
+        self.number(headers::SURVIVED)
+    }
+
+    /// How many earlier deliveries may have ended with a death of their worker.
+    pub(crate) fn suspected_deaths(&self) -> i64 {
+        (self.earlier_deliveries() - self.survived()).max(0)
+    }
+
+    /// How many answers at least it takes to know that no worker died.
+    pub(crate) fn answers_needed(&self) -> i64 {
+        let is_inexact = self.number(headers::DELIVERIES) == 0;
+        if is_inexact { 1 } else { self.suspected_deaths() }
+    }
+
+    /// Whether this is the first redelivery, and the broker says so: if there is another one, its count will tell.
+    pub(crate) fn is_first_redelivery(&self) -> bool {
+        self.redelivered && self.number(headers::DELIVERIES) == 0 && self.broker_count() == 1
+    }
+
+    /// Whether this is a redelivery from a queue that does not count. After a crash of the broker, such queues
+    /// deliver messages as redelivered that nobody ever had.
     pub(crate) fn is_uncounted_redelivery(&self) -> bool {
         let counts = |name| self.properties.headers.has(name);
         self.redelivered && !counts(headers::DELIVERY_COUNT) && !counts(headers::ACQUIRED_COUNT)
     }
 
-    /// When the request expired, if it has expired by now.
+    /// Whether the message was published in another start of the broker than this one, as far as it says.
+    pub(crate) fn is_from_another_start(&self, broker_start: Option<&str>) -> bool {
+        let of_message = self.properties.headers.text(headers::BROKER_START);
+        of_message.zip(broker_start).is_some_and(|(then, now)| then != now)
+    }
+
+    fn broker_count(&self) -> i64 {
+        self.number(headers::DELIVERY_COUNT).max(self.number(headers::ACQUIRED_COUNT))
+    }
+
+    /// Whether a worker has certainly had the request.
+    fn was_delivered(&self) -> bool {
+        self.redelivered && !self.is_uncounted_redelivery()
+    }
+
+    /// When the request expired, if it has expired by now. One that a worker had before can't expire any more.
     pub(crate) fn expired_at(&self, now: SystemTime) -> Option<String> {
+        if self.was_delivered() {
+            return None;
+        }
         let at = headers::time(&self.properties.headers, headers::EXPIRES_AT)?;
         (at <= now).then(|| headers::moment(at))
     }
@@ -63,43 +130,47 @@ impl IncomingRequest<'_> {
         at.duration_since(now).ok().filter(|left| !left.is_zero())
     }
 
-    /// The copy that hands the same attempt, as the same delivery, to another worker. None if a requeue
-    /// does as well: the broker does not count it, or this was the first of up to `max_deliveries`
-    /// deliveries. A request that was `started` cannot expire any more.
-    pub(crate) fn hand_back_copy(
-        &self,
-        max_deliveries: i64,
-        started: bool,
-        now: SystemTime,
-    ) -> Option<Message> {
-        // Brokers that set this header do not count a requeue; all others do.
-        let requeue_counts = !self.properties.headers.has(headers::ACQUIRED_COUNT);
-        let first_of_several = self.deliveries() == 1 && max_deliveries > 1;
-        let must_drop_expiry = started && self.can_expire();
-        if !must_drop_expiry && (!requeue_counts || first_of_several) {
-            return None;
-        }
-        let mut copy = self.with_deliveries(self.deliveries() - 1, now);
+    /// The copy that hands the same attempt, as the same delivery, to another worker. A request that was `started`
+    /// cannot expire any more.
+    pub(crate) fn hand_back_copy(&self, started: bool, now: SystemTime) -> Message {
+        let mut copy = self.counted_copy(now);
         if started {
-            copy.properties.headers.remove(headers::EXPIRES_AT);
-            copy.properties.expiration = None;
+            drop_expiry(&mut copy);
         }
-        Some(copy)
+        copy
     }
 
-    fn can_expire(&self) -> bool {
-        self.properties.headers.has(headers::EXPIRES_AT) || self.properties.expiration.is_some()
-    }
-
-    /// The copy that counts the delivery that the broker did not count.
+    /// The copy that counts the deliveries before this one, for the queue where it came from.
     pub(crate) fn counted_copy(&self, now: SystemTime) -> Message {
-        self.with_deliveries(self.deliveries(), now)
+        let mut copy = self.copy();
+        copy.properties.headers.set(headers::DELIVERIES, self.earlier_deliveries());
+        let expires_at = headers::time(&self.properties.headers, headers::EXPIRES_AT);
+        let left = |at: SystemTime| at.duration_since(now).unwrap_or_default();
+        copy.properties.expiration = expires_at.map(left).or(self.properties.expiration);
+        if self.was_delivered() {
+            drop_expiry(&mut copy);
+        }
+        copy
+    }
+
+    /// The same, when so many more of these deliveries are known to have survived.
+    pub(crate) fn survived_copy(&self, more: i64, now: SystemTime) -> Message {
+        let mut copy = self.counted_copy(now);
+        let survived = self.survived().saturating_add(more).min(self.earlier_deliveries());
+        copy.properties.headers.set(headers::SURVIVED, survived);
+        copy
+    }
+
+    /// The copy that does not count this redelivery: the broker was restarted, and nobody may have had it.
+    pub(crate) fn uncounted_copy(&self, now: SystemTime) -> Message {
+        let mut copy = self.counted_copy(now);
+        copy.properties.headers.set(headers::DELIVERIES, self.number(headers::DELIVERIES));
+        copy
     }
 
     /// The copy that goes through a waiting queue once more, as the same attempt and delivery.
     pub(crate) fn postponed_copy(&self, delay: Duration, now: SystemTime) -> Message {
-        let copy = self.with_deliveries(self.deliveries() - 1, now);
-        into_waiting_queue(copy, delay)
+        into_waiting_queue(self.counted_copy(now), delay)
     }
 
     /// The message of the next attempt, which starts after this delay, and not before `not_before`.
@@ -107,7 +178,7 @@ impl IncomingRequest<'_> {
         let mut copy = self.copy();
         let headers = &mut copy.properties.headers;
         // The request was started, so it cannot expire any more.
-        for of_this_attempt in [headers::DELIVERIES, headers::EXPIRES_AT, headers::NOT_BEFORE] {
+        for of_this_attempt in OF_ONE_ATTEMPT {
             headers.remove(of_this_attempt);
         }
         headers.set(headers::ATTEMPT, self.attempt().saturating_add(1));
@@ -115,15 +186,6 @@ impl IncomingRequest<'_> {
             headers.set(headers::NOT_BEFORE, headers::moment(at));
         }
         into_waiting_queue(copy, delay)
-    }
-
-    fn with_deliveries(&self, before: i64, now: SystemTime) -> Message {
-        let mut copy = self.copy();
-        copy.properties.headers.set(headers::DELIVERIES, before);
-        let expires_at = headers::time(&self.properties.headers, headers::EXPIRES_AT);
-        let left = |at: SystemTime| at.duration_since(now).unwrap_or_default();
-        copy.properties.expiration = expires_at.map(left).or(self.properties.expiration);
-        copy
     }
 
     /// The same request, to the queue it came from.
@@ -152,6 +214,11 @@ impl IncomingRequest<'_> {
     fn number(&self, name: &str) -> i64 {
         self.properties.headers.number(name).unwrap_or(0).clamp(0, i64::from(u32::MAX))
     }
+}
+
+fn drop_expiry(copy: &mut Message) {
+    copy.properties.headers.remove(headers::EXPIRES_AT);
+    copy.properties.expiration = None;
 }
 
 /// The headers to publish again, without those that only the message of a result or a failure has.
@@ -208,19 +275,49 @@ mod tests {
         message.properties.headers.number(name)
     }
 
+    fn fresh(properties: &Properties) -> IncomingRequest<'_> {
+        IncomingRequest { redelivered: false, ..request(properties) }
+    }
+
+    #[test]
+    fn the_broker_counts_hand_overs_to_idle_consumers_so_its_count_is_not_believed() {
+        let after_a_crash = properties(&[(headers::DELIVERY_COUNT, 61.into())]);
+        assert_eq!(fresh(&after_a_crash).suspected_deaths(), 0, "nobody had it");
+        let request = request(&after_a_crash);
+        assert_eq!((request.suspected_deaths(), request.answers_needed()), (2, 1));
+        let counted =
+            properties(&[(headers::DELIVERY_COUNT, 61.into()), (headers::DELIVERIES, "3".into())]);
+        assert_eq!(super::tests::request(&counted).suspected_deaths(), 4);
+    }
+
     #[test]
     fn deliveries_are_counted_over_all_copies_of_a_message() {
         let nothing = Properties::default();
-        let first = request(&nothing);
+        let first = fresh(&nothing);
         assert_eq!((first.run(), first.attempt(), first.deliveries()), (0, 1, 1));
-        let counted =
-            properties(&[(headers::DELIVERY_COUNT, 2.into()), (headers::DELIVERIES, "3".into())]);
-        assert_eq!(request(&counted).deliveries(), 6);
-        let absurd = properties(&[
+        let mut properties = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
+        assert!(request(&properties).is_first_redelivery());
+        for deaths in 1..=4 {
+            let again = request(&properties);
+            assert_eq!((again.suspected_deaths(), again.deliveries()), (deaths, deaths + 1));
+            properties = again.counted_copy(AT).properties;
+            assert_eq!(fresh(&properties).suspected_deaths(), deaths);
+        }
+        properties = request(&properties).survived_copy(3, AT).properties;
+        let fresh = fresh(&properties);
+        assert_eq!((fresh.suspected_deaths(), fresh.deliveries(), fresh.survived()), (2, 6, 3));
+        let absurd = super::tests::properties(&[
             (headers::DELIVERIES, i64::MAX.into()),
-            (headers::DELIVERY_COUNT, (-1).into()),
+            (headers::SURVIVED, (-1).into()),
         ]);
         assert!(request(&absurd).deliveries() > 1);
+    }
+
+    #[test]
+    fn more_deliveries_than_there_were_cannot_have_survived() {
+        let survived = request(&Properties::default()).survived_copy(7, AT);
+        assert_eq!(number(&survived, headers::SURVIVED), Some(1));
+        assert_eq!(fresh(&survived.properties).suspected_deaths(), 0);
     }
 
     #[test]
@@ -229,38 +326,43 @@ mod tests {
         for count in [headers::DELIVERY_COUNT, headers::ACQUIRED_COUNT] {
             assert!(!request(&properties(&[(count, 1.into())])).is_uncounted_redelivery());
         }
-        let counted = request(&Properties::default()).counted_copy(AT);
-        assert_eq!(number(&counted, headers::DELIVERIES), Some(1));
+        let of_start =
+            properties(&[(headers::BROKER_START, "a".into()), (headers::DELIVERIES, 2.into())]);
+        let classic = request(&of_start);
+        assert!(classic.is_from_another_start(Some("b")));
+        assert!(!classic.is_from_another_start(Some("a")) && !classic.is_from_another_start(None));
+        assert_eq!(number(&classic.uncounted_copy(AT), headers::DELIVERIES), Some(2));
+        assert_eq!(number(&classic.counted_copy(AT), headers::DELIVERIES), Some(3));
     }
 
     #[test]
     fn a_started_request_is_handed_back_without_its_expiry() {
         let at = headers::moment(AT + SECOND);
         let in_time = properties(&[(headers::EXPIRES_AT, at.into())]);
-        assert!(request(&in_time).hand_back_copy(5, false, AT).is_none());
-        let copy = request(&in_time).hand_back_copy(5, true, AT).unwrap();
-        assert_eq!(request(&copy.properties).expired_at(AT + SECOND), None);
-        assert_eq!(
-            (copy.properties.expiration, number(&copy, headers::DELIVERIES)),
-            (None, Some(0))
-        );
+        let copy = fresh(&in_time).hand_back_copy(false, AT);
+        assert!(fresh(&copy.properties).expired_at(AT + SECOND).is_some());
+        let copy = fresh(&in_time).hand_back_copy(true, AT);
+        assert_eq!(fresh(&copy.properties).expired_at(AT + SECOND), None);
+        assert_eq!(copy.properties.expiration, None);
+    }
+
+    #[test]
+    fn what_a_worker_had_does_not_expire() {
+        let expired = (headers::EXPIRES_AT, headers::moment(AT).into());
+        let quorum = properties(&[expired.clone(), (headers::DELIVERY_COUNT, 1.into())]);
+        assert_eq!(request(&quorum).expired_at(AT), None);
+        assert_eq!(request(&quorum).counted_copy(AT).properties.expiration, None);
+        let classic = properties(&[expired]);
+        assert!(request(&classic).expired_at(AT).is_some(), "nobody may have had it");
     }
 
     #[test]
     fn a_hand_back_is_not_counted_as_a_delivery() {
-        let first = Properties::default();
-        assert!(request(&first).hand_back_copy(2, false, AT).is_none());
-        let only = request(&first).hand_back_copy(1, false, AT).unwrap();
-        assert_eq!(request(&only.properties).deliveries(), 1);
-        // As the broker counts the first nack, and then for ever.
-        let mut again = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
+        let mut again = properties(&[(headers::DELIVERIES, 2.into())]);
         for _ in 0..50 {
-            assert_eq!(request(&again).deliveries(), 2);
-            again = request(&again).hand_back_copy(5, false, AT).unwrap().properties;
+            assert_eq!(fresh(&again).deliveries(), 3);
+            again = fresh(&again).hand_back_copy(false, AT).properties;
         }
-        let not_counted =
-            properties(&[(headers::DELIVERY_COUNT, 1.into()), (headers::ACQUIRED_COUNT, 2.into())]);
-        assert!(request(&not_counted).hand_back_copy(5, false, AT).is_none());
     }
 
     #[test]
@@ -269,7 +371,8 @@ mod tests {
             (headers::ATTEMPT, 2.into()),
             (headers::RUN, 1.into()),
             (headers::DELIVERIES, 3.into()),
-            (headers::DELIVERY_COUNT, 1.into()),
+            (headers::SURVIVED, 1.into()),
+            (headers::BROKER_START, "a".into()),
             (headers::EXPIRES_AT, headers::moment(AT + SECOND).into()),
             (headers::STARTED_AT, headers::moment(AT).into()),
             (headers::TRACEPARENT, "00-1".into()),
@@ -287,7 +390,7 @@ mod tests {
         let [attempt, not_before] = [headers::ATTEMPT, headers::NOT_BEFORE];
         assert_eq!(names, [attempt, not_before, headers::RUN, headers::TRACEPARENT]);
         assert_eq!(number(&next, attempt), Some(3));
-        let again = request(&next.properties);
+        let again = fresh(&next.properties);
         assert_eq!((again.deliveries(), again.time_until_not_before(AT)), (1, Some(60 * SECOND)));
         assert_eq!(again.time_until_not_before(AT + 60 * SECOND), None);
     }
@@ -296,16 +399,16 @@ mod tests {
     fn a_postponed_or_handed_back_copy_is_the_same_attempt_and_delivery() {
         let counted = properties(&[
             (headers::ATTEMPT, 2.into()),
-            (headers::DELIVERY_COUNT, 2.into()),
+            (headers::DELIVERIES, 2.into()),
             (headers::EXPIRES_AT, headers::moment(AT + 5 * SECOND).into()),
         ]);
-        let off = request(&counted).postponed_copy(SECOND, AT);
-        let back = request(&counted).hand_back_copy(5, false, AT).unwrap();
+        let off = fresh(&counted).postponed_copy(SECOND, AT);
+        let back = fresh(&counted).hand_back_copy(false, AT);
         assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
         let expirations = (off.properties.expiration, back.properties.expiration);
         assert_eq!(expirations, (None, Some(5 * SECOND)));
         for copy in [off, back] {
-            let copy = request(&copy.properties);
+            let copy = fresh(&copy.properties);
             assert_eq!((copy.attempt(), copy.deliveries()), (2, 3));
         }
     }
@@ -319,8 +422,8 @@ mod tests {
     #[test]
     fn a_request_expires_at_its_time_and_not_before() {
         let expires = properties(&[(headers::EXPIRES_AT, headers::moment(AT + SECOND).into())]);
-        assert!(request(&expires).expired_at(AT + SECOND).is_some());
-        assert_eq!(request(&expires).expired_at(AT), None);
+        assert!(fresh(&expires).expired_at(AT + SECOND).is_some());
+        assert_eq!(fresh(&expires).expired_at(AT), None);
         let unreadable = properties(&[(headers::EXPIRES_AT, "soon".into())]);
         assert_eq!(request(&unreadable).expired_at(AT), None);
     }

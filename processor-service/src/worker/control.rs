@@ -1,4 +1,4 @@
-//! Control messages: cancels jobs, and answers `who` with the jobs in flight.
+//! Control messages: cancels jobs, answers `who` with the jobs in flight, and `who-had` with what was delivered here.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use pipeline::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::worker::in_flight::InFlight;
+use crate::worker::{claims::Claims, in_flight::InFlight};
 
 /// How long to wait before the jobs are announced again that could not be announced.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,6 +18,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) async fn handle_control(
     mut consumer: BroadcastConsumer,
     in_flight: InFlight,
+    claims: Claims,
     stop: CancellationToken,
 ) {
     let mut announced = true;
@@ -37,6 +38,7 @@ pub(crate) async fn handle_control(
                 announced = in_flight.announce_all();
             }
             Some(Broadcast::Control(Control::Cancel(id, run))) => in_flight.cancel(&id, run),
+            Some(Broadcast::Control(control)) => claims.handle(control),
             Some(Broadcast::Event(_)) => {}
             None => break,
         }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use pipeline::{
-    broker::EventPublisher,
-    contract::{ErrorBody, Event, JobEvent, JobEventName, RequestId},
+    broker::{Delivery, DeliveryWatch, EventPublisher},
+    contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, RequestId},
 };
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A job that ends sooner is not announced: nobody could use the event.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
@@ -31,6 +31,14 @@ struct Entry {
     /// Whether its job has started. Before that the request waits for its permit.
     has_started: bool,
     cancelled: CancellationToken,
+    /// The delivery that its worker holds.
+    delivery: DeliveryWatch,
+    /// A redelivery of the same attempt, with which the worker settles once its job has ended.
+    redelivery: Option<Delivery>,
+    /// Whether the worker settles its delivery now; it takes no other one any more.
+    settling: bool,
+    /// Cancelled when the worker has done with the request.
+    ended: CancellationToken,
 }
 
 /// Keeps a request in flight until it is dropped.
@@ -38,6 +46,17 @@ pub(crate) struct InFlightGuard {
     in_flight: InFlight,
     worker: String,
     cancelled: CancellationToken,
+    _ended: DropGuard,
+}
+
+/// What a process that has a request in flight does with a redelivery of it.
+pub(crate) enum Adoption {
+    /// The worker that has it in flight settles with this delivery.
+    Adopted,
+    /// That worker settles at the moment; the token is cancelled when it has.
+    Settling(Delivery, CancellationToken),
+    /// It is not in flight here, or the broker has not taken back what is.
+    NotInFlight(Delivery),
 }
 
 impl InFlight {
@@ -47,11 +66,36 @@ impl InFlight {
     }
 
     /// Adds a request; `started` is the event that announces it once its job has started.
-    pub(crate) fn add(&self, started: JobEvent) -> InFlightGuard {
-        let (worker, cancelled) = (started.worker.clone(), CancellationToken::new());
-        let entry = Entry { started, has_started: false, cancelled: cancelled.clone() };
+    pub(crate) fn add(&self, started: JobEvent, delivery: DeliveryWatch) -> InFlightGuard {
+        let (cancelled, ended) = (CancellationToken::new(), CancellationToken::new());
+        let worker = started.worker.clone();
+        let entry = Entry {
+            started,
+            has_started: false,
+            cancelled: cancelled.clone(),
+            delivery,
+            redelivery: None,
+            settling: false,
+            ended: ended.clone(),
+        };
         self.entries().insert(worker.clone(), entry);
-        InFlightGuard { in_flight: self.clone(), worker, cancelled }
+        InFlightGuard { in_flight: self.clone(), worker, cancelled, _ended: ended.drop_guard() }
+    }
+
+    /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. Work
+    /// for which the acknowledgement timeout was over may hang: then the request begins again.
+    pub(crate) fn adopt(&self, execution: &Execution, delivery: Delivery) -> Adoption {
+        let mut entries = self.entries();
+        let in_flight = entries.values_mut().find(|entry| entry.has_lost(execution));
+        match in_flight {
+            None => Adoption::NotInFlight(delivery),
+            Some(entry) if entry.settling => Adoption::Settling(delivery, entry.ended.clone()),
+            Some(entry) => {
+                entry.delivery = delivery.watch();
+                entry.redelivery = Some(delivery);
+                Adoption::Adopted
+            }
+        }
     }
 
     /// Announces every job that has started, however short it may be. Returns whether all events were published.
@@ -76,6 +120,17 @@ impl InFlight {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Whether this is the attempt, its job has started, and its delivery was lost with the connection.
+    fn has_lost(&self, execution: &Execution) -> bool {
+        let JobEvent { request_id, run, attempt, .. } = &self.started;
+        let is_meant = (request_id, *run, *attempt)
+            == (&execution.request_id, execution.run, execution.attempt);
+        let is_lost = self.delivery.is_revoked() && !self.delivery.has_timed_out();
+        is_meant && self.has_started && is_lost
     }
 }
 
@@ -105,6 +160,14 @@ impl InFlightGuard {
             event.error = Some(error);
             event.next_attempt_at = Some(at.into());
         });
+    }
+
+    /// The delivery to settle with: this one, or its redelivery. From here on no other one is taken.
+    pub(crate) fn latest(&self, delivery: Delivery) -> Delivery {
+        let mut entries = self.in_flight.entries();
+        let Some(entry) = entries.get_mut(&self.worker) else { return delivery };
+        entry.settling = true;
+        entry.redelivery.take().unwrap_or(delivery)
     }
 
     /// Waits until the request is cancelled.

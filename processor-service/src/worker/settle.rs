@@ -22,8 +22,9 @@ use crate::{
 
 /// How long a request is kept whose messages cannot be sent, before it is requeued.
 const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
-/// How long a hand-back may wait for its confirm. After that the request is requeued, which may count as a delivery.
-pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a hand-back may wait for its confirm. After that the request is requeued, which counts as a delivery, and
+/// leaves two messages if the broker has the copy all the same: so it is longer than a broker usually takes.
+pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Settles the deliveries of one worker.
 pub(crate) struct Settler {
@@ -40,7 +41,7 @@ pub(crate) struct Settler {
 }
 
 impl Settler {
-    /// Settles a request whose job has ended.
+    /// Settles a request whose job has ended. Returns whether its attempt is over: what follows from it is confirmed.
     pub(crate) async fn settle(
         &self,
         id: &RequestId,
@@ -48,15 +49,22 @@ impl Settler {
         record: &WorkRecord,
         in_flight: &InFlightGuard,
         delivery: Delivery,
-    ) {
+    ) -> bool {
         let not_final = matches!(outcome, JobOutcome::Retry(..) | JobOutcome::Interrupted);
         if not_final && delivery.is_revoked() {
-            return self.log_revoked(id);
+            self.log_revoked(id);
+            return false;
         }
         let completed = matches!(outcome, JobOutcome::Completed(_));
         match outcome::decide(id, (&delivery).into(), outcome, record, &self.policy) {
-            Settlement::Ack => delivery.ack(),
-            Settlement::HandBack => self.hand_back(delivery, true).await,
+            Settlement::Ack => {
+                delivery.ack();
+                true
+            }
+            Settlement::HandBack => {
+                self.hand_back(delivery, true).await;
+                false
+            }
             Settlement::Retry(next) => self.retry(id, *next, in_flight, delivery).await,
             Settlement::Publish(messages) => {
                 let mut published = self.publish_all(&messages).await;
@@ -65,7 +73,7 @@ impl Settler {
                     let error = ErrorBody::new(codes::RESULT_TOO_LARGE, reason);
                     published = self.publish_failure(Some(id), error, record, &delivery).await;
                 }
-                self.ack_published(id.text(), published, delivery, true).await;
+                self.ack_published(id.text(), published, delivery, true).await
             }
         }
     }
@@ -76,14 +84,15 @@ impl Settler {
         next: NextAttempt,
         in_flight: &InFlightGuard,
         delivery: Delivery,
-    ) {
+    ) -> bool {
         let NextAttempt { message, error, at } = next;
-        if let Some(delivery) = self.publish_copy(id, &message, delivery, true).await {
-            let (id, worker, next_attempt_at) = (id.text(), &self.worker, headers::moment(at));
-            info!(requestId = id, worker, nextAttemptAt = next_attempt_at, "{RETRY_SCHEDULED}");
-            in_flight.announce_retrying(error, at);
-            delivery.ack();
-        }
+        let published = self.publish_copy(id, &message, delivery, true).await;
+        let Some(delivery) = published else { return false };
+        let (id, worker, next_attempt_at) = (id.text(), &self.worker, headers::moment(at));
+        info!(requestId = id, worker, nextAttemptAt = next_attempt_at, "{RETRY_SCHEDULED}");
+        in_flight.announce_retrying(error, at);
+        delivery.ack();
+        true
     }
 
     /// Publishes a copy of a request that is not processed in this delivery, then acks this one.
@@ -111,13 +120,13 @@ impl Settler {
         self.ack_published(&label, published, delivery, false).await;
     }
 
-    /// Hands a request back as if it had not been delivered; `started` says whether its job had started.
+    /// Hands a request back as if it had not been delivered; `started` says whether its job had started. It is published
+    /// again, since every other way counts as a delivery on some release of the broker.
     pub(crate) async fn hand_back(&self, delivery: Delivery, started: bool) {
-        let request = IncomingRequest::from(&delivery);
-        let copy = request.hand_back_copy(self.policy.max_deliveries, started, SystemTime::now());
-        let Some(copy) = copy.filter(|_| !delivery.is_revoked()) else {
-            return delivery.requeue();
-        };
+        if delivery.is_revoked() {
+            return;
+        }
+        let copy = IncomingRequest::from(&delivery).hand_back_copy(started, SystemTime::now());
         let _republishing = self.isolation.republishing();
         match self.publisher.publish(&copy, Instant::now() + HAND_BACK_TIMEOUT).await {
             Ok(()) => drop(timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await),
@@ -173,17 +182,24 @@ impl Settler {
         Ok(())
     }
 
-    /// Acks a request whose messages were published. If they were not, because the program stops, it goes back.
+    /// Acks a request whose messages were published, and returns whether they were. If they were not, because the program
+    /// stops, it goes back.
     async fn ack_published(
         &self,
         id: &str,
         published: Result<(), PublishError>,
         delivery: Delivery,
         started: bool,
-    ) {
+    ) -> bool {
         match published {
-            Ok(()) => delivery.ack(),
-            Err(error) => self.give_back_unpublished(id, &error, delivery, started).await,
+            Ok(()) => {
+                delivery.ack();
+                true
+            }
+            Err(error) => {
+                self.give_back_unpublished(id, &error, delivery, started).await;
+                false
+            }
         }
     }
 

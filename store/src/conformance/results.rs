@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::{
-    Applied, Cancel, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
+    Applied, Cancel, End, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
     WorkerResult,
     model::worker_result::{StoredResult, decide},
 };
@@ -215,8 +215,8 @@ pub(super) async fn a_cancelled_request_stays_cancelled(world: World) {
 
 pub(super) async fn of_many_requests_those_that_have_ended_are_found(world: World) {
     let store = &world.store;
-    let ids: [Uuid; 5] = std::array::from_fn(|_| Uuid::now_v7());
-    let [open, done, bad, gone, expired] = ids;
+    let ids: [Uuid; 6] = std::array::from_fn(|_| Uuid::now_v7());
+    let [open, done, bad, given_up, gone, expired] = ids;
     store.apply_results(vec![completed(expired, "1")]).await.unwrap();
     let expiry = Expiry {
         ended_before: Timestamp::now() + Duration::from_secs(60),
@@ -228,17 +228,20 @@ pub(super) async fn of_many_requests_those_that_have_ended_are_found(world: Worl
         store.accept(new(id)).await.unwrap();
     }
     let failed = WorkerResult { run: Some(2), ..failed(bad, "permanent") };
-    store.apply_results(vec![completed(done, "1"), failed]).await.unwrap();
+    let results = vec![completed(done, "1"), failed, self::failed(given_up, "poison")];
+    store.apply_results(results).await.unwrap();
     store.cancel(gone).await.unwrap();
     let mut ended = store.ended([&ids[..], &[Uuid::now_v7()]].concat()).await.unwrap();
     ended.sort_by_key(|ended| ended.id);
+    let end = |status, run, code| Some(End::new(status, run, code));
     let expected = [
-        (done, Some((Status::Completed, 0))),
-        (bad, Some((Status::Failed, 2))),
-        (gone, Some((Status::Cancelled, 0))),
+        (done, end(Status::Completed, 0, None)),
+        (bad, end(Status::Failed, 2, Some("permanent"))),
+        (given_up, end(Status::Failed, 0, Some("poison"))),
+        (gone, end(Status::Cancelled, 0, None)),
         (expired, None),
     ];
-    assert_eq!(ended, expected.map(|(id, status_and_run)| Ended { id, status_and_run }));
+    assert_eq!(ended, expected.map(|(id, end)| Ended { id, end }));
 }
 
 pub(super) async fn scheduled_retries_are_recorded_unless_they_are_old(world: World) {

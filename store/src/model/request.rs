@@ -1,6 +1,6 @@
 //! Requests as they are stored, and what can be known of one under an id.
 
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::contract::{ErrorBody, Timestamp, codes};
 use uuid::Uuid;
 
 use crate::model::callback::{Callback, CallbackTarget};
@@ -183,8 +183,27 @@ impl Cancel {
 pub struct Ended {
     /// The request.
     pub id: Uuid,
-    /// Its final status, and in which run; none if it has expired.
-    pub status_and_run: Option<(Status, u32)>,
+    /// How it ended; none if it has expired.
+    pub end: Option<End>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Its status, which may be `queued` again if it was replayed a moment ago.
+    pub status: Status,
+    /// The run that ended.
+    pub run: u32,
+    /// Whether its message was given up, and a success of the same run would still count.
+    pub is_given_up: bool,
+}
+
+impl End {
+    /// An end with this error code, if it has one.
+    pub fn new(status: Status, run: u32, error_code: Option<&str>) -> Self {
+        let is_given_up = status == Status::Failed && error_code.is_some_and(codes::is_given_up);
+        Self { status, run, is_given_up }
+    }
 }
 
 /// What a request was made of, as far as it is known.

@@ -125,8 +125,7 @@ pub(crate) fn not_stored(stored: Option<&StoredResult>, new: &WorkerResult) -> A
 impl StoredResult {
     /// Whether no worker has said that the work failed: the message was given up, and its worker may have lived.
     fn was_given_up(&self) -> bool {
-        let given_up = [codes::POISON, codes::DELIVERY_LIMIT, codes::EXPIRED];
-        self.error_code.as_deref().is_some_and(|code| given_up.contains(&code))
+        self.error_code.as_deref().is_some_and(codes::is_given_up)
     }
 
     /// The run of a result that does not name it. In SQL, `unnamed_run` says the same.

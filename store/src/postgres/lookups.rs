@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     model::{
         page::{Page, RequestQuery},
-        request::{Ended, Found, Origin, Record, RequestState, Status, Summary},
+        request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
     postgres::{row, session::Work},
     sql::{self, summary, with_callbacks},
@@ -19,8 +19,8 @@ const GET: &str =
 /// The result follows the columns of the summary.
 const RESULT: usize = sql::SUMMARY_COLUMNS;
 const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = ANY($1)");
-const ENDED: &str = "SELECT id, status, run FROM requests WHERE id = ANY($1) AND status <> 0 \
-    UNION ALL SELECT id, NULL, 0 FROM tombstones WHERE id = ANY($1)";
+const ENDED: &str = "SELECT id, status, run, error_code FROM requests WHERE id = ANY($1) AND status <> 0 \
+    UNION ALL SELECT id, NULL, 0, NULL FROM tombstones WHERE id = ANY($1)";
 const HAS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
 const EXPIRED: &str = "SELECT id FROM tombstones WHERE id = ANY($1)";
 
@@ -78,9 +78,9 @@ impl Work for GetEnded {
         let ended = rows.iter().map(|row| {
             let status = row.try_get::<Option<i16>, _>(1)?;
             let status = status.map(|status| Status::from_number(status.into()));
-            let run = row::number(row, 2)?;
-            let status_and_run = status.map(|status| (status, run));
-            Ok(Ended { id: row.try_get(0)?, status_and_run })
+            let (run, code): (_, Option<String>) = (row::number(row, 2)?, row.try_get(3)?);
+            let end = status.map(|status| End::new(status, run, code.as_deref()));
+            Ok(Ended { id: row.try_get(0)?, end })
         });
         ended.collect()
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     model::{
         page::{Page, RequestQuery},
-        request::{Ended, Found, Origin, Record, RequestState, Status, Summary},
+        request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
     sql::{self, summary, with_callbacks},
     sqlite::row,
@@ -37,13 +37,16 @@ pub(super) fn get_many(connection: &Connection, ids: &[Uuid]) -> rusqlite::Resul
 }
 
 pub(super) fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<Vec<Ended>> {
-    let ended = |id: &Uuid| -> rusqlite::Result<Option<Ended>> {
-        Ok(match state(connection, *id)? {
-            RequestState::Stored { status: Status::Queued, .. } | RequestState::Unknown => None,
-            RequestState::Stored { status, run } => {
-                Some(Ended { id: *id, status_and_run: Some((status, run)) })
-            }
-            RequestState::Expired => Some(Ended { id: *id, status_and_run: None }),
+    let mut statement = connection.prepare_cached(sql::END)?;
+    let mut ended = |id: &Uuid| -> rusqlite::Result<Option<Ended>> {
+        let stored = statement.query_row([id.as_bytes()], |row| {
+            let code: Option<String> = row.get(2)?;
+            Ok(End::new(Status::from_number(row.get(0)?), row.get(1)?, code.as_deref()))
+        });
+        Ok(match stored.optional()? {
+            Some(End { status: Status::Queued, .. }) => None,
+            Some(end) => Some(Ended { id: *id, end: Some(end) }),
+            None => has_expired(connection, *id)?.then_some(Ended { id: *id, end: None }),
         })
     };
     ids.iter().filter_map(|id| ended(id).transpose()).collect()

@@ -7,6 +7,7 @@ pub(crate) mod foreign_worker;
 pub(crate) mod https;
 pub(crate) mod load;
 pub(crate) mod posting;
+pub(crate) mod processors;
 pub(crate) mod requests;
 pub(crate) mod slowlane;
 pub(crate) mod stack;

@@ -1,5 +1,7 @@
-//! Dead letters: consumes the failed queue, parks its messages in the store, and ends their requests.
+//! Dead letters: consumes the failed queue, parks its messages in the store, and ends their requests. Requests that only
+//! the broker gave up are put back.
 
+mod put_back;
 mod return_to_queue;
 
 use std::{sync::Arc, time::Duration};
@@ -138,6 +140,11 @@ impl BatchHandler for DeadLetterHandler {
         let (mut results, mut parked) = (Batch::default(), Batch::default());
         for delivery in batch {
             let Delivery { properties, body, .. } = &delivery;
+            if let Some(message) = put_back::put_back(properties, body) {
+                let (publisher, drain) = (self.publisher.clone(), self.drain.clone());
+                background.spawn(put_back::publish(publisher, message, delivery, drain));
+                continue;
+            }
             match parse_failed_queue_message(properties, body) {
                 FailedQueueMessage::Result(result) => results.push(delivery, result),
                 FailedQueueMessage::Parked(message) => parked.push(delivery, message),

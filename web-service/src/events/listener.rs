@@ -74,7 +74,10 @@ impl EventListener {
             Broadcast::Event(Event::Finished(finished)) => self.handle_finished(&finished),
             Broadcast::Event(Event::Job(event)) => self.handle_job_event(&event, now),
             Broadcast::Control(Control::Who) => self.schedule.received(now),
-            Broadcast::Control(Control::Cancel(..)) => {}
+            // The processors settle these among themselves.
+            Broadcast::Control(
+                Control::Cancel(..) | Control::WhoHad { .. } | Control::Had { .. },
+            ) => {}
         }
     }
 

@@ -17,7 +17,7 @@ use crate::events::{
     jobs::job::{ExecutionId, Job},
     lossy_queue::{BatchReceiver, LossySender, lossy_queue},
 };
-use store::{Ended, Status, Store, WorkerResult};
+use store::{End, Ended, Status, Store, WorkerResult};
 
 /// A request and the run of it that somebody works on.
 type Work = (Uuid, u32);
@@ -71,7 +71,7 @@ impl ObsoleteWorkTask {
 /// Tells those who work on a request that has ended to stop, if that work is obsolete.
 fn cancel(event_publisher: &EventPublisher, ended: &Ended, started: &HashSet<Work>) {
     let runs = started.iter().filter(|(id, _)| *id == ended.id).map(|(_, run)| *run);
-    if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.status_and_run, run)).max() {
+    if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.end, run)).max() {
         debug!(requestId = %ended.id, run, "cancelling obsolete work");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
         event_publisher.try_publish(&cancel.message());
@@ -84,21 +84,24 @@ pub fn obsolete_by(result: &WorkerResult, job: &Job) -> Option<u32> {
         return None;
     }
     // A failure that does not name its run is of the present one.
-    let end = (result.outcome.status(), result.run.unwrap_or(0));
+    let code = result.outcome.error().map(|error| error.code.as_str());
+    let end = End::new(result.outcome.status(), result.run.unwrap_or(0), code);
     obsolete_up_to_run(Some(end), job.execution.run)
 }
 
-/// Up to which run work is obsolete, if the work in run `started` is. `end` is the stored status and run of
-/// the request; none if the request is not stored, which means that it has expired.
+/// Up to which run work is obsolete, if the work in run `started` is. `end` is how the stored request ended;
+/// none if the request is not stored, which means that it has expired.
 ///
 /// A failed request may have been replayed a moment ago, and work on its next run may have begun before the
-/// replay was committed. A request that ended otherwise is never replayed.
-fn obsolete_up_to_run(end: Option<(Status, u32)>, started: u32) -> Option<u32> {
-    match end {
-        Some((Status::Queued, _)) => None,
-        Some((Status::Failed, run)) => (run >= started).then_some(run),
-        Some((Status::Completed | Status::Cancelled, run)) => Some(run.max(started)),
-        None => Some(started),
+/// replay was committed. A request that ended otherwise is never replayed. Work on a request that was given up
+/// goes on: nobody knows that it is in vain, and its success would count.
+fn obsolete_up_to_run(end: Option<End>, started: u32) -> Option<u32> {
+    let Some(End { status, run, is_given_up }) = end else { return Some(started) };
+    match status {
+        Status::Queued => None,
+        Status::Failed if is_given_up => (run > started).then_some(run - 1),
+        Status::Failed => (run >= started).then_some(run),
+        Status::Completed | Status::Cancelled => Some(run.max(started)),
     }
 }
 
@@ -109,21 +112,37 @@ mod tests {
     use super::*;
     use store::ResultOutcome;
 
+    fn end(status: Status, run: u32) -> Option<End> {
+        Some(End::new(status, run, (status == Status::Failed).then_some("permanent")))
+    }
+
     #[test]
     fn work_on_an_ended_request_is_obsolete() {
         for status in [Status::Completed, Status::Failed, Status::Cancelled] {
-            assert_eq!(obsolete_up_to_run(Some((status, 1)), 1), Some(1));
-            assert_eq!(obsolete_up_to_run(Some((status, 2)), 1), Some(2), "{status:?}");
+            assert_eq!(obsolete_up_to_run(end(status, 1), 1), Some(1));
+            assert_eq!(obsolete_up_to_run(end(status, 2), 1), Some(2), "{status:?}");
         }
         assert_eq!(obsolete_up_to_run(None, 3), Some(3), "it has expired");
     }
 
     #[test]
     fn work_on_a_replay_is_not_obsolete() {
-        assert_eq!(obsolete_up_to_run(Some((Status::Failed, 0)), 1), None);
-        assert_eq!(obsolete_up_to_run(Some((Status::Queued, 0)), 0), None);
-        let cancelled = Some((Status::Cancelled, 0));
-        assert_eq!(obsolete_up_to_run(cancelled, 1), Some(1), "it is never replayed");
+        assert_eq!(obsolete_up_to_run(end(Status::Failed, 0), 1), None);
+        assert_eq!(obsolete_up_to_run(end(Status::Queued, 0), 0), None);
+        assert_eq!(
+            obsolete_up_to_run(end(Status::Cancelled, 0), 1),
+            Some(1),
+            "it is never replayed"
+        );
+    }
+
+    #[test]
+    fn work_on_a_request_that_was_given_up_goes_on() {
+        for code in ["poison", "delivery_limit", "expired"] {
+            let given_up = Some(End::new(Status::Failed, 1, Some(code)));
+            let obsolete = |started| obsolete_up_to_run(given_up, started);
+            assert_eq!([0, 1, 2].map(obsolete), [Some(0), None, None], "{code}");
+        }
     }
 
     /// Up to which run the work of worker `b` in run 1 is obsolete.

@@ -3,7 +3,7 @@
 use amqprs::Deliver;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
-    sync::CancellationToken,
+    sync::{CancellationToken, DropGuard},
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
@@ -28,16 +28,46 @@ pub struct Delivery {
     tag: u64,
     settles: mpsc::UnboundedSender<Settle>,
     settled: bool,
-    revoked: CancellationToken,
+    watch: DeliveryWatch,
     _held: TaskTrackerToken,
+}
+
+/// Tells whether the broker has taken a delivery back, also after the delivery was settled or dropped.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryWatch {
+    revoked: CancellationToken,
+    timed_out: CancellationToken,
+}
+
+impl DeliveryWatch {
+    /// Whether the subscription of the delivery has ended: the broker has requeued the message.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.is_cancelled()
+    }
+
+    /// Whether the broker took the delivery back although the connection lived: the acknowledgement timeout
+    /// was over, or the consumer was cancelled.
+    pub fn has_timed_out(&self) -> bool {
+        self.timed_out.is_cancelled()
+    }
+
+    /// Notes that the broker takes the deliveries back although the connection lives.
+    pub(super) fn time_out(&self) {
+        self.timed_out.cancel();
+    }
+
+    /// Notes that the subscription has ended when this is dropped.
+    pub(super) fn revoke_on_drop(&self) -> DropGuard {
+        self.revoked.clone().drop_guard()
+    }
 }
 
 /// The connections of a delivery to its subscription.
 #[derive(Clone)]
 pub(super) struct Ties {
     pub(super) settles: mpsc::UnboundedSender<Settle>,
-    /// Cancelled when the broker has ended the subscription, for whatever reason.
-    pub(super) revoked: CancellationToken,
+    /// Tells when the broker has ended the subscription, for whatever reason.
+    pub(super) watch: DeliveryWatch,
     /// Counts the deliveries that were not dropped yet.
     pub(super) held: TaskTracker,
 }
@@ -58,7 +88,7 @@ impl Delivery {
         body: Vec<u8>,
         ties: &Ties,
     ) -> Self {
-        let Ties { settles, revoked, held } = ties.clone();
+        let Ties { settles, watch, held } = ties.clone();
         let _held = held.token();
         Self {
             exchange: deliver.exchange().clone(),
@@ -69,7 +99,7 @@ impl Delivery {
             tag: deliver.delivery_tag(),
             settles,
             settled: false,
-            revoked,
+            watch,
             _held,
         }
     }
@@ -104,14 +134,19 @@ impl Delivery {
     /// other message until all deliveries of that subscription were dropped.
     pub async fn revoked(&self) {
         tokio::select! {
-            () = self.revoked.cancelled() => {}
+            () = self.watch.revoked.cancelled() => {}
             () = self.settles.closed() => {}
         }
     }
 
     /// Whether the broker has requeued the message: it delivers it again, to this or another consumer.
     pub fn is_revoked(&self) -> bool {
-        self.revoked.is_cancelled() || self.settles.is_closed()
+        self.watch.is_revoked() || self.settles.is_closed()
+    }
+
+    /// Tells later whether the broker has taken this delivery back.
+    pub fn watch(&self) -> DeliveryWatch {
+        self.watch.clone()
     }
 
     fn settle(&mut self, settle: Settle) {

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::broker::{
     consumer::{
-        delivery::{Delivery, Settle, Ties},
+        delivery::{Delivery, DeliveryWatch, Settle, Ties},
         exclusive_queue::{self, DeclaredQueue},
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
@@ -122,9 +122,12 @@ impl Subscribed {
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
         let Ok(Start { deliveries, held, stop }) = started.await else { return Ended::Stopped };
         let (settles, mut settled) = mpsc::unbounded_channel();
-        let ties = Ties { settles, revoked: CancellationToken::new(), held };
-        let revoked = ties.revoked.clone().drop_guard();
+        let ties = Ties { settles, watch: DeliveryWatch::default(), held };
+        let revoked = ties.watch.revoke_on_drop();
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
+        if has_timed_out(&ended) {
+            ties.watch.time_out();
+        }
         if matches!(ended, Ended::Lost | Ended::Closed(_)) {
             return ended;
         }
@@ -275,6 +278,16 @@ fn ended_by(event: Option<ChannelEvent>) -> Option<Ended> {
         Some(ChannelEvent::Closed { code, text }) => Some(Ended::Closed(format!("{code} {text}"))),
         Some(ChannelEvent::Cancelled) => Some(Ended::Cancelled),
         Some(_) => None,
+    }
+}
+
+/// Whether the broker has taken the deliveries back although the connection lives. Releases up to 4.2 close
+/// the channel when the acknowledgement timeout is over, later ones cancel the consumer:
+/// <https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>.
+fn has_timed_out(ended: &Ended) -> bool {
+    match ended {
+        Ended::Closed(reason) => reason.contains("timed out"),
+        ended => matches!(ended, Ended::Cancelled),
     }
 }
 

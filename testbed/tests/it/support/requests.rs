@@ -13,6 +13,8 @@ const CONCURRENT_CALLS: usize = 32;
 /// The value of `RUST_LOG` with which a web service logs every caller that waits or follows.
 pub(crate) const LOG_WAITERS: &str = "info,web_service=debug";
 /// How many seconds a request has to end: less than the timeout of the HTTP client.
+/// How often [`Web::ended_at_last`] waits.
+const MAX_WAITS: u32 = 5;
 const WAIT_SECONDS: u32 = 50;
 
 impl Web {
@@ -28,6 +30,17 @@ impl Web {
             ["completed", "failed", "cancelled"].iter().any(|end| request["status"] == *end);
         ensure!(ended, "after {WAIT_SECONDS} s {id} has not ended: {request}");
         Ok(request)
+    }
+
+    /// The same, for what takes minutes: a request is given up only after its workers had time to answer.
+    pub(crate) async fn ended_at_last(&self, id: &str) -> Result<Value> {
+        for _ in 0..MAX_WAITS {
+            let request = self.request_within(id, WAIT_SECONDS).await?;
+            if request["status"] != "queued" && request["status"] != "processing" {
+                return Ok(request);
+            }
+        }
+        self.ended(id).await
     }
 
     async fn request_within(&self, id: &str, seconds: u32) -> Result<Value> {

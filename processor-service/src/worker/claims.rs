@@ -1,0 +1,231 @@
+//! Claims: what was delivered to this process, so that it can tell the others that it did not die of it; and the
+//! questions that this process asks.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pipeline::{
+    broker::{DeliveryWatch, EventPublisher},
+    contract::{Control, Execution, RequestId},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use uuid::Uuid;
+
+/// How many attempts are remembered; then the oldest are forgotten.
+const MAX_REMEMBERED: usize = 10_000;
+/// How often a question is repeated: some processes are still connecting.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait, beyond the time for answers, for the first sign that control messages arrive here at all.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What was delivered to this process, and what it asks others. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    /// Tells the processes apart. A new one for each start.
+    process: Arc<str>,
+    event_publisher: EventPublisher,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    remembered: HashMap<Attempt, Remembered>,
+    /// The attempts in the order in which they were first delivered here.
+    order: VecDeque<Attempt>,
+    questions: HashMap<Execution, watch::Sender<Answers>>,
+}
+
+/// One attempt at a request, whatever survived of its deliveries.
+type Attempt = (RequestId, i64, i64);
+
+#[derive(Default)]
+struct Remembered {
+    /// Of which round of answers the deliveries are.
+    survived: i64,
+    deliveries: Vec<DeliveryWatch>,
+    /// Whether what followed from the attempt was confirmed by the broker.
+    done: bool,
+}
+
+/// The answers to a question so far.
+#[derive(Debug, Default, Clone)]
+struct Answers {
+    /// How often each process had it.
+    times: HashMap<String, i64>,
+    /// When the first answer of this process itself came back: since then, answers can arrive.
+    heard_since: Option<Instant>,
+}
+
+impl Answers {
+    fn claimed(&self) -> i64 {
+        self.times.values().fold(0, |sum, times| sum.saturating_add(*times))
+    }
+}
+
+impl Remembered {
+    /// How many deliveries this process has survived. It has not survived those for which the broker's
+    /// acknowledgement timeout was over: their work hangs.
+    fn times(&self) -> i64 {
+        let survived = self.deliveries.iter().filter(|delivery| !delivery.has_timed_out());
+        i64::try_from(survived.count()).unwrap_or(i64::MAX)
+    }
+}
+
+impl Claims {
+    /// Nothing was delivered yet. Questions and answers are published by this publisher.
+    pub(crate) fn new(event_publisher: EventPublisher) -> Self {
+        let process = Uuid::now_v7().to_string().into();
+        Self { process, event_publisher, state: Arc::default() }
+    }
+
+    /// Notes that this was delivered, and that its work may begin.
+    pub(crate) fn take(&self, execution: &Execution, delivery: DeliveryWatch) {
+        let mut state = self.state();
+        let attempt = attempt(execution);
+        if !state.remembered.contains_key(&attempt) {
+            state.forget_oldest();
+            state.order.push_back(attempt.clone());
+        }
+        let remembered = state.remembered.entry(attempt).or_default();
+        if remembered.survived != execution.survived {
+            *remembered = Remembered { survived: execution.survived, ..Remembered::default() };
+        }
+        remembered.deliveries.push(delivery);
+    }
+
+    /// Notes that what follows from the attempt was confirmed: a redelivery of it needs only an ack.
+    pub(crate) fn finish(&self, execution: &Execution) {
+        if let Some(remembered) = self.state().remembered.get_mut(&attempt(execution)) {
+            remembered.done = true;
+        }
+    }
+
+    /// Whether this process has finished the attempt.
+    pub(crate) fn is_finished(&self, execution: &Execution) -> bool {
+        self.state().remembered.get(&attempt(execution)).is_some_and(|remembered| remembered.done)
+    }
+
+    /// Handles a control message of this kind; ignores others.
+    pub(crate) fn handle(&self, control: Control) {
+        match control {
+            Control::WhoHad { execution, process } => self.answer(execution, &process),
+            Control::Had { execution, process, times } => self.note(&execution, process, times),
+            Control::Cancel(..) | Control::Who => {}
+        }
+    }
+
+    /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns how
+    /// many they claim.
+    pub(crate) async fn ask(&self, execution: &Execution, needed: i64, timeout: Duration) -> i64 {
+        let asking = Asking::begin(self, execution);
+        let mut answers = asking.answers();
+        tokio::select! {
+            _ = answers.wait_for(|answers| answers.claimed() >= needed) => {}
+            () = asking.repeat() => {}
+            () = time_is_over(asking.answers(), timeout) => {}
+        }
+        asking.answers().borrow().claimed()
+    }
+
+    fn answer(&self, execution: Execution, asker: &str) {
+        let times = self.state().times(&execution);
+        if times > 0 || *asker == *self.process {
+            let process = self.process.to_string();
+            // If it can't be sent, the question comes again.
+            self.event_publisher.try_publish(&Control::Had { execution, process, times }.message());
+        }
+    }
+
+    fn note(&self, execution: &Execution, process: String, times: i64) {
+        let state = self.state();
+        let Some(question) = state.questions.get(execution) else { return };
+        question.send_modify(|answers| {
+            if *process == *self.process {
+                answers.heard_since.get_or_insert_with(Instant::now);
+            }
+            answers.times.insert(process, times.max(0));
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn times(&self, execution: &Execution) -> i64 {
+        let remembered = self.remembered.get(&attempt(execution));
+        remembered.filter(|known| known.survived == execution.survived).map_or(0, Remembered::times)
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.order.len() >= MAX_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.remembered.remove(&oldest);
+        }
+    }
+}
+
+/// A question that is being asked; it ends when this is dropped. Two workers may ask the same.
+struct Asking<'a> {
+    claims: &'a Claims,
+    execution: &'a Execution,
+    answers: watch::Receiver<Answers>,
+}
+
+impl<'a> Asking<'a> {
+    fn begin(claims: &'a Claims, execution: &'a Execution) -> Self {
+        let mut state = claims.state();
+        let question = state.questions.entry(execution.clone()).or_default();
+        Self { claims, execution, answers: question.subscribe() }
+    }
+
+    fn answers(&self) -> watch::Receiver<Answers> {
+        self.answers.clone()
+    }
+
+    /// Publishes the question again and again.
+    async fn repeat(&self) {
+        let (execution, process) = (self.execution.clone(), self.claims.process.to_string());
+        let question = Control::WhoHad { execution, process }.message();
+        let mut ticks = interval(QUESTION_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.claims.event_publisher.try_publish(&question);
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.claims.state();
+        // This receiver itself is one of them.
+        if state.questions.get(self.execution).is_some_and(|asked| asked.receiver_count() == 1) {
+            state.questions.remove(self.execution);
+        }
+    }
+}
+
+fn attempt(execution: &Execution) -> Attempt {
+    (execution.request_id.clone(), execution.run, execution.attempt)
+}
+
+/// Waits until answers could arrive for so long, or never began to.
+async fn time_is_over(mut answers: watch::Receiver<Answers>, timeout: Duration) {
+    let give_up = Instant::now() + timeout + ECHO_TIMEOUT;
+    let until = tokio::select! {
+        heard = answers.wait_for(|answers| answers.heard_since.is_some()) => {
+            heard.ok().and_then(|answers| answers.heard_since).map(|since| since + timeout)
+        }
+        () = sleep_until(give_up) => return,
+    };
+    sleep_until(until.unwrap_or(give_up)).await;
+}

@@ -1,0 +1,168 @@
+//! What happens to the connections is not charged to the work: crashes of the broker and closed connections park
+//! nothing and stop no live worker.
+
+use std::collections::HashSet;
+
+use anyhow::{Result, ensure};
+use futures_util::future::{select_ok, try_join_all};
+use pipeline::log_messages::{ADOPTED, CANCELLED, CONSUMING, PARKED, PUT_BACK, STARTED};
+use serde_json::{Value, json};
+use testbed::{
+    process::json_message,
+    program::Running,
+    rabbitmq::{Node, NodeOptions},
+    shared_node,
+};
+
+use crate::support::{
+    faulty::began,
+    stack::{REQUESTS, Stack, Web, consuming},
+};
+
+/// A node of its own, with the whole system on it.
+struct Scene {
+    node: Node,
+    stack: Stack,
+    web: Web,
+    processors: Vec<Running>,
+}
+
+impl Scene {
+    /// Starts so many processors with so many workers each, and has them work for a while: RabbitMQ can forget a queue
+    /// that was declared only a moment before it was killed.
+    async fn start(kind: &str, processors: usize, workers: usize) -> Result<Self> {
+        let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+        let stack = Stack { url: node.url() };
+        stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
+        let web = stack.web().await?;
+        let mut started = Vec::new();
+        for _ in 0..processors {
+            started.push(stack.faulty(workers).start()?);
+        }
+        for processor in &started {
+            consuming(processor, workers).await?;
+        }
+        let warm = web.accepted(json!({"sleep": "4s"})).await?;
+        web.ended(&warm).await?;
+        Ok(Self { node, stack, web, processors: started })
+    }
+
+    /// Accepts requests, and waits until all of them have begun.
+    async fn in_hand(&self, requests: usize, data: Value) -> Result<Vec<String>> {
+        let accepted = (0..requests).map(|_| self.web.accepted(data.clone()));
+        let ids = try_join_all(accepted).await?;
+        for id in &ids {
+            self.begun(id).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Waits until a worker has begun the request.
+    async fn begun(&self, id: &str) -> Result<()> {
+        let of_id = |line: &str| (json_message(line, STARTED)?["requestId"] == *id).then_some(());
+        let starts = self
+            .processors
+            .iter()
+            .map(|processor| Box::pin(processor.wait_for("the start", of_id)));
+        select_ok(starts).await.map(drop)
+    }
+
+    async fn crash(&mut self) -> Result<()> {
+        self.node.kill().await?;
+        self.node.start_again().await?;
+        self.web.ready().await
+    }
+
+    /// All of them are completed; none was parked or stopped before.
+    async fn all_complete(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            let ended = self.web.ended(id).await?;
+            ensure!(ended["status"] == "completed", "{ended}");
+        }
+        let has = |program: &Running, phrase: &str| {
+            program.lines().iter().any(|line| json_message(line, phrase).is_some())
+        };
+        ensure!(!has(&self.web.program, PARKED), "something was parked");
+        Ok(())
+    }
+
+    /// The worker that began first has not been stopped: it had nothing but its connection taken away.
+    fn none_was_stopped(&self, ids: &[String]) -> Result<()> {
+        let mut stopped = HashSet::new();
+        for processor in &self.processors {
+            for line in processor.lines() {
+                if let Some(line) = json_message(&line, CANCELLED) {
+                    stopped.insert(line["requestId"].to_string());
+                }
+            }
+        }
+        ensure!(ids.iter().all(|id| !stopped.contains(&format!("{id:?}"))), "stopped: {stopped:?}");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_killed_broker_parks_no_running_request_however_many_workers_are_idle() -> Result<()> {
+    let mut scene = Scene::start("quorum", 4, 17).await?;
+    let ids = scene.in_hand(2, json!({"sleep": "25s"})).await?;
+    for _ in 0..2 {
+        scene.crash().await?;
+    }
+    scene.all_complete(&ids).await
+}
+
+#[tokio::test]
+async fn what_the_broker_gave_up_because_200_consumers_were_idle_is_put_back() -> Result<()> {
+    let mut scene = Scene::start("quorum", 1, 1).await?;
+    let ids = scene.in_hand(1, json!({"sleep": "15s"})).await?;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let foreign = scene.stack.foreign().await?;
+        idle.push((foreign.consume(REQUESTS, 1).await?, foreign));
+    }
+    scene.crash().await?;
+    drop(idle);
+    scene.web.program.wait_for_message(PUT_BACK).await?;
+    scene.all_complete(&ids).await
+}
+
+#[tokio::test]
+async fn on_classic_queues_killed_brokers_park_nothing_that_was_never_begun() -> Result<()> {
+    let mut scene = Scene::start("classic", 1, 2).await?;
+    let accepted = (0..40).map(|n| scene.web.accepted(json!({"sleep": "1s", "n": n})));
+    let ids = try_join_all(accepted).await?;
+    for _ in 0..6 {
+        scene.crash().await?;
+    }
+    scene.all_complete(&ids).await
+}
+
+#[tokio::test]
+async fn connections_that_are_closed_again_and_again_stop_no_live_worker() -> Result<()> {
+    let scene = Scene::start("quorum", 3, 3).await?;
+    let ids = scene.in_hand(2, json!({"sleep": "30s"})).await?;
+    for _ in 0..7 {
+        let again = scene.processors.iter().map(|processor| processor.from_now());
+        let again: Vec<_> = again.collect();
+        scene.node.close_all_connections().await?;
+        for processor in again {
+            processor.wait_for_message(CONSUMING).await?;
+        }
+    }
+    scene.all_complete(&ids).await
+}
+
+#[tokio::test]
+async fn a_process_that_lost_its_connection_goes_on_with_what_it_has() -> Result<()> {
+    let scene = Scene::start("quorum", 1, 3).await?;
+    let ids = scene.in_hand(2, json!({"sleep": "10s"})).await?;
+    scene.node.close_all_connections().await?;
+    scene.processors[0].wait_for_message(ADOPTED).await?;
+    scene.all_complete(&ids).await?;
+    for id in &ids {
+        assert_eq!(began(&scene.processors[0], id)?.len(), 1, "it was begun once");
+    }
+    scene.none_was_stopped(&ids)?;
+    assert_eq!(scene.stack.foreign().await?.depth(REQUESTS).await?.messages, 0);
+    Ok(())
+}
