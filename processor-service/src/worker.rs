@@ -149,7 +149,8 @@ impl<P: Processor> Worker<P> {
     }
 
     fn not_finished(&self, execution: &Execution, delivery: Delivery) -> Option<Delivery> {
-        if !(delivery.redelivered && self.claims.is_finished(execution)) {
+        let was_delivered = IncomingRequest::from(&delivery).deliveries() > 1;
+        if !(was_delivered && self.claims.is_finished(execution)) {
             return Some(delivery);
         }
         let (id, worker) = (execution.request_id.text(), &self.name);

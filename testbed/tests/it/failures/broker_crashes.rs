@@ -76,7 +76,7 @@ impl Scene {
     /// All of them are completed; none was parked or stopped before.
     async fn all_complete(&self, ids: &[String]) -> Result<()> {
         for id in ids {
-            let ended = self.web.ended(id).await?;
+            let ended = self.web.ended_at_last(id).await?;
             ensure!(ended["status"] == "completed", "{ended}");
         }
         let has = |program: &Running, phrase: &str| {
@@ -114,12 +114,12 @@ async fn a_killed_broker_parks_no_running_request_however_many_workers_are_idle(
 #[tokio::test]
 async fn what_the_broker_gave_up_because_200_consumers_were_idle_is_put_back() -> Result<()> {
     let mut scene = Scene::start("quorum", 1, 1).await?;
-    let ids = scene.in_hand(1, json!({"sleep": "15s"})).await?;
-    let mut idle = Vec::new();
-    for _ in 0..200 {
+    let ids = scene.in_hand(1, json!({"sleep": "45s"})).await?;
+    let consumer = async |_| {
         let foreign = scene.stack.foreign().await?;
-        idle.push((foreign.consume(REQUESTS, 1).await?, foreign));
-    }
+        anyhow::Ok((foreign.consume(REQUESTS, 1).await?, foreign))
+    };
+    let idle = try_join_all((0..200).map(consumer)).await?;
     scene.crash().await?;
     drop(idle);
     scene.web.program.wait_for_message(PUT_BACK).await?;
