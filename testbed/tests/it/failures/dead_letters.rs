@@ -66,18 +66,15 @@ async fn taken_until_ended(stack: &Stack, web: &Web, id: &str) -> Result<(Value,
     let ended = web.ended(id);
     tokio::pin!(ended);
     loop {
+        // Dropped with its connection, as by a worker that has crashed.
+        let worker = stack.foreign().await?;
+        let mut deliveries = worker.consume(REQUESTS, 1).await?;
         tokio::select! {
             ended = &mut ended => return Ok((ended?, taken)),
-            crashed = take_and_crash(stack) => crashed?,
+            delivery = deliveries.next_unacked() => drop(delivery?),
         }
         taken += 1;
     }
-}
-
-/// Takes a request, which goes back with the connection, as from a worker that has crashed.
-async fn take_and_crash(stack: &Stack) -> Result<()> {
-    let worker = stack.foreign().await?;
-    worker.consume(REQUESTS, 1).await?.next_unacked().await.map(drop)
 }
 
 /// The broker notes each time that it takes a message out of a queue: also out of one where it waits.
