@@ -16,9 +16,6 @@ use crate::{
     },
 };
 
-/// A batch may take this many times as long as a single request.
-const BATCH_TIMEOUT_FACTOR: u32 = 6;
-
 impl Store {
     /// Records a request. If its result came first, the final status stays; if it has expired already, it
     /// stays expired.
@@ -39,8 +36,7 @@ impl Store {
         deadline: Instant,
         request: NewRequest,
     ) -> Result<(), StoreError> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.accept_within(left.min(self.options.timeout), request).await
+        self.accept_within(self.left_until(deadline), request).await
     }
 
     async fn accept_within(
@@ -57,17 +53,40 @@ impl Store {
         accepted
     }
 
-    /// Records many requests in one transaction, and says of each whether it could be stored.
+    /// Records many requests, and says of each whether it could be stored.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], as [`Self::accept`].
     pub async fn accept_batch(
         &self,
+        requests: Vec<NewRequest>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        self.accept_batch_within(self.options.timeout, requests).await
+    }
+
+    /// Like [`Self::accept_batch`], for a caller who waits until the deadline at most.
+    ///
+    /// # Errors
+    /// As [`Self::accept_batch`].
+    pub async fn accept_batch_by(
+        &self,
+        deadline: Instant,
+        requests: Vec<NewRequest>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        self.accept_batch_within(self.left_until(deadline), requests).await
+    }
+
+    fn left_until(&self, deadline: Instant) -> Duration {
+        deadline.saturating_duration_since(Instant::now()).min(self.options.timeout)
+    }
+
+    async fn accept_batch_within(
+        &self,
+        limit: Duration,
         mut requests: Vec<NewRequest>,
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         requests.iter_mut().for_each(sanitize::new_request);
         let has_callback = requests.iter().any(|request| request.callback.is_some());
-        let limit = self.options.timeout.saturating_mul(BATCH_TIMEOUT_FACTOR);
         let accepted = self.write_urgent(limit, |reply| Write::AcceptBatch(requests, reply)).await;
         if has_callback {
             self.callback_due.notify_one();

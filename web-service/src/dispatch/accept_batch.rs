@@ -1,6 +1,6 @@
-//! Accepts a batch of requests: their publishes overlap, and one commit records them all.
+//! Accepts a batch of requests in parts: in each the publishes overlap, and one commit records them all.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use futures_util::{StreamExt, future::join_all, stream};
 use tokio::time::Instant;
@@ -13,9 +13,12 @@ use crate::dispatch::{
 };
 use store::{NewRequest, StoreError};
 
-/// How many requests of a batch are published at once: far fewer than the publisher has places for,
-/// so that single requests find theirs beside a batch.
-const MAX_CONCURRENT_PUBLISHES: usize = 256;
+/// How many requests are claimed, published and recorded together. All of that is done within the timeout of a single
+/// call, or the claims of their keys would be taken over.
+const PART: usize = 128;
+/// How many parts are accepted at once. Their requests are far fewer than the publisher has places for, so that single
+/// requests find theirs beside a batch.
+const MAX_CONCURRENT_PARTS: usize = 2;
 
 /// Accepts each submission as [`crate::dispatch::accept::accept`] does. Returns the outcomes in the order
 /// of the submissions. A submission that repeats the idempotency key and body of an earlier one in the
@@ -70,14 +73,35 @@ async fn accept_distinct(
     dispatch: &Dispatch,
     submissions: &[&Submission<'_>],
 ) -> Vec<Result<Uuid, RejectedSubmission>> {
+    let store_failure = OnceLock::new();
+    let parts = submissions.chunks(PART).map(|part| accept_part(dispatch, part, &store_failure));
+    stream::iter(parts).buffered(MAX_CONCURRENT_PARTS).concat().await
+}
+
+/// Accepts a part of a batch. Nothing of it is sent after a failure of the store in another part: the caller would
+/// wait as long again.
+async fn accept_part(
+    dispatch: &Dispatch,
+    submissions: &[&Submission<'_>],
+    store_failure: &OnceLock<String>,
+) -> Vec<Result<Uuid, RejectedSubmission>> {
+    if let Some(reason) = store_failure.get() {
+        let reject = |s: &&Submission<'_>| AcceptError::StoreAway(reason.clone()).reject(s.id);
+        return submissions.iter().map(reject).map(Err).collect();
+    }
+    let deadline = Instant::now() + dispatch.timeout;
     let claimed = join_all(submissions.iter().map(|s| claim(dispatch, s))).await;
-    let publishing = submissions.iter().zip(claimed).map(async |(submission, claimed)| {
-        publish(dispatch, submission, claimed, Instant::now() + dispatch.timeout).await
-    });
-    let published: Vec<_> =
-        stream::iter(publishing).buffered(MAX_CONCURRENT_PUBLISHES).collect().await;
+    for claimed in &claimed {
+        if let Err(RejectedSubmission { error: AcceptError::StoreAway(reason), .. }) = claimed {
+            store_failure.get_or_init(|| reason.clone());
+        }
+    }
+    let publishing = submissions.iter().zip(claimed);
+    let published =
+        join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, deadline))).await;
     let rows = published.iter().flatten().filter_map(Published::row).cloned().collect();
-    let mut recorded = record_all(dispatch, rows).await.into_iter();
+    let recorded = record_all(dispatch, rows, deadline, store_failure).await;
+    let mut recorded = recorded.into_iter();
     let finished = submissions.iter().zip(published).map(|(submission, published)| {
         let is_new = matches!(published, Ok(Published::New(_)));
         let recorded = is_new.then(|| recorded.next()).flatten().unwrap_or(Ok(()));
@@ -86,13 +110,21 @@ async fn accept_distinct(
     join_all(finished).await
 }
 
-async fn record_all(dispatch: &Dispatch, rows: Vec<NewRequest>) -> Vec<Result<(), StoreError>> {
+async fn record_all(
+    dispatch: &Dispatch,
+    rows: Vec<NewRequest>,
+    deadline: Instant,
+    store_failure: &OnceLock<String>,
+) -> Vec<Result<(), StoreError>> {
     if rows.is_empty() {
         return Vec::new();
     }
     let count = rows.len();
-    match dispatch.store.accept_batch(rows).await {
+    match dispatch.store.accept_batch_by(deadline, rows).await {
         Ok(recorded) => recorded,
-        Err(error) => vec![Err(error); count],
+        Err(error) => {
+            store_failure.get_or_init(|| error.to_string());
+            vec![Err(error); count]
+        }
     }
 }

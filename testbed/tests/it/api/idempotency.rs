@@ -1,6 +1,7 @@
 //! Idempotency keys: one request for each key, also if programs are killed meanwhile.
 
 mod repeated;
+mod slow_batches;
 
 use std::time::Duration;
 

@@ -3,8 +3,12 @@
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use testbed::{Program, postgres};
+use tokio::task::JoinHandle;
 
-use crate::support::stack::{Stack, Web};
+use crate::support::{
+    stack::{Stack, Web},
+    wait::settles,
+};
 
 /// A database of its own, empty at first.
 pub(crate) enum Database {
@@ -12,6 +16,24 @@ pub(crate) enum Database {
     File(TempDir),
     /// A database on the shared PostgreSQL server.
     Server { access: postgres::Access, name: String },
+}
+
+/// What holds up all writes.
+pub(crate) enum Stalled {
+    File { _lock: rusqlite::Connection },
+    Server { access: postgres::Access, name: String, locked: JoinHandle<Result<Vec<String>>> },
+}
+
+impl Stalled {
+    /// Lets the writes go on.
+    pub(crate) async fn end(self) -> Result<()> {
+        let Self::Server { access, name, locked } = self else { return Ok(()) };
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+            WHERE query LIKE '%pg_sleep(60)%' AND datname = current_database() AND pid <> pg_backend_pid()";
+        access.sql(&name, end).await?;
+        let _the_server_has_ended_it = locked.await?;
+        Ok(())
+    }
 }
 
 impl Database {
@@ -66,6 +88,23 @@ impl Database {
         file.busy_timeout(std::time::Duration::from_secs(10))?;
         file.execute_batch("BEGIN IMMEDIATE")?;
         Ok(file)
+    }
+
+    /// Lets every write of a request wait, until it is ended.
+    pub(crate) async fn stall(&self) -> Result<Stalled> {
+        let Self::Server { access, name } = self else {
+            return Ok(Stalled::File { _lock: self.lock()? });
+        };
+        let (access, name) = (access.clone(), name.clone());
+        let (locker, database) = (access.clone(), name.clone());
+        let locked = tokio::spawn(async move {
+            let lock = "BEGIN; LOCK TABLE requests, claims; SELECT pg_sleep(60)";
+            locker.sql(&database, lock).await
+        });
+        let locks = "SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' \
+            AND relation IN ('requests'::regclass, 'claims'::regclass)";
+        settles("the tables are locked", async || Ok(self.number(locks).await? == 2)).await?;
+        Ok(Stalled::Server { access, name, locked })
     }
 
     /// The number that a query answers, asked without the service.
