@@ -57,7 +57,8 @@
 //!   read again what they are about.
 //! - **Consumers** receive a message again after a crash, a lost connection, or [`Delivery::requeue`]. Commit
 //!   before [`Delivery::ack`], and recognise a repeated message by its `message_id`, unless applying it twice
-//!   changes nothing. Ack a message that will never succeed.
+//!   changes nothing. Ack a message that will never succeed. A queue whose messages must survive any number of
+//!   crashes is declared with [`Queue::without_delivery_limit`](crate::topology::Queue::without_delivery_limit).
 //! - **Readiness**: [`Broker::health`] gives the parts of a [`Readiness`](crate::health::Readiness).
 //! - **The end**: close the consumers, then the broker with [`Broker::close`], which waits for confirms.
 

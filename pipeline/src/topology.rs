@@ -25,8 +25,6 @@ pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// `processing.failed`, and from there to `processing.unreadable`. It is for messages that no program
 /// can receive; attempts are counted apart.
 pub const DELIVERY_LIMIT: i64 = 20;
-/// For a queue whose messages the broker must not drop, however often an operator reads them.
-const NO_DELIVERY_LIMIT: i64 = 1_000_000;
 
 /// Everything that has to be declared in a virtual host.
 #[derive(Debug, Clone)]
@@ -129,9 +127,7 @@ fn last_resort(name: &str, key: &str, kind: QueueType) -> Queue {
         .with_argument("x-overflow", Argument::Text("reject-publish"))
         .bound_to(EXCHANGE, key);
     let queue = match kind {
-        QueueType::Quorum => {
-            queue.with_argument("x-delivery-limit", Argument::Number(NO_DELIVERY_LIMIT))
-        }
+        QueueType::Quorum => queue.without_delivery_limit(),
         QueueType::Classic => queue,
     };
     Queue { idle: true, ..queue }

@@ -1,5 +1,8 @@
 //! Exchanges and queues as data: names, kinds, arguments.
 
+/// For queues whose messages the broker must not drop. Releases before 4.0 have no way to say "unlimited".
+const NO_DELIVERY_LIMIT: i64 = 1_000_000;
+
 /// The kind of the durable queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueType {
@@ -82,6 +85,13 @@ impl Queue {
     pub fn bound_to(mut self, exchange: &str, routing_key: &str) -> Self {
         self.bindings.push(Binding::new(exchange, routing_key));
         self
+    }
+
+    /// This quorum queue with a delivery limit that no message reaches. RabbitMQ drops a message after 20
+    /// deliveries from release 4.0 on, and each crash of its consumer counts as one.
+    #[must_use]
+    pub fn without_delivery_limit(self) -> Self {
+        self.with_argument("x-delivery-limit", Argument::Number(NO_DELIVERY_LIMIT))
     }
 
     /// This queue with another `x-` argument.
