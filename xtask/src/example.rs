@@ -1,5 +1,7 @@
 //! `cargo xtask example NAME`: runs an example on a private node of RabbitMQ, and shows it at work.
 
+mod catalogue_sync;
+mod profile_updates;
 mod stage;
 mod vip_notifications;
 
@@ -31,19 +33,26 @@ pub(crate) struct Options {
 enum Example {
     /// Accounts that are read, notifications of it, and one configuration for all
     VipNotifications,
+    /// Two services with a database each that keep a catalogue in step, over TLS
+    CatalogueSync,
+    /// A follower with a copy of user profiles, which refuses an update that is then undone
+    ProfileUpdates,
 }
 
 impl Example {
     /// What its node of RabbitMQ needs.
     fn node(self) -> NodeOptions {
         match self {
-            Self::VipNotifications => NodeOptions::default(),
+            Self::CatalogueSync => NodeOptions { tls: true, ..NodeOptions::default() },
+            Self::ProfileUpdates | Self::VipNotifications => NodeOptions::default(),
         }
     }
 
     /// Starts its programs and shows them at work.
     async fn show(self, stage: &mut Stage) -> Result<()> {
         match self {
+            Self::CatalogueSync => catalogue_sync::show(stage).await,
+            Self::ProfileUpdates => profile_updates::show(stage).await,
             Self::VipNotifications => vip_notifications::show(stage).await,
         }
     }

@@ -1,6 +1,7 @@
 //! What tests share: the system under test with its verbs, load, databases, servers.
 
 pub(crate) mod database;
+pub(crate) mod documents;
 pub(crate) mod event_stream;
 pub(crate) mod faulty;
 pub(crate) mod foreign_worker;

@@ -118,6 +118,11 @@ impl Stage {
     }
 }
 
+/// The base URL of a service that has logged where it listens.
+pub(crate) fn base_url(listening: &Value) -> Result<String> {
+    Ok(format!("http://{}", listening["address"].as_str().context("an address")?))
+}
+
 /// Shows the log lines of a program as they come.
 fn show_log(label: &'static str, colour: AnsiColors, program: &Process) {
     let mut lines = program.follow();

@@ -3,13 +3,12 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use pipeline::log_messages::{CONSUMING, LISTENING};
 use reqwest::Method;
-use serde_json::Value;
 use testbed::Program;
 
-use super::stage::Stage;
+use super::stage::{Stage, base_url};
 use crate::console;
 
 const VIP_SERVICES: [&str; 2] = ["vip-1", "vip-2"];
@@ -21,12 +20,12 @@ pub(super) async fn show(stage: &mut Stage) -> Result<()> {
         .env("AMQP_URL", stage.node().url())
         .env("HTTP_ADDR", "127.0.0.1:0")
         .env("CONFIG_FOLDER", stage.folder());
-    let config = url(&stage.start("config", program, LISTENING).await?)?;
+    let config = base_url(&stage.start("config", program, LISTENING).await?)?;
     let program = |name| Program::new(name).env("CONFIG_URL", &config);
     for label in VIP_SERVICES {
         stage.start(label, program("vip-service"), CONSUMING).await?;
     }
-    let accounts = url(&stage.start("account", program("account-service"), LISTENING).await?)?;
+    let accounts = base_url(&stage.start("account", program("account-service"), LISTENING).await?)?;
 
     let text = "account 10000 is a VIP's: of four notifications each VIP service gets two";
     console::step("example", text);
@@ -65,9 +64,4 @@ fn write_settings(stage: &Stage, vip: &str) -> Result<()> {
         fs::write(folder.join("dev.yaml"), &settings)?;
     }
     Ok(())
-}
-
-/// The base URL of a service that has logged where it listens.
-fn url(listening: &Value) -> Result<String> {
-    Ok(format!("http://{}", listening["address"].as_str().context("an address")?))
 }

@@ -10,17 +10,13 @@ use testbed::{
     shared_node, workspace,
 };
 
-use crate::support::stack::{Stack, Web};
+use crate::support::{
+    documents::commands,
+    stack::{Stack, Web},
+};
 
 /// How the documents run the command line.
 const SLOWLANE: &str = "cargo run --bin slowlane --";
-
-/// The lines of all `sh` blocks of a document.
-fn commands(document: &str) -> Result<Vec<String>> {
-    let text = fs::read_to_string(workspace::root().join(document)).context(document.to_owned())?;
-    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
-    Ok(blocks.flat_map(str::lines).map(str::to_owned).filter(|line| !line.is_empty()).collect())
-}
 
 /// A reader's terminals: what is typed there runs against a virtual host of its own.
 struct Terminals {
@@ -150,9 +146,11 @@ fn every_link_in_the_documents_leads_somewhere() -> Result<()> {
     let root = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
         .map(|name| workspace::root().join(name));
     let docs = fs::read_dir(workspace::root().join("docs"))?.map(|entry| Ok(entry?.path()));
-    let docs = docs.collect::<Result<Vec<_>>>()?;
-    let is_text = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
-    for file in root.into_iter().chain(docs.into_iter().filter(is_text)) {
+    let examples = fs::read_dir(workspace::root().join("examples"))?;
+    let examples = examples.map(|entry| Ok(entry?.path().join("README.md")));
+    let others = docs.chain(examples).collect::<Result<Vec<_>>>()?;
+    let is_text = |path: &PathBuf| path.extension().is_some_and(|it| it == "md") && path.exists();
+    for file in root.into_iter().chain(others.into_iter().filter(is_text)) {
         let text = fs::read_to_string(&file)?;
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let outside = target.starts_with("https://");

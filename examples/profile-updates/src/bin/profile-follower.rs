@@ -1,0 +1,7 @@
+//! The program `profile-follower`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    profile_updates::follower::service().main()
+}
