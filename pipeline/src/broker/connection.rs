@@ -222,12 +222,10 @@ impl Broker {
     }
 
     fn publishing(&self, state: &LinkState) -> Part {
-        match (state, self.publisher.blocked_for()) {
-            (LinkState::Away(reason), _) => Part::missing(reason.clone()),
-            (_, Some(age)) => Part::missing(publisher::blocked(age)),
-            (LinkState::Ready(_), None) if !self.publisher.is_open() => {
-                Part::missing("connected, the channel is being opened")
-            }
+        match (state, self.publisher.blocked_for(), self.publisher.closed()) {
+            (LinkState::Away(reason), ..) => Part::missing(reason.clone()),
+            (_, Some(age), _) => Part::missing(publisher::blocked(age)),
+            (LinkState::Ready(_), None, Some(reason)) => Part::missing(reason),
             _ => match self.publisher.blocked_routes() {
                 routes if routes.is_empty() => Part::ok("connected"),
                 routes => Part::ok(format!(

@@ -54,6 +54,11 @@ impl AskError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
     }
+
+    /// Whether the user lacks the permission.
+    pub fn is_access_refused(&self) -> bool {
+        matches!(self, Self::Refused { code: 403, .. })
+    }
 }
 
 impl std::error::Error for AskError {}
@@ -83,6 +88,9 @@ pub enum PublishError {
     /// No queue is bound to the routing key, or the exchange is not there. Nothing was kept.
     #[error("no queue takes the message: {0}")]
     Unroutable(String),
+    /// The broker refuses messages of this program: its user lacks a permission. Nothing was kept.
+    #[error("the broker refused the message: {0}")]
+    Refused(String),
     /// The message was sent, but no confirm came: the broker may have it or not. Trying again may
     /// make a second copy.
     #[error("sent, but not confirmed: {0}")]

@@ -220,7 +220,7 @@ impl Publisher {
         };
         match timeout_at(deadline, channel.submit(outgoing)).await {
             Err(_) => return Err(PublishError::Overloaded.into()),
-            Ok(Err(())) => return Err(Failure::Again(self.unavailable())),
+            Ok(Err(())) => return Err(Failure::Again(self.unavailable(&route))),
             Ok(Ok(())) => {}
         }
         handle.end(deadline).await
@@ -236,21 +236,26 @@ impl Publisher {
             let opened_by = deadline.min(Instant::now() + OPEN_TIMEOUT);
             let _open_or_not = timeout_at(opened_by, route.opened()).await.is_ok();
         }
-        route.current().ok_or_else(|| self.unavailable())
+        route.current().ok_or_else(|| self.unavailable(route))
     }
 
-    /// Whether every route that was used has a channel to publish on.
-    pub(super) fn is_open(&self) -> bool {
-        self.routes.all().iter().all(|route| route.current().is_some())
+    /// Why a route that was used has no channel to publish on, if one has none.
+    pub(super) fn closed(&self) -> Option<String> {
+        let routes = self.routes.all();
+        let closed = routes.iter().find(|route| route.current().is_none())?;
+        let refusal = closed.refusal().map(|refusal| refusal.to_string());
+        Some(refusal.unwrap_or_else(|| "connected, the channel is being opened".to_owned()))
     }
 
-    fn unavailable(&self) -> PublishError {
+    fn unavailable(&self, route: &RouteChannel) -> PublishError {
         match self.link.state() {
             LinkState::Away(reason) => {
                 PublishError::NotSent(format!("the broker is unreachable: {reason}"))
             }
             LinkState::Incomplete(missing) => PublishError::Unroutable(missing),
-            LinkState::Ready(_) => PublishError::NotSent("the channel is being opened".to_owned()),
+            LinkState::Ready(_) => route
+                .refusal()
+                .unwrap_or_else(|| PublishError::NotSent("the channel is being opened".to_owned())),
         }
     }
 }

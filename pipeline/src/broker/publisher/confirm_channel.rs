@@ -37,6 +37,10 @@ const MAX_WAITING: usize = 1024;
 const RETIRED_TIMEOUT: Duration = Duration::from_secs(5);
 /// The AMQP code with which the broker refuses a message that is too large.
 const PRECONDITION_FAILED: u16 = 406;
+/// The AMQP code with which the broker refuses a message whose sender lacks the permission.
+const ACCESS_REFUSED: u16 = 403;
+/// The AMQP code with which the broker refuses a message to an exchange that is not there.
+const NOT_FOUND: u16 = 404;
 /// How long a confirm may be missing over TLS before something is written to flush the client.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -183,8 +187,28 @@ struct ChannelTask {
 pub(super) enum ChannelEnd {
     /// The broker has closed it for a message that was too long. It will get no such message again.
     MessageTooLarge,
+    /// The broker has closed it and taken nothing of what was unconfirmed, with this error.
+    Refused(PublishError),
     /// Everything is confirmed, or the channel is lost, closed or given up.
     Other,
+}
+
+impl ChannelEnd {
+    /// The end of a channel that the broker did not open.
+    pub(super) fn of_refused_open(error: AskError) -> Self {
+        match error {
+            AskError::Refused { .. } => Self::Refused(PublishError::NotSent(error.to_string())),
+            AskError::Lost => Self::Other,
+        }
+    }
+
+    /// The error of messages until there is another channel, if it is known.
+    pub(super) fn refusal(self) -> Option<PublishError> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::MessageTooLarge | Self::Other => None,
+        }
+    }
 }
 
 impl ChannelTask {
@@ -203,7 +227,7 @@ impl ChannelTask {
             () = self.publish(events, &mut outgoing) => {}
             () = given_up => tracing::warn!(messages = self.unconfirmed.len(), "{NEVER_CONFIRMED}"),
         }
-        if self.end == ChannelEnd::MessageTooLarge {
+        if self.end != ChannelEnd::Other {
             self.unsent.drain(..).for_each(pass_on);
             pass_on_all(&mut outgoing);
         }
@@ -274,13 +298,31 @@ impl ChannelTask {
             }
             ChannelEvent::Closed { code, text } => {
                 tracing::warn!(code, text, "{PUBLISHING_CHANNEL_CLOSED}");
-                if let Some(max_bytes) = max_message_bytes(code, &text) {
-                    self.message_limit.set(max_bytes);
-                    self.unconfirmed.end_for_size(max_bytes);
-                    self.end = ChannelEnd::MessageTooLarge;
-                }
+                self.closed(code, text);
             }
             ChannelEvent::Cancelled => {}
+        }
+    }
+
+    fn closed(&mut self, code: u16, text: String) {
+        if let Some(max_bytes) = max_message_bytes(code, &text) {
+            self.message_limit.set(max_bytes);
+            self.unconfirmed.end_for_size(max_bytes);
+            self.end = ChannelEnd::MessageTooLarge;
+        } else if let Some(refusal) = self.refusal(code, text) {
+            self.unconfirmed.end_refused(&refusal);
+            self.end = ChannelEnd::Refused(refusal);
+        }
+    }
+
+    /// Why the broker has taken none of the unconfirmed messages, which all go to the same exchange. Not
+    /// certain if it has taken others before: then it may have taken the first of several, too.
+    fn refusal(&self, code: u16, text: String) -> Option<PublishError> {
+        let is_certain = self.last_confirm.is_none() || self.unconfirmed.len() == 1;
+        match code {
+            ACCESS_REFUSED if is_certain => Some(PublishError::Refused(text)),
+            NOT_FOUND if is_certain => Some(PublishError::Unroutable(text)),
+            _ => None,
         }
     }
 

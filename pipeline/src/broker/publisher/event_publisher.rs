@@ -15,8 +15,7 @@ use crate::broker::{
     channel_backoff::ChannelBackoff,
     link::Link,
     publisher::{
-        confirm_channel::ConfirmChannel,
-        open_channel::keep_open,
+        open_channel::{Current, keep_open},
         pending_publish::{OutgoingMessage, pending_publish},
     },
     wire,
@@ -34,7 +33,7 @@ const MAX_UNCONFIRMED_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Clone)]
 pub struct EventPublisher {
     program: &'static str,
-    channel: watch::Receiver<Option<ConfirmChannel>>,
+    channel: watch::Receiver<Current>,
     bytes: Arc<Semaphore>,
     dropped: Arc<AtomicU64>,
 }
@@ -42,7 +41,7 @@ pub struct EventPublisher {
 impl EventPublisher {
     /// Begins to publish on the link. After `stop` the task ends when everything is confirmed.
     pub(crate) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
-        let (sender, channel) = watch::channel(None);
+        let (sender, channel) = watch::channel(Current::default());
         let program = link.program();
         let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::optional()));
         let bytes = Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES));
@@ -67,7 +66,7 @@ impl EventPublisher {
 
     fn attempt(&self, message: &Message) -> Option<()> {
         wire::check(message).ok()?;
-        let channel = self.channel.borrow().clone()?;
+        let channel = self.channel.borrow().channel.clone()?;
         let size = u32::try_from(message.body.len().max(1)).ok()?;
         let room = self.bytes.clone().try_acquire_many_owned(size).ok()?;
         let (pending, _handle) = pending_publish(room);

@@ -13,7 +13,7 @@ use crate::{
     backoff::Backoff,
     broker::{
         channel_backoff::ChannelBackoff,
-        error::AskError,
+        error::{AskError, PublishError},
         link::Link,
         publisher::confirm_channel::{ChannelEnd, ConfirmChannel, Trust},
         session::Session,
@@ -26,14 +26,31 @@ const REPLACE_AFTER: Duration = Duration::from_secs(5);
 /// The longest time between two replacements, if none of them gets a confirm.
 const MAX_REPLACE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The channel to publish on.
+#[derive(Clone, Default)]
+pub(super) struct Current {
+    /// None while it is being opened.
+    pub(super) channel: Option<ConfirmChannel>,
+    /// Why the last channel has ended or could not be opened, until there is another one.
+    pub(super) refusal: Option<PublishError>,
+}
+
+impl Current {
+    /// The channel, if messages can be handed to it.
+    pub(super) fn open(&self) -> Option<&ConfirmChannel> {
+        self.channel.as_ref().filter(|channel| channel.is_open())
+    }
+}
+
 /// Opens a confirm channel on each new session, and after each channel that the broker closed, until
 /// `stop`.
 pub(super) async fn keep_open(
     mut link: Link,
-    current: watch::Sender<Option<ConfirmChannel>>,
+    current: watch::Sender<Current>,
     stop: CancellationToken,
     mut channel_backoff: ChannelBackoff,
 ) {
+    let mut trust = Trust::Full;
     loop {
         let session = tokio::select! {
             () = stop.cancelled() => return,
@@ -43,23 +60,30 @@ pub(super) async fn keep_open(
             },
         };
         let opened = Instant::now();
-        if let Ok((channel, task)) = ConfirmChannel::open(&session, Trust::Full).await {
-            let running = session.spawn(task);
-            current.send_replace(Some(channel));
-            let served = serve(&session, running, &current, &stop).await;
-            current.send_replace(None);
-            match served {
-                Served::Stopped(running) => {
-                    // Without senders the channel takes no more messages, and ends with the last confirm.
-                    let _ended = running.await;
-                    return;
+        let end = match ConfirmChannel::open(&session, trust).await {
+            Err(error) => ChannelEnd::of_refused_open(error),
+            Ok((channel, task)) => {
+                let running = session.spawn(task);
+                current.send_replace(Current { channel: Some(channel), refusal: None });
+                match serve(&session, running, &current, &stop).await {
+                    Served::Ended(end) => end,
+                    Served::Stopped(running) => {
+                        // Without senders the channel takes no more messages, and ends with the last
+                        // confirm.
+                        current.send_replace(Current::default());
+                        let _ended = running.await;
+                        return;
+                    }
                 }
-                Served::Ended(ChannelEnd::MessageTooLarge) if !session.is_lost() => continue,
-                Served::Ended(_) => {}
             }
+        };
+        trust = if matches!(end, ChannelEnd::Refused(_)) { Trust::OneMessage } else { Trust::Full };
+        let is_at_once = end == ChannelEnd::MessageTooLarge && !session.is_lost();
+        current.send_replace(Current { channel: None, refusal: end.refusal() });
+        if !is_at_once {
+            // If the broker closed the channel alone, the exchange may be missing.
+            channel_backoff.pause(&link, &session, opened.elapsed()).await;
         }
-        // If the broker closed the channel alone, the exchange may be missing.
-        channel_backoff.pause(&link, &session, opened.elapsed()).await;
     }
 }
 
@@ -73,7 +97,7 @@ enum Served {
 async fn serve(
     session: &Session,
     mut running: JoinHandle<ChannelEnd>,
-    current: &watch::Sender<Option<ConfirmChannel>>,
+    current: &watch::Sender<Current>,
     stop: &CancellationToken,
 ) -> Served {
     let mut patience = Patience::new();
@@ -83,7 +107,8 @@ async fn serve(
             () = stop.cancelled() => return Served::Stopped(running),
             (channel, task) = replacement(session, current, &mut patience) => {
                 running = session.spawn(task);
-                if let Some(old) = current.send_replace(Some(channel)) {
+                let next = Current { channel: Some(channel), refusal: None };
+                if let Some(old) = current.send_replace(next).channel {
                     old.retire();
                 }
             }
@@ -117,11 +142,11 @@ impl Patience {
 /// the confirm is lost, or the queue does not answer.
 async fn replacement(
     session: &Session,
-    current: &watch::Sender<Option<ConfirmChannel>>,
+    current: &watch::Sender<Current>,
     patience: &mut Patience,
 ) -> (ConfirmChannel, impl Future<Output = ChannelEnd> + Send + use<>) {
     loop {
-        let channel = current.borrow().clone();
+        let channel = current.borrow().channel.clone();
         let oldest = channel.as_ref().and_then(ConfirmChannel::oldest).unwrap_or_default();
         let Some(channel) = channel.filter(|_| oldest >= patience.replace_after) else {
             sleep(patience.replace_after.saturating_sub(oldest)).await;

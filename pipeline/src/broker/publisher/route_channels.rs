@@ -17,8 +17,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     broker::{
         channel_backoff::ChannelBackoff,
+        error::PublishError,
         link::Link,
-        publisher::{confirm_channel::ConfirmChannel, open_channel::keep_open},
+        publisher::{
+            confirm_channel::ConfirmChannel,
+            open_channel::{Current, keep_open},
+        },
     },
     contract::message::Message,
     topology::{
@@ -52,7 +56,7 @@ pub(super) struct RouteChannels {
 /// The channel of a route.
 pub(super) struct RouteChannel {
     route: Route,
-    current: watch::Receiver<Option<ConfirmChannel>>,
+    current: watch::Receiver<Current>,
     bytes: Arc<Semaphore>,
 }
 
@@ -95,7 +99,7 @@ impl RouteChannels {
     }
 
     fn open(&self, route: Route) -> RouteChannel {
-        let (sender, current) = watch::channel(None);
+        let (sender, current) = watch::channel(Current::default());
         let (link, stop) = (self.link.clone(), self.stop.clone());
         self.tasks.spawn(keep_open(link, sender, stop, ChannelBackoff::required()));
         RouteChannel { route, current, bytes: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)) }
@@ -105,15 +109,18 @@ impl RouteChannels {
 impl RouteChannel {
     /// The channel to publish on; none while it is being opened.
     pub(super) fn current(&self) -> Option<ConfirmChannel> {
-        self.current.borrow().clone().filter(ConfirmChannel::is_open)
+        self.current.borrow().open().cloned()
     }
 
-    /// Waits until there is a channel to publish on.
+    /// Why there is no channel to publish on, if it is known.
+    pub(super) fn refusal(&self) -> Option<PublishError> {
+        self.current.borrow().refusal.clone()
+    }
+
+    /// Waits until there is a channel to publish on, or a reason why there is none.
     pub(super) async fn opened(&self) {
-        let is_open = |channel: &Option<ConfirmChannel>| {
-            channel.as_ref().is_some_and(ConfirmChannel::is_open)
-        };
-        let _opened_or_ended = self.current.clone().wait_for(is_open).await.is_ok();
+        let is_known = |current: &Current| current.open().is_some() || current.refusal.is_some();
+        let _opened_or_ended = self.current.clone().wait_for(is_known).await.is_ok();
     }
 
     /// Waits for the room that a body of this size takes among the unconfirmed messages.

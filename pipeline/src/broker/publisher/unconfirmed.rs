@@ -110,6 +110,14 @@ impl Unconfirmed {
         }
     }
 
+    /// Ends all messages: the broker has refused them.
+    pub(super) fn end_refused(&mut self, refusal: &PublishError) {
+        self.unconfirmed = 0;
+        for sent in self.places.drain(..).flatten() {
+            sent.pending.end(Err(refusal.clone().into()));
+        }
+    }
+
     /// Notes that the broker sent a message back. It names no tag, only id and route: where several
     /// in flight have the same, all count as returned. Publishing one of them again makes a harmless
     /// duplicate; counting a returned one as confirmed would lose it.

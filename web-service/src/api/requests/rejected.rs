@@ -75,6 +75,10 @@ fn not_published(id: Uuid, error: &PublishError, advice: &str) -> Problem {
             Problem::unavailable("Nothing was sent: too many requests are unconfirmed. Try again.")
         }
         PublishError::Nacked => Problem::unavailable("The broker rejected the request. Try again."),
+        PublishError::Refused(_) => Problem::unavailable(
+            "Nothing was accepted: the broker refused the request, because the service's user lacks the permission to \
+             publish (write). The service's log has the details.",
+        ),
         PublishError::Unroutable(missing) => {
             let detail = format!("The broker has no queue for the request: {missing}.");
             Problem::new(ProblemType::TopologyMissing, detail)
