@@ -89,6 +89,12 @@ impl Foreign {
             .await?)
     }
 
+    /// Removes a binding.
+    pub async fn unbind(&self, queue: &str, exchange: &str, key: &str) -> Result<()> {
+        let arguments = FieldTable::default();
+        Ok(self.channel.queue_unbind(queue.into(), exchange.into(), key.into(), arguments).await?)
+    }
+
     /// Deletes an exchange with all its bindings.
     pub async fn delete_exchange(&self, name: &str) -> Result<()> {
         Ok(self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await?)

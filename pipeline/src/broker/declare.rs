@@ -184,25 +184,23 @@ impl fmt::Display for EnsureError {
     }
 }
 
-/// Declares what is missing of the topology. AMQP can't check a binding, so a queue is bound where
-/// something was missing, if `bind` is true, or always if nobody but the program declares the topology.
-pub(super) async fn ensure(
-    session: &Arc<Session>,
-    topology: &Topology,
-    mut bind: bool,
-) -> Result<(), EnsureError> {
+/// Declares what is missing of the topology. AMQP can't check a binding, so all are declared again. A user
+/// that may not do that does without, unless something was missing or nobody but the program declares the
+/// topology.
+pub(super) async fn ensure(session: &Arc<Session>, topology: &Topology) -> Result<(), EnsureError> {
     let mut declarer = Declarer::on(session.clone());
     let declared_by = topology.declared_by;
     let failed = |what: String| move |error| EnsureError { what, error, declared_by };
-    bind |= declared_by == DeclaredBy::Program;
+    let mut must_bind = declared_by == DeclaredBy::Program;
     for exchange in &topology.exchanges {
         let failed = || failed(format!("exchange {}", exchange.name));
         if !declarer.exchange_exists(exchange).await.map_err(failed())? {
             declarer.declare_exchange(exchange).await.map_err(failed())?;
             info!(exchange = exchange.name, "{DECLARED_MISSING}");
-            bind = true;
+            must_bind = true;
         }
     }
+    let mut may_bind = true;
     for queue in &topology.queues {
         let failed = |what: &str| failed(format!("{what}queue {}", queue.name));
         let exists = declarer.queue_exists(queue).await.map_err(failed(""))?;
@@ -210,14 +208,32 @@ pub(super) async fn ensure(
             declarer.declare_queue(queue).await.map_err(failed(""))?;
             info!(queue = queue.name, "{DECLARED_MISSING}");
         }
-        let bindings = queue.bindings.iter().filter(|_| bind || !exists);
-        for binding in bindings {
-            let bound = declarer.bind(&queue.name, binding).await;
-            bound.map_err(failed("the binding of "))?;
+        let must_bind = must_bind || !exists;
+        if may_bind || must_bind {
+            let bound = bind_all(&mut declarer, queue, must_bind).await;
+            may_bind = bound.map_err(failed("the binding of "))?;
         }
     }
     declarer.close_channel().await;
     Ok(())
+}
+
+/// Makes all bindings of a queue; false if the user may not, where it need not be.
+async fn bind_all(
+    declarer: &mut Declarer,
+    queue: &Queue,
+    must_bind: bool,
+) -> Result<bool, AskError> {
+    for binding in &queue.bindings {
+        match declarer.bind(&queue.name, binding).await {
+            Err(error) if error.is_access_refused() && !must_bind => {
+                debug!(queue = queue.name, "the binding can't be declared again: {error}");
+                return Ok(false);
+            }
+            bound => bound?,
+        }
+    }
+    Ok(true)
 }
 
 /// Declares the idle queues again, which counts as use; for quorum queues a passive declaration

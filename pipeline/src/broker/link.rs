@@ -192,13 +192,12 @@ impl Supervisor {
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut backoff = Backoff::connecting();
         loop {
-            let missing =
-                match declare::ensure(session, &self.options.topology, !waiting.is_empty()).await {
-                    Ok(()) => None,
-                    Err(_) if session.is_lost() => break,
-                    Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
-                    Err(error) => Some(error.to_string()),
-                };
+            let missing = match declare::ensure(session, &self.options.topology).await {
+                Ok(()) => None,
+                Err(_) if session.is_lost() => break,
+                Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
+                Err(error) => Some(error.to_string()),
+            };
             self.set_ready(session, missing.as_deref());
             for reply in waiting.drain(..) {
                 let _asked_still_or_not = reply.send(());

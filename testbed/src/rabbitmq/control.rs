@@ -138,6 +138,19 @@ impl Access {
         self.ctl(&args).await.map(drop)
     }
 
+    /// Gives the exchange of this name an alternate one, which takes what no queue is bound for.
+    pub async fn set_alternate_exchange(
+        &self,
+        vhost: &str,
+        exchange: &str,
+        alternate: &str,
+    ) -> Result<()> {
+        let (pattern, definition) =
+            (format!("^{exchange}$"), format!(r#"{{"alternate-exchange":"{alternate}"}}"#));
+        let to = ["set_policy", "-p", vhost, "--apply-to", "exchanges"];
+        self.ctl(&[&to[..], &["alternate", &pattern, &definition]].concat()).await.map(drop)
+    }
+
     /// Sets how long a message may be, for channels that are opened from now on.
     pub async fn set_max_message_size(&self, bytes: usize) -> Result<()> {
         // Releases have it in one place or the other.

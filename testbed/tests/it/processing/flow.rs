@@ -5,7 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
 use serde_json::{Value, json};
-use testbed::{Program, foreign::Properties, process::json_message, shared_node};
+use testbed::{
+    Program,
+    foreign::{ExchangeKind, FieldTable, Properties},
+    process::json_message,
+    shared_node,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack, Web};
@@ -214,6 +219,26 @@ async fn queues_deleted_under_their_consumers_come_back_and_jobs_in_hand_have_th
     web.results(after).await?;
     foreign.depth(FAILED).await?;
     web.ready().await
+}
+
+#[tokio::test]
+async fn a_binding_that_an_alternate_exchange_hides_is_made_again_at_the_next_connect() -> Result<()>
+{
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let foreign = stack.foreign().await?;
+    foreign.declare_exchange("alternate", ExchangeKind::Fanout).await?;
+    foreign.declare_queue("alternate", FieldTable::default()).await?;
+    foreign.bind("alternate", "alternate", "").await?;
+    vhost.set_alternate_exchange(&vhost.name, "processing", "alternate").await?;
+    for (queue, key) in [(REQUESTS, "request"), (RESULTS, "result")] {
+        foreign.unbind(queue, "processing", key).await?;
+    }
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let id = web.accepted("a".into()).await?;
+    assert_eq!(web.result(&id).await?["result"], "\"a-processed\"");
+    assert_eq!(foreign.depth("alternate").await?.messages, 0);
+    Ok(())
 }
 
 #[tokio::test]
