@@ -44,7 +44,9 @@ impl Failure {
     pub(crate) fn of_ask(what: &str, address: &Address, error: &AskError) -> Self {
         let Address { vhost, user, .. } = address;
         match error {
-            AskError::Lost => Self::Unreachable(format!("{what}: {error}\nRun setup again.")),
+            AskError::Lost | AskError::NoChannelLeft { .. } => {
+                Self::Unreachable(format!("{what}: {error}\nRun setup again."))
+            }
             AskError::Refused { code: 403, .. } => Self::Permission(format!(
                 "{what}: {error}\nGive the user the right to it: \
                  rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"

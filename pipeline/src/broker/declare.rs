@@ -26,6 +26,14 @@ use crate::topology::{
 pub struct Declarer {
     session: Arc<Session>,
     channel: Option<OpenChannel>,
+    /// How to connect again; none on a connection that others use, too.
+    target: Option<Target>,
+}
+
+/// Which broker to connect to, and under which name.
+struct Target {
+    address: Address,
+    name: String,
 }
 
 impl Declarer {
@@ -34,12 +42,13 @@ impl Declarer {
     /// # Errors
     /// If the broker can't be reached or refuses us.
     pub async fn connect(address: &Address, name: &str) -> Result<Self, OpenError> {
-        Ok(Self::on(Session::open(address, name).await?))
+        let target = Target { address: address.clone(), name: name.to_owned() };
+        Ok(Self { target: Some(target), ..Self::on(Session::open(address, name).await?) })
     }
 
     /// A declarer on a connection that others use too.
     pub(super) fn on(session: Arc<Session>) -> Self {
-        Self { session, channel: None }
+        Self { session, channel: None, target: None }
     }
 
     /// Whether the exchange exists, whatever its arguments.
@@ -123,6 +132,20 @@ impl Declarer {
         self.session.close().await;
     }
 
+    /// Opens a channel, on a new connection if channels that the broker closed have used up the numbers of
+    /// this one: it closes one for each question about something that is missing.
+    async fn open_channel(&mut self) -> Result<OpenChannel, AskError> {
+        match (self.session.open_channel().await, &self.target) {
+            (Err(AskError::Lost), Some(Target { address, name })) => {
+                self.session.close().await;
+                let session = Session::open(address, name).await;
+                self.session = session.map_err(|_| AskError::Lost)?;
+                self.session.open_channel().await
+            }
+            (opened, _) => opened,
+        }
+    }
+
     async fn close_channel(&mut self) {
         if let Some(OpenChannel { channel, .. }) = self.channel.take() {
             let _closed_or_lost = self.session.run(channel.close()).await;
@@ -137,7 +160,7 @@ impl Declarer {
     {
         let OpenChannel { channel, events } = match self.channel.take() {
             Some(open) => open,
-            None => self.session.open_channel().await?,
+            None => self.open_channel().await?,
         };
         let (answer, open) = self
             .session

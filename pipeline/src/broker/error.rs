@@ -45,6 +45,11 @@ pub enum AskError {
         /// The broker's explanation.
         text: String,
     },
+    /// All channels that the broker allows on a connection are in use.
+    NoChannelLeft {
+        /// The broker's `channel_max`.
+        max: u16,
+    },
     /// The connection was lost before an answer came.
     Lost,
 }
@@ -67,6 +72,10 @@ impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { code, text } => write!(f, "{code} {text}"),
+            Self::NoChannelLeft { max } => write!(
+                f,
+                "the broker allows {max} channels on a connection, and all are in use: raise its channel_max, or lower WORKERS"
+            ),
             Self::Lost => f.write_str("the connection to the broker was lost"),
         }
     }

@@ -196,6 +196,8 @@ impl Supervisor {
                 Ok(()) => None,
                 Err(_) if session.is_lost() => break,
                 Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
+                // Nothing is known to be missing: those that are in use were there before.
+                Err(declare::EnsureError { error: AskError::NoChannelLeft { .. }, .. }) => None,
                 Err(error) => Some(error.to_string()),
             };
             self.set_ready(session, missing.as_deref());

@@ -7,6 +7,7 @@
 //! broker (an RPC) that was begun is never cancelled, since the client would hand its answer to
 //! the next question.
 
+mod channel_numbers;
 mod login;
 pub(crate) mod message_limit;
 mod session_end;
@@ -35,7 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{
     message_limit::MessageLimit,
-    session_end::{Reason, SessionEnd},
+    session_end::{CountedChannel, Reason, SessionEnd},
     watch::{ChannelEvent, ChannelWatch, ConnectionWatch},
 };
 use crate::broker::{
@@ -98,6 +99,8 @@ pub(super) struct Session {
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
     end: SessionEnd,
+    /// How many channels the broker allows on this connection.
+    pub(super) max_channels: u16,
     /// The broker's release, as `3.10.8`; none if it isn't RabbitMQ or doesn't say.
     pub(super) version: Option<String>,
     /// Whether the connection uses TLS. Over TLS the client leaves the end of a burst in its buffers
@@ -124,6 +127,7 @@ impl Session {
         let (opened, answer) = oneshot::channel();
         let mut session = Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            max_channels: 0,
             version: None,
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
@@ -136,8 +140,8 @@ impl Session {
         session.handle.spawn(run_connection(arguments, session.end.clone(), opened, received));
         let began = Instant::now();
         match timeout(OPEN_TIMEOUT, answer).await {
-            Ok(Ok(Ok(version))) => {
-                session.version = version;
+            Ok(Ok(Ok(Opened { version, max_channels }))) => {
+                (session.version, session.max_channels) = (version, max_channels);
                 Ok(Arc::new(session))
             }
             Ok(Ok(Err(error))) => Err(login::explain(&error, address, began.elapsed())),
@@ -150,7 +154,7 @@ impl Session {
 
     /// Opens a channel.
     pub(super) async fn open_channel(&self) -> Result<OpenChannel, AskError> {
-        if self.end.closed_channels.load(Ordering::Relaxed) > MAX_CHANNELS_CLOSED_BY_BROKER {
+        if self.end.closed_by_broker() > MAX_CHANNELS_CLOSED_BY_BROKER {
             self.end.end(None, "the broker has closed too many channels");
         }
         let (reply, answer) = oneshot::channel();
@@ -164,7 +168,8 @@ impl Session {
     /// Whether the broker has closed so many channels that optional users should open no more on
     /// this connection.
     pub(super) fn channels_run_short(&self) -> bool {
-        self.end.closed_channels.load(Ordering::Relaxed) > MAX_CHANNELS_CLOSED_BY_BROKER / 2
+        let max = MAX_CHANNELS_CLOSED_BY_BROKER.min(self.max_channels.into());
+        self.end.closed_by_broker() > max / 2
     }
 
     /// Runs a question to the broker on this session's own thread, and waits for its end as long as
@@ -252,11 +257,17 @@ impl Drop for Session {
     }
 }
 
+/// What the handshake has told.
+struct Opened {
+    version: Option<String>,
+    max_channels: u16,
+}
+
 /// Owns the connection, so that it is dropped on the session's runtime, and executes commands on it.
 async fn run_connection(
     arguments: OpenConnectionArguments,
     end: SessionEnd,
-    opened: oneshot::Sender<Result<Option<String>, Error>>,
+    opened: oneshot::Sender<Result<Opened, Error>>,
     mut commands: mpsc::Receiver<Command>,
 ) {
     let connection = match Connection::open(&arguments).await {
@@ -264,7 +275,11 @@ async fn run_connection(
         Err(error) => return drop(opened.send(Err(error))),
     };
     let registered = connection.register_callback(ConnectionWatch(end.clone())).await;
-    if opened.send(registered.map(|()| version(&connection))).is_err() {
+    let handshake = Opened {
+        version: version(&connection),
+        max_channels: channel_numbers::max_channels(connection.channel_max()),
+    };
+    if opened.send(registered.map(|()| handshake)).is_err() {
         return;
     }
     while let Some(command) = commands.recv().await {
@@ -287,18 +302,12 @@ fn version(connection: &Connection) -> Option<String> {
 }
 
 async fn open_channel(connection: &Connection, end: &SessionEnd) -> Result<OpenChannel, AskError> {
-    // The client panics when the numbers run out, and begins at 1.
-    let max = usize::from(connection.channel_max());
-    if Arc::strong_count(&end.channels) > max {
-        let text = format!("the broker allows {max} channels on a connection; lower WORKERS");
-        return Err(AskError::Refused { code: 530, text });
-    }
     let (sender, events) = mpsc::unbounded_channel();
-    let channel = connection.open_channel(None).await.map_err(|_| AskError::Lost)?;
+    let channel = channel_numbers::open(connection, end).await?;
     let watch = ChannelWatch {
         events: sender,
         closed_channels: end.closed_channels.clone(),
-        _open: end.channels.clone(),
+        _open: CountedChannel::new(end),
     };
     channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
     Ok(OpenChannel { channel, events })

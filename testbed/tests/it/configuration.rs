@@ -1,5 +1,6 @@
 //! Settings, `setup`, and TLS to the broker.
 
+mod broker_limits;
 mod broker_tls;
 mod permissions;
 mod settings;

@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use crate::broker::{
     consumer::{
@@ -133,6 +133,11 @@ impl Resubscriber {
 
     fn log_failure(&self, error: &AskError) {
         let ConsumerOptions { source, worker, .. } = &self.options;
-        warn!(queue = %source, worker, "can't consume: {error}");
+        match error {
+            AskError::NoChannelLeft { .. } => {
+                error!(queue = %source, worker, "can't consume: {error}");
+            }
+            _ => warn!(queue = %source, worker, "can't consume: {error}"),
+        }
     }
 }

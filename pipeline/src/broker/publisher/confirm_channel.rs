@@ -197,7 +197,10 @@ impl ChannelEnd {
     /// The end of a channel that the broker did not open.
     pub(super) fn of_refused_open(error: AskError) -> Self {
         match error {
-            AskError::Refused { .. } => Self::Refused(PublishError::NotSent(error.to_string())),
+            AskError::Refused { .. } | AskError::NoChannelLeft { .. } => {
+                tracing::error!("can't publish: {error}");
+                Self::Refused(PublishError::NotSent(error.to_string()))
+            }
             AskError::Lost => Self::Other,
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     backoff::Backoff,
     broker::{
         channel_backoff::ChannelBackoff,
-        error::{AskError, PublishError},
+        error::PublishError,
         link::Link,
         publisher::confirm_channel::{ChannelEnd, ConfirmChannel, Trust},
         session::Session,
@@ -159,7 +159,10 @@ async fn replacement(
                 patience.after(&channel);
                 return opened;
             }
-            Err(AskError::Lost | AskError::Refused { .. }) => sleep(patience.replace_after).await,
+            Err(error) => {
+                tracing::debug!("no other channel: {error}");
+                sleep(patience.replace_after).await;
+            }
         }
     }
 }

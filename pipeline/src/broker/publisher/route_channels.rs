@@ -18,7 +18,7 @@ use crate::{
     broker::{
         channel_backoff::ChannelBackoff,
         error::PublishError,
-        link::Link,
+        link::{Link, LinkState},
         publisher::{
             confirm_channel::ConfirmChannel,
             open_channel::{Current, keep_open},
@@ -33,6 +33,9 @@ use crate::{
 
 /// How many routes have a channel of their own. Programs use fewer; routes beyond share those.
 const MAX_ROUTES: usize = 32;
+/// How many channels of the publishing connection are left for other things: events, declarations, and a
+/// channel that takes the place of another.
+const OTHER_CHANNELS: u16 = 3;
 /// How many bytes may be unconfirmed on a route: one message of the greatest length that is accepted. The
 /// client itself has no bound.
 const MAX_UNCONFIRMED_BYTES: usize = 16 * 1024 * 1024;
@@ -85,7 +88,7 @@ impl RouteChannels {
         }
         let route =
             Route { exchange: message.exchange.clone(), routing_key: message.routing_key.clone() };
-        if channels.len() >= MAX_ROUTES {
+        if channels.len() >= self.max_routes() {
             return channels[shared(&route, channels.len())].clone();
         }
         let channel = Arc::new(self.open(route));
@@ -96,6 +99,17 @@ impl RouteChannels {
     /// The channels of the routes that were used.
     pub(super) fn all(&self) -> Vec<Arc<RouteChannel>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many routes can have a channel of their own. Without a connection, which knows the number, one.
+    fn max_routes(&self) -> usize {
+        match self.link.state() {
+            LinkState::Ready(session) => {
+                let channels = session.max_channels.saturating_sub(OTHER_CHANNELS);
+                usize::from(channels).clamp(1, MAX_ROUTES)
+            }
+            _ => 1,
+        }
     }
 
     fn open(&self, route: Route) -> RouteChannel {

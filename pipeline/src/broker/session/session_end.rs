@@ -1,6 +1,9 @@
 //! Session end: whether and why a session ended, and counters that can end it; shared by all threads.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,8 +14,24 @@ pub(super) struct SessionEnd {
     pub(super) reason: Arc<Mutex<Option<Reason>>>,
     pub(super) closed_channels: Arc<AtomicUsize>,
     pub(super) unanswered: Arc<AtomicUsize>,
-    /// Each open channel has a clone: the number of clones is the number of open channels.
-    pub(super) channels: Arc<()>,
+    /// How many channels are open.
+    pub(super) open_channels: Arc<AtomicUsize>,
+}
+
+/// Counts a channel among those that are open, until it is dropped.
+pub(super) struct CountedChannel(Arc<AtomicUsize>);
+
+impl CountedChannel {
+    pub(super) fn new(end: &SessionEnd) -> Self {
+        end.open_channels.fetch_add(1, Ordering::Relaxed);
+        Self(end.open_channels.clone())
+    }
+}
+
+impl Drop for CountedChannel {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a session ended, with the broker's reply code if the broker closed the connection.
@@ -27,6 +46,16 @@ impl SessionEnd {
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         reason.get_or_insert_with(|| Reason { code, text: text.to_owned() });
         self.lost.cancel();
+    }
+
+    /// How many channels the broker has closed.
+    pub(super) fn closed_by_broker(&self) -> usize {
+        self.closed_channels.load(Ordering::Relaxed)
+    }
+
+    /// How many channel numbers are in use: the client never frees those of channels that the broker closed.
+    pub(super) fn used_channels(&self) -> usize {
+        self.open_channels.load(Ordering::Relaxed) + self.closed_by_broker()
     }
 
     pub(super) fn reason(&self) -> Option<Reason> {

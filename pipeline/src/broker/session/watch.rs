@@ -14,7 +14,7 @@ use amqprs::{
 };
 use tokio::sync::mpsc;
 
-use crate::broker::session::session_end::SessionEnd;
+use crate::broker::session::session_end::{CountedChannel, SessionEnd};
 
 /// What happens on a channel.
 #[derive(Debug)]
@@ -55,8 +55,7 @@ impl ConnectionCallback for ConnectionWatch {
 pub(super) struct ChannelWatch {
     pub(super) events: mpsc::UnboundedSender<ChannelEvent>,
     pub(super) closed_channels: Arc<AtomicUsize>,
-    /// Counts the channel among those that are open.
-    pub(super) _open: Arc<()>,
+    pub(super) _open: CountedChannel,
 }
 
 impl ChannelWatch {
