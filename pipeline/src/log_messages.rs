@@ -66,6 +66,11 @@ pub const ASKING: &str = "asking who had this request";
 pub const ASKED: &str = "asked who had this request";
 /// A worker that had lost its connection settles its request with the redelivery (`requestId`).
 pub const ADOPTED: &str = "redelivered to the process that works on it, which goes on";
+/// The work can't begin on this host: the request goes back, and the process takes requests more slowly (`reason`,
+/// `failures` in a row, the pause in `seconds`, what is `waiting`).
+pub const HOST_FAULT: &str = "the work can't begin on this host";
+/// After [`HOST_FAULT`] work has begun again (`failures`).
+pub const HOST_RECOVERED: &str = "the work begins again on this host";
 /// A line that a command wrote to standard error (`requestId`, `stderr`).
 pub const COMMAND_STDERR: &str = "command stderr";
 /// A web service has deleted requests whose retention is over (`requests`).

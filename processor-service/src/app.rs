@@ -19,6 +19,7 @@ use crate::{
         Worker,
         claims::Claims,
         control,
+        host_faults::HostFaults,
         in_flight::InFlight,
         isolation::Isolation,
         job_runner::JobRunner,
@@ -99,6 +100,7 @@ fn start_workers<P: Processor>(
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
     let isolation = Isolation::new(config.workers);
+    let host_faults = HostFaults::new(isolation.clone());
     let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
@@ -121,6 +123,7 @@ fn start_workers<P: Processor>(
             settler,
             in_flight: in_flight.clone(),
             claims: claims.clone(),
+            host_faults: host_faults.clone(),
             broker_start: broker_start.clone(),
             policy: config.policy(),
             isolation_timeout: config.isolation_timeout(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod claims;
 pub(crate) mod control;
+pub(crate) mod host_faults;
 pub(crate) mod in_flight;
 pub(crate) mod isolation;
 pub(crate) mod job_runner;
@@ -19,12 +20,13 @@ use pipeline::{
         WAITING_FOR_ISOLATION,
     },
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use self::{
     claims::Claims,
+    host_faults::HostFaults,
     in_flight::{Adoption, InFlight, InFlightGuard},
     isolation::{Isolation, WorkPermit},
     job_runner::{JobRunner, StopReason},
@@ -56,6 +58,8 @@ pub(crate) struct Worker<P> {
     pub(crate) in_flight: InFlight,
     /// What was delivered to this process, and what the others had.
     pub(crate) claims: Claims,
+    /// The failures of this host to begin work.
+    pub(crate) host_faults: HostFaults,
     /// Tells which start of the broker this is.
     pub(crate) broker_start: BrokerStart,
     /// The limits that decisions go by.
@@ -265,7 +269,7 @@ impl<P: Processor> Worker<P> {
         let incoming = IncomingRequest::from(&delivery);
         let (attempt, deliveries) = (incoming.attempt(), incoming.deliveries());
         info!(requestId = %id, worker, attempt, redelivered = delivery.redelivered, "{STARTED}");
-        let started = SystemTime::now();
+        let (started, began) = (SystemTime::now(), Instant::now());
         in_flight.start(started);
         let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
@@ -275,10 +279,17 @@ impl<P: Processor> Worker<P> {
             // First, or a job that ends at once would not be announced.
             biased;
             never = in_flight.announce_started(announce_at_once) => match never {},
+            never = self.host_faults.note_begun(began) => match never {},
             outcome = self.job_runner.run(job, self.stop_reason(in_flight)).instrument(span) => outcome,
         };
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         log_outcome(&id, attempt, &outcome, &record);
+        match &outcome {
+            // Before the hand-back, or this worker would take the request again at once.
+            JobOutcome::NotStarted(reason) => self.host_faults.failed(self.slot, reason),
+            JobOutcome::Interrupted | JobOutcome::Cancelled => {}
+            _ => self.host_faults.began(began),
+        }
         let delivery = in_flight.latest(delivery);
         let execution = IncomingRequest::from(&delivery).execution(&id);
         if self.settler.settle(&id, outcome, &record, in_flight, delivery).await {
@@ -315,6 +326,8 @@ fn log_outcome(id: &RequestId, attempt: i64, outcome: &JobOutcome, record: &Work
             warn!(requestId = %id, worker, attempt, ms, code = error.code, error = error.message, "{FAILED}");
         }
         JobOutcome::Cancelled => info!(requestId = %id, worker, ms, "{CANCELLED}"),
-        JobOutcome::Interrupted => info!(requestId = %id, worker, ms, "{HANDED_BACK}"),
+        JobOutcome::Interrupted | JobOutcome::NotStarted(_) => {
+            info!(requestId = %id, worker, ms, "{HANDED_BACK}")
+        }
     }
 }

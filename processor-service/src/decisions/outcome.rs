@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     decisions::{incoming::IncomingRequest, policy::Policy},
-    processor::error::{ProcessError, Retry},
+    processor::error::{Cause, ProcessError, Retry},
 };
 
 /// The longest delay that a processor may ask for before the next attempt.
@@ -30,6 +30,8 @@ pub(crate) enum JobOutcome {
     Failed(ErrorBody),
     /// With this error, which is transient. The next attempt waits for this delay, or for the one of `RETRY_DELAYS`.
     Retry(ErrorBody, Option<Duration>),
+    /// It could not begin on this host, for this reason.
+    NotStarted(String),
     /// It was stopped: the request was cancelled.
     Cancelled,
     /// It was stopped: the program is stopping.
@@ -38,9 +40,11 @@ pub(crate) enum JobOutcome {
 
 impl From<ProcessError> for JobOutcome {
     fn from(error: ProcessError) -> Self {
-        let ProcessError { mut code, mut message, retry, interrupted } = error;
-        if interrupted {
-            return Self::Interrupted;
+        let ProcessError { mut code, mut message, retry, cause } = error;
+        match cause {
+            Cause::Work => {}
+            Cause::Host => return Self::NotStarted(message),
+            Cause::Stop => return Self::Interrupted,
         }
         code.truncate(code.floor_char_boundary(MAX_ERROR_CODE_BYTES));
         message.truncate(message.floor_char_boundary(MAX_ERROR_MESSAGE_BYTES));
@@ -61,7 +65,10 @@ pub(crate) enum Settlement {
     /// Publish the next attempt, confirmed, announce it, then ack.
     Retry(Box<NextAttempt>),
     /// Hand the request back, as if it had not been delivered.
-    HandBack,
+    HandBack {
+        /// Whether its job has started: then it can't expire any more.
+        started: bool,
+    },
     /// Ack.
     Ack,
 }
@@ -97,7 +104,8 @@ pub(crate) fn decide(
     policy: &Policy,
 ) -> Settlement {
     match outcome {
-        JobOutcome::Interrupted => Settlement::HandBack,
+        JobOutcome::Interrupted => Settlement::HandBack { started: true },
+        JobOutcome::NotStarted(_) => Settlement::HandBack { started: false },
         JobOutcome::Cancelled => Settlement::Ack,
         JobOutcome::Completed(results) if results.get().len() > policy.result_limit => {
             let error = result_too_large(results.get().len(), policy.result_limit);
@@ -283,7 +291,10 @@ mod tests {
 
     #[test]
     fn an_interrupted_job_is_handed_back() {
-        assert!(matches!(settlement(JobOutcome::Interrupted), Settlement::HandBack));
+        let interrupted = settlement(JobOutcome::Interrupted);
+        assert!(matches!(interrupted, Settlement::HandBack { started: true }), "{interrupted:?}");
+        let not_started = settlement(JobOutcome::NotStarted("no memory".to_owned()));
+        assert!(matches!(not_started, Settlement::HandBack { started: false }), "it may expire");
     }
 
     #[test]

@@ -52,8 +52,19 @@ pub struct ProcessError {
     pub message: String,
     /// Whether and when the request is retried.
     pub retry: Retry,
-    /// Whether this is no failure of the work: the program stops, and the request is handed back.
-    pub(crate) interrupted: bool,
+    /// Whether this is a failure of the work at all.
+    pub(crate) cause: Cause,
+}
+
+/// What an error is due to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The work has failed.
+    Work,
+    /// The host could not begin the work: the request is handed back, and this process slows down.
+    Host,
+    /// The program stops, and the request is handed back.
+    Stop,
 }
 
 /// Whether and when a request is retried.
@@ -71,19 +82,26 @@ impl ProcessError {
     /// A failure that would come again with the next attempt. Its code is `permanent`.
     pub fn permanent(message: impl fmt::Display) -> Self {
         let code = codes::PERMANENT.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Never, interrupted: false }
+        Self { code, message: message.to_string(), retry: Retry::Never, cause: Cause::Work }
     }
 
     /// A failure that may be gone with the next attempt. Its code, `attempts_exhausted`, is that of a request whose
     /// last attempt failed so.
     pub fn transient(message: impl fmt::Display) -> Self {
         let code = codes::ATTEMPTS_EXHAUSTED.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Default, interrupted: false }
+        Self { code, message: message.to_string(), retry: Retry::Default, cause: Cause::Work }
+    }
+
+    /// The work could not begin, for a reason that lies with this host: a missing file, no memory, no more processes. It is
+    /// no attempt: the request is handed back, for another process. This process takes requests more slowly, and after
+    /// repeated failures only one now and then, until one begins.
+    pub fn not_started(message: impl fmt::Display) -> Self {
+        Self { cause: Cause::Host, ..Self::transient(message) }
     }
 
     /// The stop of the program has ended the work: the request is handed back, as if it had not been delivered.
     pub(crate) fn interrupted() -> Self {
-        Self { interrupted: true, ..Self::transient("the program stops") }
+        Self { cause: Cause::Stop, ..Self::transient("the program stops") }
     }
 
     /// This failure, with the next attempt not before this delay is over.

@@ -73,6 +73,22 @@ impl Command {
     }
 }
 
+impl Command {
+    /// The failure of a command, unless the file that it should run is gone: an interpreter ends with some exit code then.
+    fn unless_file_is_missing(
+        &self,
+        status: &CommandStatus,
+        failure: ProcessError,
+    ) -> ProcessError {
+        match self.line.missing_file() {
+            Some(file) if !status.is_deliberate() => {
+                exit_status::not_started(&format!("{} is missing", file.display()))
+            }
+            _ => failure,
+        }
+    }
+}
+
 impl Processor for Command {
     type Input = Box<RawValue>;
     type Output = Box<RawValue>;
@@ -100,7 +116,7 @@ impl Processor for Command {
             return Err(ProcessError::interrupted());
         }
         match status.failure(&stderr.tail()) {
-            Some(failure) => Err(failure),
+            Some(failure) => Err(self.unless_file_is_missing(&status, failure)),
             None if !output_is_whole => Err(not_whole()),
             None => stdout.into_result(),
         }

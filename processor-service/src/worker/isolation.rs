@@ -8,7 +8,7 @@ use tokio::sync::watch;
 ///
 /// While a request runs isolated here, or waits for that, no other request may start, and the other workers stop
 /// consuming: a message that kills the process counts as a delivery for everything else that waits in it, until that is
-/// taken for poison too.
+/// taken for poison too. Workers also stop consuming while this host can't begin their work.
 #[derive(Clone)]
 pub(crate) struct Isolation {
     state: Arc<watch::Sender<State>>,
@@ -17,10 +17,38 @@ pub(crate) struct Isolation {
 
 #[derive(Default)]
 struct State {
-    /// Whether a request runs isolated, or waits for that.
-    isolated: bool,
+    /// The worker whose request runs isolated, or waits for that.
+    isolated: Option<usize>,
+    /// Which workers must not consume because of the host.
+    suspended: Suspended,
     /// How many copies of deliveries are being published.
     republishing: usize,
+}
+
+/// Which workers must not consume because their work can't begin on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Suspended {
+    /// None.
+    #[default]
+    Nobody,
+    /// The one with this number, from 1.
+    One(usize),
+    /// All.
+    All,
+    /// All but this one, which tries.
+    AllBut(usize),
+}
+
+impl State {
+    fn is_paused(&self, slot: usize) -> bool {
+        let suspended = match self.suspended {
+            Suspended::Nobody => false,
+            Suspended::One(one) => slot == one,
+            Suspended::All => true,
+            Suspended::AllBut(one) => slot != one,
+        };
+        suspended || self.isolated.is_some_and(|isolated| isolated != slot)
+    }
 }
 
 #[derive(Default)]
@@ -62,10 +90,10 @@ impl Isolation {
     pub(crate) fn permit(&self, slot: usize, isolated: bool) -> Option<WorkPermit> {
         let mut permitted = false;
         self.state.send_if_modified(|state| {
-            permitted = !state.isolated;
+            permitted = state.isolated.is_none();
             if permitted && isolated {
-                state.isolated = true;
-                self.pause(|other| other != slot);
+                state.isolated = Some(slot);
+                self.pause(state);
             }
             permitted && isolated
         });
@@ -79,10 +107,18 @@ impl Isolation {
         RepublishGuard(self.clone())
     }
 
+    /// Sets which workers must not consume because of the host.
+    pub(crate) fn suspend(&self, suspended: Suspended) {
+        self.state.send_modify(|state| {
+            state.suspended = suspended;
+            self.pause(state);
+        });
+    }
+
     /// Sets which workers are paused. The caller holds the state, so no two calls run at the same time.
-    fn pause(&self, is_paused: impl Fn(usize) -> bool) {
+    fn pause(&self, state: &State) {
         for (slot, worker) in (1..).zip(&*self.workers) {
-            worker.paused.send_replace(is_paused(slot));
+            worker.paused.send_replace(state.is_paused(slot));
         }
     }
 }
@@ -111,8 +147,8 @@ impl Drop for WorkPermit {
     fn drop(&mut self) {
         if self.isolated {
             self.isolation.state.send_modify(|state| {
-                state.isolated = false;
-                self.isolation.pause(|_| false);
+                state.isolated = None;
+                self.isolation.pause(state);
             });
         }
     }
@@ -149,6 +185,26 @@ mod tests {
         drop(two);
         assert_eq!(paused(), [false; 3]);
         assert!(isolation.permit(3, true).is_some());
+    }
+
+    #[test]
+    fn workers_do_not_consume_while_the_host_cannot_begin_their_work() {
+        let isolation = Isolation::new(3);
+        let paused = || [1, 2, 3].map(|slot| *isolation.paused(slot).borrow());
+        for (suspended, expected) in [
+            (Suspended::One(2), [false, true, false]),
+            (Suspended::All, [true; 3]),
+            (Suspended::AllBut(1), [false, true, true]),
+            (Suspended::Nobody, [false; 3]),
+        ] {
+            isolation.suspend(suspended);
+            assert_eq!(paused(), expected, "{suspended:?}");
+        }
+        let alone = isolation.permit(1, true).unwrap();
+        isolation.suspend(Suspended::Nobody);
+        assert_eq!(paused(), [false, true, true], "the one does not end the other");
+        drop(alone);
+        assert_eq!(paused(), [false; 3]);
     }
 
     #[test]

@@ -50,7 +50,10 @@ impl Settler {
         in_flight: &InFlightGuard,
         delivery: Delivery,
     ) -> bool {
-        let not_final = matches!(outcome, JobOutcome::Retry(..) | JobOutcome::Interrupted);
+        let not_final = matches!(
+            outcome,
+            JobOutcome::Retry(..) | JobOutcome::Interrupted | JobOutcome::NotStarted(_)
+        );
         if not_final && delivery.is_revoked() {
             self.log_revoked(id);
             return false;
@@ -61,8 +64,8 @@ impl Settler {
                 delivery.ack();
                 true
             }
-            Settlement::HandBack => {
-                self.hand_back(delivery, true).await;
+            Settlement::HandBack { started } => {
+                self.hand_back(delivery, started).await;
                 false
             }
             Settlement::Retry(next) => self.retry(id, *next, in_flight, delivery).await,

@@ -5,6 +5,7 @@ mod draining;
 mod duplicate_results;
 mod events;
 mod flow;
+mod host_faults;
 mod many_retries;
 mod own_worker;
 mod retrying;

@@ -14,6 +14,8 @@ pub struct CommandLine {
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<String>,
+    /// The first argument that is a file: what an interpreter runs.
+    script: Option<PathBuf>,
 }
 
 /// Why a text is no command that can be started.
@@ -46,12 +48,24 @@ impl CommandLine {
         let mut words = shlex::split(text).ok_or(InvalidCommandLine::Quotes)?.into_iter();
         let name = words.next().ok_or(InvalidCommandLine::Empty)?;
         match which::which(&name) {
-            Ok(program) => Ok(Self { program, arguments: words.collect() }),
+            Ok(program) => {
+                let arguments: Vec<String> = words.collect();
+                let script = arguments.iter().map(PathBuf::from).find(|path| path.is_file());
+                Ok(Self { program, arguments, script })
+            }
             Err(_) if name.contains('/') && Path::new(&name).is_file() => {
                 Err(InvalidCommandLine::NotExecutable(name))
             }
             Err(_) => Err(InvalidCommandLine::NotFound(name)),
         }
+    }
+}
+
+impl CommandLine {
+    /// The file that is gone since the program started: the program itself, or what it runs.
+    pub(super) fn missing_file(&self) -> Option<&Path> {
+        let files = [Some(&self.program), self.script.as_ref()].into_iter().flatten();
+        files.map(PathBuf::as_path).find(|file| !file.exists())
     }
 }
 
@@ -71,6 +85,21 @@ mod tests {
         let line = CommandLine::parse(r#"sh -c 'echo "$1" | wc' a\ b "c d" '' $HOME;"#).unwrap();
         assert!(line.program.is_absolute() && line.program.ends_with("sh"), "{line:?}");
         assert_eq!(line.arguments, ["-c", r#"echo "$1" | wc"#, "a b", "c d", "", "$HOME;"]);
+    }
+
+    #[test]
+    fn what_an_interpreter_runs_must_not_go_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let [script, other] = ["work.sh", "data"].map(|name| dir.path().join(name));
+        for file in [&script, &other] {
+            std::fs::write(file, "").unwrap();
+        }
+        let line = format!("sh -e {} {} no-file", script.display(), other.display());
+        let line = CommandLine::parse(&line).unwrap();
+        std::fs::remove_file(other).unwrap();
+        assert_eq!(line.missing_file(), None, "the command may remove its data");
+        std::fs::remove_file(&script).unwrap();
+        assert_eq!(line.missing_file(), Some(script.as_path()));
     }
 
     #[test]

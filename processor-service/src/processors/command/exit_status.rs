@@ -99,9 +99,9 @@ impl CommandStatus {
     }
 }
 
-/// The failure of a command that cannot be started. It is transient: when the program started, the command could be.
+/// The failure of a command that cannot be started. When the program started, the command could be, so it is the host's.
 pub(super) fn not_started(why: &str) -> ProcessError {
-    ProcessError::transient(format!("the command can't be started: {why}"))
+    ProcessError::not_started(format!("the command can't be started: {why}"))
 }
 
 /// The delay that the last line on standard error asks for.

@@ -1,0 +1,110 @@
+//! Host faults: a process whose work can't begin slows down, then stops consuming and tries with one request now and
+//! then. Otherwise it would take nearly all requests, since it fails faster than others work.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pipeline::{
+    backoff::Backoff,
+    log_messages::{HOST_FAULT, HOST_RECOVERED},
+};
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use crate::worker::isolation::{Isolation, Suspended};
+
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// A job that has not failed to begin for so long has begun.
+const BEGUN_AFTER: Duration = Duration::from_secs(1);
+/// After so many failures in a row all workers of the process stop consuming.
+const MAX_FAILURES: u32 = 3;
+
+/// The failures of this host to begin work. Clones share them.
+#[derive(Clone)]
+pub(crate) struct HostFaults {
+    isolation: Isolation,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// How many jobs in a row could not begin.
+    failures: u32,
+    backoff: Backoff,
+    last_failure: Option<Instant>,
+}
+
+impl HostFaults {
+    /// No failure yet. Workers are kept from consuming through `isolation`.
+    pub(crate) fn new(isolation: Isolation) -> Self {
+        let state = State { failures: 0, backoff: backoff(), last_failure: None };
+        Self { isolation, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Notes that the job of this worker could not begin, and keeps it, or all workers, from consuming for a while.
+    pub(crate) fn failed(&self, slot: usize, reason: &str) {
+        let (failures, pause) = self.count();
+        let (seconds, all) = (pause.as_secs_f64(), failures >= MAX_FAILURES);
+        if all {
+            error!(
+                reason,
+                failures,
+                seconds,
+                waiting = "all workers, then one tries",
+                "{HOST_FAULT}"
+            );
+        } else {
+            warn!(reason, failures, seconds, waiting = "this worker", "{HOST_FAULT}");
+        }
+        self.isolation.suspend(if all { Suspended::All } else { Suspended::One(slot) });
+        let next = if all { Suspended::AllBut(slot) } else { Suspended::Nobody };
+        let faults = self.clone();
+        tokio::spawn(async move {
+            sleep(pause).await;
+            faults.resume(failures, next);
+        });
+    }
+
+    /// Notes that a job has begun which started at this time.
+    pub(crate) fn began(&self, at: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that began before says nothing about the host as it is now.
+        if state.last_failure.is_some_and(|failure| failure < at) {
+            info!(failures = state.failures, "{HOST_RECOVERED}");
+            *state = State { failures: 0, backoff: backoff(), last_failure: None };
+            self.isolation.suspend(Suspended::Nobody);
+        }
+    }
+
+    /// Notes that a job has begun once it has run for a moment. Never returns, so that it can run beside the job.
+    pub(crate) async fn note_begun(&self, at: Instant) -> Infallible {
+        sleep(BEGUN_AFTER).await;
+        self.began(at);
+        pending().await
+    }
+
+    fn count(&self) -> (u32, Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failures += 1;
+        state.last_failure = Some(Instant::now());
+        (state.failures, state.backoff.next_pause())
+    }
+
+    /// Ends a pause, unless there was another failure, or a job has begun, meanwhile.
+    fn resume(&self, failures: u32, suspended: Suspended) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.failures == failures {
+            self.isolation.suspend(suspended);
+        }
+    }
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter()
+}
