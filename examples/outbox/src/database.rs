@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::{sync::Notify, task::spawn_blocking};
 
 /// How long a transaction waits while another program has locked the file.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A service's database. One process at a time uses it; clones share it.
 #[derive(Clone)]

@@ -58,7 +58,10 @@ pub async fn relay(database: Database, publisher: Publisher, stop: CancellationT
     let relaying = async {
         loop {
             match publish_next(&database, &publisher).await {
-                Ok(true) => (logged, _) = (false, backoff.reset()),
+                Ok(true) => {
+                    backoff.reset();
+                    logged = false;
+                }
                 Ok(false) => database.committed().await,
                 Err(error) => {
                     if !logged {
