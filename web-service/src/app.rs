@@ -35,6 +35,9 @@ const PROGRAM: &str = "web-service";
 /// How long an idle HTTP connection is kept. Longer than clients and load balancers keep theirs, usually a
 /// minute: if we close a connection while the other side sends, a request fails that was never read.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client may take to send the head of a request. Then the HTTP library answers 408 without a body and closes
+/// the connection; its default of 5 s is too short for a machine under load.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long closing the broker's connections may take beyond `DRAIN_TIMEOUT`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -202,6 +205,7 @@ fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr
         .workers(worker_threads())
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIMEOUT)
         // Longer than our own deadline, so that actix has no deadline of its own.
         .shutdown_timeout(config.drain_timeout.as_secs() + 1)
         .bind(config.address)

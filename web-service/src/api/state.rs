@@ -7,6 +7,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::http::body_memory::BodyMemory,
     dispatch::Dispatch,
     events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters},
     webhooks::callback_policy::CallbackPolicy,
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) callbacks: CallbackPolicy,
     /// `BODY_LIMIT`, in bytes.
     pub(crate) body_limit: usize,
+    /// The memory for request bodies.
+    pub(crate) body_memory: BodyMemory,
     /// Cancelled when the service stops: no caller may wait any longer.
     pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
@@ -45,7 +48,19 @@ impl State {
     ) -> Self {
         let store = dispatch.store.clone();
         let (waiters, jobs) = (notifier.waiters.clone(), notifier.jobs.clone());
-        Self { dispatch, store, waiters, jobs, notifier, callbacks, body_limit, drain, broker }
+        let body_memory = BodyMemory::default();
+        Self {
+            dispatch,
+            store,
+            waiters,
+            jobs,
+            notifier,
+            callbacks,
+            body_limit,
+            body_memory,
+            drain,
+            broker,
+        }
     }
 
     /// The parts that the service needs: those of the broker, and the store.

@@ -44,7 +44,7 @@ enum Ended {
 
 /// Consumes until told to stop. Messages that had come until then are still handled.
 pub async fn run(handler: impl BatchHandler, store: Store, shutdown: Shutdown) {
-    let (mode, background) = (PrefetchMode::Full, JoinSet::new());
+    let (mode, background) = (PrefetchMode::FIRST, JoinSet::new());
     BatchConsumer { handler, store, shutdown, mode, background }.run().await;
 }
 

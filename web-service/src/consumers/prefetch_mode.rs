@@ -19,7 +19,7 @@ const SHORT_MESSAGES_TO_RECOVER: usize = 300;
 pub(crate) enum PrefetchMode {
     /// As many as a batch takes.
     Full,
-    /// A few, since messages are long. Counts the messages since then that were not long.
+    /// A few, since messages are long, or may be. Counts the messages since then that were not long.
     Reduced(usize),
     /// One, until one is stored: a store that was away may open and still take no writes, as with a full
     /// disk. Brokers up to 4.2 count each requeue as a delivery, and give a message up after 20.
@@ -27,6 +27,9 @@ pub(crate) enum PrefetchMode {
 }
 
 impl PrefetchMode {
+    /// The mode at the beginning, when it is not known how long the messages are that wait.
+    pub(crate) const FIRST: Self = Self::Reduced(0);
+
     /// The prefetch of a consumer whose batches take at most `max_batch` messages.
     pub(crate) fn prefetch(self, max_batch: u16) -> u16 {
         match self {
@@ -42,11 +45,12 @@ impl PrefetchMode {
             bytes >= LONG_BATCH_BYTES && bytes > count.saturating_mul(LONG_MESSAGE_BYTES);
         match self {
             Self::Single if outcome != BatchOutcome::Stored => Self::Single,
-            Self::Full | Self::Reduced(_) | Self::Single if are_long => Self::Reduced(0),
+            Self::Single => Self::FIRST,
+            Self::Full | Self::Reduced(_) if are_long => Self::Reduced(0),
             Self::Reduced(before) if before + count < SHORT_MESSAGES_TO_RECOVER => {
                 Self::Reduced(before + count)
             }
-            Self::Full | Self::Reduced(_) | Self::Single => Self::Full,
+            Self::Full | Self::Reduced(_) => Self::Full,
         }
     }
 }
@@ -72,11 +76,21 @@ mod tests {
     }
 
     #[test]
+    fn the_prefetch_is_small_until_messages_are_known_to_be_short() {
+        let first = PrefetchMode::FIRST;
+        assert_eq!(first.prefetch(250), 16);
+        assert_eq!(first.after(STORED, 16, 64 << 20), first);
+        let short = first.after(STORED, 16, 16_000);
+        assert_eq!(short.prefetch(250), 16);
+        assert_eq!(short.after(STORED, SHORT_MESSAGES_TO_RECOVER, 1000), PrefetchMode::Full);
+    }
+
+    #[test]
     fn the_prefetch_is_one_until_a_message_is_stored() {
         let single = PrefetchMode::Single;
         assert_eq!(single.prefetch(250), 1);
         assert_eq!(single.after(BatchOutcome::NothingToStore, 1, 1), single);
-        assert_eq!(single.after(STORED, 1, 1), PrefetchMode::Full);
+        assert_eq!(single.after(STORED, 1, 1), PrefetchMode::FIRST);
         assert_eq!(single.after(STORED, 1, LONG_BATCH_BYTES), PrefetchMode::Reduced(0));
     }
 }

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use actix_web::{
-    HttpMessage, HttpRequest,
-    http::header,
-    web::{Bytes, Payload},
-};
-use tokio::time::timeout;
+use actix_web::{HttpMessage, HttpRequest, http::header, web::Payload};
+use futures_util::StreamExt;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::api::http::{problem::Problem, problem_type::ProblemType};
+use crate::api::http::{
+    body_memory::{Body, BodyMemory, NoMemory},
+    problem::Problem,
+    problem_type::ProblemType,
+};
 
 /// How long a client may take to send its body.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may still take when the service stops.
+const STOPPING_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which bodies a handler accepts.
 pub(crate) struct BodyRules {
@@ -24,15 +28,17 @@ pub(crate) struct BodyRules {
     pub(crate) too_large: fn(max_bytes: usize) -> Problem,
 }
 
-/// Reads a body.
+/// Reads a body into `memory`. `drain` is cancelled when the service stops.
 ///
 /// # Errors
-/// 415, 413, 408, or 400 if the body ends too early.
+/// 415, 413, 408, 400 if the body ends too early, or 503 if there is no memory or no time for it.
 pub(crate) async fn read(
     request: &HttpRequest,
     payload: Payload,
     rules: &BodyRules,
-) -> Result<Bytes, Problem> {
+    memory: &BodyMemory,
+    drain: &CancellationToken,
+) -> Result<Body, Problem> {
     let BodyRules { media_types, max_bytes, too_large } = *rules;
     let media_type = request.content_type();
     if !media_types.iter().any(|accepted| media_type.eq_ignore_ascii_case(accepted)) {
@@ -45,17 +51,39 @@ pub(crate) async fn read(
     if content_length(request).is_some_and(|length| length > max_bytes as u64) {
         return Err(too_large(max_bytes));
     }
-    match timeout(READ_TIMEOUT, payload.to_bytes_limited(max_bytes)).await {
-        Err(_) => {
-            let detail = format!("The body did not arrive within {} s.", READ_TIMEOUT.as_secs());
-            Err(Problem::new(ProblemType::TooSlow, detail))
+    let is_stopping = async {
+        drain.cancelled().await;
+        sleep(STOPPING_READ_TIMEOUT).await;
+    };
+    tokio::select! {
+        body = timeout(READ_TIMEOUT, collect(payload, rules, memory.body())) => {
+            body.unwrap_or_else(|_| {
+                let detail = format!("The body did not arrive within {} s.", READ_TIMEOUT.as_secs());
+                Err(Problem::new(ProblemType::TooSlow, detail))
+            })
         }
-        Ok(Err(_)) => Err(too_large(max_bytes)),
-        Ok(Ok(body)) => body.map_err(|_| {
+        () = is_stopping => {
+            Err(Problem::unavailable("Nothing was sent: the service stops, and the body had not arrived."))
+        }
+    }
+}
+
+async fn collect(mut payload: Payload, rules: &BodyRules, mut body: Body) -> Result<Body, Problem> {
+    while let Some(bytes) = payload.next().await {
+        let bytes = bytes.map_err(|_| {
             let detail = "The body ended too early, or its transfer coding is malformed.";
             Problem::new(ProblemType::Unreadable, detail)
-        }),
+        })?;
+        if body.len() + bytes.len() > rules.max_bytes {
+            return Err((rules.too_large)(rules.max_bytes));
+        }
+        body.push(&bytes).map_err(|NoMemory| {
+            Problem::unavailable(
+                "Nothing was sent: the bodies of other calls take all the memory that there is for them. Try again.",
+            )
+        })?;
     }
+    Ok(body)
 }
 
 /// Whether the body has no content coding. `identity` is none, though nobody should send it.

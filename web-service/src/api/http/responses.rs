@@ -53,6 +53,17 @@ pub(crate) enum BodyRejected {
     UnsupportedMediaType(Problem),
 }
 
+/// The response to a body for which there is no memory or no time.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "`unavailable`: nothing was sent, try again. The bodies of other calls take all the memory, or the \
+        service stops",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+)]
+pub(crate) struct BodyNotTaken(Problem);
+
 /// The response if a message was not published, not confirmed or not recorded.
 #[derive(IntoResponses)]
 #[response(

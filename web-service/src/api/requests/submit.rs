@@ -76,12 +76,14 @@ pub(crate) async fn process_data(
         max_bytes: state.body_limit,
         too_large: Problem::body_too_large,
     };
-    let body = body::read(&request, payload, &rules).await?;
+    let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
     let submission =
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.callbacks)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     debug!(requestId = %id, "request accepted");
+    // Its memory is not for those who wait.
+    drop(body);
     if let Some(max_wait) = prefer::wait(&request) {
         // The request was accepted, even if its status can't be read now.
         if let Ok(view) = long_poll::wait(&state, id, max_wait).await

@@ -13,7 +13,7 @@ use crate::{
             body::{self, BodyRules},
             problem::Problem,
             problem_type::ProblemType,
-            responses::{BodyRejected, MethodNotAllowed},
+            responses::{BodyNotTaken, BodyRejected, MethodNotAllowed},
             trace,
         },
         requests::{rejected, submission::BatchLine},
@@ -67,6 +67,7 @@ struct Outcome {
         (status = 200, description = "The outcome of each line, in order", body = Outcome,
             content_type = "application/x-ndjson"),
         BodyRejected,
+        BodyNotTaken,
         MethodNotAllowed
     )
 )]
@@ -80,7 +81,7 @@ pub(crate) async fn batch(
         max_bytes: MAX_BATCH_BYTES,
         too_large: batch_too_large,
     };
-    let body = body::read(&request, payload, &rules).await?;
+    let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
     let lines = lines(&body)?;
     let trace = trace::parent(&request);
     let mut submissions = Vec::new();
