@@ -1,5 +1,10 @@
 //! Which URLs are taken, and what errors say.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::world::{World, open};
 use crate::{Health, Store, StoreOptions};
 
 #[tokio::test]
@@ -27,4 +32,22 @@ async fn no_error_shows_a_password() {
     assert!(error.contains("127.0.0.1:1/slowlane") && !error.contains("secret"), "{error}");
     let Health::Away(reason) = store.health().borrow().clone() else { panic!("it is not there") };
     assert!(!format!("{reason}{store:?}").contains("secret"));
+}
+
+/// Why a store is away, as its health says.
+async fn reason(store: &Store) -> String {
+    let mut health = store.health();
+    let away = health.wait_for(|health| matches!(health, Health::Away(_)));
+    match &*timeout(Duration::from_secs(30), away).await.expect("its health says so").unwrap() {
+        Health::Away(reason) => reason.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_utf8_is_away_and_says_so() {
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let reason = reason(&open(&World::database(encoding).await)).await;
+        assert!(reason.contains(encoding) && reason.contains("ENCODING 'UTF8'"), "{reason}");
+    }
 }

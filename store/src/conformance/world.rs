@@ -71,6 +71,18 @@ impl World {
         Self { store: open_with_short_timeout(&url), url, backend: Backend::Server { server } }
     }
 
+    /// The URL of a new PostgreSQL database of this encoding.
+    pub(super) async fn database(encoding: &str) -> String {
+        let (access, name) = postgres::database().await;
+        let other = format!("{name}_{}", encoding.to_lowercase());
+        let create = format!(
+            "CREATE DATABASE {other} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' \
+             LC_CTYPE 'C'"
+        );
+        access.sql(&name, &create).await.unwrap();
+        access.url(&other)
+    }
+
     /// Another store on the same data, as a second web service has it.
     pub(super) fn second(&self) -> Store {
         open(&self.url)

@@ -8,6 +8,9 @@ const QUERY_CANCELED: &str = "57014";
 /// The server, or the user, has too many connections.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
+/// A prepared statement exists, or does not, against what this connection knows: it is not alone with its server process.
+const WRONG_PREPARED_STATEMENT: [&str; 2] = ["42P05", "26000"];
+
 /// A deadlock, or concurrent changes that don't go together.
 const CONFLICTS: [&str; 2] = ["40P01", "40001"];
 
@@ -46,6 +49,26 @@ impl StatementError {
         Self { kind, reason: reason.into() }
     }
 
+    /// An error of the server with this SQLSTATE.
+    fn of_code(code: &str, message: &str) -> Self {
+        let class = code.get(..2).unwrap_or_default();
+        if code == QUERY_CANCELED {
+            Self::new(ErrorKind::Timeout, message)
+        } else if code == TOO_MANY_CONNECTIONS {
+            Self::new(ErrorKind::NoRoom, message)
+        } else if WRONG_PREPARED_STATEMENT.contains(&code) {
+            let hint = "there seems to be a pooler in transaction mode, such as PgBouncer, which gives a connection \
+                several server processes; use pool_mode=session, or connect to the server itself";
+            Self::new(ErrorKind::Connection, format!("{hint} ({message})"))
+        } else if CONFLICTS.contains(&code) {
+            Self::new(ErrorKind::Conflict, message)
+        } else if DATA_CLASSES.contains(&class) {
+            Self::new(ErrorKind::Data, message)
+        } else {
+            Self::new(ErrorKind::Connection, format!("{message} ({code})"))
+        }
+    }
+
     pub(super) fn timeout(after: Duration) -> Self {
         Self::new(ErrorKind::Timeout, format!("no answer within {after:.1?}"))
     }
@@ -62,18 +85,24 @@ impl From<sqlx::Error> for StatementError {
             let kind = if is_data { ErrorKind::Data } else { ErrorKind::Connection };
             return Self::new(kind, error.to_string());
         };
-        let (code, message) = (refusal.code().unwrap_or_default(), refusal.message());
-        let class = code.get(..2).unwrap_or_default();
-        if code == QUERY_CANCELED {
-            Self::new(ErrorKind::Timeout, message)
-        } else if code == TOO_MANY_CONNECTIONS {
-            Self::new(ErrorKind::NoRoom, message)
-        } else if CONFLICTS.contains(&&*code) {
-            Self::new(ErrorKind::Conflict, message)
-        } else if DATA_CLASSES.contains(&class) {
-            Self::new(ErrorKind::Data, message)
-        } else {
-            Self::new(ErrorKind::Connection, format!("{message} ({code})"))
+        Self::of_code(&refusal.code().unwrap_or_default(), refusal.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pooler_in_transaction_mode_is_named() {
+        for (code, message) in [
+            ("42P05", "prepared statement \"sqlx_s_1\" already exists"),
+            ("26000", "prepared statement \"sqlx_s_1\" does not exist"),
+        ] {
+            let error = StatementError::of_code(code, message);
+            assert_eq!(error.kind, ErrorKind::Connection);
+            let reason = error.to_string();
+            assert!(reason.contains("pool_mode=session") && reason.contains(message), "{reason}");
         }
     }
 }

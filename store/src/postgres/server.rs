@@ -20,6 +20,9 @@ const MIGRATION_LOCK: i64 = 0x510_31A7_E000;
 /// How long a migration may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// The encoding of a database that stores any JSON.
+const ENCODING: &str = "UTF8";
+
 /// The settings of each connection. A commit is durable before it is answered, whatever the server's
 /// default is; a stronger default stays.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'; \
@@ -70,13 +73,22 @@ impl Server {
         self.in_time(connecting).await
     }
 
-    /// Checks that the database takes writes, and applies the missing migrations.
+    /// Checks that the database takes writes and all texts, and applies the missing migrations.
     pub(super) async fn prepare(&self) -> Result<(), StatementError> {
         let mut connection = self.connect(self.ping_timeout).await?;
-        let sql = "SELECT current_setting('transaction_read_only')::bool";
-        let read_only = sqlx::query_scalar(sql).fetch_one(&mut connection);
-        if self.in_time(read_only).await? {
+        let sql = "SELECT current_setting('transaction_read_only')::bool, \
+            current_setting('server_encoding')";
+        let settings = sqlx::query_as(sql).fetch_one(&mut connection);
+        let (is_read_only, encoding): (bool, String) = self.in_time(settings).await?;
+        if is_read_only {
             let reason = "it takes no writes: is it a standby?";
+            return Err(StatementError::new(ErrorKind::Connection, reason));
+        }
+        if encoding != ENCODING {
+            let reason = format!(
+                "the database has the encoding {encoding}, which can't store all texts; \
+                 make one with CREATE DATABASE ... ENCODING '{ENCODING}' TEMPLATE template0"
+            );
             return Err(StatementError::new(ErrorKind::Connection, reason));
         }
         let migrated = timeout(MIGRATION_TIMEOUT, migrate(&mut connection)).await;
