@@ -82,3 +82,5 @@ pub const CALLBACK_DELIVERED: &str = "callback delivered";
 /// An attempt at a callback failed; it is tried again unless `given_up` is true (`requestId`, `host`,
 /// `attempt`, `status`, `reason`, `given_up`).
 pub const CALLBACK_FAILED: &str = "callback failed";
+/// A worker's clock differs from the web service's by more than a minute (`host`, `skew`).
+pub const CLOCK_SKEW: &str = "the clock of a worker's host differs, use NTP on all hosts";

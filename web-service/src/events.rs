@@ -1,5 +1,6 @@
 //! Events and control messages, best effort: who waits for which request, who works on which.
 
+mod clock_skew;
 pub mod jobs;
 pub mod listener;
 mod lossy_queue;

@@ -7,12 +7,15 @@ use std::{
 
 use pipeline::{
     broker::{Broadcast, Broker, EventPublisher},
-    contract::{Control, Event, FinalStatus, Finished, JobEvent, JobEventName},
+    contract::{Control, Event, FinalStatus, Finished, JobEvent, JobEventName, Timestamp},
+    log_messages::CLOCK_SKEW,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::events::{
+    clock_skew::ClockSkew,
     jobs::{RunningJobs, poll_schedule::PollSchedule},
     obsolete_work::ObsoleteWorkSender,
     retry_recorder::RetrySender,
@@ -30,6 +33,7 @@ pub struct EventListener {
     started: ObsoleteWorkSender,
     event_publisher: EventPublisher,
     schedule: PollSchedule,
+    skews: ClockSkew,
 }
 
 impl EventListener {
@@ -41,8 +45,8 @@ impl EventListener {
         started: ObsoleteWorkSender,
         event_publisher: EventPublisher,
     ) -> Self {
-        let schedule = PollSchedule::default();
-        Self { waiters, jobs, retries, started, event_publisher, schedule }
+        let (schedule, skews) = (PollSchedule::default(), ClockSkew::default());
+        Self { waiters, jobs, retries, started, event_publisher, schedule, skews }
     }
 
     /// Listens until told to stop.
@@ -94,6 +98,9 @@ impl EventListener {
         if self.jobs.is_empty() {
             self.schedule.postpone(now);
         }
+        if let Some((host, skew)) = self.skews.check(event, Timestamp::now(), now) {
+            warn!(host, ?skew, "{CLOCK_SKEW}");
+        }
         self.jobs.apply(event, now);
         match event.event {
             JobEventName::Started => self.started.try_send(event),
@@ -119,7 +126,7 @@ impl EventListener {
 mod tests {
     use pipeline::{
         broker::{Address, BrokerOptions},
-        contract::{FinishedRequest, Timestamp},
+        contract::FinishedRequest,
         topology::Topology,
     };
     use uuid::Uuid;
