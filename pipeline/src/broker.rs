@@ -39,8 +39,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - **Exchanges and queues** are checked at each connect and declared if they are missing; the queues of
-//!   [`Topology::of_program`](crate::topology::Topology::of_program) are bound each time. So both sides of
+//! - **Exchanges and queues** are checked at each connect and declared if they are missing; the bindings of
+//!   [`Topology::of_program`](crate::topology::Topology::of_program) are made each time. So both sides of
 //!   an exchange list it, each consumer lists its queue, and the programs start in any order. A queue
 //!   without bindings is reached through the default exchange. An object that exists with another kind
 //!   or other arguments is used as it is.

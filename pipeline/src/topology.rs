@@ -37,15 +37,13 @@ pub struct Topology {
     pub declared_by: DeclaredBy,
 }
 
-/// Who declares a topology. Programs check at each connect that exchanges and queues exist, and declare
-/// those that are missing; but whether a binding exists can't be asked over AMQP.
+/// Who declares a topology. At each connect programs declare exchanges and queues that are missing, and
+/// make the bindings again, because whether one exists can't be asked over AMQP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclaredBy {
-    /// `setup`: programs bind only where something was missing, so that their users need no
-    /// permission to bind.
+    /// `setup`: a program whose user may not make bindings does without where nothing was missing.
     Setup,
-    /// Each program, for itself: it makes its bindings at each connect, so programs can start in any order
-    /// and a new release can add bindings.
+    /// Each program, for itself: it doesn't work without its bindings.
     Program,
 }
 

@@ -20,11 +20,14 @@ pub(crate) struct ConfigClient {
 
 impl ConfigClient {
     /// A client for this app and profile of the config service at `base`.
-    pub(crate) fn new(base: &Url, app: &str, profile: &str) -> Result<Self> {
+    pub(crate) fn new(base: &Url, app: &str, profile: &str) -> reqwest::Result<Self> {
         // The HTTP library has no TLS provider of its own. It is installed already if this fails.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().tls_certs_only([]);
-        let url = base.join(&format!("{app}/{profile}"))?;
+        let mut url = base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend([app, profile]);
+        }
         Ok(Self { http: http.build()?, url })
     }
 

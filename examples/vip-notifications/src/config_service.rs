@@ -21,7 +21,7 @@ use pipeline::{
     broker::{Broker, BrokerOptions},
     config::{self, BrokerConfig, Logging, Reader, Variable},
     contract::Message,
-    health::Readiness,
+    health::{Part, Readiness},
     program::{self, Settings},
     shutdown::Shutdown,
     topology::Topology,
@@ -117,11 +117,16 @@ fn routes(config: &mut ServiceConfig) {
     config.service(get_health).service(get_settings).service(refresh);
 }
 
-/// Settings can be read without the broker, so it doesn't count.
+/// The settings can be read without the broker, so its state is only shown.
 #[get("/health")]
 async fn get_health(state: Data<State>) -> HttpResponse {
-    let [publishing, ..] = state.broker.health();
-    health(&Readiness::of([publishing]))
+    let [(_, publishing), ..] = state.broker.health();
+    let folder = state.folder.display();
+    let part = match state.folder.is_dir() {
+        true => Part::ok(format!("in {folder}; the broker: {}", publishing.detail)),
+        false => Part::missing(format!("there is no folder {folder}")),
+    };
+    health(&Readiness::of([("settings", part)]))
 }
 
 // A small local file is read in less time than handing that to another thread takes.

@@ -13,9 +13,9 @@ use crate::log_messages::NOTIFYING;
 /// The durable queue that both sides declare.
 pub(crate) const VIP_QUEUE: &str = "vip_queue";
 
-/// The queue as data.
+/// The queue as data. However often a VIP service is killed with a notification in hand, it is delivered again.
 pub(crate) fn vip_queue() -> Queue {
-    Queue::new(VIP_QUEUE, QueueType::Quorum)
+    Queue::new(VIP_QUEUE, QueueType::Quorum).without_delivery_limit()
 }
 
 /// The body of the message.

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use actix_web::{dev::Server, rt::System};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Command;
 use pipeline::{
     broker::{Broker, BrokerOptions},
-    config::{self, Arguments, Reader, Variable, variables},
+    config::{self, Arguments, ParseError, Reader, Variable, variables},
     program::exit_code,
     shutdown::Shutdown,
     stderr,
@@ -15,6 +15,7 @@ use pipeline::{
     topology::Topology,
 };
 use tokio::{sync::watch, task::JoinSet};
+use url::Url;
 
 use crate::{
     config_client::ConfigClient,
@@ -107,7 +108,7 @@ impl Options {
         let mut reader = Reader::new(&source);
         let text = |value: &str| Ok(value.to_owned());
         let profile = reader.read(&PROFILE, text);
-        let base = reader.read(&CONFIG_URL, config::http_url);
+        let base = reader.read(&CONFIG_URL, plain_http_url);
         let database = reader.read_optional(&DATABASE, text);
         let format = reader.read(&variables::LOG_FORMAT, config::log_format);
         let client = ConfigClient::new(&base, name, &profile);
@@ -117,6 +118,12 @@ impl Options {
         let log = telemetry::start("info", format);
         client.map(|client| Self { name, client, database, log }).map_err(|()| ExitCode::FAILURE)
     }
+}
+
+/// A URL without TLS: the client has no certificates of authorities.
+fn plain_http_url(value: &str) -> Result<Url, ParseError> {
+    config::http_url(value)
+        .and_then(|url| if url.scheme() == "http" { Ok(url) } else { Err(ParseError::default()) })
 }
 
 impl Program {
@@ -140,6 +147,9 @@ impl Program {
 
 /// Serves until the program is told to stop; then finishes what is in flight and closes the connections to the
 /// broker, so that it sees a proper close and no lost connection.
+///
+/// # Errors
+/// If the HTTP server or a background task ends by itself.
 pub(crate) async fn serve_until_stopped(
     server: Server,
     mut tasks: JoinSet<()>,
@@ -149,8 +159,11 @@ pub(crate) async fn serve_until_stopped(
     let http = server.handle();
     let mut serving = tokio::spawn(server);
     tokio::select! {
+        // First, or a task that ends because it was told to would look like one that failed.
+        biased;
         () = shutdown.drain.cancelled() => {}
         ended = &mut serving => return Ok(ended??),
+        Some(ended) = tasks.join_next() => bail!("a background task ended by itself: {ended:?}"),
     }
     let closing = async {
         http.stop(true).await;

@@ -25,6 +25,8 @@ use crate::support::wait::settles;
 const FOLDER: &str = "examples/vip-notifications";
 const README: &str = "examples/vip-notifications/README.md";
 const APPS: [&str; 2] = ["account-service", "vip-service"];
+/// What a process may have in memory at rest, in KiB, besides its program file: a debug build has a long one.
+const MAX_MEMORY_KIB: u64 = 6 * 1024;
 /// Far less than a caller would wait for a broker.
 const FAST: Duration = Duration::from_secs(1);
 
@@ -168,13 +170,21 @@ async fn stops_cleanly(program: &Running) -> Result<()> {
     Ok(())
 }
 
+/// The memory that a process has for itself.
+fn memory_kib(program: &Running) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", program.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next()).context("a size")?;
+    Ok(number.parse()?)
+}
+
 #[tokio::test]
 async fn two_vip_services_share_the_notifications_and_make_one_offer() -> Result<()> {
     let world = World::new(&shared_node::vhost().await.url)?;
     // The services wait for the one that has their settings.
     let account = world.program("account-service").start()?;
     account.wait_for_text("no settings yet").await?;
-    let (_config, first, second) = tokio::try_join!(world.config(), world.vip(), world.vip())?;
+    let (config, first, second) = tokio::try_join!(world.config(), world.vip(), world.vip())?;
     account.wait_for_message(LISTENING).await?;
     for _ in 0..4 {
         let (status, body) = world.read("10000").await?;
@@ -193,6 +203,10 @@ async fn two_vip_services_share_the_notifications_and_make_one_offer() -> Result
         settles("healthy", async || Ok(world.health(port).await?.0 == 200)).await?;
     }
     settles("healthy", async || Ok(world.health(world.config_port).await?.0 == 200)).await?;
+    for program in [&account, &first, &second, &config] {
+        let memory = memory_kib(program)?;
+        ensure!(memory < MAX_MEMORY_KIB, "{} has {memory} KiB", program.name());
+    }
     for program in [&account, &first, &second] {
         stops_cleanly(program).await?;
     }
