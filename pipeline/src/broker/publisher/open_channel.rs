@@ -60,7 +60,10 @@ pub(super) async fn keep_open(
             },
         };
         let opened = Instant::now();
-        let end = match ConfirmChannel::open(&session, trust).await {
+        // The broker may take long to open a channel, and the pause may be long: `stop` ends both.
+        let opening = ConfirmChannel::open(&session, trust);
+        let Some(opening) = stop.run_until_cancelled(opening).await else { return };
+        let end = match opening {
             Err(error) => ChannelEnd::of_refused_open(error),
             Ok((channel, task)) => {
                 let running = session.spawn(task);
@@ -82,7 +85,10 @@ pub(super) async fn keep_open(
         current.send_replace(Current { channel: None, refusal: end.refusal() });
         if !is_at_once {
             // If the broker closed the channel alone, the exchange may be missing.
-            channel_backoff.pause(&link, &session, opened.elapsed()).await;
+            let pause = channel_backoff.pause(&link, &session, opened.elapsed());
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
         }
     }
 }
