@@ -27,8 +27,9 @@ use crate::{
     topology::{Topology, exclusive_queue::ExclusiveQueue, names::UNREADABLE},
 };
 
-/// How long closing a connection may take once nothing is pending on it.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long closing the connections may take once nothing is pending on them: longer than each takes whose
+/// broker does not answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the broker may take at the end to confirm the last events.
 const EVENTS_TIMEOUT: Duration = Duration::from_millis(200);
@@ -272,8 +273,10 @@ impl Broker {
         }
         let _out_or_late = timeout(EVENTS_TIMEOUT, event_publisher).await;
         self.links.stop.cancel();
+        // They close at the same time.
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
         for link in links {
-            let _closed_or_late = timeout(CLOSE_TIMEOUT, link).await;
+            let _closed_or_late = timeout_at(deadline, link).await;
         }
     }
 }
