@@ -32,6 +32,16 @@ pub(super) struct Resubscriber {
     pub(super) stop: CancellationToken,
 }
 
+/// What follows an attempt to consume.
+enum Next {
+    /// Another attempt.
+    AtOnce,
+    /// Another attempt after a pause, since this one failed.
+    Pause,
+    /// The end: the consumer was stopped.
+    Stop,
+}
+
 impl Resubscriber {
     /// Runs until `stop`, or until the link has ended.
     pub(super) async fn run(mut self) {
@@ -41,49 +51,66 @@ impl Resubscriber {
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
             // In this order, so that who forbids consuming and then sees `idle` can rely on it.
             self.idle.send_replace(false);
-            if !self.options.is_allowed() {
-                self.idle.send_replace(true);
-                continue;
-            }
-            let Some(pass) = stop.run_until_cancelled(self.pass(&session)).await else { return };
-            if session.is_lost() {
-                self.idle.send_replace(true);
-                continue;
-            }
             let began = Instant::now();
-            let begin = Subscription::begin(&session, &self.options, mode, pass);
-            match stop.run_until_cancelled(begin).await {
-                None => return,
-                Some(Err(error)) => self.log_failure(&error),
-                Some(Ok(subscription)) => {
-                    let held = TaskTracker::new();
-                    held.close();
-                    let ended = self.consume(subscription, &held).await;
-                    if stop.is_cancelled() {
-                        return;
-                    }
-                    let closed_by_broker = session.refusal().is_some();
-                    if matches!(ended, Ended::Lost) {
-                        self.link.gate().lost(session.id, closed_by_broker);
-                    }
-                    mode = mode.after(&ended, closed_by_broker);
-                    self.log_end(&ended);
-                    // A worker that is still busy with a delivery gets no other.
-                    if stop.run_until_cancelled(held.wait()).await.is_none() {
-                        return;
-                    }
-                    // These two are no failures: no pause is needed.
-                    if matches!(ended, Ended::Recovered | Ended::Stopped) {
-                        self.idle.send_replace(true);
-                        continue;
-                    }
-                }
-            }
+            let next = self.subscribe(&session, &mut mode).await;
             self.idle.send_replace(true);
-            let pause = channel_backoff.pause(&self.link, &session, began.elapsed());
+            let pause = match next {
+                Next::Stop => return,
+                Next::AtOnce => continue,
+                Next::Pause => channel_backoff.pause(&self.link, &session, began.elapsed()),
+            };
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
+        }
+    }
+
+    /// Subscribes once, and consumes until the subscription has ended and its deliveries were dropped.
+    async fn subscribe(&mut self, session: &Session, mode: &mut PrefetchMode) -> Next {
+        if !self.options.is_allowed() {
+            return Next::AtOnce;
+        }
+        let stop = self.stop.clone();
+        let Some(pass) = stop.run_until_cancelled(self.pass(session)).await else {
+            return Next::Stop;
+        };
+        if session.is_lost() {
+            return Next::AtOnce;
+        }
+        let begin = Subscription::begin(session, &self.options, *mode, pass);
+        match stop.run_until_cancelled(begin).await {
+            None => Next::Stop,
+            Some(Err(error)) => {
+                self.log_failure(&error);
+                Next::Pause
+            }
+            Some(Ok(subscription)) => self.consume_to_end(subscription, session, mode).await,
+        }
+    }
+
+    async fn consume_to_end(
+        &mut self,
+        subscription: Subscription,
+        session: &Session,
+        mode: &mut PrefetchMode,
+    ) -> Next {
+        let held = TaskTracker::new();
+        held.close();
+        let ended = self.consume(subscription, &held).await;
+        if self.stop.is_cancelled() {
+            return Next::Stop;
+        }
+        let closed_by_broker = session.refusal().is_some();
+        if matches!(ended, Ended::Lost) {
+            self.link.gate().lost(session.id, closed_by_broker);
+        }
+        *mode = mode.after(&ended, closed_by_broker);
+        self.log_end(&ended);
+        // A worker that is still busy with a delivery gets no other.
+        match self.stop.run_until_cancelled(held.wait()).await {
+            None => Next::Stop,
+            Some(()) if matches!(ended, Ended::Recovered | Ended::Stopped) => Next::AtOnce,
+            Some(()) => Next::Pause,
         }
     }
 
