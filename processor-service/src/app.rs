@@ -113,6 +113,7 @@ fn start_workers<P: Processor>(
             publisher: broker.publisher(),
             isolation: isolation.clone(),
             policy: config.policy(),
+            claims: claims.clone(),
             give_up: give_up.clone(),
         };
         let worker = Worker {

@@ -131,9 +131,14 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Gives the delivery back to the caller, unless this process has the same attempt in flight, or has finished it.
+    /// Gives the delivery back to the caller, unless it was delivered before, and this process has the same attempt in
+    /// flight, or has finished it.
     async fn not_mine(&self, id: &RequestId, mut delivery: Delivery) -> Option<Delivery> {
-        let execution = IncomingRequest::from(&delivery).execution(id);
+        let incoming = IncomingRequest::from(&delivery);
+        if incoming.deliveries() == 1 {
+            return Some(delivery);
+        }
+        let execution = incoming.execution(id);
         loop {
             delivery = match self.in_flight.adopt(&execution, delivery) {
                 Adoption::NotInFlight(delivery) => break self.not_finished(&execution, delivery),
@@ -153,8 +158,7 @@ impl<P: Processor> Worker<P> {
     }
 
     fn not_finished(&self, execution: &Execution, delivery: Delivery) -> Option<Delivery> {
-        let was_delivered = IncomingRequest::from(&delivery).deliveries() > 1;
-        if !(was_delivered && self.claims.is_finished(execution)) {
+        if !self.claims.is_finished(execution) {
             return Some(delivery);
         }
         let (id, worker) = (execution.request_id.text(), &self.name);
@@ -165,10 +169,14 @@ impl<P: Processor> Worker<P> {
 
     async fn admit(&self, request: Request, delivery: Delivery) {
         let incoming = IncomingRequest::from(&delivery);
-        let broker_start = match incoming.is_uncounted_redelivery() {
-            true => self.broker_start.id().await,
-            false => None,
-        };
+        let mut broker_start = None;
+        if incoming.is_uncounted_redelivery() {
+            let Some(read) = self.unless_it_goes_back(self.broker_start.id(), &delivery).await
+            else {
+                return self.settler.hand_back(delivery, false).await;
+            };
+            broker_start = read;
+        }
         let start = broker_start.as_deref();
         let mut admission = admission::admit(incoming, &self.policy, start, SystemTime::now());
         if let Admission::Ask { needed, timeout } = admission {
@@ -193,8 +201,7 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// Waits for the answers to a question. None if the delivery goes back: the broker has taken it, or the program
-    /// stops.
+    /// Waits for the answers to a question. None if the delivery goes back.
     async fn answers(
         &self,
         id: &RequestId,
@@ -204,14 +211,23 @@ impl<P: Processor> Worker<P> {
         let (id, worker) = (id.text(), &self.name);
         let deliveries = IncomingRequest::from(delivery).deliveries();
         info!(requestId = id, worker, deliveries, "{ASKING}");
+        let claimed = self.unless_it_goes_back(asking, delivery).await?;
+        info!(requestId = id, worker, deliveries, claimed, "{ASKED}");
+        Some(claimed)
+    }
+
+    /// Waits for something before a job may start. None if the delivery goes back first: the broker has taken it, or the
+    /// program stops.
+    async fn unless_it_goes_back<T>(
+        &self,
+        waiting: impl Future<Output = T>,
+        delivery: &Delivery,
+    ) -> Option<T> {
         tokio::select! {
             biased;
             () = delivery.revoked() => None,
             () = self.drain.cancelled() => None,
-            claimed = asking => {
-                info!(requestId = id, worker, deliveries, claimed, "{ASKED}");
-                Some(claimed)
-            }
+            done = waiting => Some(done),
         }
     }
 
@@ -222,7 +238,8 @@ impl<P: Processor> Worker<P> {
             return self.settler.hand_back(delivery, false).await;
         };
         let incoming = IncomingRequest::from(&delivery);
-        self.claims.take(&incoming.execution(&request.id), delivery.watch());
+        let execution = incoming.execution(&request.id);
+        self.claims.take(&execution, incoming.deliveries(), delivery.watch());
         // From here on `who` finds it, until it is settled.
         let started = self.started_event(&request.id, incoming);
         let in_flight = self.in_flight.add(started, delivery.watch());
@@ -286,7 +303,7 @@ impl<P: Processor> Worker<P> {
         log_outcome(&id, attempt, &outcome, &record);
         match &outcome {
             // Before the hand-back, or this worker would take the request again at once.
-            JobOutcome::NotStarted(reason) => self.host_faults.failed(self.slot, reason),
+            JobOutcome::NotStarted(reason) => self.host_faults.failed(self.slot, began, reason),
             JobOutcome::Interrupted | JobOutcome::Cancelled => {}
             _ => self.host_faults.began(began),
         }

@@ -19,7 +19,7 @@ use tokio::{
     sync::{Mutex, mpsc},
     time::{sleep, timeout},
 };
-use tracing::debug;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::broker::{
@@ -35,7 +35,7 @@ use crate::topology::{
 
 /// How long the message may take to arrive, if there is one.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long to wait while another program reads the queue.
+/// How long to wait while another program reads the queue, or the broker is slow.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the queue is tried.
 const MAX_TRIES: usize = 25;
@@ -72,13 +72,18 @@ async fn read_when_free(session: &Session) -> Option<String> {
     for _ in 0..MAX_TRIES {
         match read(session).await {
             Ok(id) => return Some(id),
-            Err(AskError::Refused { code: 403, text }) if text.contains("exclusive") => {
-                sleep(RETRY_INTERVAL).await;
-            }
-            Err(error) => {
-                debug!(queue = BROKER_START, "the start of the broker is not known: {error}");
+            Err(AskError::Refused { code, text })
+                if !(code == 403 && text.contains("exclusive")) =>
+            {
+                warn!(
+                    queue = BROKER_START,
+                    code, text, "can't tell crashes of the broker from deaths of workers"
+                );
                 return None;
             }
+            // Another program reads it, or the broker is slow.
+            Err(_) if !session.is_lost() => sleep(RETRY_INTERVAL).await,
+            Err(_) => return None,
         }
     }
     None

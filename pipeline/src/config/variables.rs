@@ -224,8 +224,8 @@ pub static MAX_DELIVERIES: Variable = variable(
     "MAX_DELIVERIES",
     "5",
     "a number from 1 to 19",
-    "How often a request is delivered in one attempt, because its workers die over it or lose the broker; then it has \
-     failed as poison.",
+    "How many workers may die over a request or hang, in one attempt; then it has failed as poison. Lost connections \
+     do not count.",
 );
 
 /// The time a stopping service has.

@@ -43,6 +43,9 @@ pub const FINISHED_AT: &str = "slowlane-finished-at";
 pub const EXPIRES_AT: &str = "slowlane-expires-at";
 /// When the next attempt may begin at the earliest, RFC 3339 UTC with milliseconds.
 pub const NOT_BEFORE: &str = "slowlane-not-before";
+/// How long the next attempt has to wait at most, in milliseconds, after the delay of the waiting queue that it passes
+/// through: a host whose clock is behind must not wait for [`NOT_BEFORE`] again and again.
+pub const WAIT: &str = "slowlane-wait";
 /// Why a message was published to the failed queue.
 pub const REASON: &str = "slowlane-reason";
 /// The error message that belongs to [`REASON`].
@@ -62,6 +65,7 @@ pub(super) const KEPT: &[&str] = &[
     FINISHED_AT,
     EXPIRES_AT,
     NOT_BEFORE,
+    WAIT,
     REASON,
     ERROR,
     TRACEPARENT,

@@ -53,25 +53,25 @@ pub(crate) fn admit(
     if let Some(at) = request.expired_at(now) {
         return Admission::Reject(ErrorBody::new(codes::EXPIRED, format!("not started by {at}")));
     }
-    if request.is_uncounted_redelivery() && request.is_from_another_start(broker_start) {
+    if may_never_have_been_delivered(request, policy, broker_start) {
         return republish(request.uncounted_copy(now), broker_start);
     }
-    let deaths = request.suspected_deaths();
+    let begins_at_once = policy.max_deliveries > 2;
+    if request.may_be_second_redelivery() && policy.max_deliveries == 2 {
+        // It is not: with this limit the first one is counted too.
+        return republish(request.first_redelivery_copy(now), broker_start);
+    }
+    let (deaths, needed) = (request.suspected_deaths(), request.answers_needed());
     if deaths >= policy.max_deliveries {
-        let needed = request.answers_needed();
         return Admission::Ask { needed, timeout: LAST_ANSWER_TIMEOUT };
     }
-    if request.redelivered && deaths >= ASKED_FROM {
-        return Admission::Ask { needed: request.answers_needed(), timeout: ANSWER_TIMEOUT };
+    if deaths >= ASKED_FROM {
+        return Admission::Ask { needed, timeout: ANSWER_TIMEOUT };
     }
-    if request.redelivered && !request.is_first_redelivery() {
+    if request.redelivered && !(begins_at_once && request.is_first_redelivery()) {
         return republish(request.counted_copy(now), broker_start);
     }
-    if let Some(left) = request.time_until_not_before(now) {
-        let delay = policy.retry_delays.reaching(left);
-        return Admission::Republish(request.postponed_copy(delay, now).into());
-    }
-    Admission::Accept { isolated: deaths >= ISOLATED_FROM }
+    begin(request, policy, now)
 }
 
 /// Decides about a request once the other processes have claimed so many of its deliveries.
@@ -86,14 +86,38 @@ pub(crate) fn after_answers(
     if claimed >= request.answers_needed() {
         return republish(request.survived_copy(deaths, now), broker_start);
     }
-    if deaths < policy.max_deliveries {
-        // Who has not answered yet may do so at the next question.
-        return republish(request.counted_copy(now), broker_start);
+    if deaths >= policy.max_deliveries {
+        return match claimed {
+            ..=0 => Admission::Reject(poison(deaths)),
+            _ => republish(request.survived_copy(claimed, now), broker_start),
+        };
     }
-    if claimed > 0 {
-        return republish(request.survived_copy(claimed, now), broker_start);
+    // Who has not answered yet may do so at the next question.
+    match request.redelivered {
+        true => republish(request.counted_copy(now), broker_start),
+        false => begin(request, policy, now),
     }
-    Admission::Reject(poison(deaths))
+}
+
+/// Whether the request comes from a queue that was recovered after a crash of the broker, as far as is known: such a
+/// queue delivers all its messages as redelivered. A first redelivery is not believed either where it would be the last.
+fn may_never_have_been_delivered(
+    request: IncomingRequest<'_>,
+    policy: &Policy,
+    broker_start: Option<&str>,
+) -> bool {
+    let is_last = request.suspected_deaths() >= policy.max_deliveries;
+    let is_new = broker_start.is_some() && !request.names_broker_start() && is_last;
+    request.is_uncounted_redelivery() && (request.is_from_another_start(broker_start) || is_new)
+}
+
+/// Processes the request, if it is not too early.
+fn begin(request: IncomingRequest<'_>, policy: &Policy, now: SystemTime) -> Admission {
+    if let Some(left) = request.time_until_not_before(now) {
+        let delay = policy.retry_delays.reaching(left);
+        return Admission::Republish(request.postponed_copy(left, delay, now).into());
+    }
+    Admission::Accept { isolated: request.suspected_deaths() >= ISOLATED_FROM }
 }
 
 fn republish(mut copy: Message, broker_start: Option<&str>) -> Admission {
@@ -103,8 +127,8 @@ fn republish(mut copy: Message, broker_start: Option<&str>) -> Admission {
     Admission::Republish(copy.into())
 }
 
-fn poison(deliveries: i64) -> ErrorBody {
-    let times = if deliveries == 1 { "once".to_owned() } else { format!("{deliveries} times") };
+fn poison(deaths: i64) -> ErrorBody {
+    let times = if deaths == 1 { "once".to_owned() } else { format!("{deaths} times") };
     let message = format!(
         "delivered {times} (MAX_DELIVERIES), and each time its worker died or hung before it finished"
     );
@@ -180,17 +204,40 @@ mod tests {
     #[test]
     fn a_suspect_is_isolated_and_given_up_only_if_nobody_alive_had_it() {
         let fresh = |deliveries: i64| decided(false, &[(headers::DELIVERIES, deliveries.into())]);
-        let isolated = |deliveries| match fresh(deliveries) {
-            Admission::Accept { isolated } => isolated,
-            other => panic!("{deliveries}: {other:?}"),
+        assert!(matches!(fresh(1), Admission::Accept { isolated: false }));
+        let begun = |deliveries: i64| {
+            let headers = [(headers::DELIVERIES, deliveries.into())];
+            with(false, &headers, |request| after_answers(request, &policy(5), 1, None, AT))
         };
-        assert_eq!([0, 1, 2, 4].map(isolated), [false, false, true, true]);
+        for deliveries in [2, 4] {
+            assert!(matches!(fresh(deliveries), Admission::Ask { timeout: ANSWER_TIMEOUT, .. }));
+            let begun = begun(deliveries);
+            assert!(matches!(begun, Admission::Accept { isolated: true }), "{begun:?}");
+        }
         let last = fresh(5);
         assert!(matches!(last, Admission::Ask { timeout: LAST_ANSWER_TIMEOUT, .. }), "{last:?}");
         assert_eq!(counts(answered(4, 1)), (Some(5), Some(1)));
         let Admission::Reject(error) = answered(4, 0) else { panic!("accepted") };
         assert_eq!(error.code, codes::POISON);
         assert!(error.message.contains("delivered 5 times"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_small_limit_is_exact() {
+        let decided = |limit, deliveries: i64, count: i64| {
+            let headers =
+                [(headers::DELIVERIES, deliveries.into()), (headers::DELIVERY_COUNT, count.into())];
+            with(true, &headers, |request| admit(request, &policy(limit), None, AT))
+        };
+        for count in [1, 61] {
+            assert_eq!(counts(decided(2, 0, count)), (Some(1), None), "one death: {count}");
+            assert!(matches!(decided(1, 0, count), Admission::Ask { .. }));
+        }
+        assert!(matches!(decided(2, 1, 1), Admission::Ask { timeout: LAST_ANSWER_TIMEOUT, .. }));
+        let classic =
+            |start: Option<&str>| with(true, &[], |request| admit(request, &policy(1), start, AT));
+        assert_eq!(counts(classic(Some("now"))), (Some(0), None), "it may be new");
+        assert!(matches!(classic(None), Admission::Ask { .. }));
     }
 
     #[test]

@@ -9,12 +9,13 @@ use pipeline::{
 };
 
 /// The headers that the next attempt does not inherit.
-const OF_ONE_ATTEMPT: [&str; 5] = [
+const OF_ONE_ATTEMPT: [&str; 6] = [
     headers::DELIVERIES,
     headers::SURVIVED,
     headers::BROKER_START,
     headers::EXPIRES_AT,
     headers::NOT_BEFORE,
+    headers::WAIT,
 ];
 
 /// A delivered request, as the decisions see it.
@@ -66,15 +67,15 @@ impl IncomingRequest<'_> {
         let counted = self.number(headers::DELIVERIES);
         match self.redelivered {
             false => counted,
-            // The first redelivery is not always published again: this may be the second one.
-            true if counted == 0 && self.broker_count() > 1 => 2,
+            // The first redelivery is not always published again.
+            true if self.may_be_second_redelivery() => 2,
             true => counted + 1,
         }
     }
 
     /// How many of the earlier deliveries did not end with a death of their worker.
     pub(crate) fn survived(&self) -> i64 {
-        self.number(headers::SURVIVED)
+        self.number(headers::SURVIVED).min(self.number(headers::DELIVERIES))
     }
 
     /// How many earlier deliveries may have ended with a death of their worker.
@@ -84,8 +85,13 @@ impl IncomingRequest<'_> {
 
     /// How many answers at least it takes to know that no worker died.
     pub(crate) fn answers_needed(&self) -> i64 {
-        let is_inexact = self.number(headers::DELIVERIES) == 0;
-        if is_inexact { 1 } else { self.suspected_deaths() }
+        if self.may_be_second_redelivery() { 1 } else { self.suspected_deaths() }
+    }
+
+    /// Whether this may be the first or the second redelivery: it was not counted yet, and the broker's count, which
+    /// other things raise too, is above 1.
+    pub(crate) fn may_be_second_redelivery(&self) -> bool {
+        self.redelivered && self.number(headers::DELIVERIES) == 0 && self.broker_count() > 1
     }
 
     /// Whether this is the first redelivery, and the broker says so: if there is another one, its count will tell.
@@ -98,6 +104,11 @@ impl IncomingRequest<'_> {
     pub(crate) fn is_uncounted_redelivery(&self) -> bool {
         let counts = |name| self.properties.headers.has(name);
         self.redelivered && !counts(headers::DELIVERY_COUNT) && !counts(headers::ACQUIRED_COUNT)
+    }
+
+    /// Whether the message says in which start of the broker it was published.
+    pub(crate) fn names_broker_start(&self) -> bool {
+        self.properties.headers.has(headers::BROKER_START)
     }
 
     /// Whether the message was published in another start of the broker than this one, as far as it says.
@@ -115,25 +126,35 @@ impl IncomingRequest<'_> {
         self.redelivered && !self.is_uncounted_redelivery()
     }
 
-    /// When the request expired, if it has expired by now. One that a worker had before can't expire any more.
+    /// When the request expired, if it has expired by now. One that a worker had before can't expire any more. Of one with
+    /// a time to live in the queue, the broker's clock has decided: this host's may differ.
     pub(crate) fn expired_at(&self, now: SystemTime) -> Option<String> {
-        if self.was_delivered() {
+        if self.was_delivered() || self.properties.expiration.is_some() {
             return None;
         }
         let at = headers::time(&self.properties.headers, headers::EXPIRES_AT)?;
         (at <= now).then(|| headers::moment(at))
     }
 
-    /// How long the request must still wait, if it must.
+    /// How long the request must still wait, if it must: by its time, but no longer than was left when it was sent to wait.
     pub(crate) fn time_until_not_before(&self, now: SystemTime) -> Option<Duration> {
         let at = headers::time(&self.properties.headers, headers::NOT_BEFORE)?;
-        at.duration_since(now).ok().filter(|left| !left.is_zero())
+        let left = at.duration_since(now).ok().filter(|left| !left.is_zero())?;
+        let most = self
+            .properties
+            .headers
+            .number(headers::WAIT)
+            .map(|most| Duration::from_millis(u64::try_from(most).unwrap_or(0)));
+        Some(most.map_or(left, |most| left.min(most))).filter(|left| !left.is_zero())
     }
 
-    /// The copy that hands the same attempt, as the same delivery, to another worker. A request that was `started`
-    /// cannot expire any more.
-    pub(crate) fn hand_back_copy(&self, started: bool, now: SystemTime) -> Message {
+    /// The copy that hands the same attempt to another worker. So many of the deliveries before were to this process,
+    /// which cannot say so any more when it has ended: they are not counted. A request that was `started` cannot expire
+    /// any more.
+    pub(crate) fn hand_back_copy(&self, mine: i64, started: bool, now: SystemTime) -> Message {
         let mut copy = self.counted_copy(now);
+        let others = (self.earlier_deliveries() - mine.max(0)).max(self.survived());
+        copy.properties.headers.set(headers::DELIVERIES, others);
         if started {
             drop_expiry(&mut copy);
         }
@@ -145,8 +166,9 @@ impl IncomingRequest<'_> {
         let mut copy = self.copy();
         copy.properties.headers.set(headers::DELIVERIES, self.earlier_deliveries());
         let expires_at = headers::time(&self.properties.headers, headers::EXPIRES_AT);
-        let left = |at: SystemTime| at.duration_since(now).unwrap_or_default();
-        copy.properties.expiration = expires_at.map(left).or(self.properties.expiration);
+        // By this host's clock it may be over, although the broker has delivered it.
+        let left = |at: SystemTime| at.duration_since(now).ok().filter(|left| !left.is_zero());
+        copy.properties.expiration = expires_at.and_then(left).or(self.properties.expiration);
         if self.was_delivered() {
             drop_expiry(&mut copy);
         }
@@ -163,18 +185,39 @@ impl IncomingRequest<'_> {
 
     /// The copy that does not count this redelivery: the broker was restarted, and nobody may have had it.
     pub(crate) fn uncounted_copy(&self, now: SystemTime) -> Message {
+        self.copy_with_deliveries(self.number(headers::DELIVERIES), now)
+    }
+
+    /// The copy that counts this redelivery as the first one.
+    pub(crate) fn first_redelivery_copy(&self, now: SystemTime) -> Message {
+        self.copy_with_deliveries(1, now)
+    }
+
+    fn copy_with_deliveries(&self, deliveries: i64, now: SystemTime) -> Message {
         let mut copy = self.counted_copy(now);
-        copy.properties.headers.set(headers::DELIVERIES, self.number(headers::DELIVERIES));
+        copy.properties.headers.set(headers::DELIVERIES, deliveries);
         copy
     }
 
     /// The copy that goes through a waiting queue once more, as the same attempt and delivery.
-    pub(crate) fn postponed_copy(&self, delay: Duration, now: SystemTime) -> Message {
-        into_waiting_queue(self.counted_copy(now), delay)
+    pub(crate) fn postponed_copy(
+        &self,
+        left: Duration,
+        delay: Duration,
+        now: SystemTime,
+    ) -> Message {
+        let mut copy = self.counted_copy(now);
+        set_wait(&mut copy, left.saturating_sub(delay));
+        into_waiting_queue(copy, delay)
     }
 
-    /// The message of the next attempt, which starts after this delay, and not before `not_before`.
-    pub(crate) fn next_attempt(&self, delay: Duration, not_before: Option<SystemTime>) -> Message {
+    /// The message of the next attempt, which starts after this delay, or after the longer wait that is `wanted`.
+    pub(crate) fn next_attempt(
+        &self,
+        delay: Duration,
+        wanted: Duration,
+        now: SystemTime,
+    ) -> Message {
         let mut copy = self.copy();
         let headers = &mut copy.properties.headers;
         // The request was started, so it cannot expire any more.
@@ -182,8 +225,9 @@ impl IncomingRequest<'_> {
             headers.remove(of_this_attempt);
         }
         headers.set(headers::ATTEMPT, self.attempt().saturating_add(1));
-        if let Some(at) = not_before {
-            headers.set(headers::NOT_BEFORE, headers::moment(at));
+        if wanted > delay {
+            headers.set(headers::NOT_BEFORE, headers::moment(now + wanted));
+            set_wait(&mut copy, wanted - delay);
         }
         into_waiting_queue(copy, delay)
     }
@@ -214,6 +258,11 @@ impl IncomingRequest<'_> {
     fn number(&self, name: &str) -> i64 {
         self.properties.headers.number(name).unwrap_or(0).clamp(0, i64::from(u32::MAX))
     }
+}
+
+fn set_wait(copy: &mut Message, left: Duration) {
+    let millis = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+    copy.properties.headers.set(headers::WAIT, millis);
 }
 
 fn drop_expiry(copy: &mut Message) {
@@ -339,9 +388,9 @@ mod tests {
     fn a_started_request_is_handed_back_without_its_expiry() {
         let at = headers::moment(AT + SECOND);
         let in_time = properties(&[(headers::EXPIRES_AT, at.into())]);
-        let copy = fresh(&in_time).hand_back_copy(false, AT);
-        assert!(fresh(&copy.properties).expired_at(AT + SECOND).is_some());
-        let copy = fresh(&in_time).hand_back_copy(true, AT);
+        let copy = fresh(&in_time).hand_back_copy(0, false, AT);
+        assert!(copy.properties.headers.has(headers::EXPIRES_AT), "it has not started");
+        let copy = fresh(&in_time).hand_back_copy(0, true, AT);
         assert_eq!(fresh(&copy.properties).expired_at(AT + SECOND), None);
         assert_eq!(copy.properties.expiration, None);
     }
@@ -361,8 +410,17 @@ mod tests {
         let mut again = properties(&[(headers::DELIVERIES, 2.into())]);
         for _ in 0..50 {
             assert_eq!(fresh(&again).deliveries(), 3);
-            again = fresh(&again).hand_back_copy(false, AT).properties;
+            again = fresh(&again).hand_back_copy(0, false, AT).properties;
         }
+        let mine = |times| fresh(&again).hand_back_copy(times, false, AT).properties;
+        assert_eq!(fresh(&mine(1)).suspected_deaths(), 1, "this process did not die of it");
+        assert_eq!(fresh(&mine(9)).suspected_deaths(), 0);
+    }
+
+    #[test]
+    fn nothing_survives_that_was_not_delivered() {
+        let absurd = properties(&[(headers::SURVIVED, 1_000_000.into())]);
+        assert_eq!((fresh(&absurd).survived(), request(&absurd).suspected_deaths()), (0, 1));
     }
 
     #[test]
@@ -379,7 +437,7 @@ mod tests {
         ]);
         properties.message_id = Some("me".into());
         properties.expiration = Some(SECOND);
-        let next = request(&properties).next_attempt(10 * SECOND, Some(AT + 60 * SECOND));
+        let next = request(&properties).next_attempt(10 * SECOND, 60 * SECOND, AT);
         assert_eq!(
             (&*next.exchange, &*next.routing_key),
             ("processing.retry.10000", "request.big")
@@ -388,10 +446,12 @@ mod tests {
         assert_eq!(next.properties.message_id.as_deref(), Some("me"));
         let names: Vec<_> = next.properties.headers.iter().map(|(name, _)| name).collect();
         let [attempt, not_before] = [headers::ATTEMPT, headers::NOT_BEFORE];
-        assert_eq!(names, [attempt, not_before, headers::RUN, headers::TRACEPARENT]);
+        let expected = [attempt, not_before, headers::RUN, headers::WAIT, headers::TRACEPARENT];
+        assert_eq!(names, expected);
         assert_eq!(number(&next, attempt), Some(3));
         let again = fresh(&next.properties);
-        assert_eq!((again.deliveries(), again.time_until_not_before(AT)), (1, Some(60 * SECOND)));
+        let left = again.time_until_not_before(AT + 10 * SECOND);
+        assert_eq!((again.deliveries(), left), (1, Some(50 * SECOND)));
         assert_eq!(again.time_until_not_before(AT + 60 * SECOND), None);
     }
 
@@ -402,8 +462,8 @@ mod tests {
             (headers::DELIVERIES, 2.into()),
             (headers::EXPIRES_AT, headers::moment(AT + 5 * SECOND).into()),
         ]);
-        let off = fresh(&counted).postponed_copy(SECOND, AT);
-        let back = fresh(&counted).hand_back_copy(false, AT);
+        let off = fresh(&counted).postponed_copy(SECOND, SECOND, AT);
+        let back = fresh(&counted).hand_back_copy(0, false, AT);
         assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
         let expirations = (off.properties.expiration, back.properties.expiration);
         assert_eq!(expirations, (None, Some(5 * SECOND)));
@@ -411,6 +471,28 @@ mod tests {
             let copy = fresh(&copy.properties);
             assert_eq!((copy.attempt(), copy.deliveries()), (2, 3));
         }
+    }
+
+    #[test]
+    fn a_host_whose_clock_is_behind_does_not_send_a_request_to_wait_for_ever() {
+        let mut properties = Properties::default();
+        properties = fresh(&properties).next_attempt(10 * SECOND, 25 * SECOND, AT).properties;
+        let (two_hours_before, mut passes) = (AT - 7200 * SECOND, 0);
+        while let Some(left) = fresh(&properties).time_until_not_before(two_hours_before) {
+            passes += 1;
+            let postponed = fresh(&properties).postponed_copy(left, 10 * SECOND, two_hours_before);
+            properties = postponed.properties;
+        }
+        assert_eq!(passes, 2);
+    }
+
+    #[test]
+    fn the_broker_decides_whether_a_request_expires_in_its_queue() {
+        let mut waiting = properties(&[(headers::EXPIRES_AT, headers::moment(AT).into())]);
+        waiting.expiration = Some(5 * SECOND);
+        let (ahead, request) = (AT + 7200 * SECOND, fresh(&waiting));
+        assert_eq!(request.expired_at(ahead), None);
+        assert_eq!(request.counted_copy(ahead).properties.expiration, Some(5 * SECOND));
     }
 
     #[test]

@@ -144,8 +144,7 @@ fn next_attempt(
         Some(delay) => delay.min(MAX_RETRY_DELAY),
     };
     let delay = policy.retry_delays.reaching(wanted);
-    let not_before = (wanted > delay).then(|| now + wanted);
-    let message = request.next_attempt(delay, not_before);
+    let message = request.next_attempt(delay, wanted, now);
     NextAttempt { message, error, at: now + delay.max(wanted) }
 }
 

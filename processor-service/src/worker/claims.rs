@@ -17,8 +17,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// How many attempts are remembered; then the oldest are forgotten.
+/// How many attempts are remembered; then the oldest are forgotten, first those that are over.
 const MAX_REMEMBERED: usize = 10_000;
+/// How many attempts that are not over are passed by in search of one that is.
+const MAX_PASSED_BY: usize = 1000;
 /// How often a question is repeated: some processes are still connecting.
 const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How long to wait, beyond the time for answers, for the first sign that control messages arrive here at all.
@@ -46,9 +48,10 @@ type Attempt = (RequestId, i64, i64);
 
 #[derive(Default)]
 struct Remembered {
-    /// Of which round of answers the deliveries are.
+    /// The [`Execution::survived`] that the deliveries had.
     survived: i64,
-    deliveries: Vec<DeliveryWatch>,
+    /// Each with its number within the attempt.
+    deliveries: Vec<(i64, DeliveryWatch)>,
     /// Whether what followed from the attempt was confirmed by the broker.
     done: bool,
 }
@@ -72,7 +75,13 @@ impl Remembered {
     /// How many deliveries this process has survived. It has not survived those for which the broker's
     /// acknowledgement timeout was over: their work hangs.
     fn times(&self) -> i64 {
-        let survived = self.deliveries.iter().filter(|delivery| !delivery.has_timed_out());
+        self.times_before(i64::MAX)
+    }
+
+    /// The same, of the deliveries before this one.
+    fn times_before(&self, number: i64) -> i64 {
+        let survived = self.deliveries.iter();
+        let survived = survived.filter(|(other, watch)| *other < number && !watch.has_timed_out());
         i64::try_from(survived.count()).unwrap_or(i64::MAX)
     }
 }
@@ -84,8 +93,8 @@ impl Claims {
         Self { process, event_publisher, state: Arc::default() }
     }
 
-    /// Notes that this was delivered, and that its work may begin.
-    pub(crate) fn take(&self, execution: &Execution, delivery: DeliveryWatch) {
+    /// Notes that this was delivered, as the delivery with this number, and that its work may begin.
+    pub(crate) fn take(&self, execution: &Execution, number: i64, delivery: DeliveryWatch) {
         let mut state = self.state();
         let attempt = attempt(execution);
         if !state.remembered.contains_key(&attempt) {
@@ -96,7 +105,20 @@ impl Claims {
         if remembered.survived != execution.survived {
             *remembered = Remembered { survived: execution.survived, ..Remembered::default() };
         }
-        remembered.deliveries.push(delivery);
+        remembered.done = false;
+        remembered.deliveries.push((number, delivery));
+    }
+
+    /// Forgets the deliveries of this, since the one with this number is handed back. Returns how many were before that.
+    pub(crate) fn release(&self, execution: &Execution, number: i64) -> i64 {
+        let mut state = self.state();
+        let remembered = state.remembered.get_mut(&attempt(execution));
+        let Some(known) = remembered.filter(|known| known.survived == execution.survived) else {
+            return 0;
+        };
+        let times = known.times_before(number);
+        known.deliveries.clear();
+        times
     }
 
     /// Notes that what follows from the attempt was confirmed: a redelivery of it needs only an ack.
@@ -164,10 +186,21 @@ impl State {
         remembered.filter(|known| known.survived == execution.survived).map_or(0, Remembered::times)
     }
 
+    /// Makes room for one more. What is not over is passed by, since it may be in flight.
     fn forget_oldest(&mut self) {
-        if self.order.len() >= MAX_REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
+        if self.order.len() < MAX_REMEMBERED {
+            return;
+        }
+        let is_over = |known: &Remembered| known.done || known.deliveries.is_empty();
+        for _ in 0..MAX_PASSED_BY {
+            let Some(oldest) = self.order.pop_front() else { return };
+            if self.remembered.get(&oldest).is_none_or(is_over) {
+                self.remembered.remove(&oldest);
+                return;
+            }
+            self.order.push_back(oldest);
+        }
+        if let Some(oldest) = self.order.pop_front() {
             self.remembered.remove(&oldest);
         }
     }

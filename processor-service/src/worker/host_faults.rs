@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,11 +47,24 @@ impl HostFaults {
         Self { isolation, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Notes that the job of this worker could not begin, and keeps it, or all workers, from consuming for a while.
-    pub(crate) fn failed(&self, slot: usize, reason: &str) {
-        let (failures, pause) = self.count();
-        let (seconds, all) = (pause.as_secs_f64(), failures >= MAX_FAILURES);
-        if all {
+    /// Notes that the job of this worker, which was to start at this time, could not begin, and keeps the worker, or all
+    /// workers, from consuming for a while. Failures at the same time count as one.
+    pub(crate) fn failed(&self, slot: usize, at: Instant, reason: &str) {
+        let mut state = self.state();
+        if state.last_failure.is_some_and(|failure| failure > at) {
+            return;
+        }
+        state.failures += 1;
+        state.last_failure = Some(Instant::now());
+        let (failures, pause) = (state.failures, state.backoff.next_pause());
+        let (now, next) = match failures >= MAX_FAILURES {
+            true => (Suspended::All, Suspended::AllBut(slot)),
+            false => (Suspended::One(slot), Suspended::Nobody),
+        };
+        self.isolation.suspend(now);
+        drop(state);
+        let seconds = pause.as_secs_f64();
+        if now == Suspended::All {
             error!(
                 reason,
                 failures,
@@ -62,8 +75,6 @@ impl HostFaults {
         } else {
             warn!(reason, failures, seconds, waiting = "this worker", "{HOST_FAULT}");
         }
-        self.isolation.suspend(if all { Suspended::All } else { Suspended::One(slot) });
-        let next = if all { Suspended::AllBut(slot) } else { Suspended::Nobody };
         let faults = self.clone();
         tokio::spawn(async move {
             sleep(pause).await;
@@ -73,7 +84,7 @@ impl HostFaults {
 
     /// Notes that a job has begun which started at this time.
     pub(crate) fn began(&self, at: Instant) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         // One that began before says nothing about the host as it is now.
         if state.last_failure.is_some_and(|failure| failure < at) {
             info!(failures = state.failures, "{HOST_RECOVERED}");
@@ -89,19 +100,17 @@ impl HostFaults {
         pending().await
     }
 
-    fn count(&self) -> (u32, Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.failures += 1;
-        state.last_failure = Some(Instant::now());
-        (state.failures, state.backoff.next_pause())
-    }
-
     /// Ends a pause, unless there was another failure, or a job has begun, meanwhile.
     fn resume(&self, failures: u32, suspended: Suspended) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         if state.failures == failures {
             self.isolation.suspend(suspended);
         }
+    }
+
+    /// Held while workers are suspended or resumed, so that these come in the order of what is counted.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

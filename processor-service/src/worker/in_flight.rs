@@ -93,6 +93,7 @@ impl InFlight {
             Some(entry) => {
                 entry.delivery = delivery.watch();
                 entry.redelivery = Some(delivery);
+                self.drop_when_revoked(entry);
                 Adoption::Adopted
             }
         }
@@ -103,6 +104,19 @@ impl InFlight {
         let entries = self.entries();
         let started = entries.values().filter(|entry| entry.has_started);
         started.filter(|entry| !self.try_publish(&entry.started)).count() == 0
+    }
+
+    /// Drops the redelivery of an entry when that is lost too, or its consumer would have to wait for the end of the job.
+    fn drop_when_revoked(&self, entry: &Entry) {
+        let (in_flight, worker) = (self.clone(), entry.started.worker.clone());
+        let (redelivery, ended) = (entry.delivery.clone(), entry.ended.clone());
+        tokio::spawn(async move {
+            if ended.run_until_cancelled(redelivery.revoked()).await.is_some()
+                && let Some(entry) = in_flight.entries().get_mut(&worker)
+            {
+                drop(entry.redelivery.take_if(|redelivery| redelivery.is_revoked()));
+            }
+        });
     }
 
     /// Cancels a request, unless it belongs to a later run than this.

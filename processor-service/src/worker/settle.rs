@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::{Delivery, PublishError, Publisher},
-    contract::{ErrorBody, Message, RequestId, codes, headers},
+    contract::{ErrorBody, Message, Request, RequestId, codes, headers},
     log_messages::{REJECTED, RETRY_SCHEDULED},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +17,7 @@ use crate::{
         outcome::{self, JobOutcome, NextAttempt, Settlement, WorkRecord},
         policy::Policy,
     },
-    worker::{in_flight::InFlightGuard, isolation::Isolation},
+    worker::{claims::Claims, in_flight::InFlightGuard, isolation::Isolation},
 };
 
 /// How long a request is kept whose messages cannot be sent, before it is requeued.
@@ -36,6 +36,8 @@ pub(crate) struct Settler {
     pub(crate) isolation: Isolation,
     /// The limits that decisions go by.
     pub(crate) policy: Policy,
+    /// What was delivered to this process.
+    pub(crate) claims: Claims,
     /// Cancelled when requests in flight are to be handed back.
     pub(crate) give_up: CancellationToken,
 }
@@ -129,7 +131,8 @@ impl Settler {
         if delivery.is_revoked() {
             return;
         }
-        let copy = IncomingRequest::from(&delivery).hand_back_copy(started, SystemTime::now());
+        let request = IncomingRequest::from(&delivery);
+        let copy = request.hand_back_copy(self.own_claims(request), started, SystemTime::now());
         let _republishing = self.isolation.republishing();
         match self.publisher.publish(&copy, Instant::now() + HAND_BACK_TIMEOUT).await {
             Ok(()) => drop(timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await),
@@ -139,6 +142,12 @@ impl Settler {
                 delivery.requeue();
             }
         }
+    }
+
+    /// How many of the deliveries before this one were to this process. It claims them no more.
+    fn own_claims(&self, request: IncomingRequest<'_>) -> i64 {
+        let Ok(Request { id, .. }) = Request::parse(request.body) else { return 0 };
+        self.claims.release(&request.execution(&id), request.deliveries())
     }
 
     /// Publishes a copy that replaces a delivery, and returns the delivery if it can be acked now. A delivery that the

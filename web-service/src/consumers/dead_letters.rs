@@ -142,7 +142,8 @@ impl BatchHandler for DeadLetterHandler {
             let Delivery { properties, body, .. } = &delivery;
             if let Some(message) = put_back::put_back(properties, body) {
                 let (publisher, drain) = (self.publisher.clone(), self.drain.clone());
-                background.spawn(put_back::publish(publisher, message, delivery, drain));
+                // Not in the background of the batch, which ends when the store is away: this needs no store.
+                tokio::spawn(put_back::publish(publisher, message, delivery, drain));
                 continue;
             }
             match parse_failed_queue_message(properties, body) {

@@ -45,6 +45,11 @@ impl DeliveryWatch {
         self.revoked.is_cancelled()
     }
 
+    /// Waits until the subscription of the delivery has ended.
+    pub async fn revoked(&self) {
+        self.revoked.cancelled().await;
+    }
+
     /// Whether the broker took the delivery back although the connection lived: the acknowledgement timeout
     /// was over, or the consumer was cancelled.
     pub fn has_timed_out(&self) -> bool {

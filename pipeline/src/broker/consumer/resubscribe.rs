@@ -53,12 +53,14 @@ impl Resubscriber {
             self.idle.send_replace(false);
             let began = Instant::now();
             let next = self.subscribe(&session, &mut mode).await;
+            if matches!(next, Next::Stop) {
+                return;
+            }
             self.idle.send_replace(true);
-            let pause = match next {
-                Next::Stop => return,
-                Next::AtOnce => continue,
-                Next::Pause => channel_backoff.pause(&self.link, &session, began.elapsed()),
-            };
+            if matches!(next, Next::AtOnce) {
+                continue;
+            }
+            let pause = channel_backoff.pause(&self.link, &session, began.elapsed());
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }

@@ -134,13 +134,18 @@ impl Subscribed {
         while let Ok(message) = self.messages.try_recv() {
             self.deliver(message, &deliveries, &ties);
         }
+        let watch = ties.watch.clone();
         drop((deliveries, ties));
-        match ended {
-            Ended::Cancelled => drop(revoked),
-            // The program has ended it: unsettled deliveries stay valid.
-            _ => drop(revoked.disarm()),
+        if matches!(ended, Ended::Cancelled) {
+            drop(revoked);
+            self.finish(settled).await;
+            return ended;
         }
-        self.finish(settled).await;
+        // The program has ended it: unsettled deliveries stay valid until the channel ends.
+        if self.finish(settled).await.as_ref().is_some_and(has_timed_out) {
+            watch.time_out();
+        }
+        drop(revoked);
         ended
     }
 
@@ -202,8 +207,8 @@ impl Subscribed {
         let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
     }
 
-    /// Waits until all deliveries were settled and the broker has read the settlements.
-    async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) {
+    /// Waits until all deliveries were settled and the broker has read the settlements, or until the channel has ended.
+    async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) -> Option<Ended> {
         let mut batch = Vec::with_capacity(MAX_SETTLEMENTS);
         loop {
             tokio::select! {
@@ -212,13 +217,16 @@ impl Subscribed {
                     0 => break,
                     _ => self.settle(&mut batch).await,
                 },
-                event = self.events.recv() => if matches!(event, None | Some(ChannelEvent::Closed { .. })) {
-                    return;
-                },
+                event = self.events.recv() => {
+                    if let Some(ended @ (Ended::Lost | Ended::Closed(_))) = ended_by(event) {
+                        return Some(ended);
+                    }
+                }
             }
         }
         // The broker's answer means that it has read everything before.
         let _flushed_or_lost = self.channel.close().await;
+        None
     }
 
     fn deliver(

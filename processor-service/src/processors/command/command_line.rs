@@ -2,10 +2,17 @@
 
 use std::{
     fmt,
+    fs::File,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
+
+/// Programs whose first argument that is a file is what they run.
+const INTERPRETERS: [&str; 17] = [
+    "sh", "bash", "dash", "zsh", "ksh", "python", "pypy", "node", "deno", "bun", "ruby", "perl",
+    "php", "java", "lua", "Rscript", "dotnet",
+];
 
 /// A command that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +21,7 @@ pub struct CommandLine {
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<String>,
-    /// The first argument that is a file: what an interpreter runs.
+    /// What the program runs, if it is an interpreter.
     script: Option<PathBuf>,
 }
 
@@ -50,7 +57,7 @@ impl CommandLine {
         match which::which(&name) {
             Ok(program) => {
                 let arguments: Vec<String> = words.collect();
-                let script = arguments.iter().map(PathBuf::from).find(|path| path.is_file());
+                let script = script(&program, &arguments);
                 Ok(Self { program, arguments, script })
             }
             Err(_) if name.contains('/') && Path::new(&name).is_file() => {
@@ -62,11 +69,27 @@ impl CommandLine {
 }
 
 impl CommandLine {
-    /// The file that is gone since the program started: the program itself, or what it runs.
+    /// The file that can't be read since the program started: the program itself, or what it runs.
     pub(super) fn missing_file(&self) -> Option<&Path> {
-        let files = [Some(&self.program), self.script.as_ref()].into_iter().flatten();
-        files.map(PathBuf::as_path).find(|file| !file.exists())
+        let can_be_run = self.program.exists();
+        let can_be_read = |script: &PathBuf| File::open(script).is_ok();
+        match &self.script {
+            _ if !can_be_run => Some(&self.program),
+            Some(script) if !can_be_read(script) => Some(script),
+            _ => None,
+        }
     }
+}
+
+/// The first argument that is a file, if the program is an interpreter. Of other programs, the arguments are data.
+fn script(program: &Path, arguments: &[String]) -> Option<PathBuf> {
+    let name = program.file_name()?.to_str()?;
+    let is_interpreter = INTERPRETERS.iter().any(|known| {
+        // With its version, such as `python3.12`.
+        name.strip_prefix(known).is_some_and(|rest| rest.chars().all(|c| !c.is_alphabetic()))
+    });
+    let mut files = arguments.iter().map(PathBuf::from).filter(|path| path.is_file());
+    files.next().filter(|_| is_interpreter)
 }
 
 impl fmt::Display for CommandLine {
@@ -94,12 +117,16 @@ mod tests {
         for file in [&script, &other] {
             std::fs::write(file, "").unwrap();
         }
-        let line = format!("sh -e {} {} no-file", script.display(), other.display());
-        let line = CommandLine::parse(&line).unwrap();
+        let line = |program| {
+            let line = format!("{program} -e {} {} no-file", script.display(), other.display());
+            CommandLine::parse(&line).unwrap()
+        };
+        let (line, of_other) = (line("sh"), line("cat"));
         std::fs::remove_file(other).unwrap();
         assert_eq!(line.missing_file(), None, "the command may remove its data");
         std::fs::remove_file(&script).unwrap();
         assert_eq!(line.missing_file(), Some(script.as_path()));
+        assert_eq!(of_other.missing_file(), None, "its arguments are data");
     }
 
     #[test]

@@ -4,24 +4,31 @@
 //! reach the limit of its queue at once. It is published again as one more delivery; the processors find out whether
 //! its workers died.
 
+use std::time::Duration;
+
 use pipeline::{
     broker::{Delivery, Publisher},
     contract::{Headers, Message, Properties, Request, headers},
     log_messages::PUT_BACK,
     topology,
 };
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 /// How often a request is put back, unless processors find that its workers live. A message that ends workers which
 /// count nothing themselves is delivered so many times 20 times.
 const MAX_PUT_BACKS: i64 = 10;
 
+/// How long a dead letter is kept that the broker does not take as a request, before it is requeued.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
 /// The message that puts a request back. None if this is none, or it was put back too often.
 pub(crate) fn put_back(original: &Properties, body: &[u8]) -> Option<Message> {
     let headers = &original.headers;
     let deliveries = number(headers, headers::DELIVERIES);
-    let is_over = deliveries - number(headers, headers::SURVIVED) >= MAX_PUT_BACKS;
+    let survived = number(headers, headers::SURVIVED).min(deliveries);
+    let is_over = deliveries - survived >= MAX_PUT_BACKS;
     if is_over || !was_given_up(headers) || Request::parse(body).is_err() {
         return None;
     }
@@ -38,7 +45,7 @@ pub(crate) fn put_back(original: &Properties, body: &[u8]) -> Option<Message> {
 }
 
 /// Publishes a request again until the broker confirms it, then acks the dead letter. It is requeued only when `drain`
-/// is cancelled: each requeue counts as a delivery.
+/// is cancelled, or after a while if the broker does not take it: each requeue counts as a delivery.
 pub(crate) async fn publish(
     publisher: Publisher,
     message: Message,
@@ -58,7 +65,12 @@ pub(crate) async fn publish(
             delivery.ack();
         }
         Err(error) => {
-            debug!(requestId = id, "not put back, requeueing the dead letter: {error}");
+            warn!(requestId = id, "not put back, requeueing the dead letter: {error}");
+            tokio::select! {
+                () = sleep(REFUSED_PAUSE) => {}
+                () = delivery.revoked() => {}
+                () = drain.cancelled() => {}
+            }
             delivery.requeue();
         }
     }
