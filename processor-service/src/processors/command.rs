@@ -81,7 +81,7 @@ impl Command {
         failure: ProcessError,
     ) -> ProcessError {
         match self.line.missing_file() {
-            Some(file) if !status.is_deliberate() => {
+            Some(file) if !status.is_deliberate() && !status.is_not_started() => {
                 exit_status::not_started(&format!("{} is missing", file.display()))
             }
             _ => failure,

@@ -62,6 +62,11 @@ impl CommandStatus {
         status.unwrap_or(Self::Unknown)
     }
 
+    /// Whether the system could not start the command.
+    pub(super) fn is_not_started(&self) -> bool {
+        matches!(self, Self::NotStarted(_))
+    }
+
     /// Whether the command chose this end: a result, or an exit code with a meaning.
     pub(super) fn is_deliberate(&self) -> bool {
         matches!(self, Self::Code(0 | EX_DATAERR | EX_TEMPFAIL))
