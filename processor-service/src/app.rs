@@ -53,6 +53,7 @@ pub async fn run<P: Processor>(
         addresses: config.broker.addresses.clone(),
         topology: Topology::of_processor(&config.retry_delays),
     });
+    broker.publisher().prepare(topology::EXCHANGE, topology::KEY_RESULT);
     let give_up = give_up_after(config.drain_timeout, &shutdown);
     let job_runner = JobRunner::new(processor, config.workers, config.job_timeout)
         .context("no threads for the jobs")?;

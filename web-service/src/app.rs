@@ -67,6 +67,7 @@ impl Application {
             addresses: config.broker.addresses.clone(),
             topology: Topology::of_service(),
         }));
+        broker.publisher().prepare(topology::EXCHANGE, topology::KEY_REQUEST);
         broker.watch_unreadable();
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
         let notifier = Notifier::new(waiters, jobs, broker.event_publisher());

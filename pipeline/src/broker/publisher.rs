@@ -62,6 +62,12 @@ impl Publisher {
         (Self { link, routes }, task)
     }
 
+    /// Opens the channel for messages to this exchange under this key, before there is one: the first message need not
+    /// wait for it, and health tells whether it is open.
+    pub fn prepare(&self, exchange: &'static str, routing_key: &str) {
+        self.routes.of(exchange.into(), routing_key);
+    }
+
     /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
     ///
     /// A message that the broker refuses (nack) or can't route is published again until the deadline;
@@ -204,7 +210,7 @@ impl Publisher {
         routing: Routing,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        let route = self.routes.of(message);
+        let route = self.routes.of(message.exchange.clone(), &message.routing_key);
         let channel = self.open_channel(&route, deadline).await?;
         if let Some(age) = blocked_for(&route) {
             return Err(PublishError::NotSent(blocked(age)).into());

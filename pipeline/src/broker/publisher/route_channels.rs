@@ -1,4 +1,4 @@
-//! Route channels: one confirm channel for each route, opened at the first message to it.
+//! Route channels: one confirm channel for each route, opened at the first message to it, or before.
 //!
 //! A queue that confirms nothing holds up only the messages of its own route.
 
@@ -24,7 +24,6 @@ use crate::{
             open_channel::{Current, keep_open},
         },
     },
-    contract::message::Message,
     topology::{
         names::{EXCHANGE, KEY_FAILED},
         retry::RETRY,
@@ -76,18 +75,16 @@ impl RouteChannels {
         (Self { link, stop, tasks, channels: Arc::default() }, task)
     }
 
-    /// The channel for a message, which may yet have to be opened.
-    pub(super) fn of(&self, message: &Message) -> Arc<RouteChannel> {
+    /// The channel for messages to this exchange under this key, which may yet have to be opened.
+    pub(super) fn of(&self, exchange: Cow<'static, str>, routing_key: &str) -> Arc<RouteChannel> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let is_its = |channel: &&Arc<RouteChannel>| {
-            let Route { exchange, routing_key } = &channel.route;
-            *exchange == message.exchange && *routing_key == message.routing_key
+            channel.route.exchange == exchange && channel.route.routing_key == routing_key
         };
         if let Some(channel) = channels.iter().find(is_its) {
             return channel.clone();
         }
-        let route =
-            Route { exchange: message.exchange.clone(), routing_key: message.routing_key.clone() };
+        let route = Route { exchange, routing_key: routing_key.to_owned() };
         if channels.len() >= self.max_routes() {
             return channels[shared(&route, channels.len())].clone();
         }
