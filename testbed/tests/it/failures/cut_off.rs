@@ -30,8 +30,10 @@ impl Scene {
         let web = stack.web().await?;
         let behind = Stack { url: proxy.url(&vhost.url) };
         let worker = behind.start_faulty(1, DELAYS).await?;
-        // One that comes through shows that the way back is open too.
-        web.result(&web.accepted(json!("first")).await?).await?;
+        // One that ends in the same way shows that the way back is open too, with its channels.
+        let mut first = order.clone();
+        first["sleep"] = Value::Null;
+        web.ended(&web.accepted(first).await?).await?;
         let id = web.accepted(order).await?;
         let started = |line: &str| {
             json_message(line, log_messages::STARTED).filter(|job| job["requestId"] == id)
