@@ -227,7 +227,7 @@ impl ChannelTask {
             sleep(RETIRED_TIMEOUT).await;
         };
         tokio::select! {
-            () = self.publish(events, &mut outgoing) => {}
+            () = self.publish(events, &mut outgoing) => self.close().await,
             () = given_up => tracing::warn!(messages = self.unconfirmed.len(), "{NEVER_CONFIRMED}"),
         }
         if self.end != ChannelEnd::Other {
@@ -279,6 +279,14 @@ impl ChannelTask {
                 _ = tick.tick(), if self.flushes && !self.unconfirmed.is_empty() => self.flush().await,
             }
             self.progress.set(self.unconfirmed.oldest(), self.last_confirm);
+        }
+    }
+
+    /// Closes the channel if all is confirmed. The client does so, too, when the channel is dropped, but while the
+    /// connection is closed: then the broker sees a lost connection.
+    async fn close(&self) {
+        if self.unconfirmed.is_empty() && self.channel.is_open() {
+            let _closed_or_lost = self.channel.clone().close().await;
         }
     }
 
