@@ -21,6 +21,8 @@ use crate::{
     system::broker::find_rabbitmq,
 };
 
+/// What the names of tests contain that take minutes: they run with `--all`, or when a filter names them.
+const SLOW_MODULES: &str = "::slow::";
 /// How many tests of a crate run at the same time.
 const TEST_THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
@@ -31,7 +33,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VERSION", default_value = "any", conflicts_with = "all")]
     rabbitmq: String,
 
-    /// Test with every RabbitMQ there is a promise for, the API against its description, and a minute of `soak`; fails if
+    /// Test with every RabbitMQ there is a promise for, tests that take minutes, the API against its description, and a minute of `soak`; fails if
     /// something needed for that cannot be had
     #[arg(long)]
     all: bool,
@@ -166,6 +168,9 @@ async fn tests(options: &Options, version: &str, node: &Node, name: String) -> R
         args.push("--no-fail-fast");
     }
     args.push("--");
+    if !options.all && options.filter.is_empty() {
+        args.extend(["--skip", SLOW_MODULES]);
+    }
     args.extend(options.filter.iter().map(String::as_str));
     console::step("test", format!("cargo {}", args.join(" ").trim_end_matches(" --")));
     let env = [

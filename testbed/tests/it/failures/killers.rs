@@ -1,13 +1,12 @@
 //! A message that kills whoever works on it is parked after `MAX_DELIVERIES` deaths: soon or late, on both queue
 //! types, also if nobody else is there.
 
-use std::time::Duration;
+mod slow;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     foreign::{Foreign, persistent},
-    rabbitmq::{Node, NodeOptions},
     shared_node,
 };
 
@@ -44,32 +43,6 @@ async fn without_a_web_service_a_message_that_kills_after_a_while_is_parked() ->
         stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
         let deaths = parked_as_poison(&stack, json!({"killAfter": "500ms"})).await?;
         ensure!(deaths <= MAX_DELIVERIES, "{kind}: {deaths} died");
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_broker_that_crashes_between_costs_one_death_more_at_most() -> Result<()> {
-    for kind in ["quorum", "classic"] {
-        let mut node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
-        let stack = Stack { url: node.url() };
-        stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
-        let foreign = stack.foreign().await?;
-        // RabbitMQ can forget a queue that was declared only a moment before it was killed.
-        let mut events = foreign.listen("processing.events", "request.#").await?;
-        ensure!(events.silent_for(Duration::from_secs(4)).await, "nobody works yet");
-        publish(&foreign, json!({"killAfter": "1s"})).await?;
-        let mut started = foreign.listen("processing.events", "request.started").await?;
-        let kept = Kept::alive(&stack, 2, 2);
-        for _ in 0..2 {
-            started.next().await?;
-        }
-        node.kill().await?;
-        node.start_again().await?;
-        let foreign = stack.foreign().await?;
-        holds(&foreign, FAILED, |messages| messages == 1).await?;
-        let deaths = kept.deaths();
-        ensure!(deaths <= MAX_DELIVERIES + 1, "{kind}: {deaths} died");
     }
     Ok(())
 }
