@@ -79,6 +79,7 @@ async fn a_failed_queue_that_hangs_stops_neither_requests_nor_results() -> Resul
     let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let stack = Stack::on(&node.url()).await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    web.warm_up().await?;
     node.suspend_queue("/", FAILED).await?;
     let foreign = stack.foreign().await?;
     for _ in 0..MANY_BAD_RESULTS {

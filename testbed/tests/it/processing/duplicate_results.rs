@@ -71,6 +71,10 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     let proxy = Proxy::start(vhost.address()).await?;
     let behind = Stack { url: proxy.url(&vhost.url) };
     let web = database.web(&behind).await?;
+    let early = stack.processor(4, "1ms").await?;
+    web.warm_up().await?;
+    early.terminate();
+    early.wait().await?;
     let mut ids = Vec::new();
     for n in 0..DUPLICATES {
         ids.push(web.accepted(n.into()).await?);

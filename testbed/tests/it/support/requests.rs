@@ -12,6 +12,8 @@ use crate::support::stack::Web;
 const CONCURRENT_CALLS: usize = 32;
 /// The value of `RUST_LOG` with which a web service logs every caller that waits or follows.
 pub(crate) const LOG_WAITERS: &str = "info,web_service=debug";
+/// More than a web service takes with few at once after its start.
+const SHORT_RESULTS: u32 = 400;
 /// How many seconds a request has to end: less than the timeout of the HTTP client.
 /// How often [`Web::ended_at_last`] waits.
 const MAX_WAITS: u32 = 5;
@@ -30,6 +32,13 @@ impl Web {
             ["completed", "failed", "cancelled"].iter().any(|end| request["status"] == *end);
         ensure!(ended, "after {WAIT_SECONDS} s {id} has not ended: {request}");
         Ok(request)
+    }
+
+    /// Has so many short results stored, by a processor that runs, that the service takes as many at once as it ever does.
+    pub(crate) async fn warm_up(&self) -> Result<()> {
+        let accepted = stream::iter(0..SHORT_RESULTS).map(|n| self.accepted(n.into()));
+        let ids: Vec<String> = accepted.buffer_unordered(CONCURRENT_CALLS).try_collect().await?;
+        self.results(ids).await
     }
 
     /// The same, for what takes minutes: a request is given up only after its workers had time to answer.
