@@ -24,7 +24,7 @@ use crate::{
 const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
 /// How long a hand-back may wait for its confirm. After that the request is requeued, which counts as a delivery, and
 /// leaves two messages if the broker has the copy all the same: so it is longer than a broker usually takes.
-pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settles the deliveries of one worker.
 pub(crate) struct Settler {
