@@ -5,6 +5,7 @@ pub(crate) mod confirm_channel;
 pub(crate) mod event_publisher;
 mod open_channel;
 pub(crate) mod pending_publish;
+mod progress;
 mod route_channels;
 pub(crate) mod unconfirmed;
 

@@ -1,22 +1,11 @@
-//! A delivered request: what its message says, and the copies of it that are published again.
+//! A delivered request: what its message says of its attempt, the deliveries before, and its times.
 
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::Delivery,
-    contract::{Execution, Headers, MAX_ID_BYTES, Message, Properties, RequestId, headers},
-    topology,
+    contract::{Execution, Properties, RequestId, headers},
 };
-
-/// The headers that the next attempt does not inherit.
-const OF_ONE_ATTEMPT: [&str; 6] = [
-    headers::DELIVERIES,
-    headers::SURVIVED,
-    headers::BROKER_START,
-    headers::EXPIRES_AT,
-    headers::NOT_BEFORE,
-    headers::WAIT,
-];
 
 /// A delivered request, as the decisions see it.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +52,7 @@ impl IncomingRequest<'_> {
     /// How many deliveries ended before this one: those that were counted by publishing the message again, and the
     /// last one, which `redelivered` tells of. That flag is exact on quorum queues. The broker's own counts are not:
     /// after a crash they rise by one for each idle consumer.
-    fn earlier_deliveries(&self) -> i64 {
+    pub(super) fn earlier_deliveries(&self) -> i64 {
         let counted = self.number(headers::DELIVERIES);
         match self.redelivered {
             false => counted,
@@ -122,7 +111,7 @@ impl IncomingRequest<'_> {
     }
 
     /// Whether a worker has certainly had the request.
-    fn was_delivered(&self) -> bool {
+    pub(super) fn was_delivered(&self) -> bool {
         self.redelivered && !self.is_uncounted_redelivery()
     }
 
@@ -148,158 +137,10 @@ impl IncomingRequest<'_> {
         Some(most.map_or(left, |most| left.min(most))).filter(|left| !left.is_zero())
     }
 
-    /// The copy that hands the same attempt to another worker. So many of the deliveries before were to this process,
-    /// which cannot say so any more when it has ended: they are not counted. A request that was `started` cannot expire
-    /// any more.
-    pub(crate) fn hand_back_copy(&self, mine: i64, started: bool, now: SystemTime) -> Message {
-        let mut copy = self.counted_copy(now);
-        let others = (self.earlier_deliveries() - mine.max(0)).max(self.survived());
-        copy.properties.headers.set(headers::DELIVERIES, others);
-        if started {
-            drop_expiry(&mut copy);
-        }
-        copy
-    }
-
-    /// The copy that counts the deliveries before this one, for the queue where it came from.
-    pub(crate) fn counted_copy(&self, now: SystemTime) -> Message {
-        let mut copy = self.copy();
-        copy.properties.headers.set(headers::DELIVERIES, self.earlier_deliveries());
-        let expires_at = headers::time(&self.properties.headers, headers::EXPIRES_AT);
-        // By this host's clock it may be over, although the broker has delivered it.
-        let left = |at: SystemTime| at.duration_since(now).ok().filter(|left| !left.is_zero());
-        copy.properties.expiration = expires_at.and_then(left).or(self.properties.expiration);
-        if self.was_delivered() {
-            drop_expiry(&mut copy);
-        }
-        copy
-    }
-
-    /// The same, when so many more of these deliveries are known to have survived.
-    pub(crate) fn survived_copy(&self, more: i64, now: SystemTime) -> Message {
-        let mut copy = self.counted_copy(now);
-        let survived = self.survived().saturating_add(more).min(self.earlier_deliveries());
-        copy.properties.headers.set(headers::SURVIVED, survived);
-        copy
-    }
-
-    /// The copy that does not count this redelivery: the broker was restarted, and nobody may have had it.
-    pub(crate) fn uncounted_copy(&self, now: SystemTime) -> Message {
-        self.copy_with_deliveries(self.number(headers::DELIVERIES), now)
-    }
-
-    /// The copy that counts this redelivery as the first one.
-    pub(crate) fn first_redelivery_copy(&self, now: SystemTime) -> Message {
-        self.copy_with_deliveries(1, now)
-    }
-
-    fn copy_with_deliveries(&self, deliveries: i64, now: SystemTime) -> Message {
-        let mut copy = self.counted_copy(now);
-        copy.properties.headers.set(headers::DELIVERIES, deliveries);
-        copy
-    }
-
-    /// The copy that goes through a waiting queue once more, as the same attempt and delivery.
-    pub(crate) fn postponed_copy(
-        &self,
-        left: Duration,
-        delay: Duration,
-        now: SystemTime,
-    ) -> Message {
-        let mut copy = self.counted_copy(now);
-        set_wait(&mut copy, left.saturating_sub(delay));
-        into_waiting_queue(copy, delay)
-    }
-
-    /// The message of the next attempt, which starts after this delay, or after the longer wait that is `wanted`.
-    pub(crate) fn next_attempt(
-        &self,
-        delay: Duration,
-        wanted: Duration,
-        now: SystemTime,
-    ) -> Message {
-        let mut copy = self.copy();
-        let headers = &mut copy.properties.headers;
-        // The request was started, so it cannot expire any more.
-        for of_this_attempt in OF_ONE_ATTEMPT {
-            headers.remove(of_this_attempt);
-        }
-        headers.set(headers::ATTEMPT, self.attempt().saturating_add(1));
-        if wanted > delay {
-            headers.set(headers::NOT_BEFORE, headers::moment(now + wanted));
-            set_wait(&mut copy, wanted - delay);
-        }
-        into_waiting_queue(copy, delay)
-    }
-
-    /// The same request, to the queue it came from.
-    fn copy(&self) -> Message {
-        let original = self.properties;
-        let id = |text: &Option<String>| text.clone().filter(|text| text.len() <= MAX_ID_BYTES);
-        let properties = Properties {
-            content_type: original.content_type.clone(),
-            message_id: id(&original.message_id),
-            correlation_id: id(&original.correlation_id),
-            timestamp: original.timestamp,
-            app_id: None,
-            kind: Some("request".to_owned()),
-            persistent: true,
-            expiration: None,
-            headers: without_result(&original.headers),
-        };
-        Message {
-            exchange: topology::EXCHANGE.into(),
-            routing_key: request_key(self.routing_key).to_owned(),
-            properties,
-            body: self.body.to_vec(),
-        }
-    }
-
-    fn number(&self, name: &str) -> i64 {
+    /// A number in a header; 0 if there is none.
+    pub(super) fn number(&self, name: &str) -> i64 {
         self.properties.headers.number(name).unwrap_or(0).clamp(0, i64::from(u32::MAX))
     }
-}
-
-fn set_wait(copy: &mut Message, left: Duration) {
-    let millis = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
-    copy.properties.headers.set(headers::WAIT, millis);
-}
-
-fn drop_expiry(copy: &mut Message) {
-    copy.properties.headers.remove(headers::EXPIRES_AT);
-    copy.properties.expiration = None;
-}
-
-/// The headers to publish again, without those that only the message of a result or a failure has.
-fn without_result(original: &Headers) -> Headers {
-    let mut headers = Headers::to_publish_again(original);
-    for name in [
-        headers::WORKER,
-        headers::STARTED_AT,
-        headers::FINISHED_AT,
-        headers::REASON,
-        headers::ERROR,
-    ] {
-        headers.remove(name);
-    }
-    headers
-}
-
-/// Directs a message into the queue where messages wait this long. The queue sets the time to live.
-fn into_waiting_queue(mut message: Message, delay: Duration) -> Message {
-    message.exchange = topology::retry(delay).into();
-    message.properties.expiration = None;
-    message
-}
-
-/// The routing key that leads back to the queue of a request. A message that was published to the queue
-/// by its name, through the default exchange, has that name as its key.
-fn request_key(routing_key: &str) -> &str {
-    let is_request = |key: &str| {
-        key.strip_prefix(topology::KEY_REQUEST)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    if is_request(routing_key) { routing_key } else { topology::KEY_REQUEST }
 }
 
 #[cfg(test)]
@@ -320,10 +161,6 @@ mod tests {
         IncomingRequest { routing_key: "request.big", properties, body: b"{}", redelivered: true }
     }
 
-    fn number(message: &Message, name: &str) -> Option<i64> {
-        message.properties.headers.number(name)
-    }
-
     fn fresh(properties: &Properties) -> IncomingRequest<'_> {
         IncomingRequest { redelivered: false, ..request(properties) }
     }
@@ -340,165 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_are_counted_over_all_copies_of_a_message() {
-        let nothing = Properties::default();
-        let first = fresh(&nothing);
-        assert_eq!((first.run(), first.attempt(), first.deliveries()), (0, 1, 1));
-        let mut properties = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
-        assert!(request(&properties).is_first_redelivery());
-        for deaths in 1..=4 {
-            let again = request(&properties);
-            assert_eq!((again.suspected_deaths(), again.deliveries()), (deaths, deaths + 1));
-            properties = again.counted_copy(AT).properties;
-            assert_eq!(fresh(&properties).suspected_deaths(), deaths);
-        }
-        properties = request(&properties).survived_copy(3, AT).properties;
-        let fresh = fresh(&properties);
-        assert_eq!((fresh.suspected_deaths(), fresh.deliveries(), fresh.survived()), (2, 6, 3));
-        let absurd = super::tests::properties(&[
-            (headers::DELIVERIES, i64::MAX.into()),
-            (headers::SURVIVED, (-1).into()),
-        ]);
-        assert!(request(&absurd).deliveries() > 1);
-    }
-
-    #[test]
-    fn more_deliveries_than_there_were_cannot_have_survived() {
-        let survived = request(&Properties::default()).survived_copy(7, AT);
-        assert_eq!(number(&survived, headers::SURVIVED), Some(1));
-        assert_eq!(fresh(&survived.properties).suspected_deaths(), 0);
-    }
-
-    #[test]
-    fn redeliveries_of_classic_queues_are_uncounted() {
-        assert!(request(&Properties::default()).is_uncounted_redelivery());
-        for count in [headers::DELIVERY_COUNT, headers::ACQUIRED_COUNT] {
-            assert!(!request(&properties(&[(count, 1.into())])).is_uncounted_redelivery());
-        }
-        let of_start =
-            properties(&[(headers::BROKER_START, "a".into()), (headers::DELIVERIES, 2.into())]);
-        let classic = request(&of_start);
-        assert!(classic.is_from_another_start(Some("b")));
-        assert!(!classic.is_from_another_start(Some("a")) && !classic.is_from_another_start(None));
-        assert_eq!(number(&classic.uncounted_copy(AT), headers::DELIVERIES), Some(2));
-        assert_eq!(number(&classic.counted_copy(AT), headers::DELIVERIES), Some(3));
-    }
-
-    #[test]
-    fn a_started_request_is_handed_back_without_its_expiry() {
-        let at = headers::moment(AT + SECOND);
-        let in_time = properties(&[(headers::EXPIRES_AT, at.into())]);
-        let copy = fresh(&in_time).hand_back_copy(0, false, AT);
-        assert!(copy.properties.headers.has(headers::EXPIRES_AT), "it has not started");
-        let copy = fresh(&in_time).hand_back_copy(0, true, AT);
-        assert_eq!(fresh(&copy.properties).expired_at(AT + SECOND), None);
-        assert_eq!(copy.properties.expiration, None);
-    }
-
-    #[test]
-    fn what_a_worker_had_does_not_expire() {
-        let expired = (headers::EXPIRES_AT, headers::moment(AT).into());
-        let quorum = properties(&[expired.clone(), (headers::DELIVERY_COUNT, 1.into())]);
-        assert_eq!(request(&quorum).expired_at(AT), None);
-        assert_eq!(request(&quorum).counted_copy(AT).properties.expiration, None);
-        let classic = properties(&[expired]);
-        assert!(request(&classic).expired_at(AT).is_some(), "nobody may have had it");
-    }
-
-    #[test]
-    fn a_hand_back_is_not_counted_as_a_delivery() {
-        let mut again = properties(&[(headers::DELIVERIES, 2.into())]);
-        for _ in 0..50 {
-            assert_eq!(fresh(&again).deliveries(), 3);
-            again = fresh(&again).hand_back_copy(0, false, AT).properties;
-        }
-        let mine = |times| fresh(&again).hand_back_copy(times, false, AT).properties;
-        assert_eq!(fresh(&mine(1)).suspected_deaths(), 1, "this process did not die of it");
-        assert_eq!(fresh(&mine(9)).suspected_deaths(), 0);
-    }
-
-    #[test]
     fn nothing_survives_that_was_not_delivered() {
         let absurd = properties(&[(headers::SURVIVED, 1_000_000.into())]);
         assert_eq!((fresh(&absurd).survived(), request(&absurd).suspected_deaths()), (0, 1));
-    }
-
-    #[test]
-    fn the_next_attempt_resets_the_deliveries_and_keeps_key_and_trace() {
-        let mut properties = properties(&[
-            (headers::ATTEMPT, 2.into()),
-            (headers::RUN, 1.into()),
-            (headers::DELIVERIES, 3.into()),
-            (headers::SURVIVED, 1.into()),
-            (headers::BROKER_START, "a".into()),
-            (headers::EXPIRES_AT, headers::moment(AT + SECOND).into()),
-            (headers::STARTED_AT, headers::moment(AT).into()),
-            (headers::TRACEPARENT, "00-1".into()),
-        ]);
-        properties.message_id = Some("me".into());
-        properties.expiration = Some(SECOND);
-        let next = request(&properties).next_attempt(10 * SECOND, 60 * SECOND, AT);
-        assert_eq!(
-            (&*next.exchange, &*next.routing_key),
-            ("processing.retry.10000", "request.big")
-        );
-        assert_eq!((next.properties.expiration, next.properties.persistent), (None, true));
-        assert_eq!(next.properties.message_id.as_deref(), Some("me"));
-        let names: Vec<_> = next.properties.headers.iter().map(|(name, _)| name).collect();
-        let [attempt, not_before] = [headers::ATTEMPT, headers::NOT_BEFORE];
-        let expected = [attempt, not_before, headers::RUN, headers::WAIT, headers::TRACEPARENT];
-        assert_eq!(names, expected);
-        assert_eq!(number(&next, attempt), Some(3));
-        let again = fresh(&next.properties);
-        let left = again.time_until_not_before(AT + 10 * SECOND);
-        assert_eq!((again.deliveries(), left), (1, Some(50 * SECOND)));
-        assert_eq!(again.time_until_not_before(AT + 60 * SECOND), None);
-    }
-
-    #[test]
-    fn a_postponed_or_handed_back_copy_is_the_same_attempt_and_delivery() {
-        let counted = properties(&[
-            (headers::ATTEMPT, 2.into()),
-            (headers::DELIVERIES, 2.into()),
-            (headers::EXPIRES_AT, headers::moment(AT + 5 * SECOND).into()),
-        ]);
-        let off = fresh(&counted).postponed_copy(SECOND, SECOND, AT);
-        let back = fresh(&counted).hand_back_copy(0, false, AT);
-        assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
-        let expirations = (off.properties.expiration, back.properties.expiration);
-        assert_eq!(expirations, (None, Some(5 * SECOND)));
-        for copy in [off, back] {
-            let copy = fresh(&copy.properties);
-            assert_eq!((copy.attempt(), copy.deliveries()), (2, 3));
-        }
-    }
-
-    #[test]
-    fn a_host_whose_clock_is_behind_does_not_send_a_request_to_wait_for_ever() {
-        let mut properties = Properties::default();
-        properties = fresh(&properties).next_attempt(10 * SECOND, 25 * SECOND, AT).properties;
-        let (two_hours_before, mut passes) = (AT - 7200 * SECOND, 0);
-        while let Some(left) = fresh(&properties).time_until_not_before(two_hours_before) {
-            passes += 1;
-            let postponed = fresh(&properties).postponed_copy(left, 10 * SECOND, two_hours_before);
-            properties = postponed.properties;
-        }
-        assert_eq!(passes, 2);
-    }
-
-    #[test]
-    fn the_broker_decides_whether_a_request_expires_in_its_queue() {
-        let mut waiting = properties(&[(headers::EXPIRES_AT, headers::moment(AT).into())]);
-        waiting.expiration = Some(5 * SECOND);
-        let (ahead, request) = (AT + 7200 * SECOND, fresh(&waiting));
-        assert_eq!(request.expired_at(ahead), None);
-        assert_eq!(request.counted_copy(ahead).properties.expiration, Some(5 * SECOND));
-    }
-
-    #[test]
-    fn a_request_from_the_default_exchange_goes_back_through_ours() {
-        assert_eq!(["request", "request.a"].map(request_key), ["request", "request.a"]);
-        assert_eq!(["processing.requests", "requests", ""].map(request_key), ["request"; 3]);
     }
 
     #[test]

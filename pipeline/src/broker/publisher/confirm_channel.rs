@@ -1,12 +1,6 @@
 //! Confirm channel: one task publishes on it and matches the broker's confirms to messages.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use amqprs::channel::{Channel, ConfirmSelectArguments};
 use tokio::{
@@ -19,6 +13,7 @@ use crate::broker::{
     error::{AskError, PublishError},
     publisher::{
         pending_publish::{Failure, OutgoingMessage},
+        progress::Progress,
         unconfirmed::{Sent, Unconfirmed},
     },
     session::{OpenChannel, Session, message_limit::MessageLimit, watch::ChannelEvent},
@@ -59,43 +54,6 @@ pub(super) enum Trust {
     Full,
     /// One: the channel replaces one on which confirms were missing.
     OneMessage,
-}
-
-/// Since when confirms are missing, readable from any thread.
-#[derive(Clone)]
-struct Progress {
-    epoch: Instant,
-    oldest: Moment,
-    silent: Moment,
-    confirmed: Arc<AtomicBool>,
-}
-
-/// Milliseconds since an epoch, plus one; zero is none.
-type Moment = Arc<AtomicU64>;
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            epoch: Instant::now(),
-            oldest: Arc::default(),
-            silent: Arc::default(),
-            confirmed: Arc::default(),
-        }
-    }
-
-    /// Notes when the oldest unconfirmed message was sent, and when the last confirm came.
-    fn set(&self, oldest: Option<Instant>, last_confirm: Option<Instant>) {
-        let millis = |at: Instant| at.duration_since(self.epoch).as_millis() as u64 + 1;
-        self.oldest.store(oldest.map_or(0, millis), Ordering::Relaxed);
-        let silent = oldest.map(|oldest| last_confirm.map_or(oldest, |last| last.max(oldest)));
-        self.silent.store(silent.map_or(0, millis), Ordering::Relaxed);
-        self.confirmed.store(last_confirm.is_some(), Ordering::Relaxed);
-    }
-
-    fn age(&self, moment: &Moment) -> Option<Duration> {
-        let since = moment.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.epoch.elapsed().saturating_sub(Duration::from_millis(since)))
-    }
 }
 
 impl ConfirmChannel {
@@ -153,17 +111,17 @@ impl ConfirmChannel {
 
     /// How long the oldest unconfirmed message has waited.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.progress.age(&self.progress.oldest)
+        self.progress.oldest()
     }
 
     /// For how long the broker has confirmed nothing, although something is unconfirmed.
     pub(super) fn silent_for(&self) -> Option<Duration> {
-        self.progress.age(&self.progress.silent)
+        self.progress.silent_for()
     }
 
     /// Whether the broker has confirmed something on this channel.
     pub(super) fn has_confirmed(&self) -> bool {
-        self.progress.confirmed.load(Ordering::Relaxed)
+        self.progress.has_confirmed()
     }
 }
 
