@@ -9,6 +9,8 @@ use testbed::{
     workspace,
 };
 
+use super::sources::sources;
+
 #[tokio::test]
 async fn no_part_depends_on_one_above_it() -> Result<()> {
     let parts = parts().await?;
@@ -32,16 +34,40 @@ async fn no_part_depends_on_one_above_it() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_library_of_one_folder_is_named_only_there() -> Result<()> {
+    let root = workspace::root();
+    let metadata = metadata().await?;
+    let rules = metadata["metadata"]["named-only-in"].as_object().context("no rules")?;
+    let mut broken = Vec::new();
+    for file in sources(&root)? {
+        let name = file.strip_prefix(&root)?.to_string_lossy().into_owned();
+        let text = fs::read_to_string(&file)?;
+        for (library, folder) in rules {
+            let folder = folder.as_str().context("a folder")?;
+            if text.contains(library) && !name.starts_with(folder) {
+                broken.push(format!("{name} names {library}, which is for {folder}"));
+            }
+        }
+    }
+    ensure!(broken.is_empty(), "{}", broken.join("\n"));
+    Ok(())
+}
+
 /// All crates of this project, as cargo sees them.
 async fn parts() -> Result<Vec<Value>> {
+    metadata().await?["packages"].as_array().cloned().context("packages")
+}
+
+/// The workspace, as cargo sees it.
+async fn metadata() -> Result<Value> {
     let metadata = Start::new(env!("CARGO"), workspace::root())
         .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
         .envs(process::minimal_env());
     let lines = process::run(metadata, WAIT_TIMEOUT).await?;
     // Warnings may stand before it.
     let json = lines.iter().find(|line| line.starts_with('{')).context("metadata")?;
-    let metadata: Value = serde_json::from_str(json)?;
-    metadata["packages"].as_array().cloned().context("packages")
+    Ok(serde_json::from_str(json)?)
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The files of every crate: by the folder of the crate, the text of each file by its path in that folder. A `main.rs`
-/// beside a `lib.rs` is left out: it is a crate of its own.
+/// beside a `lib.rs`, or in a folder below it, is left out with its folder: it is a crate of its own.
 pub(super) fn crates() -> Result<BTreeMap<String, BTreeMap<String, String>>> {
     let root = workspace::root();
     let mut roots = vec!["testbed/tests/it".to_owned()];
@@ -52,6 +52,9 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
     }
     if files.contains_key("lib.rs") {
         files.remove("main.rs");
+        let programs = files.keys().filter_map(|name| name.strip_suffix("main.rs"));
+        let programs: Vec<_> = programs.map(str::to_owned).collect();
+        files.retain(|name, _| !programs.iter().any(|program| name.starts_with(program)));
     }
     Ok(files)
 }

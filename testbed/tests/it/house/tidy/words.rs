@@ -9,11 +9,6 @@ use super::sources::{code, sources};
 
 /// A word, the places that may name it, and why nobody else does.
 const RULES: &[(&str, &[&str], &str)] = &[
-    (
-        "amqprs",
-        &["pipeline/src/broker", "pipeline/examples/bare"],
-        "the AMQP client has flaws that only the broker layer works round",
-    ),
     ("lapin", &["testbed/src/foreign"], "the foreign client is for tests"),
     (
         "actix_web",
