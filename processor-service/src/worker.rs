@@ -179,9 +179,9 @@ impl<P: Processor> Worker<P> {
         }
         let start = broker_start.as_deref();
         let mut admission = admission::admit(incoming, &self.policy, start, SystemTime::now());
-        if let Admission::Ask { needed, timeout } = admission {
+        if let Admission::Ask { needed } = admission {
             let execution = incoming.execution(&request.id);
-            let asking = self.claims.ask(&execution, needed, timeout);
+            let asking = self.claims.ask(&execution, needed);
             let Some(claimed) = self.answers(&request.id, asking, &delivery).await else {
                 return self.settler.hand_back(delivery, false).await;
             };

@@ -14,6 +14,8 @@ pub const DELIVERIES: &str = "slowlane-deliveries";
 /// How many of the [`DELIVERIES`] before did not end with the death or a hang of their worker: it was asked, and
 /// had only lost its connection.
 pub const SURVIVED: &str = "slowlane-survived";
+/// The [`DELIVERIES`] with which the message was sent to wait for the last answers, before it is given up.
+pub const WAITED: &str = "slowlane-waited";
 /// In which start of the broker the message was last published, if its queue is a classic one: after a crash of
 /// the broker, such queues deliver every message as if it had been delivered before.
 pub const BROKER_START: &str = "slowlane-broker-start";
@@ -59,6 +61,7 @@ pub(super) const KEPT: &[&str] = &[
     RUN,
     DELIVERIES,
     SURVIVED,
+    WAITED,
     BROKER_START,
     WORKER,
     STARTED_AT,

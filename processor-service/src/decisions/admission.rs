@@ -15,11 +15,9 @@ use crate::decisions::{incoming::IncomingRequest, policy::Policy};
 const ISOLATED_FROM: i64 = 2;
 /// From so many suspected deaths on, the other processes are asked.
 const ASKED_FROM: i64 = 2;
-/// How long to wait for answers before the request is delivered again.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait for answers before a request is given up: a process that lost its connection notices that after
-/// two heartbeats at the latest (20 s), and connects again within seconds.
-const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits with the broker before the processes are asked for the last time: a process that lost its
+/// connection notices that after two heartbeats at the latest (20 s), and connects again within seconds.
+const LAST_WAIT: Duration = Duration::from_secs(30);
 
 /// What to do with a delivered request.
 #[derive(Debug)]
@@ -35,8 +33,6 @@ pub(crate) enum Admission {
     Ask {
         /// How many deliveries they must claim for the question to be settled at once.
         needed: i64,
-        /// How long to wait for them.
-        timeout: Duration,
     },
     /// End it with this error.
     Reject(ErrorBody),
@@ -56,22 +52,25 @@ pub(crate) fn admit(
     if may_never_have_been_delivered(request, policy, broker_start) {
         return republish(request.uncounted_copy(now), broker_start);
     }
-    let begins_at_once = policy.max_deliveries > 2;
     if request.may_be_second_redelivery() && policy.max_deliveries == 2 {
         // It is not: with this limit the first one is counted too.
         return republish(request.first_redelivery_copy(now), broker_start);
     }
-    let (deaths, needed) = (request.suspected_deaths(), request.answers_needed());
-    if deaths >= policy.max_deliveries {
-        return Admission::Ask { needed, timeout: LAST_ANSWER_TIMEOUT };
+    if let Some(left) = request.time_until_not_before(now) {
+        let delay = policy.retry_delays.reaching(left);
+        return republish(request.postponed_copy(left, delay, now), broker_start);
     }
-    if deaths >= ASKED_FROM {
-        return Admission::Ask { needed, timeout: ANSWER_TIMEOUT };
+    let deaths = request.suspected_deaths();
+    let is_last = deaths >= policy.max_deliveries;
+    // A copy is not asked about again: that was done before it was published.
+    if is_last || (request.redelivered && deaths >= ASKED_FROM) {
+        return Admission::Ask { needed: request.answers_needed() };
     }
-    if request.redelivered && !(begins_at_once && request.is_first_redelivery()) {
+    let begins_at_once = policy.max_deliveries > 2 && request.is_first_redelivery();
+    if request.redelivered && !begins_at_once {
         return republish(request.counted_copy(now), broker_start);
     }
-    begin(request, policy, now)
+    Admission::Accept { isolated: deaths >= ISOLATED_FROM }
 }
 
 /// Decides about a request once the other processes have claimed so many of its deliveries.
@@ -83,20 +82,21 @@ pub(crate) fn after_answers(
     now: SystemTime,
 ) -> Admission {
     let deaths = request.suspected_deaths();
-    if claimed >= request.answers_needed() {
-        return republish(request.survived_copy(deaths, now), broker_start);
-    }
-    if deaths >= policy.max_deliveries {
-        return match claimed {
-            ..=0 => Admission::Reject(poison(deaths)),
-            _ => republish(request.survived_copy(claimed, now), broker_start),
-        };
-    }
-    // Who has not answered yet may do so at the next question.
-    match request.redelivered {
-        true => republish(request.counted_copy(now), broker_start),
-        false => begin(request, policy, now),
-    }
+    let is_last = deaths >= policy.max_deliveries;
+    let copy = if claimed >= request.answers_needed() {
+        request.survived_copy(deaths, now)
+    } else if !is_last {
+        // Who has not answered yet may do so at the next question.
+        request.counted_copy(now)
+    } else if claimed > 0 {
+        request.survived_copy(claimed, now)
+    } else if request.has_waited() {
+        return Admission::Reject(poison(deaths));
+    } else {
+        let delay = policy.retry_delays.reaching(LAST_WAIT);
+        request.last_wait_copy(LAST_WAIT, delay, now)
+    };
+    republish(copy, broker_start)
 }
 
 /// Whether the request comes from a queue that was recovered after a crash of the broker, as far as is known: such a
@@ -109,15 +109,6 @@ fn may_never_have_been_delivered(
     let is_last = request.suspected_deaths() >= policy.max_deliveries;
     let is_new = broker_start.is_some() && !request.names_broker_start() && is_last;
     request.is_uncounted_redelivery() && (request.is_from_another_start(broker_start) || is_new)
-}
-
-/// Processes the request, if it is not too early.
-fn begin(request: IncomingRequest<'_>, policy: &Policy, now: SystemTime) -> Admission {
-    if let Some(left) = request.time_until_not_before(now) {
-        let delay = policy.retry_delays.reaching(left);
-        return Admission::Republish(request.postponed_copy(left, delay, now).into());
-    }
-    Admission::Accept { isolated: request.suspected_deaths() >= ISOLATED_FROM }
 }
 
 fn republish(mut copy: Message, broker_start: Option<&str>) -> Admission {
@@ -191,10 +182,7 @@ mod tests {
         assert_eq!(counts(decided(true, &[])), (Some(1), None), "classic queues do not count");
         for headers in [(headers::DELIVERY_COUNT, 2), (headers::DELIVERIES, 1)] {
             let asked = decided(true, &[(headers.0, headers.1.into())]);
-            assert!(
-                matches!(asked, Admission::Ask { timeout: ANSWER_TIMEOUT, .. }),
-                "{headers:?}: {asked:?}"
-            );
+            assert!(matches!(asked, Admission::Ask { .. }), "{headers:?}: {asked:?}");
         }
         assert_eq!(counts(answered(1, 0)), (Some(2), None));
         assert_eq!(counts(answered(1, 1)), (Some(2), None), "the rest may answer later");
@@ -202,24 +190,33 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_is_isolated_and_given_up_only_if_nobody_alive_had_it() {
-        let fresh = |deliveries: i64| decided(false, &[(headers::DELIVERIES, deliveries.into())]);
-        assert!(matches!(fresh(1), Admission::Accept { isolated: false }));
-        let begun = |deliveries: i64| {
-            let headers = [(headers::DELIVERIES, deliveries.into())];
-            with(false, &headers, |request| after_answers(request, &policy(5), 1, None, AT))
-        };
-        for deliveries in [2, 4] {
-            assert!(matches!(fresh(deliveries), Admission::Ask { timeout: ANSWER_TIMEOUT, .. }));
-            let begun = begun(deliveries);
-            assert!(matches!(begun, Admission::Accept { isolated: true }), "{begun:?}");
+    fn a_suspect_is_isolated_and_not_asked_about_again_before_it_begins() {
+        for (deliveries, isolated) in [(1, false), (2, true), (4, true)] {
+            let fresh = decided(false, &[(headers::DELIVERIES, deliveries.into())]);
+            assert!(matches!(fresh, Admission::Accept { isolated: is } if is == isolated));
         }
-        let last = fresh(5);
-        assert!(matches!(last, Admission::Ask { timeout: LAST_ANSWER_TIMEOUT, .. }), "{last:?}");
+    }
+
+    #[test]
+    fn a_request_is_given_up_only_if_nobody_alive_had_it_also_after_a_wait() {
+        assert!(matches!(
+            decided(false, &[(headers::DELIVERIES, 5.into())]),
+            Admission::Ask { .. }
+        ));
         assert_eq!(counts(answered(4, 1)), (Some(5), Some(1)));
-        let Admission::Reject(error) = answered(4, 0) else { panic!("accepted") };
+        let Admission::Republish(waiting) = answered(4, 0) else { panic!("no wait") };
+        assert_eq!(waiting.exchange, "processing.retry.60000");
+        let back = |redelivered| {
+            let (routing_key, properties) = ("request", &waiting.properties);
+            let request = IncomingRequest { routing_key, properties, body: b"", redelivered };
+            let admission = admit(request, &policy(5), None, AT + LAST_WAIT);
+            let Admission::Ask { .. } = admission else { return admission };
+            after_answers(request, &policy(5), 0, None, AT + LAST_WAIT)
+        };
+        let Admission::Reject(error) = back(false) else { panic!("accepted") };
         assert_eq!(error.code, codes::POISON);
         assert!(error.message.contains("delivered 5 times"), "{}", error.message);
+        assert_eq!(counts(back(true)), (Some(6), None), "somebody had it since");
     }
 
     #[test]
@@ -233,7 +230,7 @@ mod tests {
             assert_eq!(counts(decided(2, 0, count)), (Some(1), None), "one death: {count}");
             assert!(matches!(decided(1, 0, count), Admission::Ask { .. }));
         }
-        assert!(matches!(decided(2, 1, 1), Admission::Ask { timeout: LAST_ANSWER_TIMEOUT, .. }));
+        assert!(matches!(decided(2, 1, 1), Admission::Ask { .. }));
         let classic =
             |start: Option<&str>| with(true, &[], |request| admit(request, &policy(1), start, AT));
         assert_eq!(counts(classic(Some("now"))), (Some(0), None), "it may be new");

@@ -11,9 +11,10 @@ use pipeline::{
 use crate::decisions::incoming::IncomingRequest;
 
 /// The headers that the next attempt does not inherit.
-const OF_ONE_ATTEMPT: [&str; 6] = [
+const OF_ONE_ATTEMPT: [&str; 7] = [
     headers::DELIVERIES,
     headers::SURVIVED,
+    headers::WAITED,
     headers::BROKER_START,
     headers::EXPIRES_AT,
     headers::NOT_BEFORE,
@@ -81,6 +82,22 @@ impl IncomingRequest<'_> {
     ) -> Message {
         let mut copy = self.counted_copy(now);
         set_wait(&mut copy, left.saturating_sub(delay));
+        into_waiting_queue(copy, delay)
+    }
+
+    /// The copy that waits so long with the broker, first in the queue with this delay, before all are asked for the last
+    /// time.
+    pub(crate) fn last_wait_copy(
+        &self,
+        wait: Duration,
+        delay: Duration,
+        now: SystemTime,
+    ) -> Message {
+        let mut copy = self.counted_copy(now);
+        let headers = &mut copy.properties.headers;
+        headers.set(headers::WAITED, self.earlier_deliveries());
+        headers.set(headers::NOT_BEFORE, headers::moment(now + wait));
+        set_wait(&mut copy, wait.saturating_sub(delay));
         into_waiting_queue(copy, delay)
     }
 

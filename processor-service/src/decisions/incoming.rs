@@ -72,6 +72,11 @@ impl IncomingRequest<'_> {
         (self.earlier_deliveries() - self.survived()).max(0)
     }
 
+    /// Whether the request has waited for the last answers, and was not delivered to anybody else since.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.properties.headers.number(headers::WAITED) == Some(self.earlier_deliveries())
+    }
+
     /// How many answers at least it takes to know that no worker died.
     pub(crate) fn answers_needed(&self) -> i64 {
         if self.may_be_second_redelivery() { 1 } else { self.suspected_deaths() }

@@ -23,6 +23,8 @@ const MAX_REMEMBERED: usize = 10_000;
 const MAX_PASSED_BY: usize = 1000;
 /// How often a question is repeated: some processes are still connecting.
 const QUESTION_INTERVAL: Duration = Duration::from_millis(500);
+/// How long to wait for answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait, beyond the time for answers, for the first sign that control messages arrive here at all.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -144,13 +146,13 @@ impl Claims {
 
     /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns how
     /// many they claim.
-    pub(crate) async fn ask(&self, execution: &Execution, needed: i64, timeout: Duration) -> i64 {
+    pub(crate) async fn ask(&self, execution: &Execution, needed: i64) -> i64 {
         let asking = Asking::begin(self, execution);
         let mut answers = asking.answers();
         tokio::select! {
             _ = answers.wait_for(|answers| answers.claimed() >= needed) => {}
             () = asking.repeat() => {}
-            () = time_is_over(asking.answers(), timeout) => {}
+            () = time_is_over(asking.answers()) => {}
         }
         asking.answers().borrow().claimed()
     }
@@ -252,11 +254,11 @@ fn attempt(execution: &Execution) -> Attempt {
 }
 
 /// Waits until answers could arrive for so long, or never began to.
-async fn time_is_over(mut answers: watch::Receiver<Answers>, timeout: Duration) {
-    let give_up = Instant::now() + timeout + ECHO_TIMEOUT;
+async fn time_is_over(mut answers: watch::Receiver<Answers>) {
+    let give_up = Instant::now() + ANSWER_TIMEOUT + ECHO_TIMEOUT;
     let until = tokio::select! {
         heard = answers.wait_for(|answers| answers.heard_since.is_some()) => {
-            heard.ok().and_then(|answers| answers.heard_since).map(|since| since + timeout)
+            heard.ok().and_then(|answers| answers.heard_since).map(|since| since + ANSWER_TIMEOUT)
         }
         () = sleep_until(give_up) => return,
     };
