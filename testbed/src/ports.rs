@@ -29,23 +29,38 @@ pub fn free() -> Result<u16> {
     free_range(1)
 }
 
+/// This port if it is free, else another one that is.
+pub fn free_or_other(port: Option<u16>) -> Result<u16> {
+    let Some(port) = port else { return free() };
+    let Some(lock) = claim(port)? else { return free() };
+    with_taken(|taken| taken.locks.push(lock));
+    Ok(port)
+}
+
 /// The first of `len` free ports that follow each other.
 pub fn free_range(len: u16) -> Result<u16> {
+    with_taken(|taken| {
+        for _ in 0..COUNT {
+            let first = FIRST + taken.next;
+            if taken.next + len >= COUNT {
+                taken.next = 0;
+                continue;
+            }
+            taken.next += len;
+            if let Some(locks) =
+                (first..first + len).map(claim).collect::<Result<Option<Vec<_>>>>()?
+            {
+                taken.locks.extend(locks);
+                return Ok(first);
+            }
+        }
+        bail!("no free port between {FIRST} and {} on 127.0.0.1", FIRST + COUNT)
+    })
+}
+
+fn with_taken<T>(work: impl FnOnce(&mut Taken) -> T) -> T {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let taken = taken.get_or_insert_with(|| Taken { next: random_start(), locks: Vec::new() });
-    for _ in 0..COUNT {
-        let first = FIRST + taken.next;
-        if taken.next + len >= COUNT {
-            taken.next = 0;
-            continue;
-        }
-        taken.next += len;
-        if let Some(locks) = (first..first + len).map(claim).collect::<Result<Option<Vec<_>>>>()? {
-            taken.locks.extend(locks);
-            return Ok(first);
-        }
-    }
-    bail!("no free port between {FIRST} and {} on 127.0.0.1", FIRST + COUNT)
+    work(taken.get_or_insert_with(|| Taken { next: random_start(), locks: Vec::new() }))
 }
 
 fn random_start() -> u16 {

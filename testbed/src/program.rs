@@ -16,10 +16,11 @@ use crate::{
 /// the environment nor a `.env` file of the developer can point it at a real broker.
 #[derive(Debug)]
 pub struct Program {
-    name: String,
+    path: Result<PathBuf>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: Option<PathBuf>,
+    keep_lines: usize,
     stderr: Option<PipeWriter>,
 }
 
@@ -33,11 +34,22 @@ pub struct Running {
 impl Program {
     /// The program that cargo built under this name.
     pub fn new(name: &str) -> Self {
+        Self::of(workspace::binary(name))
+    }
+
+    /// A program of somebody else.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self::of(Ok(path.into()))
+    }
+
+    /// A program that is not there is reported at its start.
+    fn of(path: Result<PathBuf>) -> Self {
         Self {
-            name: name.to_owned(),
+            path,
             args: Vec::new(),
             env: process::minimal_env(),
             dir: None,
+            keep_lines: usize::MAX,
             stderr: None,
         }
     }
@@ -63,6 +75,13 @@ impl Program {
         self
     }
 
+    /// Keeps this many of its lines, the latest: for a program that runs for long.
+    #[must_use]
+    pub fn keep_lines(mut self, lines: usize) -> Self {
+        self.keep_lines = lines;
+        self
+    }
+
     /// Sends its standard error into this pipe; then its log is not captured.
     #[must_use]
     pub fn stderr(mut self, pipe: PipeWriter) -> Self {
@@ -75,8 +94,9 @@ impl Program {
         // Outside the workspace, or a program that looks for `.env` in parent folders would not be found out.
         let dir = tempfile::Builder::new().prefix("slowlane-program-").tempdir()?;
         let current = self.dir.as_deref().unwrap_or(dir.path());
-        let mut start = Start::new(workspace::binary(&self.name)?, current);
+        let mut start = Start::new(self.path?, current);
         start.remove_if_orphaned = Some(dir.path().to_owned());
+        start.keep_lines = self.keep_lines;
         start.stderr = self.stderr.map(Arc::new);
         let process = start.args(self.args).envs(self.env).spawn()?;
         Ok(Running { process, dir })

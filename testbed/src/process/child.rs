@@ -46,7 +46,7 @@ impl Start {
             bail!("{} does not exist", self.program.display());
         }
         let mut guardian = Guardian::start(self.remove_if_orphaned.as_deref())?;
-        let history = Arc::new(History::default());
+        let history = Arc::new(History::of(self.keep_lines));
         let mut child = gated(&self, &history)?;
         let pid = Pid::from_child(&child);
         guardian.guard(pid)?;

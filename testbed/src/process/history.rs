@@ -1,6 +1,7 @@
 //! Keeps the output lines of a child process for readers that come later.
 
 use std::{
+    collections::VecDeque,
     io::{BufRead, BufReader, PipeReader},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -8,10 +9,19 @@ use std::{
 use tokio::sync::watch;
 
 /// Lines in the order in which they came, and whether more can come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct History {
-    lines: Mutex<Vec<String>>,
+    /// How many lines are kept: the latest.
+    limit: usize,
+    kept: Mutex<Kept>,
     state: watch::Sender<State>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// How many lines came before these.
+    dropped: usize,
+    lines: VecDeque<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -20,7 +30,19 @@ struct State {
     closed: bool,
 }
 
+impl Kept {
+    /// How many lines came so far.
+    fn count(&self) -> usize {
+        self.dropped + self.lines.len()
+    }
+}
+
 impl History {
+    /// Keeps this many lines.
+    pub(super) fn of(limit: usize) -> Self {
+        Self { limit, kept: Mutex::default(), state: watch::Sender::default() }
+    }
+
     /// Reads lines in a thread of its own until the last writer is gone.
     pub(super) fn read_from(self: &Arc<Self>, pipe: PipeReader) {
         let history = Arc::clone(self);
@@ -36,7 +58,7 @@ impl History {
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.locked().clone()
+        self.locked().lines.iter().cloned().collect()
     }
 
     /// Tells readers that no line will follow.
@@ -51,15 +73,19 @@ impl History {
     }
 
     fn push(&self, line: String) {
-        let mut lines = self.locked();
-        lines.push(line);
-        let count = lines.len();
-        drop(lines);
+        let mut kept = self.locked();
+        kept.lines.push_back(line);
+        if kept.lines.len() > self.limit {
+            kept.lines.pop_front();
+            kept.dropped += 1;
+        }
+        let count = kept.count();
+        drop(kept);
         self.state.send_modify(|state| state.lines = count);
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,19 +103,47 @@ impl Follow {
         Self { history, state, next: 0 }
     }
 
-    /// Leaves out the first `lines`.
+    /// Leaves out the lines that came so far.
     #[must_use]
-    pub(super) fn skip(mut self, lines: usize) -> Self {
-        self.next += lines;
+    pub(super) fn new_lines_only(mut self) -> Self {
+        self.next = self.history.locked().count();
         self
     }
 
-    /// The next line, or none when the process has closed its output. Nothing is lost when the wait is given up.
+    /// The next line that is kept, or none when the process has closed its output. Nothing is lost when the wait is
+    /// given up.
     pub async fn next(&mut self) -> Option<String> {
         let next = self.next;
         self.state.wait_for(|state| state.lines > next || state.closed).await.ok()?;
-        let line = self.history.locked().get(next).cloned()?;
-        self.next += 1;
+        let kept = self.history.locked();
+        let next = next.max(kept.dropped);
+        let line = kept.lines.get(next - kept.dropped).cloned()?;
+        drop(kept);
+        self.next = next + 1;
         Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_many_lines_the_latest_are_kept_and_a_slow_reader_goes_on_with_them() {
+        let history = Arc::new(History::of(2));
+        let mut reader = Follow::new(Arc::clone(&history));
+        history.push("1".into());
+        assert_eq!(reader.next().await.as_deref(), Some("1"));
+        for line in ["2", "3", "4", "5"] {
+            history.push(line.into());
+        }
+        assert_eq!(history.lines(), ["4", "5"]);
+        let mut later = Follow::new(Arc::clone(&history)).new_lines_only();
+        history.push("6".into());
+        history.close();
+        assert_eq!(reader.next().await.as_deref(), Some("5"));
+        assert_eq!(reader.next().await.as_deref(), Some("6"));
+        assert_eq!(later.next().await.as_deref(), Some("6"));
+        assert_eq!(later.next().await, None);
     }
 }

@@ -28,7 +28,7 @@ impl Process {
 
     /// Leaves out all lines so far: what is waited for has to be written from now on.
     pub fn from_now(&self) -> FromNow<'_> {
-        FromNow { process: self, lines: self.follow().skip(self.lines().len()) }
+        FromNow { process: self, lines: self.follow().new_lines_only() }
     }
 
     async fn search<T>(

@@ -24,6 +24,8 @@ pub struct Start {
     pub remove_if_orphaned: Option<PathBuf>,
     /// Whether its output is captured; otherwise it goes to this process's own output.
     pub capture: bool,
+    /// How many of its lines are kept, the latest; all unless it is to run for long.
+    pub keep_lines: usize,
     /// Where standard error goes instead.
     pub stderr: Option<Arc<PipeWriter>>,
 }
@@ -42,6 +44,7 @@ impl Start {
             dir: dir.into(),
             remove_if_orphaned: None,
             capture: true,
+            keep_lines: usize::MAX,
             stderr: None,
         }
     }

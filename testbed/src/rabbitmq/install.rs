@@ -29,6 +29,11 @@ impl Install {
                 return Ok(found);
             }
         }
+        Self::unpack(wanted, say).await
+    }
+
+    /// Unpacks the wanted release into `.slowlane/`, unless that was done before, and looks for none on this machine.
+    pub async fn unpack(wanted: Version, say: &(dyn Fn(&str) + Sync)) -> Result<Self> {
         let unpacked = unpack::unpack(wanted, say).await;
         unpacked
             .and_then(|Unpacked { bin, erlang }| Self::at(bin, erlang))

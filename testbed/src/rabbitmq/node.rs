@@ -32,7 +32,8 @@ pub struct NodeOptions {
     pub management: bool,
     /// Lines added to `rabbitmq.conf`.
     pub extra_conf: String,
-    /// A folder to keep; otherwise a temporary one that goes with the node.
+    /// A folder to keep; otherwise a temporary one that goes with the node. A node that is started there again has
+    /// its data, and also its port unless somebody else has it by then.
     pub dir: Option<PathBuf>,
     /// Where the temporary folder is made; otherwise in `.slowlane/tmp`.
     pub parent: Option<PathBuf>,
@@ -141,14 +142,16 @@ fn folder(options: &NodeOptions) -> Result<(PathBuf, Option<TempDir>)> {
 }
 
 fn access(install: &Install, dir: PathBuf, options: &NodeOptions) -> Result<Access> {
-    let amqp_port = ports::free()?;
+    let amqp_port = if options.dir.is_some() { kept_port(&dir)? } else { ports::free()? };
+    // Data belongs to the name. Each node has a port mapper of its own, so several may have the same.
+    let number = if options.dir.is_some() { String::new() } else { amqp_port.to_string() };
     Ok(Access {
         bin: install.bin.clone(),
         erlang: install.erlang.clone(),
         version: install.version().to_owned(),
         dir,
         // Not the machine's name, which may be unknown to the machine itself.
-        name: format!("slowlane{amqp_port}@localhost"),
+        name: format!("slowlane{number}@localhost"),
         amqp_port,
         tls_port: options.tls.then(ports::free).transpose()?,
         management_port: options.management.then(ports::free).transpose()?,
@@ -156,6 +159,16 @@ fn access(install: &Install, dir: PathBuf, options: &NodeOptions) -> Result<Acce
         epmd_port: ports::free()?,
         ctl_port: ports::free_range(CTL_PORTS)?,
     })
+}
+
+/// The port that the node in this folder had before, if it is free: clients may know it.
+fn kept_port(dir: &Path) -> Result<u16> {
+    let file = dir.join("amqp_port");
+    let before = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let port = ports::free_or_other(before)?;
+    fs::write(&file, port.to_string())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(port)
 }
 
 /// Erlang's port mapper, kept in the foreground: as a child it ends with us, as the usual daemon it would stay.

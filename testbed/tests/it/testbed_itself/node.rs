@@ -48,6 +48,20 @@ async fn a_node_comes_back_with_its_data_after_a_stop_and_after_a_kill() -> Resu
 }
 
 #[tokio::test]
+async fn a_node_in_a_kept_folder_has_its_data_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let kept = || NodeOptions { dir: Some(folder.path().join("kept")), ..NodeOptions::default() };
+    let mut first = node(kept()).await?;
+    put_away(&first.url(), "before").await?;
+    first.stop().await?;
+    drop(first);
+
+    let second = node(kept()).await?;
+    assert_eq!(take_out(&second.url()).await?, "before");
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_nodes_live_side_by_side_and_go_without_a_trace() -> Result<()> {
     let (one, other) =
         tokio::try_join!(node(NodeOptions::default()), node(NodeOptions::default()))?;
