@@ -8,6 +8,10 @@ default:
 demo *args:
     cargo xtask demo {{args}}
 
+# Run a private broker, a web service and a worker, and keep their data
+dev *args:
+    cargo xtask dev {{args}}
+
 # Declare the exchange and the queues on the broker of .env
 setup *args:
     exec cargo run --bin setup -- {{args}}

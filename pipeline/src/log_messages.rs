@@ -25,6 +25,8 @@ pub const LISTENING: &str = "listening";
 pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
 /// A program received SIGINT or SIGTERM and stops (`signal`).
 pub const STOPPING: &str = "stopping";
+/// A web service has accepted a request (`requestId`).
+pub const ACCEPTED: &str = "accepted";
 /// A caller waits for the end of a request, logged at level `debug` (`requestId`).
 pub const CALLER_WAITS: &str = "a caller waits";
 /// A caller has opened a stream of a request's events, at level debug (`requestId`).

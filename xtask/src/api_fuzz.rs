@@ -12,7 +12,11 @@ use testbed::{
 
 use crate::{
     console, environment,
-    system::{broker::Broker, programs::Programs},
+    system::{
+        broker::Broker,
+        launch::Launch,
+        programs::{Programs, usual_or_any_address},
+    },
 };
 
 /// The release that the options belong to.
@@ -54,7 +58,10 @@ pub(crate) async fn find_or_install() -> Result<PathBuf> {
 /// Starts the whole system on a private node and runs schemathesis against it.
 pub(crate) async fn run(program: PathBuf, install: &Install) -> Result<()> {
     let broker = Broker::private(install, "fuzz").await?;
-    let programs = Programs::start(&broker, "1ms").await?;
+    let launch = Launch::on(&broker);
+    let web = launch.program("web-service").env("HTTP_ADDR", usual_or_any_address());
+    let worker = launch.program("processor-service").env("PROCESSING_DELAY", "1ms");
+    let programs = Programs::start(&launch, web, vec![("worker", worker)]).await?;
     let description = format!("{}/openapi.json", programs.url());
     console::step("fuzz", format!("schemathesis run {description}"));
     let args = OPTIONS.iter().copied().chain([description.as_str()]);

@@ -1,7 +1,5 @@
 //! `cargo xtask demo`: runs the whole system on this machine and shows the way of each request.
 
-mod display;
-mod log_events;
 mod session;
 
 use std::process::ExitCode;
@@ -9,13 +7,21 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use owo_colors::AnsiColors;
+use testbed::workspace;
 
 use self::session::Session;
 use crate::{
-    cargo, console,
+    console,
     interrupt::{self, Interrupt},
-    system::{broker::Broker, programs::Programs},
+    system::{
+        broker::{Broker, BrokerOptions, settings_in},
+        launch::Launch,
+        programs::{Programs, usual_or_any_address},
+    },
 };
+
+/// The names of the workers on the console.
+const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
 
 /// Options of the demo.
 #[derive(Debug, Args)]
@@ -23,6 +29,9 @@ pub(crate) struct Options {
     /// Send a few requests, show their results, and end
     #[arg(long)]
     once: bool,
+
+    #[command(flatten)]
+    broker: BrokerOptions,
 }
 
 /// Runs the demo until it is interrupted or, with `--once`, until all results have come.
@@ -30,9 +39,8 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
     let Some(prepared) = interrupt.or(prepare(options)).await else {
         return Ok(interrupt::stopped("demo"));
     };
-    let (broker, programs) = prepared?;
-    print_urls(options, &programs);
-    let mut session = Session::new(&broker, programs)?;
+    let (broker, mut session) = prepared?;
+    print_urls(options, &session);
     let ended = match options.once {
         true => session.send_a_few(interrupt).await,
         false => session.run_until(interrupt).await,
@@ -47,19 +55,22 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-async fn prepare(options: &Options) -> Result<(Broker, Programs)> {
-    console::step("build", "the three programs");
-    let build = ["build", "--quiet", "-p", "setup", "-p", "web-service", "-p", "processor-service"];
-    cargo::build(&build).await?;
-    let broker = Broker::configured_or_private().await?;
+async fn prepare(options: &Options) -> Result<(Broker, Session)> {
+    let broker = match options.broker.configured(&settings_in(&workspace::root())?)? {
+        Some(configured) => configured,
+        None => Broker::private(&options.broker.install().await?, "demo").await?,
+    };
     // Long enough for a user to kill a worker in the middle of its work.
     let delay = if options.once { "1s" } else { "3s" };
-    let programs = Programs::start(&broker, delay).await?;
-    Ok((broker, programs))
+    let launch = Launch::on(&broker);
+    let web = launch.program("web-service").env("HTTP_ADDR", usual_or_any_address());
+    let workers = WORKERS.map(|name| (name, session::worker(&launch, delay)));
+    let programs = Programs::start(&launch, web, workers.into()).await?;
+    Ok((broker, Session::new(launch, delay, programs)?))
 }
 
-fn print_urls(options: &Options, programs: &Programs) {
-    let url = programs.url();
+fn print_urls(options: &Options, session: &Session) {
+    let url = session.url();
     console::blank_line();
     console::line("api", AnsiColors::Green, format!("{url}/api/v1/processData"));
     console::line("docs", AnsiColors::Green, format!("{url}/docs"));
@@ -69,7 +80,7 @@ fn print_urls(options: &Options, programs: &Programs) {
             "curl -i {url}/api/v1/processData -H 'Content-Type: application/json' -d '{{\"data\":\"hello\"}}'"
         );
         console::line("try", AnsiColors::Green, curl);
-        let pid = programs.workers.first().map_or(0, |worker| worker.process.pid());
+        let pid = session.pid(WORKERS[0]);
         let effect = console::dimmed("worker-1 dies, and its request goes to worker-2");
         console::line("or", AnsiColors::Green, format!("kill -9 {pid}  {effect}"));
         console::line("stop", AnsiColors::Green, "Ctrl-C");

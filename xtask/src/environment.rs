@@ -34,6 +34,19 @@ fn is_kept(key: &str) -> bool {
     KEPT.contains(&key) || for_rust && !ABOUT_XTASK.iter().any(|start| key.starts_with(start))
 }
 
+/// What [`for_programs`] leaves out: the programs get a broker and a store of ours.
+const REPLACED: [&str; 3] = ["AMQP_URL", "CLOUDAMQP_URL", "DATABASE_URL"];
+
+/// The environment for programs that do the user's own work: nearly the whole one of this process.
+pub(crate) fn for_programs() -> Vec<(String, OsString)> {
+    let all = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value)));
+    all.filter(|(key, _)| is_for_programs(key)).collect()
+}
+
+fn is_for_programs(key: &str) -> bool {
+    !REPLACED.contains(&key) && !ABOUT_XTASK.iter().any(|start| key.starts_with(start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +58,10 @@ mod tests {
         {
             assert!(!is_kept(removed), "{removed}");
         }
+        for removed in ["AMQP_URL", "CLOUDAMQP_URL", "DATABASE_URL", "CARGO_MANIFEST_DIR"] {
+            assert!(!is_for_programs(removed), "{removed}");
+        }
+        assert!(is_for_programs("JOB_TIMEOUT") && is_for_programs("MY_OWN_KEY"));
         assert!(is_kept("CARGO_TARGET_DIR") && is_kept("RUSTUP_HOME") && is_kept("PATH"));
     }
 }

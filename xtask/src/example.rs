@@ -85,6 +85,6 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
 async fn prepare(example: Example) -> Result<Stage> {
     let package = example.package();
     console::step("build", format!("the programs of {package}"));
-    cargo::build(&["build", "--quiet", "-p", &package, "--bins"]).await?;
+    cargo::build(&["build", "-p", &package, "--bins"]).await?;
     Stage::new(&package, example.node()).await
 }

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask demo` shows the system at work, `example` the examples, `test`
-//! tests it, `soak` disturbs it at random, `bench` measures it, and `lint` checks what needs no test.
+//! The project's own commands: `cargo xtask demo` shows the system at work, `dev` runs it with work of the user's own,
+//! `example` shows the examples, `test` tests it, `soak` disturbs it at random, `bench` measures it, and `lint` checks what needs no test.
 //!
 //! They fetch what they need, print what they do, and leave no process behind.
 
@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod console;
 mod demo;
+mod dev;
 mod environment;
 mod example;
 mod interrupt;
@@ -35,6 +36,8 @@ struct Arguments {
 enum Command {
     /// Start a private RabbitMQ (unless AMQP_URL or CLOUDAMQP_URL names one), a web service and two processors, send requests, and show what becomes of them.
     Demo(demo::Options),
+    /// Run a private RabbitMQ, a web service and your own worker until Ctrl-C, and show what becomes of each request.
+    Dev(dev::Options),
     /// Run all tests against a private RabbitMQ and a private PostgreSQL.
     Test(test::Options),
     /// Start an example of another system on the broker layer, on a private RabbitMQ, and show it at work.
@@ -60,6 +63,7 @@ async fn run(command: Command) -> Result<ExitCode> {
     let mut interrupt = Interrupt::new()?;
     match command {
         Command::Demo(options) => demo::run(&options, &mut interrupt).await,
+        Command::Dev(options) => dev::run(&options, &mut interrupt).await,
         Command::Test(options) => test::run(&options, &mut interrupt).await,
         Command::Example(options) => example::run(&options, &mut interrupt).await,
         Command::Bench(options) => bench::run(&options, &mut interrupt).await,

@@ -73,9 +73,7 @@ pub(crate) async fn minute() -> Result<bool> {
 /// Builds the programs beside this one, with the same profile.
 async fn build() -> Result<()> {
     console::step("build", "setup, web-service and the example processor `faulty`");
-    let programs =
-        "build --quiet -p setup -p web-service -p processor-service --bins --example faulty";
-    let mut args: Vec<_> = programs.split(' ').collect();
+    let mut args = vec!["build", "--bins", "--example", "faulty"];
     if !cfg!(debug_assertions) {
         args.push("--release");
     }

@@ -1,4 +1,7 @@
-//! A whole system on this machine, for the demo and for API tests: a broker, a web service and two processors.
+//! Systems of the real programs on this machine, whose events are shown: a broker, a web service, workers.
 
 pub(crate) mod broker;
+pub(crate) mod display;
+pub(crate) mod launch;
+pub(crate) mod log_events;
 pub(crate) mod programs;

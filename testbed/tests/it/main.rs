@@ -3,6 +3,7 @@
 mod api;
 mod cli;
 mod configuration;
+mod developing;
 mod examples;
 mod failures;
 mod house;

@@ -1,21 +1,20 @@
 //! A session of the demo: sends requests, checks their results, and replaces workers that die.
 
-use std::{collections::HashMap, os::unix::process::ExitStatusExt, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use pipeline::log_messages::RESULT;
 use serde_json::{Value, json};
+use testbed::{Program, process::WAIT_TIMEOUT};
 use tokio::time::{Instant, interval, sleep_until, timeout_at};
 
-use super::{
-    display::{Display, result_text},
-    log_events::{Event, EventKind, LogEvents},
-};
 use crate::{
     console,
     interrupt::Interrupt,
     system::{
-        broker::Broker,
+        display::{Display, how_ended, result_text},
+        launch::Launch,
+        log_events::{Event, EventKind},
         programs::{Programs, WEB},
     },
 };
@@ -28,29 +27,40 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLACE_DELAY: Duration = Duration::from_secs(8);
 
 /// A running demo.
-pub(super) struct Session<'a> {
-    broker: &'a Broker,
+pub(super) struct Session {
+    launch: Launch,
+    /// How long a worker takes for a request.
+    delay: &'static str,
     programs: Programs,
-    events: LogEvents,
     display: Display,
     client: reqwest::Client,
     sent: usize,
-    /// The data of requests that have no result yet, by id.
-    open: HashMap<String, String>,
+    open: OpenRequests,
     /// Workers that have died, and when they are replaced; the earliest first.
     replacements: Vec<(Instant, &'static str)>,
 }
 
-impl<'a> Session<'a> {
-    pub(super) fn new(broker: &'a Broker, programs: Programs) -> Result<Self> {
-        let events = LogEvents::new();
-        events.follow(WEB, &programs.web);
-        for worker in &programs.workers {
-            events.follow(worker.name, &worker.process);
-        }
+/// A worker that takes `delay` for a request.
+pub(super) fn worker(launch: &Launch, delay: &str) -> Program {
+    launch.program("processor-service").env("PROCESSING_DELAY", delay)
+}
+
+impl Session {
+    pub(super) fn new(launch: Launch, delay: &'static str, programs: Programs) -> Result<Self> {
         let client = testbed::http::builder().timeout(HTTP_TIMEOUT).build()?;
-        let (display, open, replacements) = (Display::default(), HashMap::new(), Vec::new());
-        Ok(Self { broker, programs, events, display, client, sent: 0, open, replacements })
+        let (display, open, replacements) =
+            (Display::default(), OpenRequests::default(), Vec::new());
+        Ok(Self { launch, delay, programs, display, client, sent: 0, open, replacements })
+    }
+
+    /// The base URL of the web service.
+    pub(super) fn url(&self) -> String {
+        self.programs.url()
+    }
+
+    /// The process id of a worker.
+    pub(super) fn pid(&self, worker: &str) -> u32 {
+        self.programs.process(worker).pid()
     }
 
     /// Sends a few requests and waits for all their results.
@@ -59,8 +69,9 @@ impl<'a> Session<'a> {
         for _ in 0..REQUESTS_ONCE {
             self.send().await?;
         }
-        while !self.open.is_empty() {
-            let Some(event) = interrupt.or(timeout_at(deadline, self.events.next())).await else {
+        while !self.open.0.is_empty() {
+            let next = timeout_at(deadline, self.programs.next_event());
+            let Some(event) = interrupt.or(next).await else {
                 bail!("stopped before all results had come");
             };
             let event = event.with_context(|| self.missing_results())?;
@@ -79,7 +90,7 @@ impl<'a> Session<'a> {
             let replacement = self.replacements.first().copied();
             tokio::select! {
                 () = interrupt.received() => return Ok(()),
-                event = self.events.next() => self.handle(event).await?,
+                event = self.programs.next_event() => self.handle(event).await?,
                 _ = ticks.tick() => if let Err(error) = self.send().await {
                     self.display.send_failed(&format!("{error:#}"));
                 },
@@ -93,17 +104,18 @@ impl<'a> Session<'a> {
     pub(super) async fn drain(&mut self) -> Result<()> {
         console::blank_line();
         console::step("demo", "stopping: the programs finish the requests in flight");
-        let workers = self.programs.workers.iter();
-        let running = workers.filter(|worker| worker.process.exit_status().is_none());
-        let names: Vec<_> = running.map(|worker| worker.name).collect();
-        self.stop(names).await?;
-        let web_runs = self.programs.web.exit_status().is_none();
-        self.stop(if web_runs { vec![WEB] } else { Vec::new() }).await
+        let Self { programs, display, open, .. } = self;
+        let ended = programs.stop(WAIT_TIMEOUT, |event| show(display, open, event)).await?;
+        if let Some((program, status)) = ended.iter().find(|(_, status)| !status.success()) {
+            let what = format!("ended with {status} after SIGTERM");
+            return Err(self.programs.process(program).error(&what));
+        }
+        Ok(())
     }
 
     /// How many requests were sent and finished.
     pub(super) fn summary(&self) -> String {
-        let open = self.open.len();
+        let open = self.open.0.len();
         let rest = if open == 0 { String::new() } else { format!(", {open} not finished") };
         format!("{} requests sent, {} results{rest}", self.sent, self.sent - open)
     }
@@ -120,34 +132,15 @@ impl<'a> Session<'a> {
         let id = body["requestId"].as_str().context("the response has no requestId")?;
         self.display.sent(id, &data);
         self.sent += 1;
-        self.open.insert(id.to_owned(), data);
+        self.open.0.insert(id.to_owned(), data);
         Ok(())
     }
 
     async fn handle(&mut self, event: Event) -> Result<()> {
         match event.kind {
-            EventKind::OtherLine(line) => self.display.program(event.program, &line),
-            EventKind::Log(log) => {
-                self.display.log(event.program, &log);
-                if log["message"] == RESULT {
-                    self.check(&log)?;
-                }
-            }
-            EventKind::Exit => self.ended(event.program).await?,
+            EventKind::Exit => self.ended(event.program).await,
+            _ => show(&mut self.display, &mut self.open, &event),
         }
-        Ok(())
-    }
-
-    /// Checks that the result of one of our requests is what the simulated work makes of its data.
-    fn check(&mut self, log: &Value) -> Result<()> {
-        let Some(data) = self.open.remove(log["requestId"].as_str().unwrap_or_default()) else {
-            return Ok(());
-        };
-        let result = result_text(log);
-        if log["status"] != "completed" || !result.contains(&format!("{data}-processed")) {
-            bail!("the result of {data:?} is {result}, with status {}", log["status"]);
-        }
-        Ok(())
     }
 
     /// Has a worker replaced that has ended, which users are invited to cause. Without the web service the demo ends.
@@ -157,10 +150,7 @@ impl<'a> Session<'a> {
         if program == WEB {
             return Err(process.error(&format!("ended with {status}")));
         }
-        let how = status.signal().map_or_else(
-            || format!("ended with {status}"),
-            |signal| format!("was killed by signal {signal}"),
-        );
+        let how = how_ended(status);
         let seconds = REPLACE_DELAY.as_secs();
         self.display.program(program, &format!("{how}; it is replaced in {seconds} s"));
         self.replacements.push((Instant::now() + REPLACE_DELAY, program));
@@ -169,38 +159,42 @@ impl<'a> Session<'a> {
 
     fn replace_worker(&mut self) -> Result<()> {
         let (_, name) = self.replacements.remove(0);
-        let worker = self.programs.replace(self.broker, name)?;
-        self.events.follow(name, &worker.process);
-        self.display.program(name, &format!("is back (pid {})", worker.process.pid()));
-        Ok(())
-    }
-
-    /// Sends SIGTERM to programs, and shows their events until they have ended.
-    async fn stop(&mut self, mut names: Vec<&'static str>) -> Result<()> {
-        for name in &names {
-            self.programs.process(name).terminate();
-        }
-        let deadline = Instant::now() + testbed::process::WAIT_TIMEOUT;
-        while !names.is_empty() {
-            let event = timeout_at(deadline, self.events.next()).await;
-            let event = event.with_context(|| format!("{} did not stop", names.join(" and ")))?;
-            if !matches!(event.kind, EventKind::Exit) {
-                self.handle(event).await?;
-                continue;
-            }
-            names.retain(|name| *name != event.program);
-            let process = self.programs.process(event.program);
-            let status = process.wait().await?;
-            if !status.success() {
-                return Err(process.error(&format!("ended with {status} after SIGTERM")));
-            }
-        }
+        let worker = worker(&self.launch, self.delay);
+        let pid = self.programs.start_worker(name, worker)?;
+        self.display.program(name, &format!("is back (pid {pid})"));
         Ok(())
     }
 
     fn missing_results(&self) -> String {
-        let missing: Vec<_> = self.open.values().map(String::as_str).collect();
+        let missing: Vec<_> = self.open.0.values().map(String::as_str).collect();
         format!("no result for {} within {} s", missing.join(", "), ONCE_TIMEOUT.as_secs())
+    }
+}
+
+/// The data of requests that have no result yet, by id.
+#[derive(Default)]
+struct OpenRequests(HashMap<String, String>);
+
+impl OpenRequests {
+    /// Checks that the result of one of our requests is what the simulated work makes of its data.
+    fn check(&mut self, log: &Value) -> Result<()> {
+        let Some(data) = self.0.remove(log["requestId"].as_str().unwrap_or_default()) else {
+            return Ok(());
+        };
+        let result = result_text(log);
+        if log["status"] != "completed" || !result.contains(&format!("{data}-processed")) {
+            bail!("the result of {data:?} is {result}, with status {}", log["status"]);
+        }
+        Ok(())
+    }
+}
+
+/// Shows a line of a program, and checks it if it has a result.
+fn show(display: &mut Display, open: &mut OpenRequests, event: &Event) -> Result<()> {
+    display.event(event);
+    match &event.kind {
+        EventKind::Log(log) if log["message"] == RESULT => open.check(log),
+        _ => Ok(()),
     }
 }
 

@@ -1,16 +1,42 @@
 //! The broker of a system: the one that the developer has configured, or a private node.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clap::Args;
 use pipeline::config::{BrokerConfig, ConfigError, Reader, Source};
 use testbed::{
-    Program,
     rabbitmq::{Install, Node, NodeOptions, Version},
     workspace,
 };
 
 use crate::console;
+
+/// Which RabbitMQ a command uses.
+#[derive(Debug, Args)]
+pub(crate) struct BrokerOptions {
+    /// Use a RabbitMQ that is unpacked under .slowlane/, even if one is installed or AMQP_URL is set
+    #[arg(long)]
+    unpacked_rabbitmq: bool,
+}
+
+impl BrokerOptions {
+    /// The broker that the developer has configured, unless an unpacked one is wanted.
+    pub(crate) fn configured(&self, source: &Source) -> Result<Option<Broker>> {
+        Ok(if self.unpacked_rabbitmq { None } else { configured(source)? })
+    }
+
+    /// The RabbitMQ that a private node is to run.
+    pub(crate) async fn install(&self) -> Result<Install> {
+        if self.unpacked_rabbitmq {
+            return Install::unpack(Version::Any, &say).await;
+        }
+        find_rabbitmq(Version::Any).await
+    }
+}
 
 /// A broker that programs can use.
 pub(crate) enum Broker {
@@ -26,23 +52,25 @@ pub(crate) enum Broker {
 }
 
 impl Broker {
-    /// The broker that the environment or the workspace's `.env` names, as the programs would read them; a private node if
-    /// there is none.
-    pub(crate) async fn configured_or_private() -> Result<Self> {
-        let source = Source::of_process_in(&workspace::root(), HashMap::new());
-        if let Some(configured) = configured(&source.map_err(ConfigError::from)?)? {
-            return Ok(configured);
-        }
-        let install = find_rabbitmq(Version::Any).await?;
-        Self::private(&install, "demo").await
+    /// Starts a private node, with its data in a temporary folder inside this one of `.slowlane/`.
+    pub(crate) async fn private(install: &Install, folder: &str) -> Result<Self> {
+        let parent = Some(workspace::state_dir()?.join(folder));
+        Self::start(install, NodeOptions { parent, ..NodeOptions::default() }).await
     }
 
-    /// Starts a private node, with its data in a folder of this name.
-    pub(crate) async fn private(install: &Install, folder: &str) -> Result<Self> {
-        let options = NodeOptions {
-            parent: Some(workspace::state_dir()?.join(folder)),
-            ..NodeOptions::default()
-        };
+    /// Starts a private node with the data that is in this folder, which is kept.
+    pub(crate) async fn kept(install: &Install, folder: PathBuf) -> Result<Self> {
+        let dir = Some(folder.clone());
+        let started = Self::start(install, NodeOptions { dir, ..NodeOptions::default() }).await;
+        started.with_context(|| {
+            format!(
+                "if it was killed at its first start, delete {} and try again",
+                folder.display()
+            )
+        })
+    }
+
+    async fn start(install: &Install, options: NodeOptions) -> Result<Self> {
         let version = install.version();
         let text = format!("starting a private node of RabbitMQ {version}");
         let node = Node::start(install, options);
@@ -51,15 +79,15 @@ impl Broker {
         Ok(Self::Private(Box::new(node)))
     }
 
-    /// Makes a program use this broker.
-    pub(super) fn configure(&self, program: Program) -> Program {
+    /// The variable that makes a program use this broker, and its value, which may hold passwords.
+    pub(crate) fn variable(&self) -> (&'static str, String) {
         match self {
-            Self::Configured { variable, urls } => program.env(variable, urls),
-            Self::Private(node) => program.env("AMQP_URL", node.url()),
+            Self::Configured { variable, urls } => (variable, urls.clone()),
+            Self::Private(node) => ("AMQP_URL", node.url()),
         }
     }
 
-    /// Stops a private node and removes its data.
+    /// Stops a private node, and removes its data unless they are kept.
     pub(crate) async fn stop(self) {
         if let Self::Private(mut node) = self
             && let Err(error) = node.stop().await
@@ -69,9 +97,19 @@ impl Broker {
     }
 }
 
+/// The environment and the `.env` of a folder, as programs that run there read them.
+pub(crate) fn settings_in(folder: &Path) -> Result<Source> {
+    let source = Source::of_process_in(folder, HashMap::new());
+    Ok(source.map_err(ConfigError::from)?)
+}
+
 /// Finds RabbitMQ on this machine or unpacks it, and prints what it does.
 pub(crate) async fn find_rabbitmq(version: Version) -> Result<Install> {
-    Install::find_or_unpack(version, &|line| console::step("rabbitmq", line)).await
+    Install::find_or_unpack(version, &say).await
+}
+
+fn say(line: &str) {
+    console::step("rabbitmq", line);
 }
 
 /// The broker that a source names.

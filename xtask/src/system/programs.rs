@@ -1,13 +1,16 @@
-//! The programs of a system: one web service and two processors.
+//! The programs of a system: one web service and its workers, with all their events.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, process::ExitStatus, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::{CONSUMING, LISTENING};
 use testbed::{Process, Program, process::WAIT_TIMEOUT, program::Running};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::broker::Broker;
+use super::{
+    launch::Launch,
+    log_events::{Event, EventKind, LogEvents},
+};
 use crate::console;
 
 /// How long the web service may take to be ready: the broker may be far away.
@@ -17,47 +20,51 @@ const READY_POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The web service's name on the console.
 pub(crate) const WEB: &str = "web";
 
-/// A processor.
-pub(crate) struct Worker {
+/// A worker.
+struct Worker {
     /// Its name on the console.
-    pub(crate) name: &'static str,
-    pub(crate) process: Running,
+    name: &'static str,
+    process: Running,
 }
 
-/// Running programs.
+/// Running programs. They are killed when this is dropped.
 pub(crate) struct Programs {
-    pub(crate) web: Running,
-    pub(crate) workers: Vec<Worker>,
+    web: Running,
     address: String,
-    delay: &'static str,
+    workers: Vec<Worker>,
+    events: LogEvents,
 }
+
+/// How programs ended that were told to: their names and exit statuses.
+pub(crate) type Ended = Vec<(&'static str, ExitStatus)>;
 
 impl Programs {
-    /// Declares the topology, starts all programs, and waits until they are ready. The workers take `delay` for a
-    /// request.
-    pub(crate) async fn start(broker: &Broker, delay: &'static str) -> Result<Self> {
-        declare_topology(broker).await?;
-        let web = service(broker, "web-service").env("HTTP_ADDR", http_address()).start()?;
-        let workers = vec![
-            start_worker(broker, "worker-1", delay)?,
-            start_worker(broker, "worker-2", delay)?,
-        ];
-        let address = listening_address(&web).await?;
-        console::step(WEB, format!("listens on http://{address}"));
-        for worker in &workers {
-            worker.process.wait_for_message(CONSUMING).await?;
-            let pid = console::dimmed(format!("(pid {})", worker.process.pid()));
-            console::step(worker.name, format!("waits for requests {pid}"));
+    /// Declares the topology, starts a web service and these workers, and waits until they are ready.
+    pub(crate) async fn start(
+        launch: &Launch,
+        web: Program,
+        workers: Vec<(&'static str, Program)>,
+    ) -> Result<Self> {
+        declare_topology(launch).await?;
+        let web = web.start()?;
+        let events = LogEvents::new(launch.logs.clone());
+        events.follow(WEB, &web)?;
+        let mut programs = Self { web, address: String::new(), workers: Vec::new(), events };
+        for (name, worker) in workers {
+            programs.start_worker(name, worker)?;
         }
-        wait_until_ready(&address).await?;
-        Ok(Self { web, workers, address, delay })
+        programs.wait_until_ready().await?;
+        Ok(programs)
     }
 
-    /// Starts a worker in place of the one of this name, which has ended.
-    pub(crate) fn replace(&mut self, broker: &Broker, name: &'static str) -> Result<&Worker> {
+    /// Starts a worker in place of one of this name, which is killed if it has not ended. Gives its pid.
+    pub(crate) fn start_worker(&mut self, name: &'static str, worker: Program) -> Result<u32> {
         self.workers.retain(|worker| worker.name != name);
-        self.workers.push(start_worker(broker, name, self.delay)?);
-        self.workers.last().context("the worker just started")
+        let process = worker.start()?;
+        self.events.follow(name, &process)?;
+        let pid = process.pid();
+        self.workers.push(Worker { name, process });
+        Ok(pid)
     }
 
     /// The process with this name on the console.
@@ -70,32 +77,77 @@ impl Programs {
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// Waits for the next event of any program.
+    pub(crate) async fn next_event(&mut self) -> Event {
+        self.events.next().await
+    }
+
+    /// Stops the programs within `timeout` for each step: first the workers, then the web service, which stores their
+    /// results. `show` gets all events until then but the exits.
+    pub(crate) async fn stop(
+        &mut self,
+        timeout: Duration,
+        mut show: impl FnMut(&Event) -> Result<()>,
+    ) -> Result<Ended> {
+        let workers = self.workers.iter();
+        let running = workers.filter(|worker| worker.process.exit_status().is_none());
+        let names = running.map(|worker| worker.name).collect();
+        let mut ended = self.terminate(names, timeout, &mut show).await?;
+        let web_runs = self.web.exit_status().is_none();
+        let web = if web_runs { vec![WEB] } else { Vec::new() };
+        ended.extend(self.terminate(web, timeout, &mut show).await?);
+        Ok(ended)
+    }
+
+    /// Sends SIGTERM to programs, and shows the events of all until these have ended.
+    async fn terminate(
+        &mut self,
+        mut names: Vec<&'static str>,
+        timeout: Duration,
+        show: &mut impl FnMut(&Event) -> Result<()>,
+    ) -> Result<Ended> {
+        for name in &names {
+            self.process(name).terminate();
+        }
+        let (mut ended, deadline) = (Ended::new(), Instant::now() + timeout);
+        while !names.is_empty() {
+            let event = timeout_at(deadline, self.events.next()).await;
+            let event = event.with_context(|| format!("{} did not stop", names.join(" and ")))?;
+            if !matches!(event.kind, EventKind::Exit) {
+                show(&event)?;
+                continue;
+            }
+            let process = self.process(event.program);
+            if process.pid() == event.pid && names.contains(&event.program) {
+                names.retain(|name| *name != event.program);
+                ended.push((event.program, process.wait().await?));
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        self.address = listening_address(&self.web).await?;
+        console::step(WEB, format!("listens on http://{}", self.address));
+        for worker in &self.workers {
+            worker.process.wait_for_message(CONSUMING).await?;
+            let pid = console::dimmed(format!("(pid {})", worker.process.pid()));
+            console::step(worker.name, format!("waits for requests {pid}"));
+        }
+        wait_until_healthy(&self.address).await
+    }
 }
 
-async fn declare_topology(broker: &Broker) -> Result<()> {
-    let setup = broker.configure(Program::new("setup")).start()?;
+async fn declare_topology(launch: &Launch) -> Result<()> {
+    let setup = launch.program("setup").start()?;
     let declared = setup.succeed_within(WAIT_TIMEOUT);
     console::while_waiting("setup", "declaring exchanges and queues", declared).await?;
     console::step("setup", "exchanges and queues are declared");
     Ok(())
 }
 
-fn start_worker(broker: &Broker, name: &'static str, delay: &str) -> Result<Worker> {
-    let process = service(broker, "processor-service").env("PROCESSING_DELAY", delay).start()?;
-    Ok(Worker { name, process })
-}
-
-fn service(broker: &Broker, name: &str) -> Program {
-    broker.configure(Program::new(name)).env("LOG_FORMAT", "json")
-}
-
-/// The default address, or if it is in use, a port that the system chooses.
-fn http_address() -> &'static str {
-    let default = "127.0.0.1:3000";
-    if TcpListener::bind(default).is_ok() { default } else { "127.0.0.1:0" }
-}
-
-async fn wait_until_ready(address: &str) -> Result<()> {
+async fn wait_until_healthy(address: &str) -> Result<()> {
     let client = testbed::http::builder().timeout(Duration::from_secs(5)).build()?;
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
@@ -114,4 +166,10 @@ async fn listening_address(web: &Running) -> Result<String> {
     let address = line["address"].as_str();
     let address = address.context("the web service does not log where it listens")?;
     Ok(address.to_owned())
+}
+
+/// The web service's default address, or if it is in use, a port that the system chooses.
+pub(crate) fn usual_or_any_address() -> &'static str {
+    let usual = "127.0.0.1:3000";
+    if TcpListener::bind(usual).is_ok() { usual } else { "127.0.0.1:0" }
 }

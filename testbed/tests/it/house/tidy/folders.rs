@@ -71,6 +71,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("api", &["support"]),
             ("cli", &["support"]),
             ("configuration", &["support"]),
+            ("developing", &["support"]),
             ("examples", &["support"]),
             ("failures", &["support"]),
             ("house", &["support"]),
@@ -95,7 +96,8 @@ const CRATES: &[(&str, Arrows)] = &[
         "xtask/src",
         &[
             ("bench", &["cargo", "console", "interrupt", "system"]),
-            ("demo", &["cargo", "console", "interrupt", "system"]),
+            ("demo", &["console", "interrupt", "system"]),
+            ("dev", &["console", "interrupt", "system"]),
             ("example", &["console", "system"]),
             ("soak", &["cargo", "console", "interrupt"]),
             ("system", &["console"]),
