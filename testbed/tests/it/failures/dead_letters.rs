@@ -21,7 +21,7 @@ use crate::support::{
 /// How often the broker delivers a message at most, before it gives up.
 const DELIVERY_LIMIT: usize = 20;
 /// How often a web service puts a request back that the broker gave up.
-const PUT_BACKS: usize = 10;
+const PUT_BACKS: usize = 20;
 
 /// Takes the next message of a queue and rejects it, so that it is a dead letter.
 async fn reject(foreign: &Foreign, queue: &str) -> Result<()> {

@@ -16,9 +16,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How often a request is put back, unless processors find that its workers live. A message that ends workers which
-/// count nothing themselves is delivered so many times 20 times.
-const MAX_PUT_BACKS: i64 = 10;
+/// How often a request is put back, unless processors find that its workers live: more often than the greatest
+/// `MAX_DELIVERIES` of processors, who decide. A message that ends workers which count nothing themselves is delivered so
+/// many times 20 times.
+const MAX_PUT_BACKS: i64 = 20;
 
 /// How long a dead letter is kept that the broker does not take as a request, before it is requeued.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -121,9 +122,14 @@ mod tests {
     #[test]
     fn it_is_not_put_back_for_ever() {
         let put_back = |of: &[(&str, i64)]| put_back(&given_up(of), BODY).is_some();
-        assert!(put_back(&[(headers::DELIVERIES, 9)]));
-        assert!(!put_back(&[(headers::DELIVERIES, 10)]));
-        assert!(put_back(&[(headers::DELIVERIES, 10), (headers::SURVIVED, 1)]));
+        assert!(put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS - 1)]));
+        assert!(!put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS)]));
+        assert!(put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS), (headers::SURVIVED, 1)]));
+    }
+
+    #[test]
+    fn processors_decide_before_it_is_given_up_whatever_their_max_deliveries_is() {
+        assert!(pipeline::config::deliveries(&MAX_PUT_BACKS.to_string()).is_err());
     }
 
     #[test]
