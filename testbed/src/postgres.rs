@@ -5,10 +5,13 @@
 
 mod access;
 mod install;
+mod pooler;
 mod server;
 mod shared_server;
+mod unprivileged;
 
 pub use access::Access;
 pub use install::Install;
+pub use pooler::{PoolMode, Pooler};
 pub use server::Server;
 pub use shared_server::{SERVER_VARIABLE, database};

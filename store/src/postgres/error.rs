@@ -57,9 +57,7 @@ impl StatementError {
         } else if code == TOO_MANY_CONNECTIONS {
             Self::new(ErrorKind::NoRoom, message)
         } else if WRONG_PREPARED_STATEMENT.contains(&code) {
-            let hint = "there seems to be a pooler in transaction mode, such as PgBouncer, which gives a connection \
-                several server processes; use pool_mode=session, or connect to the server itself";
-            Self::new(ErrorKind::Connection, format!("{hint} ({message})"))
+            Self::of_pooler(message)
         } else if CONFLICTS.contains(&code) {
             Self::new(ErrorKind::Conflict, message)
         } else if DATA_CLASSES.contains(&class) {
@@ -67,6 +65,13 @@ impl StatementError {
         } else {
             Self::new(ErrorKind::Connection, format!("{message} ({code})"))
         }
+    }
+
+    /// A sign that a connection is not alone with its server process.
+    pub(super) fn of_pooler(sign: &str) -> Self {
+        let hint = "there seems to be a pooler in transaction mode, such as PgBouncer, which gives a connection \
+            several server processes; use pool_mode=session, or connect to the server itself";
+        Self::new(ErrorKind::Connection, format!("{hint} ({sign})"))
     }
 
     pub(super) fn timeout(after: Duration) -> Self {

@@ -46,6 +46,8 @@ impl Server {
         // The error may quote a part of the URL, but never the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| BadUrl(format!("this is no postgres:// URL: {error}")))?;
+        // Poolers refuse a setting that they don't know, and no column is a float.
+        let options = options.extra_float_digits(None);
         let options = options.application_name("slowlane").disable_statement_logging();
         let StoreOptions { timeout: read_timeout, statement_timeout, ping_timeout } = *timeouts;
         Ok(Self { options, read_timeout, statement_timeout, ping_timeout })
@@ -91,10 +93,28 @@ impl Server {
             );
             return Err(StatementError::new(ErrorKind::Connection, reason));
         }
+        self.check_session(&mut connection).await?;
         let migrated = timeout(MIGRATION_TIMEOUT, migrate(&mut connection)).await;
         migrated
             .map_err(|_| StatementError::timeout(MIGRATION_TIMEOUT))?
             .map_err(StatementError::from)
+    }
+
+    /// Checks that a connection keeps its server process: a pooler in transaction mode gives an idle one's to another.
+    async fn check_session(&self, connection: &mut PgConnection) -> Result<(), StatementError> {
+        let mut other = match self.connect(self.ping_timeout).await {
+            Err(error) if error.kind == ErrorKind::NoRoom => return Ok(()),
+            connected => connected?,
+        };
+        let mut processes = Vec::new();
+        for connection in [connection, &mut other] {
+            let process = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection);
+            processes.push(self.in_time::<i32>(process).await?);
+        }
+        match processes[0] == processes[1] {
+            true => Err(StatementError::of_pooler("two connections have one server process")),
+            false => Ok(()),
+        }
     }
 
     /// Checks that the server answers, on a new connection.

@@ -4,24 +4,23 @@ use std::{
     ffi::OsString,
     fs,
     ops::Deref,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{
     access::{Access, USER},
     install::Install,
+    unprivileged,
 };
 use crate::{
     ports,
-    process::{Process, Start, minimal_env, run},
-    workspace,
+    process::{Process, Start, run},
 };
 
 const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,7 +41,7 @@ impl Server {
     pub async fn start(install: &Install) -> Result<Self> {
         let password = Uuid::now_v7().simple().to_string();
         let access = Access { psql: install.psql.clone(), port: ports::free()?, password };
-        let dir = folder()?;
+        let dir = unprivileged::folder("postgres-")?;
         let bin = install.bin.clone();
         let mut server = Self { access, bin, process: None, dir };
         server.make_data().await?;
@@ -110,7 +109,7 @@ impl Server {
     async fn make_data(&self) -> Result<()> {
         let secret = self.dir.path().join("password");
         fs::write(&secret, &self.access.password)?;
-        own(&secret)?;
+        unprivileged::own(&secret)?;
         let args = ["--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync"];
         let start = self
             .as_unprivileged("initdb")?
@@ -120,18 +119,9 @@ impl Server {
         run(start, SERVER_TIMEOUT).await.context("`initdb` failed").map(drop)
     }
 
-    /// PostgreSQL refuses to run as root: then it runs as `nobody`.
     fn as_unprivileged(&self, program: &str) -> Result<Start> {
-        let program = self.bin.join(program);
-        let mut start = Start::new(&program, self.dir.path());
-        if let Some((user, group)) = unprivileged() {
-            start.program = workspace::on_path("setpriv")
-                .context("root needs `setpriv` (util-linux) to run PostgreSQL as another user")?;
-            let user = [format!("--reuid={user}"), format!("--regid={group}")];
-            start = start.args(user).args(["--clear-groups"]).args([program]);
-        }
-        start.remove_if_orphaned = Some(self.dir.path().to_owned());
-        Ok(start.envs(minimal_env()).envs([("LC_ALL", "C"), ("TZ", "UTC")]))
+        let start = unprivileged::start(&self.bin.join(program), self.dir.path())?;
+        Ok(start.envs([("LC_ALL", "C"), ("TZ", "UTC")]))
     }
 
     /// A server is many processes, each in a group of its own. Gives those beside the first.
@@ -161,35 +151,6 @@ impl Deref for Server {
     fn deref(&self) -> &Access {
         &self.access
     }
-}
-
-/// Whom to run as when this process is root: `nobody`, by number.
-fn unprivileged() -> Option<(u32, u32)> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let nobody = users.lines().find(|line| line.starts_with("nobody:")).and_then(|line| {
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    });
-    Some(nobody.unwrap_or((65534, 65534)))
-}
-
-/// A folder that belongs to the user who runs the server. The workspace may be out of reach for
-/// `nobody`, the system's temporary folder is not.
-fn folder() -> Result<TempDir> {
-    if unprivileged().is_none() {
-        return workspace::temp_dir("postgres-");
-    }
-    let dir = tempfile::Builder::new().prefix("slowlane-postgres-").tempdir()?;
-    own(dir.path())?;
-    Ok(dir)
-}
-
-fn own(path: &Path) -> Result<()> {
-    let Some((user, group)) = unprivileged() else { return Ok(()) };
-    chown(path, Some(user), Some(group)).with_context(|| format!("cannot give away {path:?}"))
 }
 
 /// The processes that the server has started, as far as the system shows them.

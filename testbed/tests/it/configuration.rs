@@ -3,5 +3,6 @@
 mod broker_limits;
 mod broker_tls;
 mod permissions;
+mod pooler;
 mod settings;
 mod setup;

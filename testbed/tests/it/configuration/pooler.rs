@@ -1,0 +1,3 @@
+//! A pooler between the web service and PostgreSQL.
+
+mod slow;
