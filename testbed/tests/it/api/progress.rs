@@ -1,5 +1,7 @@
 //! The status `processing`: which worker has a request, its progress, and what follows when the worker is lost.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
 use serde_json::{Value, json};
@@ -243,5 +245,21 @@ async fn news_that_come_late_change_nothing_about_what_has_ended() -> Result<()>
     assert_eq!(web.request(&ended).await?, done);
     assert_eq!(ids(&web, "status=processing").await?.0, [other.as_str()]);
     assert_eq!(ids(&web, "status=completed").await?.0, [ended.as_str()]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_whose_clock_is_hours_ahead_is_warned_about() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = listening(&stack).await?;
+    let foreign = stack.foreign().await?;
+    let ahead = SystemTime::now() + Duration::from_secs(2 * 60 * 60);
+    for (worker, at) in [("here:1/1", SystemTime::now()), ("elsewhere:1/1", ahead)] {
+        let at = humantime::format_rfc3339_millis(at).to_string();
+        let started = json!({"requestId": "a", "run": 0, "worker": worker, "at": at});
+        event(&foreign, "request.started", &started).await?;
+    }
+    let warning = web.program.wait_for_message(log_messages::CLOCK_SKEW).await?;
+    assert_eq!(warning["host"], "elsewhere", "{warning}");
     Ok(())
 }

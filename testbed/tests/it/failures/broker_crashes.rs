@@ -3,22 +3,25 @@
 
 mod slow;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures_util::future::{select_ok, try_join_all};
-use pipeline::log_messages::{ADOPTED, CANCELLED, PARKED, STARTED};
+use pipeline::log_messages::{ADOPTED, CANCELLED, FINISHED, PARKED, STARTED};
 use serde_json::{Value, json};
 use testbed::{
+    Proxy,
     process::json_message,
     program::Running,
     rabbitmq::{Node, NodeOptions},
     shared_node,
 };
+use tokio::time::{Instant, sleep_until};
 
 use crate::support::{
     faulty::began,
     stack::{REQUESTS, Stack, Web, consuming},
+    wait::settles,
 };
 
 /// A node of its own, with the whole system on it.
@@ -126,4 +129,28 @@ async fn a_process_that_lost_its_connection_goes_on_with_what_it_has() -> Result
     scene.none_was_stopped(&ids)?;
     assert_eq!(scene.stack.foreign().await?.depth(REQUESTS).await?.messages, 0);
     Ok(())
+}
+
+#[tokio::test]
+async fn work_that_began_in_time_goes_on_when_its_connection_is_lost_after_that() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = stack.web().await?;
+    let processor = Stack { url: proxy.url(&vhost.url) }.faulty(1).start()?;
+    consuming(&processor, 1).await?;
+    let posted = Instant::now();
+    let body = json!({"data": {"sleep": "8s"}, "expiresIn": "2s"}).to_string();
+    let accepted: Value = web.post_body(body).await?.json().await?;
+    let id = accepted["requestId"].as_str().context("a requestId")?;
+    processor.wait_for_message(STARTED).await?;
+    // Its time has to be over when the connection is lost.
+    sleep_until(posted + Duration::from_secs(2)).await;
+    proxy.cut();
+    settles("the broker gives it up", async || Ok(web.request(id).await?["status"] == "failed"))
+        .await?;
+    assert_eq!(web.request(id).await?["error"]["code"], "expired");
+    processor.wait_for_message(FINISHED).await?;
+    settles("its success counts", async || Ok(web.request(id).await?["status"] == "completed"))
+        .await
 }

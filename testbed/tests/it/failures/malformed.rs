@@ -1,8 +1,8 @@
 //! Malformed and over-long messages and unreadable headers: each ends alone, and holds up nothing.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{
     foreign::{AMQPValue, Properties, arguments},
     process::json_message,
@@ -103,6 +103,26 @@ async fn a_byte_order_mark_is_skipped_in_requests_and_results() -> Result<()> {
     let result = "\u{feff}{\"requestId\":\"answered\",\"processingResults\":1}";
     foreign.publish("processing", "result", Properties::default(), result.as_bytes()).await?;
     assert_eq!(web.result("answered").await?["status"], "completed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_skipped_in_bodies_and_batches() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(1, "1ms"))?;
+    let marked = "\u{feff}{\"data\":\"a\"}";
+    let answer = web.post_body(marked).await?;
+    ensure!(answer.status() == 202, "{answer:?}");
+    let url = format!("{}/api/v1/processData/batch", web.base);
+    let post = web.client.post(url).header("content-type", "application/x-ndjson");
+    // As where files were joined.
+    let answer = post.body(format!("{marked}\n{marked}\n")).send().await?.text().await?;
+    let accepted: Vec<Value> = answer.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    ensure!(accepted.len() == 2, "{answer}");
+    for line in accepted {
+        let id = line["requestId"].as_str().with_context(|| line.to_string())?;
+        assert_eq!(web.ended(id).await?["processingResults"], "a-processed");
+    }
     Ok(())
 }
 

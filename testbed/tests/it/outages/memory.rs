@@ -1,5 +1,7 @@
 //! Memory: what is in hand is bounded in bytes, whatever comes at once.
 
+mod slow;
+
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::json;
@@ -8,8 +10,8 @@ use uuid::Uuid;
 
 use crate::support::{
     database::Database,
-    stack::{RESULTS, Stack, Web},
-    wait::holds,
+    stack::{Stack, Web},
+    wait::{drained, settles},
 };
 
 const MAX_MIB: usize = 300;
@@ -31,35 +33,38 @@ fn is_bounded(web: &Web) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn large_results_that_wait_at_the_start_are_taken_a_few_at_a_time() -> Result<()> {
+/// A web service that starts when so many results of 4 MiB wait for it.
+async fn take_results_that_wait(results: i64) -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
         let foreign = stack.foreign().await?;
         let result = "x".repeat(4 << 20);
-        for _ in 0..RESULTS_WAITING {
+        for _ in 0..results {
             let body = json!({"requestId": Uuid::now_v7(), "processingResults": result});
             let body = body.to_string();
             foreign.publish("processing", "result", persistent(), body.as_bytes()).await?;
         }
         let web = database.web(&stack).await?;
-        holds(&foreign, RESULTS, |waiting| waiting == 0).await?;
+        drained(&foreign).await?;
         let stored = "SELECT count(*) FROM requests";
-        while database.number(stored).await? < RESULTS_WAITING {
-            tokio::task::yield_now().await;
-        }
+        settles("all are stored", async || Ok(database.number(stored).await? == results)).await?;
         is_bounded(&web)?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn many_large_batches_at_once_are_refused_beyond_a_bound() -> Result<()> {
+async fn large_results_that_wait_at_the_start_are_taken_a_few_at_a_time() -> Result<()> {
+    take_results_that_wait(RESULTS_WAITING).await
+}
+
+/// So many batches at once, of so many lines of nearly 1 MiB.
+async fn post_batches(batches: usize, lines: usize) -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
         let line = format!("{{\"data\":\"{}\"}}\n", "x".repeat((1 << 20) - 100));
-        let body = line.repeat(15);
+        let body = line.repeat(lines);
         let batch = async || {
             // Connections of their own, as different clients have.
             let client = http::builder().timeout(WAIT_TIMEOUT).build()?;
@@ -72,11 +77,16 @@ async fn many_large_batches_at_once_are_refused_beyond_a_bound() -> Result<()> {
             ensure!(status == 200 || is_refused, "{status} {text}");
             Ok(is_refused)
         };
-        let refused = try_join_all((0..30).map(|_| batch())).await?;
+        let refused = try_join_all((0..batches).map(|_| batch())).await?;
         ensure!(refused.contains(&true), "all were taken");
         is_bounded(&web)?;
         ensure!(!batch().await?, "there is memory again");
         web.accepted("a".into()).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn many_large_batches_at_once_are_refused_beyond_a_bound() -> Result<()> {
+    post_batches(30, 15).await
 }

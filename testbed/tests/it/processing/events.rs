@@ -273,3 +273,23 @@ async fn refused_events_cost_requests_nothing() -> Result<()> {
     ensure!(sent_twice == 0 && !disconnected(&processor), "an event cost a request");
     Ok(())
 }
+
+#[tokio::test]
+async fn nobody_is_asked_about_requests_that_are_delivered_once() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let foreign = stack.foreign().await?;
+    let mut messages = foreign.listen(CONTROL, "").await?;
+    let processor = stack.processor(2, "1ms").await?;
+    processor.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
+    let mut results = foreign.consume(RESULTS, 1).await?;
+    for number in 0..20 {
+        request(&foreign, &number.to_string(), Properties::default()).await?;
+    }
+    for _ in 0..20 {
+        results.next().await?;
+    }
+    // Whatever was sent came before this.
+    control(&foreign, br#"{"type":"who"}"#).await?;
+    assert_eq!(messages.next().await?.json()?, json!({"type": "who"}));
+    Ok(())
+}

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages;
-use testbed::{Signal, program::Running, shared_node};
+use testbed::{Signal, foreign::persistent, program::Running, shared_node};
 
 use crate::support::{
     load::Load,
     stack::{REQUESTS, Stack, Web},
+    wait::{holds, settles},
 };
 
 async fn stops_cleanly(program: &Running) -> Result<()> {
@@ -120,5 +121,39 @@ async fn a_broker_that_does_not_answer_holds_up_no_stop() -> Result<()> {
         // Far less than the heartbeats need, which is what an unbounded stop would wait for.
         ensure!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     }
+    Ok(())
+}
+
+/// Longer than a broker usually takes to confirm, and shorter than a processor waits.
+const SLOW_CONFIRM: Duration = Duration::from_millis(1250);
+
+#[tokio::test]
+async fn a_hand_back_whose_confirm_takes_over_a_second_leaves_one_message() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack { url: vhost.url.clone() };
+    stack.setup().env("QUEUE_TYPE", "classic").start()?.ended().await?;
+    let foreign = stack.foreign().await?;
+    let request = br#"{"requestId":"slow","requestData":{"hang":true}}"#;
+    foreign.publish("processing", "request", persistent(), request).await?;
+    let dead = stack.foreign().await?;
+    dead.consume(REQUESTS, 1).await?.next_unacked().await?;
+    drop(dead);
+    // A redelivery from a classic queue is published again, so the channel for that is open at the stop.
+    let proxy = testbed::Proxy::start(vhost.address()).await?;
+    let program = Stack { url: proxy.url(&vhost.url) }.faulty(1).env("DRAIN_TIMEOUT", "0");
+    let processor = program.start()?;
+    processor.wait_for_message(log_messages::STARTED).await?;
+    proxy.hold_answers();
+    processor.terminate();
+    holds(&foreign, REQUESTS, |messages| messages == 1).await?;
+    tokio::time::sleep(SLOW_CONFIRM).await;
+    proxy.resume();
+    stops_cleanly(&processor).await?;
+    settles("its connections are gone", async || {
+        let open = vhost.connections().await?;
+        Ok(open.iter().filter(|open| open.vhost == vhost.name).count() == 1)
+    })
+    .await?;
+    assert_eq!(foreign.depth(REQUESTS).await?.messages, 1, "there is no twin");
     Ok(())
 }
