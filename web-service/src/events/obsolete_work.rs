@@ -99,7 +99,7 @@ fn obsolete_up_to_run(end: Option<End>, started: u32) -> Option<u32> {
     let Some(End { status, run, is_given_up }) = end else { return Some(started) };
     match status {
         Status::Queued => None,
-        Status::Failed if is_given_up => (run > started).then_some(run - 1),
+        Status::Failed if is_given_up => (run > started).then(|| run - 1),
         Status::Failed => (run >= started).then_some(run),
         Status::Completed | Status::Cancelled => Some(run.max(started)),
     }
@@ -142,6 +142,8 @@ mod tests {
             let given_up = Some(End::new(Status::Failed, 1, Some(code)));
             let obsolete = |started| obsolete_up_to_run(given_up, started);
             assert_eq!([0, 1, 2].map(obsolete), [Some(0), None, None], "{code}");
+            let first_run = Some(End::new(Status::Failed, 0, Some(code)));
+            assert_eq!(obsolete_up_to_run(first_run, 0), None, "{code}");
         }
     }
 
