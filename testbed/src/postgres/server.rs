@@ -1,12 +1,6 @@
 //! A private PostgreSQL server: start, stop, kill, freeze.
 
-use std::{
-    ffi::OsString,
-    fs,
-    ops::Deref,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsString, fs, ops::Deref, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};

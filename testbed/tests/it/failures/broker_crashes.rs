@@ -116,6 +116,17 @@ async fn a_killed_broker_parks_no_running_request_however_many_workers_are_idle(
     scene.all_complete(&ids).await
 }
 
+/// So few that the queue does not reach its delivery limit, but every processor sees a count above `MAX_DELIVERIES`.
+#[tokio::test]
+async fn a_killed_broker_parks_no_running_request_although_it_counts_idle_workers() -> Result<()> {
+    let mut scene = Scene::start("quorum", 3, 4).await?;
+    let ids = scene.in_hand(2, json!({"sleep": "25s"})).await?;
+    for _ in 0..2 {
+        scene.crash().await?;
+    }
+    scene.all_complete(&ids).await
+}
+
 #[tokio::test]
 async fn a_process_that_lost_its_connection_goes_on_with_what_it_has() -> Result<()> {
     let scene = Scene::start("quorum", 1, 3).await?;

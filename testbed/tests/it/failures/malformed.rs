@@ -117,7 +117,8 @@ async fn a_byte_order_mark_is_skipped_in_bodies_and_batches() -> Result<()> {
     let post = web.client.post(url).header("content-type", "application/x-ndjson");
     // As where files were joined.
     let answer = post.body(format!("{marked}\n{marked}\n")).send().await?.text().await?;
-    let accepted: Vec<Value> = answer.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let accepted: Vec<Value> =
+        answer.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(accepted.len() == 2, "{answer}");
     for line in accepted {
         let id = line["requestId"].as_str().with_context(|| line.to_string())?;
