@@ -74,9 +74,9 @@ pub(crate) mod exclusive_consumer;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod publisher;
+pub(crate) mod queue_counter;
 pub(crate) mod session;
 pub(crate) mod subscribe_gate;
-pub(crate) mod unreadable;
 pub(crate) mod wire;
 
 pub use crate::broker::address::{Address, InvalidAddress};
@@ -95,3 +95,4 @@ pub use crate::broker::lock::{Lock, LockState};
 pub use crate::broker::publisher::{
     Publisher, background_publisher::BackgroundPublisher, event_publisher::EventPublisher,
 };
+pub use crate::broker::queue_counter::{Counted, NotCounted};

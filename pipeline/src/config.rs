@@ -10,6 +10,7 @@ pub(crate) mod command_line;
 pub(crate) mod parse;
 pub(crate) mod reader;
 pub(crate) mod source;
+pub(crate) mod unknown_names;
 pub mod variables;
 
 pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};

@@ -20,17 +20,29 @@ pub struct Part {
     pub ok: bool,
     /// A description of the state, for people.
     pub detail: String,
+    /// What was counted in the queue that the part is about.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueCounts>,
+}
+
+/// What was counted in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct QueueCounts {
+    /// The messages that wait; those that consumers hold don't count.
+    pub waiting: u32,
+    /// The consumers.
+    pub consumers: u32,
 }
 
 impl Part {
     /// A part that works.
     pub fn ok(detail: impl Into<String>) -> Self {
-        Self { ok: true, detail: detail.into() }
+        Self { ok: true, detail: detail.into(), queue: None }
     }
 
     /// A part that doesn't work, with the reason.
     pub fn missing(detail: impl Into<String>) -> Self {
-        Self { ok: false, detail: detail.into() }
+        Self { ok: false, detail: detail.into(), queue: None }
     }
 }
 

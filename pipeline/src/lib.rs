@@ -15,6 +15,7 @@
 
 pub mod backoff;
 pub mod contract;
+mod text_log;
 pub mod topology;
 
 pub mod broker;

@@ -9,7 +9,7 @@ pub const CONSUMING: &str = "consuming";
 pub const RECEIVING_CONTROL: &str = "receiving control messages";
 /// A connection was lost (`role`, `broker`, `reason`).
 pub const DISCONNECTED: &str = "disconnected";
-/// A service has declared a missing exchange or queue (`exchange` or `queue`).
+/// A service has declared what was missing: one exchange or queue (`exchange`, `queue`), or how many (`exchanges`, `queues`).
 pub const DECLARED_MISSING: &str = "declared what was missing";
 /// The broker closed the channel that messages are published on (`code`, `text`).
 pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing channel";
@@ -17,16 +17,29 @@ pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing ch
 pub const CHANNEL_REPLACED: &str = "confirms are missing, publishing on another channel";
 /// Messages on a channel that was replaced were never confirmed: the broker may have them or not (`messages`).
 pub const NEVER_CONFIRMED: &str = "closed a channel with messages that were never confirmed";
+/// `.env` sets a name that no program reads and that looks like that of a setting (`name`, `did_you_mean`).
+pub const MISSPELT_SETTING: &str = ".env sets a name that no program reads";
+/// `.env` sets further names (`names`).
+pub const OTHER_SETTINGS: &str = ".env sets other names, which Slowlane does not read";
 /// Which broker a program uses, and which variable named it (`broker`, `named_by`).
 pub const USING_BROKER: &str = "using the broker";
-/// A web service accepts connections (`address`).
+/// Requests wait, and there is no worker (`waiting`).
+pub const NO_WORKER: &str = "requests wait, and no worker consumes them: start processor-service";
+/// After [`NO_WORKER`]: there are workers again, or nothing waits any more (`consumers`, `waiting`).
+pub const WORKERS_BACK: &str = "requests are consumed again";
+/// A web service accepts connections (`address`, and for people `url` and `docs`).
 pub const LISTENING: &str = "listening";
 /// Messages that no program could receive are in `processing.unreadable` (`queue`, `messages`).
 pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
+/// Another web service uses SQLite on the virtual host, or the same file: this one waits.
+pub const WAITING_FOR_SQLITE: &str = "only one web service at a time can use SQLite on a virtual host, and another one does; \
+     for several, set DATABASE_URL=postgres://...";
 /// A program received SIGINT or SIGTERM and stops (`signal`).
 pub const STOPPING: &str = "stopping";
 /// A web service has accepted a request (`requestId`).
 pub const ACCEPTED: &str = "accepted";
+/// A web service has accepted a batch of requests (`requests`, and how many were `rejected`).
+pub const ACCEPTED_BATCH: &str = "accepted a batch";
 /// A caller waits for the end of a request, logged at level `debug` (`requestId`).
 pub const CALLER_WAITS: &str = "a caller waits";
 /// A caller has opened a stream of a request's events, at level debug (`requestId`).

@@ -3,7 +3,7 @@
 use std::{fmt, process::ExitCode};
 
 use clap::Command;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     config::{
@@ -11,8 +11,10 @@ use crate::{
         command_line::{Arguments, command_line},
         reader::{ConfigError, Reader},
         source::Source,
+        unknown_names::{UnknownNames, unknown_names},
         variables::Variable,
     },
+    log_messages::{MISSPELT_SETTING, OTHER_SETTINGS},
     stderr, telemetry,
 };
 
@@ -29,6 +31,11 @@ pub trait Settings: Sized {
 
     /// How to log.
     fn logging(&self) -> &Logging;
+
+    /// Writes the first log lines: which broker is used.
+    fn log_start(&self) {
+        self.broker().log();
+    }
 
     /// Reads the settings from this source.
     ///
@@ -59,8 +66,19 @@ fn start<S: Settings>(command: Command) -> Result<(S, Arguments), ExitCode> {
     let arguments = command_line(command, &S::variables())?;
     let settings = S::from_source(&arguments.source).map_err(|error| error.exit(&name))?;
     telemetry::start(&settings.logging().filter, settings.logging().format);
-    settings.broker().log();
+    settings.log_start();
+    log_unknown_names(&unknown_names(&arguments.source, &S::variables()));
     Ok((settings, arguments))
+}
+
+/// Warns of names in `.env` that are most likely misspelt, and mentions the others.
+fn log_unknown_names(names: &UnknownNames<'_>) {
+    for (name, nearest) in &names.misspelt {
+        warn!(name, did_you_mean = nearest, "{MISSPELT_SETTING}");
+    }
+    if !names.others.is_empty() {
+        info!(names = names.others.join(","), "{OTHER_SETTINGS}");
+    }
 }
 
 /// Writes the last log lines, also at the end by a panic.

@@ -16,6 +16,8 @@ use tracing::warn;
 
 /// The most bytes that wait to be written. Lines beyond are dropped.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
+/// How many bytes of lines that wait are written at once: a write costs more than a line.
+const MAX_WRITE_BYTES: usize = 64 << 10;
 /// How long the end of a program waits until its last lines are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -60,8 +62,9 @@ struct LineQueue {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Vec<u8>>,
+    /// Of the lines that wait, and of those that are being written.
     bytes: usize,
-    /// Whether a line that was taken out is being written.
+    /// Whether lines that were taken out are being written.
     writing: bool,
     /// How many lines were dropped since that was last logged.
     dropped: u64,
@@ -97,9 +100,10 @@ impl LineQueue {
 
     fn write_to(&self, mut output: impl Write) {
         loop {
-            let line = self.next();
+            let lines = self.next();
             // There is nowhere to tell of an error here. Such a line is not counted, or counting would write the next.
-            let _written = output.write_all(&line).and_then(|()| output.flush());
+            let _written = output.write_all(&lines).and_then(|()| output.flush());
+            self.lock().bytes -= lines.len();
             if let Some(dropped) = self.take_dropped() {
                 warn!(dropped, "log lines were dropped: standard error was not read in time");
             }
@@ -108,15 +112,19 @@ impl LineQueue {
         }
     }
 
-    /// Waits for the next line to write.
+    /// Waits for the next lines to write: those that wait, as far as they are short.
     fn next(&self) -> Vec<u8> {
         let is_empty = |state: &mut State| state.lines.is_empty();
         let waited = self.pushed.wait_while(self.lock(), is_empty);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        let line = state.lines.pop_front().unwrap_or_default();
-        state.bytes -= line.len();
+        let mut lines = state.lines.pop_front().unwrap_or_default();
+        while let Some(next) =
+            state.lines.pop_front_if(|next| lines.len() + next.len() <= MAX_WRITE_BYTES)
+        {
+            lines.extend(next);
+        }
         state.writing = true;
-        line
+        lines
     }
 
     /// The number of dropped lines, once there is room again to tell it.

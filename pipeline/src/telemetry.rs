@@ -11,8 +11,12 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    config::parse::{LogFormat, ParseError, log_filter},
+    config::{
+        parse::{LogFormat, ParseError, log_filter},
+        source,
+    },
     stderr::StderrWriter,
+    text_log::TextLayer,
 };
 
 /// Changes what is logged while the program runs.
@@ -36,11 +40,15 @@ impl LogFilter {
 pub fn start(filter: &str, format: LogFormat) -> LogFilter {
     let (filter, handle) = reload::Layer::new(env_filter(filter));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(|| StderrWriter);
     match format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).init(),
-        LogFormat::Text if io::stderr().is_terminal() => registry.with(layer).init(),
-        LogFormat::Text => registry.with(layer.with_ansi(false)).init(),
+        LogFormat::Json => {
+            let layer = fmt::layer().with_writer(|| StderrWriter);
+            registry.with(layer.json().flatten_event(true)).init();
+        }
+        LogFormat::Text => {
+            let has_colours = io::stderr().is_terminal() && source::allows_colours();
+            registry.with(TextLayer { has_colours }).init();
+        }
     }
     log_panics();
     LogFilter(handle)

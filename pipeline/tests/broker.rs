@@ -35,7 +35,9 @@ async fn becomes(lock: &Lock, wanted: &str) -> Result<()> {
     let is = |state: &LockState| match state {
         LockState::Held => wanted == "held",
         LockState::Taken => wanted == "taken",
-        LockState::Waiting(reason) | LockState::NotAllowed(reason) => reason.contains(wanted),
+        LockState::Waiting(reason) | LockState::Away(reason) | LockState::NotAllowed(reason) => {
+            reason.contains(wanted)
+        }
     };
     let reached = timeout(WAIT_TIMEOUT, state.wait_for(is)).await;
     reached.with_context(|| format!("never {wanted}: {:?}", lock.state().borrow()))??;
@@ -159,9 +161,9 @@ async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<(
     let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let (one, other) = (connect(&proxy.url(&vhost.url))?, connect(&vhost.url)?);
-    let first = one.lock(topology::WEB_LOCK);
+    let first = one.lock(topology::WEB_LOCK, async {});
     becomes(&first, "held").await?;
-    let second = other.lock(topology::WEB_LOCK);
+    let second = other.lock(topology::WEB_LOCK, async {});
     becomes(&second, "taken").await?;
     proxy.refuse().await?;
     proxy.cut();
@@ -177,7 +179,7 @@ async fn the_second_holder_of_a_lock_waits_until_the_first_is_gone() -> Result<(
 async fn a_lock_whose_queue_was_deleted_is_taken_again() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let broker = connect(&vhost.url)?;
-    let lock = broker.lock(topology::WEB_LOCK);
+    let lock = broker.lock(topology::WEB_LOCK, async {});
     becomes(&lock, "held").await?;
     vhost.delete_queue(&vhost.name, topology::WEB_LOCK).await?;
     becomes(&lock, "deleted").await?;

@@ -10,7 +10,7 @@ use pipeline::{
 };
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     config::Config,
@@ -76,6 +76,7 @@ pub async fn run<P: Processor>(
         () = stuck.cancelled() => shutdown.drain.cancel(),
         Some(ended) = workers.join_next() => bail!("a worker ended by itself: {ended:?}"),
     }
+    info!("{}", stopping(in_flight.started(), config.drain_timeout, &shutdown));
     let stopping = async {
         stop_workers(&mut workers, &give_up).await;
         // Not before: as long as requests are in flight, `who` is answered.
@@ -163,8 +164,33 @@ fn give_up_after(drain_timeout: Duration, shutdown: &Shutdown) -> CancellationTo
     give_up
 }
 
+/// What the program does now that it was told to stop.
+fn stopping(requests: usize, limit: Duration, shutdown: &Shutdown) -> String {
+    let (requests, them) = match requests {
+        0 => return "no request is in work".to_owned(),
+        1 => ("1 request".to_owned(), "it"),
+        requests => (format!("{requests} requests"), "them"),
+    };
+    let limit = humantime::format_duration(limit);
+    let hurry = shutdown.how_to_hurry(&format!("to hand {them} back now"));
+    format!("finishing {requests}, up to {limit}{hurry}")
+}
+
 /// `host:pid/slot`: tells workers apart in results and logs.
 fn worker_name(slot: usize) -> String {
     let uname = rustix::system::uname();
     format!("{}:{}/{slot}", uname.nodename().to_string_lossy(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_names_what_is_finished_first() {
+        let of = |requests| stopping(requests, Duration::from_secs(25), &Shutdown::default());
+        assert_eq!(of(0), "no request is in work");
+        assert_eq!(of(1), "finishing 1 request, up to 25s");
+        assert_eq!(of(3), "finishing 3 requests, up to 25s");
+    }
 }

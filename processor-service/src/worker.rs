@@ -36,7 +36,7 @@ use crate::{
     decisions::{
         admission::{self, Admission},
         incoming::IncomingRequest,
-        outcome::{JobOutcome, WorkRecord},
+        outcome::{JobOutcome, WorkRecord, code_of_attempt},
         policy::Policy,
     },
     processor::{Processor, job::Job},
@@ -300,7 +300,8 @@ impl<P: Processor> Worker<P> {
             outcome = self.job_runner.run(job, self.stop_reason(in_flight)).instrument(span) => outcome,
         };
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
-        log_outcome(&id, attempt, &outcome, &record);
+        let is_last = attempt >= self.policy.max_attempts;
+        log_outcome(&id, attempt, is_last, &outcome, &record);
         match &outcome {
             // Before the hand-back, or this worker would take the request again at once.
             JobOutcome::NotStarted(reason) => self.host_faults.failed(self.slot, began, reason),
@@ -333,14 +334,24 @@ impl<P: Processor> Worker<P> {
     }
 }
 
-fn log_outcome(id: &RequestId, attempt: i64, outcome: &JobOutcome, record: &WorkRecord) {
+fn log_outcome(
+    id: &RequestId,
+    attempt: i64,
+    is_last: bool,
+    outcome: &JobOutcome,
+    record: &WorkRecord,
+) {
     let worker = record.worker.as_str();
     let took = record.finished.duration_since(record.started).unwrap_or_default();
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match outcome {
         JobOutcome::Completed(_) => info!(requestId = %id, worker, ms, "{FINISHED}"),
         JobOutcome::Failed(error) | JobOutcome::Retry(error, _) => {
-            warn!(requestId = %id, worker, attempt, ms, code = error.code, error = error.message, "{FAILED}");
+            let code = match outcome {
+                JobOutcome::Retry(..) => code_of_attempt(&error.code, is_last),
+                _ => &error.code,
+            };
+            warn!(requestId = %id, worker, attempt, ms, code, error = error.message, "{FAILED}");
         }
         JobOutcome::Cancelled => info!(requestId = %id, worker, ms, "{CANCELLED}"),
         JobOutcome::Interrupted | JobOutcome::NotStarted(_) => {

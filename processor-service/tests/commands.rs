@@ -63,7 +63,7 @@ async fn it_is_told_whose_work_it_is_and_until_when() {
 #[tokio::test]
 async fn exit_codes_and_signals_tell_why_it_failed() {
     let never = ("permanent".to_owned(), Retry::Never);
-    let later = |retry| ("attempts_exhausted".to_owned(), retry);
+    let later = |retry| ("transient".to_owned(), retry);
     let after = Retry::After(Duration::from_secs(90));
     for (text, expected, message) in [
         ("echo no such customer >&2; exit 65", never, "with exit code 65: no such customer"),
@@ -188,7 +188,7 @@ async fn output_whose_end_does_not_come_is_no_result() -> Result<()> {
     let pipe = fifo.path().display();
     let text = format!("exec 3>{pipe}; echo here >&3; sleep 1000 & printf '[1,'");
     let (code, said, retry) = failed(&text).await;
-    assert_eq!((code.as_str(), retry), ("attempts_exhausted", Retry::Default));
+    assert_eq!((code.as_str(), retry), ("transient", Retry::Default));
     assert!(said.contains("had its standard output open"), "{said}");
     fifo.lines().await?;
     fifo.closed().await?;

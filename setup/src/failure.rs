@@ -27,6 +27,9 @@ impl Failure {
             OpenError::Unreachable(_) => Self::Unreachable(format!(
                 "{error}\nStart the broker, or put its URL into AMQP_URL (or CLOUDAMQP_URL) in .env."
             )),
+            OpenError::WrongPort(_) => Self::Unreachable(format!(
+                "{error}.\nCorrect the broker's URL (AMQP_URL or CLOUDAMQP_URL)."
+            )),
             OpenError::Tls(_) => Self::Unreachable(format!(
                 "{error}\nCheck the host name; a private CA goes into the URL: amqps://...?cacertfile=ca.pem."
             )),

@@ -68,12 +68,25 @@ impl Store {
     /// # Errors
     /// Only if the URL names no store.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self, BadUrl> {
-        let backend = match url.split_once(':') {
-            Some(("sqlite", _)) => sqlite::open(url, options)?,
-            Some(("postgres" | "postgresql", _)) => postgres::open(url, options)?,
-            _ => return Err(BadUrl("it must begin with sqlite: or postgres://".to_owned())),
+        Self::check_url(url)?;
+        let backend = match url.starts_with("sqlite:") {
+            true => sqlite::open(url, options)?,
+            false => postgres::open(url, options)?,
         };
         Ok(Self { backend, options: options.clone(), callback_due: Arc::default() })
+    }
+
+    /// Checks whether a `DATABASE_URL` names a store, without opening it.
+    ///
+    /// # Errors
+    /// The same as of [`Store::open`].
+    pub fn check_url(url: &str) -> Result<(), BadUrl> {
+        let options = StoreOptions::default();
+        match url.split_once(':') {
+            Some(("sqlite", _)) => sqlite::check_url(url, &options),
+            Some(("postgres" | "postgresql", _)) => postgres::check_url(url, &options),
+            _ => Err(BadUrl("it must begin with sqlite: or postgres://".to_owned())),
+        }
     }
 
     /// The present health, and its changes.

@@ -13,6 +13,8 @@ pub struct StoreOptions {
     /// How long the database may take to answer a ping, or another program may hold the lock of a SQLite file, before
     /// the store is unavailable.
     pub ping_timeout: Duration,
+    /// Whether a SQLite file is locked, so that no other process that does so can open it. A lock ends with its process.
+    pub locks_file: bool,
 }
 
 impl Default for StoreOptions {
@@ -21,6 +23,7 @@ impl Default for StoreOptions {
             timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(60),
             ping_timeout: Duration::from_secs(10),
+            locks_file: false,
         }
     }
 }

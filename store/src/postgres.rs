@@ -38,6 +38,11 @@ use crate::{
 
 const READERS: usize = 2;
 
+/// Whether the URL can be used.
+pub(crate) fn check_url(url: &str, options: &StoreOptions) -> Result<(), BadUrl> {
+    Server::parse(url, options).map(drop)
+}
+
 /// Starts the tasks, which connect to the server.
 pub(crate) fn open(url: &str, options: &StoreOptions) -> Result<Backend, BadUrl> {
     let server = Arc::new(Server::parse(url, options)?);

@@ -9,6 +9,7 @@ mod callbacks;
 mod checker;
 mod commands;
 mod file;
+mod file_lock;
 mod idempotency;
 mod jobs;
 mod lookups;
@@ -39,9 +40,14 @@ use crate::{
 
 const READERS: usize = 2;
 
+/// Whether the URL can be used.
+pub(crate) fn check_url(url: &str, options: &StoreOptions) -> Result<(), BadUrl> {
+    File::parse(url, options).map(drop)
+}
+
 /// Starts the threads, which open the file.
 pub(crate) fn open(url: &str, options: &StoreOptions) -> Result<Backend, BadUrl> {
-    let file = Arc::new(File::parse(url, options.ping_timeout)?);
+    let file = Arc::new(File::parse(url, options)?);
     let health = HealthMonitor::new();
     let (running, stopped) = watch::channel(());
     let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);

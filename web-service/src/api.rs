@@ -2,7 +2,8 @@
 
 mod docs;
 mod health;
-mod http;
+pub(crate) mod http;
+mod index;
 pub(crate) mod openapi;
 mod parked;
 mod requests;
@@ -19,7 +20,8 @@ use crate::api::{
     },
 };
 
-/// Adds all routes. They need [`state::State`] and [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) as application data.
+/// Adds all routes. They need [`state::State`], [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) and
+/// [`CallsInFlight`](http::calls_in_flight::CallsInFlight) as application data.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     let mut routes = web::scope("").wrap(from_fn(access::middleware));
     for (_, resource) in resources() {
@@ -44,6 +46,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(health::LIVE, health::live),
         on_get(health::READY, health::ready),
         on_get(openapi::PATH, openapi::openapi),
+        on_get(index::PATH, index::index),
         on_get(docs::PATH, docs::page),
         on_get(docs::FOLDER, docs::page),
         on_get(docs::FILES, docs::file),
@@ -118,7 +121,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::allowed_hosts::{AllowedHosts, HostNames};
+    use crate::{
+        allowed_hosts::{AllowedHosts, HostNames},
+        api::http::calls_in_flight::CallsInFlight,
+    };
 
     fn described() -> serde_json::Map<String, Value> {
         let document: Value = serde_json::from_str(openapi::document()).unwrap();
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_document_describes_every_path_and_no_other() {
-        let of_the_document = [openapi::PATH, docs::PATH, docs::FOLDER, docs::FILES];
+        let of_the_document = [index::PATH, openapi::PATH, docs::PATH, docs::FOLDER, docs::FILES];
         let mut paths: Vec<_> = resources().into_iter().map(|(path, _)| path).collect();
         paths.retain(|path| !of_the_document.contains(path));
         paths.sort_unstable();
@@ -139,7 +145,8 @@ mod tests {
     #[actix_web::test]
     async fn every_path_answers_405_to_other_methods_and_names_its_own() {
         let hosts = AllowedHosts::new(([127, 0, 0, 1], 80).into(), HostNames::default());
-        let app = App::new().app_data(web::Data::new(hosts)).configure(configure);
+        let calls = web::Data::new(CallsInFlight::default());
+        let app = App::new().app_data(web::Data::new(hosts)).app_data(calls).configure(configure);
         let app = init_service(app).await;
         let described = described();
         for (path, _) in resources() {

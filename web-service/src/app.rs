@@ -1,6 +1,10 @@
 //! The web service as a whole: builds its parts, serves, and stops them in order.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{App, HttpServer, dev::Server, web};
 use anyhow::{Context, bail};
@@ -11,19 +15,21 @@ use pipeline::{
     topology::{self, Topology},
 };
 use tokio::{
+    net::TcpSocket,
     task::JoinSet,
     time::{Instant, sleep_until, timeout_at},
 };
 use tracing::{info, warn};
 
 use crate::{
-    api::{self, state::State},
+    api::{self, http::calls_in_flight::CallsInFlight, state::State},
     config::Config,
     consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
-    dispatch::Dispatch,
+    dispatch::{Dispatch, availability},
     events::{
         jobs::RunningJobs, listener::EventListener, notifier::Notifier,
         obsolete_work::obsolete_work, retry_recorder::retry_recorder, waiters::Waiters,
+        worker_watch::WorkerWatch,
     },
     retention,
     webhooks::WebhookLoop,
@@ -38,6 +44,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send the head of a request. Then the HTTP library answers 408 without a body and closes
 /// the connection; its default of 5 s is too short for a machine under load.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 2048;
 /// How long closing the broker's connections may take beyond `DRAIN_TIMEOUT`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -46,6 +54,8 @@ pub struct Application {
     config: Config,
     address: SocketAddr,
     server: Server,
+    calls: CallsInFlight,
+    workers: WorkerWatch,
     broker: Arc<Broker>,
     store: Store,
     notifier: Notifier,
@@ -56,23 +66,27 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the address and begins to connect. Needs a Tokio runtime; neither the broker nor the
-    /// store need be there.
+    /// Begins to connect. Needs a Tokio runtime; neither the broker nor the store need be there.
     ///
     /// # Errors
-    /// If the address can't be bound, or this machine can't send webhooks.
-    pub fn build(config: Config, store: Store, shutdown: Shutdown) -> anyhow::Result<Self> {
+    /// If the listener can't be used, or this machine can't send webhooks.
+    pub fn build(
+        config: Config,
+        listener: TcpListener,
+        store: Store,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: config.broker.addresses.clone(),
             topology: Topology::of_service(),
         }));
         broker.publisher().prepare(topology::EXCHANGE, topology::KEY_REQUEST);
-        broker.watch_unreadable();
+        let workers = WorkerWatch::new(broker.count_queues());
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
         let notifier = Notifier::new(waiters, jobs, broker.event_publisher());
         let needs_lock = config.database_url.expose().starts_with("sqlite:");
-        let lock = needs_lock.then(|| broker.lock(topology::WEB_LOCK));
+        let lock = needs_lock.then(|| broker.lock(topology::WEB_LOCK, opened(store.clone())));
         let webhooks = WebhookLoop::new(
             store.clone(),
             config.webhook_secrets.clone(),
@@ -88,14 +102,28 @@ impl Application {
         );
         let state = State::new(
             broker.clone(),
+            workers.clone(),
             dispatch,
             notifier.clone(),
             config.callback_policy(),
             config.body_limit,
             shutdown.drain.clone(),
         );
-        let (address, server) = serve(&config, web::Data::new(state))?;
-        Ok(Self { config, address, server, broker, store, notifier, webhooks, shutdown, lock })
+        let (address, calls) = (listener.local_addr()?, CallsInFlight::default());
+        let server = serve(&config, listener, web::Data::new(state), calls.clone())?;
+        Ok(Self {
+            config,
+            address,
+            server,
+            calls,
+            workers,
+            broker,
+            store,
+            notifier,
+            webhooks,
+            shutdown,
+            lock,
+        })
     }
 
     /// The port that was bound.
@@ -113,11 +141,15 @@ impl Application {
         let mut tasks = JoinSet::new();
         self.start_event_tasks(&mut tasks);
         self.start_consumers(&mut tasks);
-        let Self { config, address, server, broker, shutdown, webhooks, lock, store, .. } = self;
+        let Self {
+            config, server, calls, workers, broker, shutdown, webhooks, lock, store, ..
+        } = self;
+        let lock_state = lock.as_ref().map(Lock::state);
+        tasks.spawn(availability::warn_of_others(lock_state, shutdown.drain.clone()));
+        tasks.spawn(workers.log_changes(shutdown.drain.clone()));
         tasks.spawn(retention::run(store.clone(), config.retention, shutdown.drain.clone()));
         tasks.spawn(webhooks.run());
         let mut serving = tokio::spawn(server);
-        info!(%address, "{LISTENING}");
         tokio::select! {
             // First, or a task that ends because it was told to would look like one that failed.
             biased;
@@ -125,6 +157,7 @@ impl Application {
             ended = &mut serving => ended?.context("the HTTP server ended")?,
             ended = tasks.join_next() => bail!("a background task ended by itself: {ended:?}"),
         }
+        info!("{}", stopping(calls.count(), config.drain_timeout, &shutdown));
         let deadline = Instant::now() + config.drain_timeout;
         let drained = async {
             http.stop(true).await;
@@ -178,14 +211,73 @@ impl Application {
     }
 }
 
+/// Binds the address, and logs it: the first line of the log. Calls are answered once the service is built.
+///
+/// # Errors
+/// If the address can't be bound.
+pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    let listener = bind().with_context(|| format!("can't listen on HTTP_ADDR={address}"))?;
+    let address = listener.local_addr()?;
+    let url = url(address);
+    info!(%address, url, docs = format!("{url}/docs"), "{LISTENING}");
+    Ok(listener)
+}
+
+/// Where a person on this machine finds the service.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// Checks whether `DATABASE_URL` can be used, without opening the store.
+///
+/// # Errors
+/// Why not.
+pub fn check_store(config: &Config) -> Result<(), String> {
+    let checked = Store::check_url(config.database_url.expose());
+    checked.map_err(|error| format!("DATABASE_URL=...: {error}"))
+}
+
 /// Opens the store that `DATABASE_URL` names. The database need not be there.
 ///
 /// # Errors
 /// If the URL can't be used.
-pub fn open_store(config: &Config) -> Result<Store, String> {
-    let options = StoreOptions { timeout: config.publish_timeout, ..StoreOptions::default() };
-    Store::open(config.database_url.expose(), &options)
-        .map_err(|error| format!("DATABASE_URL=...: {error}"))
+pub fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let options = StoreOptions {
+        timeout: config.publish_timeout,
+        locks_file: true,
+        ..StoreOptions::default()
+    };
+    Store::open(config.database_url.expose(), &options).context("DATABASE_URL can't be used")
+}
+
+/// Waits until the store is open: then its file is not used by another web service.
+async fn opened(store: Store) {
+    store.until_up().await;
+}
+
+/// What the service does now that it was told to stop.
+fn stopping(calls: usize, limit: Duration, shutdown: &Shutdown) -> String {
+    let calls = match calls {
+        0 => "no calls are in flight: storing what has come from the broker".to_owned(),
+        1 => "answering 1 call".to_owned(),
+        calls => format!("answering {calls} calls"),
+    };
+    format!("{calls}, up to {limit:?}{}", shutdown.how_to_hurry("to stop now"))
 }
 
 /// Closes the broker's connections, within what is left of the time.
@@ -197,10 +289,16 @@ async fn close(broker: Arc<Broker>, deadline: Instant, shutdown: &Shutdown) {
     }
 }
 
-fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr, Server)> {
-    let hosts = web::Data::new(config.allowed_hosts());
+fn serve(
+    config: &Config,
+    listener: TcpListener,
+    state: web::Data<State>,
+    calls: CallsInFlight,
+) -> anyhow::Result<Server> {
+    let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
     let app = move || {
-        App::new().app_data(state.clone()).app_data(hosts.clone()).configure(api::configure)
+        let app = App::new().app_data(state.clone()).app_data(hosts.clone());
+        app.app_data(calls.clone()).configure(api::configure)
     };
     let server = HttpServer::new(app)
         .workers(worker_threads())
@@ -209,13 +307,33 @@ fn serve(config: &Config, state: web::Data<State>) -> anyhow::Result<(SocketAddr
         .client_request_timeout(HEAD_TIMEOUT)
         // Longer than our own deadline, so that actix has no deadline of its own.
         .shutdown_timeout(config.drain_timeout.as_secs() + 1)
-        .bind(config.address)
-        .with_context(|| format!("can't listen on HTTP_ADDR={}", config.address))?;
-    let address = *server.addrs().first().context("no address was bound")?;
-    Ok((address, server.run()))
+        .listen(listener)
+        .context("the HTTP server can't use the address")?;
+    Ok(server.run())
 }
 
 /// The number of HTTP worker threads: half the cores, since the broker's connections need the others.
 fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_led_to_an_address_that_can_be_opened() {
+        let url = |address: &str| url(address.parse().unwrap());
+        assert_eq!(url("127.0.0.1:3000"), "http://127.0.0.1:3000");
+        assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1:80");
+        assert_eq!(url("[::]:3000"), "http://[::1]:3000");
+    }
+
+    #[test]
+    fn a_stop_names_how_many_calls_are_answered_first() {
+        let of = |calls| stopping(calls, Duration::from_secs(25), &Shutdown::default());
+        assert_eq!(of(1), "answering 1 call, up to 25s");
+        assert_eq!(of(3), "answering 3 calls, up to 25s");
+        assert!(of(0).starts_with("no calls are in flight"));
+    }
 }

@@ -95,6 +95,9 @@ impl Settings for Config {
     fn logging(&self) -> &Logging {
         &self.logging
     }
+
+    /// Nothing yet: the first lines are where the service listens.
+    fn log_start(&self) {}
 }
 
 impl Config {

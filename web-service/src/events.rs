@@ -8,3 +8,4 @@ pub mod notifier;
 pub mod obsolete_work;
 pub mod retry_recorder;
 pub mod waiters;
+pub(crate) mod worker_watch;

@@ -20,7 +20,6 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    open_files::raise();
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -35,13 +34,17 @@ fn run(config: Config) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let store = match app::open_store(&config) {
-        Ok(store) => store,
-        Err(problem) => return ConfigError::from(problem).exit("web-service"),
-    };
+    if let Err(problem) = app::check_store(&config) {
+        return ConfigError::from(problem).exit("web-service");
+    }
     let result = async {
         let shutdown = Shutdown::on_signals()?;
-        Application::build(config, store, shutdown)?.run_until_stopped().await
+        // First, so that the log begins with where the service is found.
+        let listener = app::listen(config.address)?;
+        open_files::raise();
+        config.broker.log();
+        let store = app::open_store(&config)?;
+        Application::build(config, listener, store, shutdown)?.run_until_stopped().await
     };
     program::exit_code(result.await)
 }

@@ -106,6 +106,12 @@ impl Address {
         if self.tls { "amqps" } else { "amqp" }
     }
 
+    /// `HOST:PORT`, with brackets around an IPv6 address.
+    pub fn host_and_port(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     pub(super) fn password(&self) -> &str {
         &self.password
     }
@@ -123,9 +129,8 @@ fn decode_short(part: &str, what: &'static str) -> Result<String, InvalidAddress
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, user, vhost, .. } = self;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        write!(f, "{}://{host}:{port} vhost {vhost} as {user}", self.scheme())
+        let Self { user, vhost, .. } = self;
+        write!(f, "{}://{} vhost {vhost} as {user}", self.scheme(), self.host_and_port())
     }
 }
 

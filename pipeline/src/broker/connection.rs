@@ -22,7 +22,7 @@ use crate::broker::{
     },
 };
 use crate::{
-    broker::unreadable::UnreadableMessages,
+    broker::queue_counter::{Counted, QueueCounter, UnreadableMessages},
     health::Part,
     topology::{Topology, exclusive_queue::ExclusiveQueue, names::UNREADABLE},
 };
@@ -62,6 +62,7 @@ struct Links {
     program: &'static str,
     addresses: Vec<Address>,
     topology: Arc<Topology>,
+    completing: Arc<tokio::sync::Mutex<()>>,
     stop: CancellationToken,
 }
 
@@ -82,6 +83,7 @@ impl Links {
             role,
             addresses: self.addresses.clone(),
             topology: self.topology.clone(),
+            completing: self.completing.clone(),
             renews,
             stop: self.stop.clone(),
         })
@@ -107,6 +109,7 @@ impl Broker {
             program: options.program,
             addresses: options.addresses.clone(),
             topology: Arc::new(options.topology.clone()),
+            completing: Arc::default(),
             stop: CancellationToken::new(),
         };
         let (publish, publish_task) = links.start("publish");
@@ -171,9 +174,9 @@ impl Broker {
         BrokerStart::new(self.consume.clone())
     }
 
-    /// Begins to acquire the lock, which is an exclusive queue of this name.
-    pub fn lock(&self, queue: &str) -> Lock {
-        Lock::start(self.consume.clone(), queue)
+    /// Begins to acquire the lock, which is an exclusive queue of this name, once `may_begin` has ended.
+    pub fn lock(&self, queue: &str, may_begin: impl Future<Output = ()> + Send + 'static) -> Lock {
+        Lock::start(self.consume.clone(), queue, may_begin)
     }
 
     /// Begins to consume a queue.
@@ -193,12 +196,15 @@ impl Broker {
         DedicatedConnection(link)
     }
 
-    /// Begins to count the messages in `processing.unreadable`; [`Self::health`] reports them.
-    pub fn watch_unreadable(&self) {
-        let watching = self.unreadable.clone().watch(self.consume.clone(), self.links.stop.clone());
+    /// Begins to count the messages in `processing.unreadable`, which [`Self::health`] reports, and those in
+    /// `processing.requests` with its consumers.
+    pub fn count_queues(&self) -> watch::Receiver<Counted> {
+        let (counting, requests) = QueueCounter::new(self.unreadable.clone());
+        let counting = counting.run(self.consume.clone(), self.links.stop.clone());
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
-            tasks.links.push(tokio::spawn(watching));
+            tasks.links.push(tokio::spawn(counting));
         }
+        requests
     }
 
     /// The state of the connections: the parts `broker.publish`, `broker.consume` and `topology`.

@@ -14,6 +14,7 @@ use crate::broker::{
     session::{OpenChannel, Session},
     wire,
 };
+use crate::health::QueueCounts;
 use crate::log_messages::DECLARED_MISSING;
 use crate::topology::{
     DeclaredBy, Topology,
@@ -81,24 +82,24 @@ impl Declarer {
         found(self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await)
     }
 
-    /// How many messages wait in a queue (passive declare); those that consumers hold don't count.
-    /// Opens a channel for the question and closes it.
+    /// How many messages wait in a queue, and how many consumers it has (passive declare). Messages that consumers hold
+    /// don't count.
     ///
     /// # Errors
     /// If there is no such queue, the broker refuses to tell, or is lost.
-    pub(super) async fn queue_depth(mut self, queue: &str) -> Result<u32, AskError> {
+    pub(super) async fn queue_counts(&mut self, queue: &str) -> Result<QueueCounts, AskError> {
         let mut arguments = QueueDeclareArguments::new(queue);
         arguments.passive(true);
-        let (reply, depth) = oneshot::channel();
+        let (reply, counts) = oneshot::channel();
         self.ask(async move |channel| {
             let found = channel.queue_declare(arguments).await?;
+            let (_, waiting, consumers) = found.unwrap_or_default();
             // The caller may have stopped waiting.
-            let _ = reply.send(found.map_or(0, |(_, messages, _)| messages));
+            let _ = reply.send(QueueCounts { waiting, consumers });
             Ok(())
         })
         .await?;
-        self.close_channel().await;
-        depth.await.map_err(|_| AskError::Lost)
+        counts.await.map_err(|_| AskError::Lost)
     }
 
     /// Declares the queue. Does nothing if it exists with the same arguments.
@@ -146,7 +147,8 @@ impl Declarer {
         }
     }
 
-    async fn close_channel(&mut self) {
+    /// Closes the channel that questions are asked on. The next question opens another.
+    pub(super) async fn close_channel(&mut self) {
         if let Some(OpenChannel { channel, .. }) = self.channel.take() {
             let _closed_or_lost = self.session.run(channel.close()).await;
         }
@@ -215,11 +217,12 @@ pub(super) async fn ensure(session: &Arc<Session>, topology: &Topology) -> Resul
     let declared_by = topology.declared_by;
     let failed = |what: String| move |error| EnsureError { what, error, declared_by };
     let mut must_bind = declared_by == DeclaredBy::Program;
+    let (mut exchanges, mut queues): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for exchange in &topology.exchanges {
         let failed = || failed(format!("exchange {}", exchange.name));
         if !declarer.exchange_exists(exchange).await.map_err(failed())? {
             declarer.declare_exchange(exchange).await.map_err(failed())?;
-            info!(exchange = exchange.name, "{DECLARED_MISSING}");
+            exchanges.push(&exchange.name);
             must_bind = true;
         }
     }
@@ -229,7 +232,7 @@ pub(super) async fn ensure(session: &Arc<Session>, topology: &Topology) -> Resul
         let exists = declarer.queue_exists(queue).await.map_err(failed(""))?;
         if !exists {
             declarer.declare_queue(queue).await.map_err(failed(""))?;
-            info!(queue = queue.name, "{DECLARED_MISSING}");
+            queues.push(&queue.name);
         }
         let must_bind = must_bind || !exists;
         if may_bind || must_bind {
@@ -238,7 +241,26 @@ pub(super) async fn ensure(session: &Arc<Session>, topology: &Topology) -> Resul
         }
     }
     declarer.close_channel().await;
+    log_declared(&exchanges, &queues);
     Ok(())
+}
+
+/// Logs what was declared, in one line: a single name, or how many.
+fn log_declared(exchanges: &[&str], queues: &[&str]) {
+    let single =
+        |names: &[&str]| names.first().filter(|_| names.len() == 1).map(|&name| name.to_owned());
+    let many = |names: &[&str]| Some(names.len()).filter(|count| *count > 1);
+    if exchanges.is_empty() && queues.is_empty() {
+        return;
+    }
+    debug!(?exchanges, ?queues, "declared");
+    info!(
+        exchange = single(exchanges),
+        queue = single(queues),
+        exchanges = many(exchanges),
+        queues = many(queues),
+        "{DECLARED_MISSING}"
+    );
 }
 
 /// Makes all bindings of a queue; false if the user may not, where it need not be.

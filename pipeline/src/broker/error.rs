@@ -7,6 +7,8 @@ use std::fmt;
 pub enum OpenError {
     /// No broker answers at that address, or not in time.
     Unreachable(String),
+    /// Something answers there that is no broker, or it speaks TLS where the URL says otherwise.
+    WrongPort(String),
     /// The TLS handshake failed.
     Tls(String),
     /// The broker refused the user or the password.
@@ -18,7 +20,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether an operator has to fix it, so that frequent retries are useless.
     pub fn needs_operator(&self) -> bool {
-        matches!(self, Self::Credentials(_) | Self::Vhost(_))
+        matches!(self, Self::WrongPort(_) | Self::Credentials(_) | Self::Vhost(_))
     }
 }
 
@@ -27,6 +29,7 @@ impl std::error::Error for OpenError {}
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Unreachable(text)
+        | Self::WrongPort(text)
         | Self::Tls(text)
         | Self::Credentials(text)
         | Self::Vhost(text)) = self;
@@ -84,7 +87,7 @@ impl fmt::Display for AskError {
 /// Why a message was not confirmed, and whether publishing it again is safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Nothing was sent: the broker is unreachable or blocks publishers. Safe to try again.
+    /// Nothing was sent, for this reason: the broker is unreachable or blocks publishers. Safe to try again.
     #[error("not sent: {0}")]
     NotSent(String),
     /// Nothing was sent: too many messages or bytes are unconfirmed. Safe to try again.

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until},
+    sync::{Mutex, mpsc, oneshot, watch},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -28,6 +28,8 @@ const SHORT_PAUSE: Duration = Duration::from_millis(250);
 const SHORT_PAUSES: u32 = 30;
 /// After a session that lived longer than this the pauses are short again.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// How long a link waits for another link of the program that completes the topology.
+const COMPLETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often queues without consumers are declared again. Hosted brokers delete queues that were not
 /// used for 28 days, with their messages.
 const RENEW_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,6 +66,8 @@ pub(super) struct LinkOptions {
     pub(super) addresses: Vec<Address>,
     /// Checked, and completed where allowed, at each connect.
     pub(super) topology: Arc<Topology>,
+    /// Held by the link of this program that completes the topology, so that the others find it complete.
+    pub(super) completing: Arc<Mutex<()>>,
     /// Whether this link declares queues without consumers again from time to time.
     pub(super) renews: bool,
     /// Ends the link.
@@ -73,7 +77,9 @@ pub(super) struct LinkOptions {
 impl Link {
     /// Begins to connect, and returns at once, with the task that ends when the link has.
     pub(super) fn start(options: LinkOptions) -> (Self, tokio::task::JoinHandle<()>) {
-        let (sender, state) = watch::channel(LinkState::Away("connecting".to_owned()));
+        let brokers: Vec<_> = options.addresses.iter().map(Address::host_and_port).collect();
+        let connecting = format!("connecting to RabbitMQ at {}", brokers.join(", "));
+        let (sender, state) = watch::channel(LinkState::Away(connecting));
         let (repairs, requested) = mpsc::channel(64);
         let program = options.program;
         let renew_at = options.renews.then(Instant::now);
@@ -102,11 +108,20 @@ impl Link {
 
     /// Waits for a session with a complete topology. `None` if the link has ended.
     pub(super) async fn ready(&mut self) -> Option<Arc<Session>> {
-        let ready =
-            |state: &LinkState| matches!(state, LinkState::Ready(session) if !session.is_lost());
-        match &*self.state.wait_for(ready).await.ok()? {
-            LinkState::Ready(session) => Some(session.clone()),
-            _ => None,
+        self.ready_or(|_| {}).await
+    }
+
+    /// The same; `meanwhile` gets each state that comes before.
+    pub(super) async fn ready_or(
+        &mut self,
+        mut meanwhile: impl FnMut(&LinkState) + Send,
+    ) -> Option<Arc<Session>> {
+        loop {
+            match &*self.state.borrow_and_update() {
+                LinkState::Ready(session) if !session.is_lost() => return Some(session.clone()),
+                state => meanwhile(state),
+            }
+            self.state.changed().await.ok()?;
         }
     }
 
@@ -192,7 +207,7 @@ impl Supervisor {
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut backoff = Backoff::connecting();
         loop {
-            let missing = match declare::ensure(session, &self.options.topology).await {
+            let missing = match self.complete(session).await {
                 Ok(()) => None,
                 Err(_) if session.is_lost() => break,
                 Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
@@ -217,8 +232,17 @@ impl Supervisor {
         }
         session.discard().await;
         let reason = session.lost().await;
-        self.state.send_replace(LinkState::Away(reason.clone()));
+        let at = address.host_and_port();
+        let away = format!("the connection to RabbitMQ at {at} was lost: {reason}");
+        self.state.send_replace(LinkState::Away(away));
         warn!(role = self.options.role, broker = %address, reason, "{DISCONNECTED}");
+    }
+
+    /// Declares what is missing of the topology, one link of the program after the other. A link whose broker does not
+    /// answer holds up the others only for a moment.
+    async fn complete(&self, session: &Arc<Session>) -> Result<(), declare::EnsureError> {
+        let _turn = timeout(COMPLETING_TIMEOUT, self.options.completing.lock()).await.ok();
+        declare::ensure(session, &self.options.topology).await
     }
 
     /// Declares the idle queues again.

@@ -13,11 +13,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::broker::{
     error::AskError,
-    link::Link,
+    link::{Link, LinkState},
     session::{OpenChannel, Session, watch::ChannelEvent},
     wire,
 };
@@ -40,6 +40,8 @@ const RESOURCE_LOCKED: u16 = 405;
 pub enum LockState {
     /// Not acquired yet, or lost, with the reason.
     Waiting(String),
+    /// There is no connection to the broker, for this reason.
+    Away(String),
     /// Another connection holds it.
     Taken,
     /// This program holds it. When the connection is interrupted, the broker may give the lock to
@@ -52,7 +54,7 @@ pub enum LockState {
 impl LockState {
     /// Whether the program may work: it holds the lock, or its user may not acquire it.
     pub fn allows_work(&self) -> bool {
-        !matches!(self, Self::Waiting(_) | Self::Taken)
+        matches!(self, Self::Held | Self::NotAllowed(_))
     }
 }
 
@@ -64,12 +66,21 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Begins to acquire the lock and returns at once.
-    pub(super) fn start(link: Link, queue: &str) -> Self {
-        let (sender, state) = watch::channel(LockState::Waiting("not connected yet".to_owned()));
+    /// Begins to acquire the lock once `may_begin` has ended, and returns at once.
+    pub(super) fn start(
+        link: Link,
+        queue: &str,
+        may_begin: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let (sender, state) = watch::channel(LockState::Waiting("not asked for yet".to_owned()));
         let stop = CancellationToken::new();
         let acquirer = Acquirer { queue: queue.to_owned(), state: sender, stop: stop.clone() };
-        Self { state, stop, task: tokio::spawn(acquirer.run(link)) }
+        let task = tokio::spawn(async move {
+            if acquirer.stop.run_until_cancelled(may_begin).await.is_some() {
+                acquirer.run(link).await;
+            }
+        });
+        Self { state, stop, task }
     }
 
     /// Watches the state.
@@ -102,7 +113,7 @@ impl Acquirer {
         loop {
             let session = tokio::select! {
                 () = self.stop.cancelled() => return,
-                session = link.ready() => match session {
+                session = link.ready_or(|link| self.set_away(link)) => match session {
                     Some(session) => session,
                     None => return,
                 },
@@ -152,17 +163,32 @@ impl Acquirer {
         true
     }
 
+    /// Sets that there is no connection. The link has logged why.
+    fn set_away(&self, link: &LinkState) {
+        let state = match link {
+            LinkState::Away(reason) => LockState::Away(reason.clone()),
+            LinkState::Incomplete(missing) => LockState::Waiting(missing.clone()),
+            LinkState::Ready(_) => return,
+        };
+        self.state.send_if_modified(|known| {
+            let changed = *known != state;
+            *known = state;
+            changed
+        });
+    }
+
     /// Sets why the lock is not held, and logs it if that has changed.
     fn set_not_held(&self, now: LockState) {
         self.state.send_if_modified(|state| {
             let changed = *state != now;
             if changed {
                 match &now {
-                    LockState::Held => {}
+                    LockState::Held | LockState::Away(_) => {}
                     LockState::Waiting(reason) => {
-                        info!(queue = self.queue, reason, "waiting for the lock");
+                        debug!(queue = self.queue, reason, "waiting for the lock");
                     }
-                    LockState::Taken => info!(queue = self.queue, "another program has the lock"),
+                    // What that means, its owner knows.
+                    LockState::Taken => debug!(queue = self.queue, "another program has the lock"),
                     LockState::NotAllowed(reason) => {
                         warn!(queue = self.queue, reason, "working without the lock");
                     }

@@ -256,9 +256,7 @@ impl Publisher {
 
     fn unavailable(&self, route: &RouteChannel) -> PublishError {
         match self.link.state() {
-            LinkState::Away(reason) => {
-                PublishError::NotSent(format!("the broker is unreachable: {reason}"))
-            }
+            LinkState::Away(reason) => PublishError::NotSent(reason),
             LinkState::Incomplete(missing) => PublishError::Unroutable(missing),
             LinkState::Ready(_) => route
                 .refusal()

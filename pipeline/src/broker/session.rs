@@ -10,6 +10,8 @@
 mod channel_numbers;
 mod login;
 pub(crate) mod message_limit;
+mod open_failure;
+mod probe;
 mod session_end;
 pub(crate) mod watch;
 
@@ -139,17 +141,19 @@ impl Session {
         };
         session.handle.spawn(run_connection(arguments, session.end.clone(), opened, received));
         let began = Instant::now();
-        match timeout(OPEN_TIMEOUT, answer).await {
+        let error = match timeout(OPEN_TIMEOUT, answer).await {
             Ok(Ok(Ok(Opened { version, max_channels }))) => {
                 (session.version, session.max_channels) = (version, max_channels);
-                Ok(Arc::new(session))
+                return Ok(Arc::new(session));
             }
-            Ok(Ok(Err(error))) => Err(login::explain(&error, address, began.elapsed())),
-            Ok(Err(_)) => Err(OpenError::Unreachable(format!("{address}: the handshake failed"))),
-            Err(_) => {
-                Err(OpenError::Unreachable(format!("{address}: no answer within {OPEN_TIMEOUT:?}")))
-            }
-        }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "the handshake failed".to_owned(),
+            Err(_) => format!("no answer within {OPEN_TIMEOUT:?}"),
+        };
+        let took = began.elapsed();
+        // Closes the socket: a small server may serve one client at a time.
+        drop(session);
+        Err(open_failure::explain(&error, address, took).await)
     }
 
     /// Opens a channel.
@@ -210,7 +214,7 @@ impl Session {
     /// Waits until the connection is lost or ended, and says why.
     pub(super) async fn lost(&self) -> String {
         self.end.lost.cancelled().await;
-        self.end.reason().map_or_else(|| "the connection was lost".to_owned(), |reason| reason.text)
+        self.end.reason().map_or_else(|| "the socket was closed".to_owned(), |reason| reason.text)
     }
 
     /// The broker's refusal, if that is what ended the session.

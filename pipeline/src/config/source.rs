@@ -66,6 +66,15 @@ impl Source {
         Self { environment, ..Self::default() }
     }
 
+    /// The names that `.env` sets, except these, in their order.
+    pub(crate) fn other_names_in_file<'a>(&'a self, known: &[&Variable]) -> Vec<&'a str> {
+        let is_known = |name: &str| known.iter().any(|variable| variable.name == name);
+        let names = self.file.keys().map(String::as_str).filter(|name| !is_known(name));
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The value that is set for a variable and where it came from. An empty value is none.
     pub fn get(&self, variable: &Variable) -> Option<(&str, Origin)> {
         let places = [
@@ -78,6 +87,11 @@ impl Source {
             (!value.is_empty()).then_some((value, origin))
         })
     }
+}
+
+/// Whether the log may have colours: unless `NO_COLOR` is set (<https://no-color.org>).
+pub(crate) fn allows_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {

@@ -4,6 +4,8 @@
 
 /// The processor reported a permanent error.
 pub const PERMANENT: &str = "permanent";
+/// An attempt failed, and another one follows. It is never the code of a request that has ended.
+pub const TRANSIENT: &str = "transient";
 /// The work failed in each of its attempts, the last time with this message.
 pub const ATTEMPTS_EXHAUSTED: &str = "attempts_exhausted";
 /// The work took longer than `JOB_TIMEOUT`, in the last attempt too.

@@ -119,9 +119,25 @@ pub(crate) fn decide(
             let next = next_attempt(request, error, delay, record.finished, policy);
             Settlement::Retry(Box::new(next))
         }
-        JobOutcome::Failed(error) | JobOutcome::Retry(error, _) => {
-            Settlement::Publish(failure(Some(id), request, error, record))
+        JobOutcome::Retry(error, _) => {
+            Settlement::Publish(failure(Some(id), request, after_last_attempt(error), record))
         }
+        JobOutcome::Failed(error) => Settlement::Publish(failure(Some(id), request, error, record)),
+    }
+}
+
+/// The error of a request whose last attempt has failed with this error.
+fn after_last_attempt(error: ErrorBody) -> ErrorBody {
+    let code = code_of_attempt(&error.code, true).to_owned();
+    ErrorBody { code, ..error }
+}
+
+/// The code of a failed attempt, for a transient failure with this code: only after the last one it tells that there are no
+/// more.
+pub(crate) fn code_of_attempt(code: &str, is_last: bool) -> &str {
+    match code {
+        codes::TRANSIENT if is_last => codes::ATTEMPTS_EXHAUSTED,
+        code => code,
     }
 }
 
@@ -302,7 +318,7 @@ mod tests {
     }
 
     fn transient() -> ErrorBody {
-        ErrorBody::new(codes::ATTEMPTS_EXHAUSTED, "not now")
+        ErrorBody::new(codes::TRANSIENT, "not now")
     }
 
     /// The delay in seconds until the third attempt, the queue it waits in, and whether the message
@@ -331,11 +347,21 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_fails_for_good() {
-        let outcome = JobOutcome::Retry(transient(), Some(Duration::ZERO));
-        let Settlement::Publish(messages) = settlement_with(2, outcome) else { panic!("not yet") };
-        let outcome = ResultMessage::parse(&messages[1].body).unwrap().outcome;
-        assert!(matches!(outcome, Outcome::Failed(error) if error == transient()));
+    fn the_last_attempt_fails_for_good_and_only_then_the_attempts_are_exhausted() {
+        let own = ErrorBody::new("teapot", "not now");
+        for (error, code) in [(transient(), codes::ATTEMPTS_EXHAUSTED), (own, "teapot")] {
+            let Settlement::Retry(next) = settlement(JobOutcome::Retry(error.clone(), None)) else {
+                panic!("there is another attempt")
+            };
+            assert_eq!(next.error, error);
+            let last = settlement_with(2, JobOutcome::Retry(error, Some(Duration::ZERO)));
+            let Settlement::Publish(messages) = last else { panic!("not yet") };
+            let reason = messages[0].properties.headers.text(headers::REASON);
+            assert_eq!(reason, Some(code));
+            let outcome = ResultMessage::parse(&messages[1].body).unwrap().outcome;
+            let expected = ErrorBody::new(code, "not now");
+            assert!(matches!(outcome, Outcome::Failed(error) if error == expected));
+        }
     }
 
     #[test]

@@ -41,12 +41,12 @@ use pipeline::contract::codes;
 ///     let numbers = text.lines().map(str::parse::<u64>);
 ///     Ok(numbers.sum::<Result<u64, _>>()?) // permanent if a line is no number
 /// }
-/// # assert!(total("no/such/file").unwrap_err().to_string().starts_with("attempts_exhausted: "));
+/// # assert!(total("no/such/file").unwrap_err().to_string().starts_with("transient: "));
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessError {
-    /// A word that programs can branch on: `error.code` of the failed request.
+    /// A word that programs can branch on: `error.code` of the failed request, unless it is `transient`.
     pub code: String,
     /// A sentence for people: `error.message` of the failed request.
     pub message: String,
@@ -85,10 +85,10 @@ impl ProcessError {
         Self { code, message: message.to_string(), retry: Retry::Never, cause: Cause::Work }
     }
 
-    /// A failure that may be gone with the next attempt. Its code, `attempts_exhausted`, is that of a request whose
-    /// last attempt failed so.
+    /// A failure that may be gone with the next attempt. Its code is `transient`; the request, if this was its last attempt,
+    /// has the code `attempts_exhausted`.
     pub fn transient(message: impl fmt::Display) -> Self {
-        let code = codes::ATTEMPTS_EXHAUSTED.to_owned();
+        let code = codes::TRANSIENT.to_owned();
         Self { code, message: message.to_string(), retry: Retry::Default, cause: Cause::Work }
     }
 

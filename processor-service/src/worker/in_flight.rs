@@ -99,6 +99,11 @@ impl InFlight {
         }
     }
 
+    /// How many jobs are being worked on.
+    pub(crate) fn started(&self) -> usize {
+        self.entries().values().filter(|entry| entry.has_started).count()
+    }
+
     /// Announces every job that has started, however short it may be. Returns whether all events were published.
     pub(crate) fn announce_all(&self) -> bool {
         let entries = self.entries();

@@ -93,8 +93,8 @@ impl Settler {
         let NextAttempt { message, error, at } = next;
         let published = self.publish_copy(id, &message, delivery, true).await;
         let Some(delivery) = published else { return false };
-        let (id, worker, next_attempt_at) = (id.text(), &self.worker, headers::moment(at));
-        info!(requestId = id, worker, nextAttemptAt = next_attempt_at, "{RETRY_SCHEDULED}");
+        // The line of the failure, before it, names the worker.
+        info!(requestId = id.text(), nextAttemptAt = headers::moment(at), "{RETRY_SCHEDULED}");
         in_flight.announce_retrying(error, at);
         delivery.ack();
         true

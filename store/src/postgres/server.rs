@@ -49,7 +49,7 @@ impl Server {
         // Poolers refuse a setting that they don't know, and no column is a float.
         let options = options.extra_float_digits(None);
         let options = options.application_name("slowlane").disable_statement_logging();
-        let StoreOptions { timeout: read_timeout, statement_timeout, ping_timeout } = *timeouts;
+        let StoreOptions { timeout: read_timeout, statement_timeout, ping_timeout, .. } = *timeouts;
         Ok(Self { options, read_timeout, statement_timeout, ping_timeout })
     }
 

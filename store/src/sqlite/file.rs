@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use pipeline::contract::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::{error::BadUrl, migrations};
+use crate::{error::BadUrl, migrations, options::StoreOptions, sqlite::file_lock::FileLock};
 
 /// How many prepared statements each connection keeps.
 const STATEMENT_CACHE_CAPACITY: usize = 32;
@@ -26,6 +26,8 @@ pub(super) struct File {
     path: PathBuf,
     /// How long to wait for another program that has locked it.
     lock_timeout: Duration,
+    /// Keeps other web services from the file, if that is wanted.
+    lock: Option<FileLock>,
     /// Whether the file was opened before. Only the first opening may create it: later a missing file
     /// means that the disk is not mounted, and a new file would hide what was stored.
     was_opened: AtomicBool,
@@ -44,6 +46,8 @@ pub(super) enum FileError {
     Replaced(PathBuf),
     #[error("{}: the disk allows no write-ahead log (journal mode {mode})", path.display())]
     NoWriteAheadLog { path: PathBuf, mode: String },
+    #[error("another web service uses {}: only one at a time can use an SQLite file; for several, set DATABASE_URL=postgres://...", .0.display())]
+    InUse(PathBuf),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
@@ -60,7 +64,7 @@ impl FileError {
 
 impl File {
     /// The file that a `sqlite:` URL names.
-    pub(super) fn parse(url: &str, lock_timeout: Duration) -> Result<Self, BadUrl> {
+    pub(super) fn parse(url: &str, options: &StoreOptions) -> Result<Self, BadUrl> {
         let path = url.strip_prefix("sqlite:").unwrap_or(url);
         let path = path.strip_prefix("//").unwrap_or(path);
         let bad = |what: &str| BadUrl(format!("{what}; give a file as in sqlite:slowlane.db"));
@@ -76,12 +80,15 @@ impl File {
         if is_something_else(&path) {
             return Err(bad(&format!("{} is no SQLite database", path.display())));
         }
-        Ok(Self { path, lock_timeout, was_opened: AtomicBool::new(false) })
+        let lock = options.locks_file.then(FileLock::default);
+        let was_opened = AtomicBool::new(false);
+        Ok(Self { path, lock_timeout: options.ping_timeout, lock, was_opened })
     }
 
     /// A connection that writes, to a migrated file that takes writes.
     pub(super) fn open_to_write(&self) -> Result<(Connection, Identity), FileError> {
         let create = !self.was_opened.load(Ordering::Acquire);
+        self.lock(create)?;
         let connection = self.open_and_migrate(create)?;
         self.was_opened.store(true, Ordering::Release);
         Ok((connection, self.identity()?))
@@ -110,6 +117,20 @@ impl File {
     /// An error of SQLite with the path of the file.
     pub(super) fn error(&self, source: rusqlite::Error) -> FileError {
         FileError::Sqlite { path: self.path.clone(), source }
+    }
+
+    /// Locks the file, if that is wanted, which may create it.
+    fn lock(&self, create: bool) -> Result<(), FileError> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        if !create {
+            // It is gone, or not mounted.
+            self.identity()?;
+        }
+        match lock.acquire(&self.path, create) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FileError::InUse(self.path.clone())),
+            Err(source) => Err(FileError::Io { path: self.path.clone(), source }),
+        }
     }
 
     /// Which file is at the path now.
@@ -192,7 +213,7 @@ mod tests {
         let path = dir.path().join("results");
         let refused = || {
             let url = format!("sqlite:{}", path.display());
-            File::parse(&url, Duration::ZERO).err().map(|error| error.0)
+            File::parse(&url, &StoreOptions::default()).err().map(|error| error.0)
         };
         assert_eq!(refused(), None, "it will be made");
         for text in ["not a database at all", "short", "SQLite format 3"] {

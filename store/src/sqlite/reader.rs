@@ -21,11 +21,11 @@ use crate::{
 const MAX_BATCH_COMMANDS: usize = 16;
 
 pub(super) struct Reader {
+    /// The connection, and for which opening of the store it was made. It is closed before the file is unlocked.
+    connection: Option<(Connection, u64)>,
     file: Arc<File>,
     health: HealthMonitor,
     commands: Arc<Mutex<Receiver<Read>>>,
-    /// The connection, and for which opening of the store it was made.
-    connection: Option<(Connection, u64)>,
 }
 
 impl Reader {

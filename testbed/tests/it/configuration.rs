@@ -6,3 +6,5 @@ mod permissions;
 mod pooler;
 mod settings;
 mod setup;
+mod two_web_services;
+mod wrong_ports;

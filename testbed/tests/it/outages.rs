@@ -4,5 +4,6 @@ mod broker;
 mod confirms;
 mod log_reader;
 mod memory;
+mod reasons;
 mod store;
 mod uploads;

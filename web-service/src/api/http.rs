@@ -4,6 +4,7 @@ pub(super) mod accepted;
 pub(super) mod access;
 pub(super) mod body;
 pub(crate) mod body_memory;
+pub(crate) mod calls_in_flight;
 pub(super) mod etag;
 pub(super) mod idempotency_key;
 pub(super) mod page;

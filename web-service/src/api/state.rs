@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::http::body_memory::BodyMemory,
     dispatch::Dispatch,
-    events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters},
+    events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters, worker_watch::WorkerWatch},
     webhooks::callback_policy::CallbackPolicy,
 };
 
@@ -34,12 +34,14 @@ pub(crate) struct State {
     /// Cancelled when the service stops: no caller may wait any longer.
     pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
+    workers: WorkerWatch,
 }
 
 impl State {
     /// A state over these parts. `body_limit` is in bytes; `drain` is cancelled when the service stops.
     pub(crate) fn new(
         broker: Arc<Broker>,
+        workers: WorkerWatch,
         dispatch: Dispatch,
         notifier: Notifier,
         callbacks: CallbackPolicy,
@@ -60,12 +62,14 @@ impl State {
             body_memory,
             drain,
             broker,
+            workers,
         }
     }
 
-    /// The parts that the service needs: those of the broker, and the store.
+    /// The parts that the service needs: those of the broker, and the store. And the workers, without which it is ready all
+    /// the same.
     pub(crate) fn readiness(&self) -> Readiness {
-        let store = self.dispatch.availability.check();
-        Readiness::of(self.broker.health().into_iter().chain([("store", store)]))
+        let own = [("store", self.dispatch.availability.part()), ("workers", self.workers.part())];
+        Readiness::of(self.broker.health().into_iter().chain(own))
     }
 }

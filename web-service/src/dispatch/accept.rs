@@ -67,9 +67,8 @@ pub(crate) async fn claim(
     dispatch: &Dispatch,
     submission: &Submission<'_>,
 ) -> Result<Claimed, RejectedSubmission> {
-    let store = dispatch.availability.check();
-    if !store.ok {
-        return Err(AcceptError::StoreAway(store.detail).reject(submission.id));
+    if let Err(unavailable) = dispatch.availability.check() {
+        return Err(AcceptError::from(unavailable).reject(submission.id));
     }
     let Some(IdempotencyKey { hash, body_digest }) = submission.key.clone() else {
         return Ok(Claimed::Proceed(submission.id));

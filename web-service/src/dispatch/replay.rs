@@ -13,7 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
-use crate::{dispatch::Dispatch, events::notifier::Notifier};
+use crate::{
+    dispatch::{Dispatch, availability::Unavailable},
+    events::notifier::Notifier,
+};
 use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, Store, StoreError};
 
 /// How many parked messages of a request are searched for its data.
@@ -48,16 +51,22 @@ pub enum ReplayError {
     NotRecorded(String),
 }
 
+impl From<Unavailable> for ReplayError {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::Store(reason) => Self::StoreAway(reason),
+            Unavailable::Broker(reason) => Self::Publish(PublishError::NotSent(reason)),
+        }
+    }
+}
+
 /// Publishes a failed request again, as its next run.
 ///
 /// # Errors
 /// See [`ReplayError`]. In all cases the call may be repeated.
 pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Result<(), ReplayError> {
     let deadline = Instant::now() + dispatch.timeout;
-    let availability = dispatch.availability.check();
-    if !availability.ok {
-        return Err(ReplayError::StoreAway(availability.detail));
-    }
+    dispatch.availability.check()?;
     let prepared = timeout_at(deadline, prepare(&dispatch.store, id)).await;
     let prepared = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
     let Some((run, message)) = prepared else { return Ok(()) };

@@ -6,6 +6,7 @@ use pipeline::{broker::PublishError, contract::TraceParent};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::dispatch::availability::Unavailable;
 use store::{CallbackTarget, IdempotencyKeyHash};
 
 /// A request that a client wants accepted.
@@ -64,6 +65,15 @@ pub enum AcceptError {
     /// The idempotency key stands for another body.
     #[error("the idempotency key stands for another body")]
     KeyReused,
+}
+
+impl From<Unavailable> for AcceptError {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::Store(reason) => Self::StoreAway(reason),
+            Unavailable::Broker(reason) => Self::Publish(PublishError::NotSent(reason)),
+        }
+    }
 }
 
 impl AcceptError {

@@ -17,6 +17,8 @@ const INTERPRETERS: [&str; 17] = [
 /// A command that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine {
+    /// The program, as it was written.
+    name: String,
     /// The program, as an absolute path.
     pub(super) program: PathBuf,
     /// Its arguments.
@@ -58,7 +60,7 @@ impl CommandLine {
             Ok(program) => {
                 let arguments: Vec<String> = words.collect();
                 let script = script(&program, &arguments);
-                Ok(Self { program, arguments, script })
+                Ok(Self { name, program, arguments, script })
             }
             Err(_) if name.contains('/') && Path::new(&name).is_file() => {
                 Err(InvalidCommandLine::NotExecutable(name))
@@ -93,10 +95,37 @@ fn script(program: &Path, arguments: &[String]) -> Option<PathBuf> {
 }
 
 impl fmt::Display for CommandLine {
-    /// The program alone, since arguments may hold secrets.
+    /// The command as it was written, for people. What may be a secret is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.program.display().fmt(f)
+        f.write_str(&self.name)?;
+        let mut is_secret = false;
+        for argument in &self.arguments {
+            let shown = if is_secret { HIDDEN } else { shown(argument) };
+            // Only a NUL can't be quoted, and no argument has one.
+            write!(f, " {}", shlex::try_quote(shown).unwrap_or_default())?;
+            is_secret = argument.starts_with('-') && sounds_secret(argument);
+        }
+        Ok(())
     }
+}
+
+/// What stands for a secret.
+const HIDDEN: &str = "...";
+/// Words in the names of secrets.
+const SECRET_WORDS: [&str; 9] =
+    ["key", "token", "secret", "passw", "pwd", "auth", "bearer", "credential", "cookie"];
+
+/// An argument, if it isn't one with a value that may be secret, such as `--token=...`, a URL with a password, or a
+/// script.
+fn shown(argument: &str) -> &str {
+    let has_value = argument.contains(['=', ':', ' ']);
+    let is_url_with_user = argument.contains("://") && argument.contains('@');
+    if is_url_with_user || (has_value && sounds_secret(argument)) { HIDDEN } else { argument }
+}
+
+fn sounds_secret(text: &str) -> bool {
+    let text = text.to_lowercase();
+    SECRET_WORDS.iter().any(|word| text.contains(word))
 }
 
 #[cfg(test)]
@@ -108,6 +137,21 @@ mod tests {
         let line = CommandLine::parse(r#"sh -c 'echo "$1" | wc' a\ b "c d" '' $HOME;"#).unwrap();
         assert!(line.program.is_absolute() && line.program.ends_with("sh"), "{line:?}");
         assert_eq!(line.arguments, ["-c", r#"echo "$1" | wc"#, "a b", "c d", "", "$HOME;"]);
+    }
+
+    #[test]
+    fn a_command_is_shown_with_its_arguments_but_not_with_secrets() {
+        for (text, expected) in [
+            ("sh work.sh --fast", "sh work.sh --fast"),
+            ("sh 'my work.sh' -n 3", "sh 'my work.sh' -n 3"),
+            ("sh a --api-key s3cret b", "sh a --api-key ... b"),
+            ("sh a --TOKEN=s3cret", "sh a ..."),
+            ("sh -c 'curl -H \"Authorization: Bearer s3cret\" x'", "sh -c ..."),
+            ("sh a http://me:s3cret@host/", "sh a ..."),
+            ("sh tokenize.py", "sh tokenize.py"),
+        ] {
+            assert_eq!(CommandLine::parse(text).unwrap().to_string(), expected);
+        }
     }
 
     #[test]

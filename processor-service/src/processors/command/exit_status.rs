@@ -142,11 +142,7 @@ mod tests {
             CommandStatus::Unknown,
         ] {
             let (code, _, retry) = failure(&status, "");
-            assert_eq!(
-                (code.as_str(), retry),
-                ("attempts_exhausted", Retry::Default),
-                "{status:?}"
-            );
+            assert_eq!((code.as_str(), retry), ("transient", Retry::Default), "{status:?}");
         }
     }
 

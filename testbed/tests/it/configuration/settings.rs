@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::Result;
-use pipeline::log_messages::OPEN_FILES_LIMIT;
-use testbed::{Program, workspace};
+use pipeline::log_messages::{MISSPELT_SETTING, OPEN_FILES_LIMIT, OTHER_SETTINGS};
+use testbed::{Program, process::json_message, workspace};
 
 /// All programs that have settings.
 const PROGRAMS: [&str; 4] = ["web-service", "processor-service", "setup", "slowlane"];
@@ -147,5 +147,36 @@ async fn a_web_service_may_open_as_many_files_as_the_system_lets_it() -> Result<
     let files: Vec<_> = files.unwrap_or_default().split_whitespace().take(2).collect();
     let told = told["open_files"].as_str().unwrap_or_default().to_owned();
     assert_eq!(files, [&told, &told]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_in_the_env_file_that_no_program_reads_are_warned_of() -> Result<()> {
+    let nobody = format!("amqp://127.0.0.1:{}", testbed::ports::free()?);
+    for name in ["web-service", "processor-service", "setup"] {
+        let dir = tempfile::tempdir()?;
+        let lines =
+            "WORKER=8\nPROCESING_DELAY=1s\nRESULT_LIMIT=1MiB\nOPENAI_API_KEY=s3cret\nSMTP=x\n";
+        fs::write(dir.path().join(".env"), lines)?;
+        let program = Program::new(name).current_dir(dir.path()).env("AMQP_URL", &nobody);
+        let program = match name {
+            "web-service" => program.env("HTTP_ADDR", "127.0.0.1:0"),
+            _ => program,
+        };
+        let program = program.env("LOG_FORMAT", "json").start()?;
+        let mut meant = Vec::new();
+        let names = program
+            .wait_for("what else is there", |line| {
+                if let Some(warning) = json_message(line, MISSPELT_SETTING) {
+                    meant.push((warning["name"].clone(), warning["did_you_mean"].clone()));
+                }
+                Some(json_message(line, OTHER_SETTINGS)?["names"].clone())
+            })
+            .await?;
+        assert_eq!(names, "OPENAI_API_KEY,SMTP", "{name}");
+        let expected = [("PROCESING_DELAY", "PROCESSING_DELAY"), ("WORKER", "WORKERS")];
+        assert_eq!(meant, expected.map(|(name, meant)| (name.into(), meant.into())), "{name}");
+        assert!(!program.lines().concat().contains("s3cret"));
+    }
     Ok(())
 }

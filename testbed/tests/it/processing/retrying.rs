@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use pipeline::log_messages;
 use serde_json::json;
-use testbed::foreign::Properties;
+use testbed::{foreign::Properties, process::json_message};
 
 use crate::support::{
     faulty::{began, paused},
@@ -63,6 +64,29 @@ async fn what_would_fail_again_fails_at_once_and_what_always_fails_at_last() -> 
     assert_eq!((&ended["status"], &ended["attempts"]), (&json!("failed"), &json!(3)), "{ended}");
     assert_eq!(ended["error"], json!({"code": "attempts_exhausted", "message": "try 3"}));
     assert_eq!(began(&processor, &id)?.len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn attempts_are_exhausted_only_after_the_last_one() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.faulty(1).env("RETRY_DELAYS", "50ms").env("MAX_ATTEMPTS", "3");
+    let (web, processor) = (stack.web().await?, program.start()?);
+    let mut events = stack.foreign().await?.listen("processing.events", "request.retrying").await?;
+    let id = web.accepted(json!({"always": "try"})).await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!(ended["error"]["code"], "attempts_exhausted");
+    for attempt in [1, 2] {
+        let event = events.next().await?.json()?;
+        assert_eq!(
+            (&event["attempt"], &event["error"]["code"]),
+            (&json!(attempt), &json!("transient"))
+        );
+    }
+    let failures = processor.lines();
+    let failures = failures.iter().filter_map(|line| json_message(line, log_messages::FAILED));
+    let codes: Vec<_> = failures.map(|line| line["code"].clone()).collect();
+    assert_eq!(codes, ["transient", "transient", "attempts_exhausted"]);
     Ok(())
 }
 

@@ -11,15 +11,17 @@ use actix_web::{
 
 use crate::{
     allowed_hosts::AllowedHosts,
-    api::http::{problem::Problem, problem_type::ProblemType},
+    api::http::{calls_in_flight::CallsInFlight, problem::Problem, problem_type::ProblemType},
 };
 
 /// Lets through what [`check`] takes.
 pub(crate) async fn middleware(
     hosts: web::Data<AllowedHosts>,
+    calls: web::Data<CallsInFlight>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
+    let _call = calls.begin();
     match check(request.request(), &hosts) {
         Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(problem) => Ok(request.into_response(problem.error_response())),

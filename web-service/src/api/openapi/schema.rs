@@ -52,4 +52,10 @@ pub(crate) struct Part {
     ok: bool,
     /// Its state, or what is wrong with it, for people.
     detail: String,
+    /// Of `workers`: how many requests wait for a worker, if it is known.
+    #[schema(nullable = false)]
+    waiting: Option<u32>,
+    /// Of `workers`: how many workers consume requests, if it is known.
+    #[schema(nullable = false)]
+    consumers: Option<u32>,
 }

@@ -12,9 +12,15 @@ use crate::{
     },
 };
 
-/// The problem of a submission that was not accepted.
-pub(crate) fn submission(RejectedSubmission { id, error }: &RejectedSubmission) -> Problem {
+/// The problem of a submission that was not accepted, which is logged.
+pub(crate) fn submission(rejected: &RejectedSubmission) -> Problem {
+    let RejectedSubmission { id, error } = rejected;
     warn!(requestId = %id, %error, "request not accepted");
+    problem(rejected)
+}
+
+/// The problem of a submission that was not accepted.
+pub(crate) fn problem(RejectedSubmission { id, error }: &RejectedSubmission) -> Problem {
     match error {
         AcceptError::StoreAway(_) => {
             Problem::unavailable(format!("Nothing was sent, try again: {error}."))
@@ -68,9 +74,9 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
 /// The problem of a message that the broker has not confirmed. `advice` tells what to do if it was sent.
 fn not_published(id: Uuid, error: &PublishError, advice: &str) -> Problem {
     match error {
-        PublishError::NotSent(_) => Problem::unavailable(
-            "Nothing was sent: the broker is away or accepts no messages now. Try again.",
-        ),
+        PublishError::NotSent(reason) => {
+            Problem::unavailable(format!("Nothing was sent, try again: {reason}."))
+        }
         PublishError::Overloaded => {
             Problem::unavailable("Nothing was sent: too many requests are unconfirmed. Try again.")
         }

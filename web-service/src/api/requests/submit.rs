@@ -1,7 +1,8 @@
 //! `POST /api/v1/processData`: submits a request.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::debug;
+use pipeline::log_messages::ACCEPTED;
+use tracing::info;
 
 use crate::{
     api::{
@@ -81,7 +82,7 @@ pub(crate) async fn process_data(
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.callbacks)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
-    debug!(requestId = %id, "request accepted");
+    info!(requestId = %id, "{ACCEPTED}");
     // Its memory is not for those who wait.
     drop(body);
     if let Some(max_wait) = prefer::wait(&request) {

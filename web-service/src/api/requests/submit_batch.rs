@@ -1,9 +1,9 @@
 //! `POST /api/v1/processData/batch`: submits a batch of requests, one a line.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
-use pipeline::contract::encoding;
+use pipeline::{contract::encoding, log_messages::ACCEPTED_BATCH};
 use serde::Serialize;
-use tracing::debug;
+use tracing::{info, warn};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -19,7 +19,10 @@ use crate::{
         requests::{rejected, submission::BatchLine},
         state::State,
     },
-    dispatch::{accept_batch::accept_batch, submission::Submission},
+    dispatch::{
+        accept_batch::accept_batch,
+        submission::{RejectedSubmission, Submission},
+    },
 };
 
 pub(crate) const PATH: &str = "/api/v1/processData/batch";
@@ -93,16 +96,28 @@ pub(crate) async fn batch(
         .iter()
         .map(|(number, line)| (*number, parse(line).map(|parsed| submissions.push(parsed))))
         .collect();
-    debug!(lines = parsed.len(), valid = submissions.len(), "batch received");
-    let mut accepted = accept_batch(&state.dispatch, &submissions).await.into_iter();
+    let accepted = accept_batch(&state.dispatch, &submissions).await;
+    log(&accepted, parsed.len());
+    let mut accepted = accepted.into_iter();
     let outcomes = parsed.into_iter().map(|(number, parsed)| {
         let accepted = parsed.and_then(|()| {
             let accepted = accepted.next().expect("there is an outcome for each submission");
-            accepted.map_err(|rejection| rejected::submission(&rejection))
+            accepted.map_err(|rejection| rejected::problem(&rejection))
         });
         Outcome::new(number, accepted)
     });
     Ok(HttpResponse::Ok().content_type(MEDIA_TYPES[0]).body(ndjson(outcomes)))
+}
+
+/// Logs a batch in one line, and with a second one why a part of it was not accepted.
+fn log(outcomes: &[Result<Uuid, RejectedSubmission>], lines: usize) {
+    let requests = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let rejected = lines - requests;
+    info!(requests, rejected, "{ACCEPTED_BATCH}");
+    if let Some(RejectedSubmission { error, .. }) = outcomes.iter().find_map(|o| o.as_ref().err()) {
+        let rejected = outcomes.len() - requests;
+        warn!(requests = rejected, %error, "requests of a batch not accepted");
+    }
 }
 
 impl Outcome {
