@@ -233,13 +233,16 @@ impl<P: Processor> Worker<P> {
 
     async fn accept(&self, request: Request, isolated: bool, delivery: Delivery) {
         let (id, worker) = (request.id.text(), &self.name);
-        let Some(permit) = self.isolation.permit(self.slot, isolated) else {
-            debug!(requestId = id, worker, "handed back, another request runs in isolation here");
-            return self.settler.hand_back(delivery, false).await;
-        };
         let incoming = IncomingRequest::from(&delivery);
         let execution = incoming.execution(&request.id);
         self.claims.take(&execution, incoming.deliveries(), delivery.watch());
+        let Some(permit) = self.isolation.permit(self.slot, isolated) else {
+            debug!(requestId = id, worker, "handed back, another request runs in isolation here");
+            return match isolated {
+                true => self.settler.hand_back_later(delivery).await,
+                false => self.settler.hand_back(delivery, false).await,
+            };
+        };
         // From here on `who` finds it, until it is settled.
         let started = self.started_event(&request.id, incoming);
         let in_flight = self.in_flight.add(started, delivery.watch());

@@ -35,6 +35,16 @@ impl IncomingRequest<'_> {
         copy
     }
 
+    /// The same for a request that has not started, through the queue with this delay.
+    pub(crate) fn hand_back_later_copy(
+        &self,
+        mine: i64,
+        delay: Duration,
+        now: SystemTime,
+    ) -> Message {
+        into_waiting_queue(self.hand_back_copy(mine, false, now), delay)
+    }
+
     /// The copy that counts the deliveries before this one, for the queue where it came from.
     pub(crate) fn counted_copy(&self, now: SystemTime) -> Message {
         let mut copy = self.copy();

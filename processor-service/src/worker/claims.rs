@@ -74,6 +74,12 @@ impl Answers {
 }
 
 impl Remembered {
+    /// Adds a delivery. One that was lost before it was counted comes again with the same number.
+    fn add(&mut self, number: i64, delivery: DeliveryWatch) {
+        self.deliveries.retain(|(other, _)| *other != number);
+        self.deliveries.push((number, delivery));
+    }
+
     /// How many deliveries this process has survived. It has not survived those for which the broker's
     /// acknowledgement timeout was over: their work hangs.
     fn times(&self) -> i64 {
@@ -108,19 +114,31 @@ impl Claims {
             *remembered = Remembered { survived: execution.survived, ..Remembered::default() };
         }
         remembered.done = false;
-        remembered.deliveries.push((number, delivery));
+        remembered.add(number, delivery);
     }
 
-    /// Forgets the deliveries of this, since the one with this number is handed back. Returns how many were before that.
-    pub(crate) fn release(&self, execution: &Execution, number: i64) -> i64 {
+    /// Forgets the delivery with this number: the copy that was published in its place has the same number.
+    pub(crate) fn forget(&self, execution: &Execution, number: i64) {
+        if let Some(remembered) = self.state().remembered.get_mut(&attempt(execution)) {
+            remembered.deliveries.retain(|(other, _)| *other != number);
+        }
+    }
+
+    /// How many deliveries of this there were to this process before the one with this number.
+    pub(crate) fn times_before(&self, execution: &Execution, number: i64) -> i64 {
+        let state = self.state();
+        let known = state.remembered.get(&attempt(execution));
+        let known = known.filter(|known| known.survived == execution.survived);
+        known.map_or(0, |known| known.times_before(number))
+    }
+
+    /// Forgets the deliveries of this: it was handed back by a copy that does not count them.
+    pub(crate) fn release(&self, execution: &Execution) {
         let mut state = self.state();
-        let remembered = state.remembered.get_mut(&attempt(execution));
-        let Some(known) = remembered.filter(|known| known.survived == execution.survived) else {
-            return 0;
-        };
-        let times = known.times_before(number);
-        known.deliveries.clear();
-        times
+        let known = state.remembered.get_mut(&attempt(execution));
+        if let Some(known) = known.filter(|known| known.survived == execution.survived) {
+            known.deliveries.clear();
+        }
     }
 
     /// Notes that what follows from the attempt was confirmed: a redelivery of it needs only an ack.

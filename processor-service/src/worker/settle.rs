@@ -100,10 +100,17 @@ impl Settler {
         true
     }
 
-    /// Publishes a copy of a request that is not processed in this delivery, then acks this one.
+    /// Publishes a copy of a request that is not processed in this delivery, then acks this one. Until the copy is
+    /// confirmed the delivery is claimed: if the connection is lost, no worker has died of it.
     pub(crate) async fn republish(&self, id: &RequestId, copy: &Message, delivery: Delivery) {
+        let incoming = IncomingRequest::from(&delivery);
+        let (execution, number) = (incoming.execution(id), incoming.deliveries());
+        if !delivery.redelivered {
+            self.claims.take(&execution, number, delivery.watch());
+        }
         let republishing = self.isolation.republishing();
         if let Some(delivery) = self.publish_copy(id, copy, delivery, false).await {
+            self.claims.forget(&execution, number);
             let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
         }
         drop(republishing);
@@ -128,26 +135,50 @@ impl Settler {
     /// Hands a request back as if it had not been delivered; `started` says whether its job had started. It is published
     /// again, since every other way counts as a delivery on some release of the broker.
     pub(crate) async fn hand_back(&self, delivery: Delivery, started: bool) {
+        self.hand_back_through(delivery, |request, mine, now| {
+            request.hand_back_copy(mine, started, now)
+        })
+        .await;
+    }
+
+    /// Hands a request back that cannot run isolated here, through the waiting queue with the shortest delay: it may find
+    /// no process where it can, and is in danger on its way, since a delivery that nobody received counts as a death.
+    pub(crate) async fn hand_back_later(&self, delivery: Delivery) {
+        let delay = self.policy.retry_delays.reaching(Duration::ZERO);
+        self.hand_back_through(delivery, |request, mine, now| {
+            request.hand_back_later_copy(mine, delay, now)
+        })
+        .await;
+    }
+
+    async fn hand_back_through(
+        &self,
+        delivery: Delivery,
+        copy: impl FnOnce(IncomingRequest<'_>, i64, SystemTime) -> Message,
+    ) {
         if delivery.is_revoked() {
             return;
         }
-        let request = IncomingRequest::from(&delivery);
-        let copy = request.hand_back_copy(self.own_claims(request), started, SystemTime::now());
+        let incoming = IncomingRequest::from(&delivery);
+        let execution = Request::parse(incoming.body).ok().map(|it| incoming.execution(&it.id));
+        let mine = execution
+            .as_ref()
+            .map_or(0, |execution| self.claims.times_before(execution, incoming.deliveries()));
+        let copy = copy(incoming, mine, SystemTime::now());
         let _republishing = self.isolation.republishing();
         match self.publisher.publish(&copy, Instant::now() + HAND_BACK_TIMEOUT).await {
-            Ok(()) => drop(timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await),
+            Ok(()) => {
+                if let Some(execution) = execution {
+                    self.claims.release(&execution);
+                }
+                let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
+            }
             Err(error) => {
                 let (id, worker) = (copy.properties.message_id, &self.worker);
                 warn!(requestId = id, worker, "requeued, which counts as a delivery: {error}");
                 delivery.requeue();
             }
         }
-    }
-
-    /// How many of the deliveries before this one were to this process. It claims them no more.
-    fn own_claims(&self, request: IncomingRequest<'_>) -> i64 {
-        let Ok(Request { id, .. }) = Request::parse(request.body) else { return 0 };
-        self.claims.release(&request.execution(&id), request.deliveries())
     }
 
     /// Publishes a copy that replaces a delivery, and returns the delivery if it can be acked now. A delivery that the
