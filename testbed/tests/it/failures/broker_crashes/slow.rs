@@ -37,7 +37,7 @@ async fn on_classic_queues_killed_brokers_park_nothing_that_was_never_begun() ->
 #[tokio::test]
 async fn connections_that_are_closed_again_and_again_stop_no_live_worker() -> Result<()> {
     let scene = Scene::start("quorum", 3, 3).await?;
-    let ids = scene.in_hand(2, json!({"sleep": "30s"})).await?;
+    let ids = scene.in_hand(2, json!({"sleep": "90s"})).await?;
     for _ in 0..7 {
         let again = scene.processors.iter().map(|processor| processor.from_now());
         let again: Vec<_> = again.collect();
