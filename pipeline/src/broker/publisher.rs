@@ -9,7 +9,7 @@ mod progress;
 mod route_channels;
 pub(crate) mod unconfirmed;
 
-use std::time::Duration;
+use std::{collections::HashMap, mem::discriminant, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -163,7 +163,7 @@ impl Publisher {
         message: &Message,
         give_up: &CancellationToken,
     ) -> Result<(), PublishError> {
-        let (mut backoff, mut log_at) = (Backoff::connecting(), Instant::now());
+        let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());
         let trying = async {
             loop {
                 match self.publish(message, Instant::now() + NO_TIMEOUT).await {
@@ -171,13 +171,17 @@ impl Publisher {
                     Err(error @ PublishError::TooLarge { .. }) => {
                         return Err(PublishError::Invalid(error.to_string()));
                     }
-                    Err(error) if Instant::now() < log_at => {
-                        tracing::debug!("publishing again: {error}");
-                    }
                     Err(error) => {
-                        let id = message.properties.message_id.as_deref();
-                        tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
-                        log_at = Instant::now() + LOG_INTERVAL;
+                        // Another kind of error is news: while a program starts, the first one is often only that it
+                        // is still connecting.
+                        let (kind, now) = (discriminant(&error), Instant::now());
+                        if logged.get(&kind).is_some_and(|until| now < *until) {
+                            tracing::debug!("publishing again: {error}");
+                        } else {
+                            let id = message.properties.message_id.as_deref();
+                            tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
+                            logged.insert(kind, now + LOG_INTERVAL);
+                        }
                     }
                     Ok(()) => return Ok(()),
                 }
