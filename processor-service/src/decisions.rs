@@ -5,3 +5,5 @@ mod copies;
 pub(crate) mod incoming;
 pub(crate) mod outcome;
 pub(crate) mod policy;
+#[cfg(test)]
+mod samples;

@@ -200,28 +200,14 @@ fn request_key(routing_key: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::HeaderValue;
-
     use super::*;
+    use crate::decisions::samples::{fresh, properties, request};
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn properties(headers: &[(&str, HeaderValue)]) -> Properties {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        Properties { headers: headers.collect(), ..Properties::default() }
-    }
-
-    fn request(properties: &Properties) -> IncomingRequest<'_> {
-        IncomingRequest { routing_key: "request.big", properties, body: b"{}", redelivered: true }
-    }
-
     fn number(message: &Message, name: &str) -> Option<i64> {
         message.properties.headers.number(name)
-    }
-
-    fn fresh(properties: &Properties) -> IncomingRequest<'_> {
-        IncomingRequest { redelivered: false, ..request(properties) }
     }
 
     #[test]
@@ -229,21 +215,19 @@ mod tests {
         let nothing = Properties::default();
         let first = fresh(&nothing);
         assert_eq!((first.run(), first.attempt(), first.deliveries()), (0, 1, 1));
-        let mut properties = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
-        assert!(request(&properties).is_first_redelivery());
+        let mut latest = properties(&[(headers::DELIVERY_COUNT, 1.into())]);
+        assert!(request(&latest).is_first_redelivery());
         for deaths in 1..=4 {
-            let again = request(&properties);
+            let again = request(&latest);
             assert_eq!((again.suspected_deaths(), again.deliveries()), (deaths, deaths + 1));
-            properties = again.counted_copy(AT).properties;
-            assert_eq!(fresh(&properties).suspected_deaths(), deaths);
+            latest = again.counted_copy(AT).properties;
+            assert_eq!(fresh(&latest).suspected_deaths(), deaths);
         }
-        properties = request(&properties).survived_copy(3, AT).properties;
-        let fresh = fresh(&properties);
+        latest = request(&latest).survived_copy(3, AT).properties;
+        let fresh = fresh(&latest);
         assert_eq!((fresh.suspected_deaths(), fresh.deliveries(), fresh.survived()), (2, 6, 3));
-        let absurd = super::tests::properties(&[
-            (headers::DELIVERIES, i64::MAX.into()),
-            (headers::SURVIVED, (-1).into()),
-        ]);
+        let absurd =
+            properties(&[(headers::DELIVERIES, i64::MAX.into()), (headers::SURVIVED, (-1).into())]);
         assert!(request(&absurd).deliveries() > 1);
     }
 
@@ -344,9 +328,11 @@ mod tests {
         let off = fresh(&counted).postponed_copy(SECOND, SECOND, AT);
         let back = fresh(&counted).hand_back_copy(0, false, AT);
         assert_eq!((&*off.exchange, &*back.exchange), ("processing.retry.1000", "processing"));
+        let later = fresh(&counted).hand_back_later_copy(0, SECOND, AT);
+        assert_eq!(later.exchange, off.exchange);
         let expirations = (off.properties.expiration, back.properties.expiration);
         assert_eq!(expirations, (None, Some(5 * SECOND)));
-        for copy in [off, back] {
+        for copy in [off, back, later] {
             let copy = fresh(&copy.properties);
             assert_eq!((copy.attempt(), copy.deliveries()), (2, 3));
         }

@@ -150,35 +150,21 @@ impl IncomingRequest<'_> {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::HeaderValue;
-
     use super::*;
+    use crate::decisions::samples::{fresh, properties, request};
 
     const AT: SystemTime = SystemTime::UNIX_EPOCH;
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn properties(headers: &[(&str, HeaderValue)]) -> Properties {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        Properties { headers: headers.collect(), ..Properties::default() }
-    }
-
-    fn request(properties: &Properties) -> IncomingRequest<'_> {
-        IncomingRequest { routing_key: "request.big", properties, body: b"{}", redelivered: true }
-    }
-
-    fn fresh(properties: &Properties) -> IncomingRequest<'_> {
-        IncomingRequest { redelivered: false, ..request(properties) }
-    }
 
     #[test]
     fn the_broker_counts_hand_overs_to_idle_consumers_so_its_count_is_not_believed() {
         let after_a_crash = properties(&[(headers::DELIVERY_COUNT, 61.into())]);
         assert_eq!(fresh(&after_a_crash).suspected_deaths(), 0, "nobody had it");
-        let request = request(&after_a_crash);
-        assert_eq!((request.suspected_deaths(), request.answers_needed()), (2, 1));
+        let again = request(&after_a_crash);
+        assert_eq!((again.suspected_deaths(), again.answers_needed()), (2, 1));
         let counted =
             properties(&[(headers::DELIVERY_COUNT, 61.into()), (headers::DELIVERIES, "3".into())]);
-        assert_eq!(super::tests::request(&counted).suspected_deaths(), 4);
+        assert_eq!(request(&counted).suspected_deaths(), 4);
     }
 
     #[test]

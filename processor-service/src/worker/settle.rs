@@ -26,6 +26,10 @@ const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
 /// leaves two messages if the broker has the copy all the same: so it is longer than a broker usually takes.
 pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The longest delay for a request that cannot run isolated here. If all waiting queues have longer ones, it goes back to
+/// its queue at once.
+const MAX_ISOLATION_DELAY: Duration = Duration::from_secs(10);
+
 /// Settles the deliveries of one worker.
 pub(crate) struct Settler {
     /// `host:pid/slot`.
@@ -145,6 +149,9 @@ impl Settler {
     /// no process where it can, and is in danger on its way, since a delivery that nobody received counts as a death.
     pub(crate) async fn hand_back_later(&self, delivery: Delivery) {
         let delay = self.policy.retry_delays.reaching(Duration::ZERO);
+        if delay > MAX_ISOLATION_DELAY {
+            return self.hand_back(delivery, false).await;
+        }
         self.hand_back_through(delivery, |request, mine, now| {
             request.hand_back_later_copy(mine, delay, now)
         })
