@@ -74,6 +74,26 @@ async fn who(
     Ok(answers)
 }
 
+/// Sends second attempts, which are announced however fast they are, until the free worker announces one.
+async fn until_announced(foreign: &Foreign, events: &mut Messages) -> Result<()> {
+    let limit = Instant::now() + WAIT_TIMEOUT;
+    let mut number = 0;
+    loop {
+        ensure!(Instant::now() < limit, "none of {number} was announced within a minute");
+        number += 1;
+        let headers = arguments([("slowlane-attempt", AMQPValue::LongInt(2))]);
+        let id = format!("again-{number}");
+        request(foreign, &id, Properties::default().with_headers(headers)).await?;
+        foreign.next(RESULTS).await?;
+        let again = Instant::now() + Duration::from_millis(500);
+        while let Ok(event) = timeout_at(again, events.next()).await {
+            if event?.json()?["requestId"] == *id {
+                return Ok(());
+            }
+        }
+    }
+}
+
 /// A processor that works on the request `a` for an hour, and a client that has heard so.
 async fn busy_processor() -> Result<(Running, Foreign, Messages)> {
     let stack = Stack::fresh().await?;
@@ -146,6 +166,7 @@ async fn the_heir_of_a_killed_worker_says_at_once_that_it_has_the_job() -> Resul
     worker_of(&victim, "precious").await?;
     let mut events = foreign.listen(EVENTS, "request.started").await?;
     let heir = stack.processor(1, "1ms").await?;
+    until_announced(&foreign, &mut events).await?;
     victim.kill();
     let heir = worker_of(&heir, "precious").await?;
     loop {
