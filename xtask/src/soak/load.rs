@@ -17,6 +17,9 @@ use super::{
 /// The pause before a call is made again, and what it grows to.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(3);
+/// How many calls may wait to be accepted. With more, their attempts alone would keep a small machine busy, and what is
+/// between the services and their broker, which runs in this process, would never get its turn.
+const MAX_OPEN_CALLS: usize = 1000;
 
 /// Makes all calls at their times. Gives those that are still to be accepted or repeated.
 pub(super) async fn run(
@@ -31,6 +34,9 @@ pub(super) async fn run(
         ledger.lock().planned(&call.requests);
         calls.spawn(make(call, Arc::clone(&api), ledger.clone()));
         while calls.try_join_next().is_some() {}
+        while calls.len() >= MAX_OPEN_CALLS {
+            calls.join_next().await;
+        }
     }
     calls
 }
