@@ -5,6 +5,8 @@
 
 /// A consumer has subscribed to a queue (`queue`, `worker`).
 pub const CONSUMING: &str = "consuming";
+/// A worker has had only short jobs, and lets the broker send requests ahead, at level `debug` (`worker`, `prefetch`).
+pub const CONSUMING_AHEAD: &str = "consuming ahead";
 /// A program has subscribed to control messages, and to events if `events` is true (`events`).
 pub const RECEIVING_CONTROL: &str = "receiving control messages";
 /// A connection was lost (`role`, `broker`, `reason`).

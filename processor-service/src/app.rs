@@ -8,7 +8,7 @@ use pipeline::{
     shutdown::Shutdown,
     topology::{self, Topology},
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,6 +21,7 @@ use crate::{
         control,
         host_faults::HostFaults,
         in_flight::InFlight,
+        intake::Intake,
         isolation::Isolation,
         job_runner::JobRunner,
         settle::{HAND_BACK_TIMEOUT, Settler},
@@ -107,9 +108,14 @@ fn start_workers<P: Processor>(
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
         let name = worker_name(slot);
-        let consume = Consume::queue(topology::REQUESTS, 1, &name).pausing(isolation.paused(slot));
+        let (one_by_one, is_one_by_one) = watch::channel(true);
+        let consume = Consume::queue(topology::REQUESTS, config.prefetch, &name)
+            .pausing(isolation.paused(slot))
+            .one_by_one_while(is_one_by_one);
         let consumer = broker.consume(consume);
         isolation.set_idle(slot, consumer.idle());
+        let paused = isolation.paused(slot);
+        let intake = Intake::new(&name, consumer, config.prefetch, one_by_one, paused);
         let settler = Settler {
             worker: name.clone(),
             publisher: broker.publisher(),
@@ -133,7 +139,7 @@ fn start_workers<P: Processor>(
             drain: shutdown.drain.clone(),
             give_up: give_up.clone(),
         };
-        workers.spawn(worker.run(consumer));
+        workers.spawn(worker.run(intake));
     }
     workers
 }

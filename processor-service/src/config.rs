@@ -20,6 +20,8 @@ const ACK_TIMEOUT_RESERVE: Duration = Duration::from_secs(120);
 const MAX_JOB_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest time that a request waits to run isolated.
 const MIN_ISOLATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The least `MAX_DELIVERIES` with a `PREFETCH` above 1.
+const MIN_DELIVERIES_WITH_PREFETCH: i64 = 3;
 
 /// The settings of a worker program: those of `processor-service` but for its `PROCESSOR`.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// `WORKERS`: how many requests are processed at the same time.
     pub workers: usize,
+    /// `PREFETCH`: how many requests each worker may hold while it works on one of them.
+    pub prefetch: u16,
     /// `RESULT_LIMIT`: the longest result, in bytes.
     pub result_limit: Size,
     /// `JOB_TIMEOUT`: how long one attempt at a request may take.
@@ -53,6 +57,7 @@ impl Settings for Config {
             &variables::ACK_TIMEOUT,
             &variables::RESULT_LIMIT,
             &variables::WORKERS,
+            &variables::PREFETCH,
             &variables::JOB_TIMEOUT,
             &variables::MAX_ATTEMPTS,
             &variables::RETRY_DELAYS,
@@ -66,6 +71,7 @@ impl Settings for Config {
         let config = Self {
             broker: BrokerConfig::read(reader),
             workers: reader.read(&variables::WORKERS, config::count),
+            prefetch: reader.read(&variables::PREFETCH, config::prefetch),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
             job_timeout: reader.read(&variables::JOB_TIMEOUT, job_timeout),
             ack_timeout: reader.read(&variables::ACK_TIMEOUT, config::duration),
@@ -76,6 +82,7 @@ impl Settings for Config {
             logging: Logging::read(reader),
         };
         config.check_ack_timeout(reader);
+        config.check_deliveries(reader);
         config
     }
 
@@ -115,27 +122,55 @@ impl Config {
         left.max(MIN_ISOLATION_TIMEOUT)
     }
 
-    /// Checks that the broker leaves a request to its worker for as long as a job may need. Otherwise two workers would
-    /// process it at the same time, again and again.
+    /// How long a delivery may be held at most, beside the time to stop and to publish: each of those that a worker holds
+    /// may wait for the jobs of all others.
+    fn job_time(&self) -> Duration {
+        self.job_timeout.saturating_mul(self.prefetch.into())
+    }
+
+    /// Checks that the broker leaves a request to its worker for as long as its job, and those before it, may need.
+    /// Otherwise two workers would process it at the same time, again and again.
     fn check_ack_timeout(&self, reader: &mut Reader<'_>) {
         let beside_job = self.drain_timeout.saturating_add(ACK_TIMEOUT_RESERVE);
-        let needed = self.job_timeout.saturating_add(beside_job);
+        let needed = self.job_time().saturating_add(beside_job);
         if needed <= self.ack_timeout {
             return;
         }
         let [job, drain, reserve, needed, ack] =
             [self.job_timeout, self.drain_timeout, ACK_TIMEOUT_RESERVE, needed, self.ack_timeout]
                 .map(format_duration);
-        let shorter_job = match self.ack_timeout.checked_sub(beside_job) {
-            Some(left) if !left.is_zero() => {
-                format!("a JOB_TIMEOUT of at most {}, or ", format_duration(left))
-            }
-            _ => String::new(),
+        let left = self.ack_timeout.checked_sub(beside_job).unwrap_or_default();
+        let shorter_job = match whole_seconds(left / self.prefetch.into()) {
+            left if left.is_zero() => String::new(),
+            left => format!("a JOB_TIMEOUT of at most {}, or ", format_duration(left)),
+        };
+        let (times, fewer) = match self.prefetch {
+            1 => (String::new(), ""),
+            prefetch => (format!(" times PREFETCH={prefetch}"), "a smaller PREFETCH, or "),
         };
         reader.problem(format!(
-            "JOB_TIMEOUT={job}, DRAIN_TIMEOUT={drain} and {reserve} to spare don't fit into ACK_TIMEOUT={ack}, after which the \
-             broker takes a request back; set {shorter_job}an ACK_TIMEOUT of at least {needed}, for setup too"
+            "JOB_TIMEOUT={job}{times}, DRAIN_TIMEOUT={drain} and {reserve} to spare don't fit into ACK_TIMEOUT={ack}, after which the \
+             broker takes a request back; set {shorter_job}{fewer}an ACK_TIMEOUT of at least {needed}, for setup too"
         ));
+    }
+
+    /// Checks that no request is given up only because it has waited in processes that were killed.
+    fn check_deliveries(&self, reader: &mut Reader<'_>) {
+        let (prefetch, deliveries) = (self.prefetch, self.max_deliveries);
+        if prefetch > 1 && deliveries < MIN_DELIVERIES_WITH_PREFETCH {
+            reader.problem(format!(
+                "PREFETCH={prefetch} needs a MAX_DELIVERIES of at least {MIN_DELIVERIES_WITH_PREFETCH}, not {deliveries}: a request \
+                 that waits in a process that is killed counts as delivered once"
+            ));
+        }
+    }
+}
+
+/// The same without a fraction of a second, if that leaves anything.
+fn whole_seconds(time: Duration) -> Duration {
+    match time.as_secs() {
+        0 => time,
+        seconds => Duration::from_secs(seconds),
     }
 }
 
@@ -157,7 +192,9 @@ mod tests {
     fn zero_stops_at_once_and_is_no_time_to_work() {
         let config = Config::read(&Source::of(&[("DRAIN_TIMEOUT", "0")])).unwrap();
         assert!(config.drain_timeout.is_zero());
-        for name in ["JOB_TIMEOUT", "WORKERS", "MAX_ATTEMPTS", "MAX_DELIVERIES", "RESULT_LIMIT"] {
+        for name in
+            ["JOB_TIMEOUT", "WORKERS", "PREFETCH", "MAX_ATTEMPTS", "MAX_DELIVERIES", "RESULT_LIMIT"]
+        {
             let text = refused(&[(name, "0")]);
             assert!(text.contains(&format!("{name}=0: takes")), "{text}");
         }
@@ -176,6 +213,28 @@ mod tests {
         );
         let text = refused(&[("DRAIN_TIMEOUT", "1000000y"), ("JOB_TIMEOUT", "1s")]);
         assert!(text.contains("; set an ACK_TIMEOUT of at least"), "{text}");
+    }
+
+    #[test]
+    fn the_jobs_of_all_that_a_worker_holds_must_be_over_before_the_broker_takes_one_back() {
+        let held = |job| Config::read(&Source::of(&[("PREFETCH", "16"), ("JOB_TIMEOUT", job)]));
+        assert!(held("1m43s").is_ok());
+        let text = held("1m44s").map(|_| ()).unwrap_err().to_string();
+        let all =
+            ["JOB_TIMEOUT=1m 44s times PREFETCH=16,", "at most 1m 43s,", "a smaller PREFETCH,"];
+        for said in all.iter().chain(&["ACK_TIMEOUT of at least 30m 9s"]) {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+        assert!(refused(&[("PREFETCH", "2")]).contains("JOB_TIMEOUT=25m times PREFETCH=2,"));
+    }
+
+    #[test]
+    fn what_only_waited_in_a_process_that_was_killed_is_not_given_up() {
+        let short = [("PREFETCH", "2"), ("JOB_TIMEOUT", "1m")];
+        let with = |deliveries| [short[0], short[1], ("MAX_DELIVERIES", deliveries)];
+        assert!(Config::read(&Source::of(&with("3"))).is_ok());
+        assert!(refused(&with("2")).contains("MAX_DELIVERIES of at least 3, not 2"));
+        assert!(Config::read(&Source::of(&[("MAX_DELIVERIES", "1")])).is_ok(), "nothing waits");
     }
 
     #[test]

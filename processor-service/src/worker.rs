@@ -4,14 +4,16 @@ pub(crate) mod claims;
 pub(crate) mod control;
 pub(crate) mod host_faults;
 pub(crate) mod in_flight;
+pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod job_runner;
 pub(crate) mod settle;
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pipeline::{
-    broker::{BrokerStart, Consumer, Delivery},
+    broker::{BrokerStart, Delivery},
     contract::{
         ErrorBody, Execution, JobEvent, JobEventName, Malformed, Request, RequestId, codes,
     },
@@ -20,7 +22,7 @@ use pipeline::{
         WAITING_FOR_ISOLATION,
     },
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -28,6 +30,7 @@ use self::{
     claims::Claims,
     host_faults::HostFaults,
     in_flight::{Adoption, InFlight, InFlightGuard},
+    intake::{Event, Intake, Turn, Waited},
     isolation::{Isolation, WorkPermit},
     job_runner::{JobRunner, StopReason},
     settle::{HAND_BACK_TIMEOUT, Settler},
@@ -80,54 +83,243 @@ enum Start {
     Revoked,
 }
 
+/// What is left to do of deliveries beside the one that has its turn: results to confirm, and requests to hand back.
+type Background<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+
+/// What became of a delivery in its turn.
+#[derive(Default)]
+struct Handled<'a> {
+    /// How long its job took, if it had one.
+    took: Option<Duration>,
+    /// What is left to do.
+    rest: Option<BoxFuture<'a, ()>>,
+}
+
 impl<P: Processor> Worker<P> {
     /// Takes requests until told to stop.
-    pub(crate) async fn run(self, mut consumer: Consumer) {
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = self.drain.cancelled() => break,
-                delivery = consumer.next() => delivery,
-            };
-            let Some(delivery) = delivery else { break };
-            let handling = self.handle(delivery);
-            tokio::pin!(handling);
-            tokio::select! {
-                () = &mut handling => {}
-                () = self.drain.cancelled() => {
-                    // Or the ack would bring a request that is only handed back.
-                    consumer.stop();
-                    handling.await;
-                }
+    pub(crate) async fn run(self, mut intake: Intake) {
+        let mut background = Background::new();
+        while let Some(turn) = self.next_turn(&mut intake, &mut background).await {
+            if let Some(turn) = self.alone_if_suspect(turn, &mut intake, &mut background).await {
+                self.take_turn(turn, &mut intake, &mut background).await;
             }
         }
-        self.hand_back_rest(&mut consumer).await;
-        consumer.close().await;
+        self.stop(&mut intake, &mut background).await;
+        drop(background);
+        intake.close().await;
     }
 
-    /// Hands back what the broker has sent already. A broker that does not answer takes it back when the connection
-    /// ends.
-    async fn hand_back_rest(&self, consumer: &mut Consumer) {
-        consumer.stop();
-        let rest = async {
-            while let Some(delivery) = consumer.next().await {
-                self.settler.hand_back(delivery, false).await;
+    /// The delivery whose turn is next. None when the worker has to stop.
+    async fn next_turn<'a>(
+        &'a self,
+        intake: &mut Intake,
+        background: &mut Background<'a>,
+    ) -> Option<Turn> {
+        loop {
+            if self.drain.is_cancelled() {
+                return None;
+            }
+            if let Some(turn) = intake.pop() {
+                return Some(turn);
+            }
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => {}
+                Some(()) = background.next() => {}
+                event = intake.next_while_idle() => match event {
+                    Event::Received(delivery) => return Some(Turn::New(delivery)),
+                    Event::Ended => return None,
+                    Event::Closed | Event::WaitIsOver => {}
+                },
+            }
+        }
+    }
+
+    /// Hands back all else that this worker has, if a worker may have died of this request. None if that went back too.
+    async fn alone_if_suspect<'a>(
+        &'a self,
+        turn: Turn,
+        intake: &mut Intake,
+        background: &mut Background<'a>,
+    ) -> Option<Turn> {
+        let Turn::New(delivery) = &turn else { return Some(turn) };
+        if !turn.is_suspect() {
+            return Some(turn);
+        }
+        intake.take_one_by_one();
+        self.hand_back_waiting(intake, background);
+        while intake.is_closing() || !background.is_empty() {
+            tokio::select! {
+                biased;
+                () = delivery.revoked() => return None,
+                () = self.drain.cancelled() => {
+                    background.push(self.give_back(turn).boxed());
+                    return None;
+                }
+                Some(()) = background.next() => {}
+                event = intake.next_while_busy() => if let Event::Received(other) = event {
+                    background.push(self.give_back(Turn::New(other)).boxed());
+                },
+            }
+        }
+        Some(turn)
+    }
+
+    /// Handles a delivery. Others that come meanwhile wait.
+    async fn take_turn<'a>(
+        &'a self,
+        turn: Turn,
+        intake: &mut Intake,
+        background: &mut Background<'a>,
+    ) {
+        let was_suspect = turn.is_suspect();
+        if !was_suspect {
+            let switching = intake.consume_ahead_after_short_jobs();
+            let _switched_or_stopping = self.drain.run_until_cancelled(switching).await;
+        }
+        let handling = self.handle(turn, intake.is_ahead());
+        tokio::pin!(handling);
+        let mut is_stopping = false;
+        let handled = loop {
+            tokio::select! {
+                biased;
+                handled = &mut handling => break handled,
+                () = self.drain.cancelled(), if !is_stopping => {
+                    // Or the ack would bring a request that is only handed back.
+                    intake.stop();
+                    self.hand_back_waiting(intake, background);
+                    is_stopping = true;
+                }
+                Some(()) = background.next() => {}
+                event = intake.next_while_busy() => match event {
+                    Event::Received(delivery) if is_stopping => {
+                        background.push(self.give_back(Turn::New(delivery)).boxed());
+                    }
+                    Event::Received(delivery) => self.let_wait(delivery, intake, background),
+                    Event::WaitIsOver => {
+                        intake.take_one_by_one();
+                        self.hand_back_waiting(intake, background);
+                    }
+                    Event::Closed | Event::Ended => {}
+                },
             }
         };
-        let _all_or_late = timeout(HAND_BACK_TIMEOUT, rest).await;
+        background.extend(handled.rest);
+        if let Some(took) = handled.took {
+            intake.note_job(took, was_suspect);
+        }
     }
 
-    /// Handles one delivery, whatever it is.
-    async fn handle(&self, delivery: Delivery) {
+    /// Lets a delivery wait for its turn. If a worker may have died of it, nothing else waits with it.
+    fn let_wait<'a>(
+        &'a self,
+        delivery: Delivery,
+        intake: &mut Intake,
+        background: &mut Background<'a>,
+    ) {
+        if intake.has_suspect() {
+            return background.push(self.give_back(Turn::New(delivery)).boxed());
+        }
+        if !intake::is_suspect(&delivery) {
+            return intake.push(self.waiting(delivery));
+        }
+        let delivery = match Request::parse(&delivery.body) {
+            Ok(request) => self.not_mine_now(&request.id, delivery),
+            Err(_) => Some(delivery),
+        };
+        if let Some(delivery) = delivery {
+            intake.take_one_by_one();
+            self.hand_back_waiting(intake, background);
+            intake.push(Turn::New(delivery));
+        }
+    }
+
+    /// A first delivery that waits for its turn: it can be cancelled, and this process answers for it.
+    fn waiting(&self, delivery: Delivery) -> Turn {
+        let Ok(request) = Request::parse(&delivery.body) else { return Turn::New(delivery) };
+        let incoming = IncomingRequest::from(&delivery);
+        let execution = incoming.execution(&request.id);
+        self.claims.take(&execution, incoming.deliveries(), delivery.watch());
+        let started = self.started_event(&request.id, incoming);
+        let in_flight = self.in_flight.add(started, delivery.watch());
+        Turn::Waited(Waited { request, in_flight, delivery })
+    }
+
+    fn hand_back_waiting<'a>(&'a self, intake: &mut Intake, background: &mut Background<'a>) {
+        let waiting = intake.take_waiting();
+        if !waiting.is_empty() {
+            let worker = &self.name;
+            debug!(worker, requests = waiting.len(), "handing back the requests that wait");
+        }
+        background.extend(waiting.into_iter().map(|turn| self.give_back(turn).boxed()));
+    }
+
+    /// Hands back a delivery whose turn has not come, unless it was cancelled.
+    async fn give_back(&self, turn: Turn) {
+        match turn {
+            Turn::New(delivery) => self.settler.hand_back(delivery, false).await,
+            Turn::Waited(Waited { in_flight, delivery, .. }) if in_flight.is_cancelled() => {
+                delivery.ack();
+            }
+            Turn::Waited(Waited { delivery, .. }) => self.settler.hand_back(delivery, false).await,
+        }
+    }
+
+    /// Hands back what the broker has sent already, and finishes what is left to do. A broker that does not answer takes
+    /// everything back when the connection ends.
+    async fn stop<'a>(&'a self, intake: &mut Intake, background: &mut Background<'a>) {
+        intake.stop();
+        self.hand_back_waiting(intake, background);
+        let mut may_receive = true;
+        let late = sleep(HAND_BACK_TIMEOUT);
+        tokio::pin!(late);
+        while !background.is_empty() || (may_receive && !intake.has_ended()) {
+            tokio::select! {
+                biased;
+                Some(()) = background.next() => {}
+                event = intake.next_while_idle(), if may_receive && !intake.has_ended() => {
+                    if let Event::Received(delivery) = event {
+                        background.push(self.give_back(Turn::New(delivery)).boxed());
+                    }
+                }
+                () = &mut late, if may_receive => may_receive = false,
+            }
+        }
+    }
+
+    /// Handles one delivery, whatever it is. If the worker consumes ahead, its result need not be confirmed at the end.
+    async fn handle(&self, turn: Turn, is_ahead: bool) -> Handled<'_> {
+        let delivery = match turn {
+            Turn::Waited(Waited { request, in_flight, delivery }) => {
+                return self.admit(request, Some(in_flight), is_ahead, delivery).await;
+            }
+            Turn::New(delivery) => delivery,
+        };
         let request = match Request::parse(&delivery.body) {
             Ok(request) => request,
             Err(Malformed { reason, id }) => {
                 let error = ErrorBody::new(codes::MALFORMED, reason);
-                return self.settler.reject(id.as_ref(), error, delivery).await;
+                self.settler.reject(id.as_ref(), error, delivery).await;
+                return Handled::default();
             }
         };
-        if let Some(delivery) = self.not_mine(&request.id, delivery).await {
-            self.admit(request, delivery).await;
+        match self.not_mine(&request.id, delivery).await {
+            Some(delivery) => self.admit(request, None, is_ahead, delivery).await,
+            None => Handled::default(),
+        }
+    }
+
+    /// Gives the delivery back to the caller, unless this process has lost the same attempt in flight, or has finished it.
+    fn not_mine_now(&self, id: &RequestId, delivery: Delivery) -> Option<Delivery> {
+        let execution = IncomingRequest::from(&delivery).execution(id);
+        match self.in_flight.adopt(&execution, delivery) {
+            Adoption::NotInFlight(delivery) => self.not_finished(&execution, delivery),
+            Adoption::Adopted => {
+                info!(requestId = id.text(), worker = self.name, "{ADOPTED}");
+                None
+            }
+            // Its turn comes when that has been settled.
+            Adoption::Settling(delivery, _) => Some(delivery),
         }
     }
 
@@ -167,13 +359,20 @@ impl<P: Processor> Worker<P> {
         None
     }
 
-    async fn admit(&self, request: Request, delivery: Delivery) {
+    async fn admit(
+        &self,
+        request: Request,
+        in_flight: Option<InFlightGuard>,
+        is_ahead: bool,
+        delivery: Delivery,
+    ) -> Handled<'_> {
         let incoming = IncomingRequest::from(&delivery);
         let mut broker_start = None;
         if incoming.is_uncounted_redelivery() {
             let Some(read) = self.unless_it_goes_back(self.broker_start.id(), &delivery).await
             else {
-                return self.settler.hand_back(delivery, false).await;
+                self.settler.hand_back(delivery, false).await;
+                return Handled::default();
             };
             broker_start = read;
         }
@@ -183,7 +382,8 @@ impl<P: Processor> Worker<P> {
             let execution = incoming.execution(&request.id);
             let asking = self.claims.ask(&execution, needed);
             let Some(claimed) = self.answers(&request.id, asking, &delivery).await else {
-                return self.settler.hand_back(delivery, false).await;
+                self.settler.hand_back(delivery, false).await;
+                return Handled::default();
             };
             let now = SystemTime::now();
             admission = admission::after_answers(incoming, &self.policy, claimed, start, now);
@@ -195,10 +395,13 @@ impl<P: Processor> Worker<P> {
             Admission::Republish(copy) => {
                 self.settler.republish(&request.id, &copy, delivery).await;
             }
-            Admission::Accept { isolated } => self.accept(request, isolated, delivery).await,
+            Admission::Accept { isolated } => {
+                return self.accept(request, in_flight, isolated, is_ahead, delivery).await;
+            }
             // It is not asked twice.
             Admission::Ask { .. } => self.settler.hand_back(delivery, false).await,
         }
+        Handled::default()
     }
 
     /// Waits for the answers to a question. None if the delivery goes back.
@@ -231,27 +434,37 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn accept(&self, request: Request, isolated: bool, delivery: Delivery) {
+    async fn accept(
+        &self,
+        request: Request,
+        in_flight: Option<InFlightGuard>,
+        isolated: bool,
+        is_ahead: bool,
+        delivery: Delivery,
+    ) -> Handled<'_> {
         let (id, worker) = (request.id.text(), &self.name);
         let incoming = IncomingRequest::from(&delivery);
         let execution = incoming.execution(&request.id);
         self.claims.take(&execution, incoming.deliveries(), delivery.watch());
         let Some(permit) = self.isolation.permit(self.slot, isolated) else {
             debug!(requestId = id, worker, "handed back, another request runs in isolation here");
-            return match isolated {
+            match isolated {
                 true => self.settler.hand_back_later(delivery).await,
                 false => self.settler.hand_back(delivery, false).await,
-            };
+            }
+            return Handled::default();
         };
         // From here on `who` finds it, until it is settled.
-        let started = self.started_event(&request.id, incoming);
-        let in_flight = self.in_flight.add(started, delivery.watch());
+        let in_flight = in_flight.unwrap_or_else(|| {
+            let started = self.started_event(&request.id, incoming);
+            self.in_flight.add(started, delivery.watch())
+        });
         if isolated {
             let deliveries = IncomingRequest::from(&delivery).deliveries();
             info!(requestId = id, worker, deliveries, "{WAITING_FOR_ISOLATION}");
         }
         match self.wait_for_start(id, &permit, &in_flight, &delivery).await {
-            Start::Now => self.process(request, &in_flight, delivery).await,
+            Start::Now => return self.process(request, in_flight, is_ahead, delivery).await,
             Start::Cancelled => {
                 info!(requestId = id, worker, "cancelled before it started");
                 delivery.ack();
@@ -259,6 +472,7 @@ impl<P: Processor> Worker<P> {
             Start::HandBack => self.settler.hand_back(delivery, false).await,
             Start::Revoked => {}
         }
+        Handled::default()
     }
 
     /// Waits until the job may start, or must not start any more.
@@ -283,7 +497,13 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    async fn process(&self, request: Request, in_flight: &InFlightGuard, delivery: Delivery) {
+    async fn process(
+        &self,
+        request: Request,
+        in_flight: InFlightGuard,
+        is_ahead: bool,
+        delivery: Delivery,
+    ) -> Handled<'_> {
         let worker = self.name.as_str();
         let Request { id, data } = request;
         let incoming = IncomingRequest::from(&delivery);
@@ -300,7 +520,7 @@ impl<P: Processor> Worker<P> {
             biased;
             never = in_flight.announce_started(announce_at_once) => match never {},
             never = self.host_faults.note_begun(began) => match never {},
-            outcome = self.job_runner.run(job, self.stop_reason(in_flight)).instrument(span) => outcome,
+            outcome = self.job_runner.run(job, self.stop_reason(&in_flight)).instrument(span) => outcome,
         };
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         let is_last = attempt >= self.policy.max_attempts;
@@ -311,11 +531,20 @@ impl<P: Processor> Worker<P> {
             JobOutcome::Interrupted | JobOutcome::Cancelled => {}
             _ => self.host_faults.began(began),
         }
+        let took = Some(began.elapsed());
         let delivery = in_flight.latest(delivery);
-        let execution = IncomingRequest::from(&delivery).execution(&id);
-        if self.settler.settle(&id, outcome, &record, in_flight, delivery).await {
-            self.claims.finish(&execution);
+        let may_wait = is_ahead && matches!(outcome, JobOutcome::Completed(_));
+        let settling = async move {
+            let execution = IncomingRequest::from(&delivery).execution(&id);
+            if self.settler.settle(&id, outcome, &record, &in_flight, delivery).await {
+                self.claims.finish(&execution);
+            }
+        };
+        if may_wait {
+            return Handled { took, rest: Some(settling.boxed()) };
         }
+        settling.await;
+        Handled { took, rest: None }
     }
 
     /// The event that announces a request whose job has started.

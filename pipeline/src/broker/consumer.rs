@@ -34,6 +34,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     idle: watch::Receiver<bool>,
+    receiving: watch::Receiver<bool>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -49,16 +50,30 @@ impl Consumer {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
         let (idle, is_idle) = watch::channel(true);
+        let (receiving, is_receiving) = watch::channel(false);
         let stopped = stop.clone();
-        let resubscriber =
-            Resubscriber { link, options, deliveries: sender, subscribed, idle, stop: stopped };
+        let resubscriber = Resubscriber {
+            link,
+            options,
+            deliveries: sender,
+            subscribed,
+            idle,
+            receiving,
+            stop: stopped,
+            has_only_changed: false,
+        };
         let task = tokio::spawn(resubscriber.run());
-        (Self { deliveries, idle: is_idle, stop, task }, watched)
+        (Self { deliveries, idle: is_idle, receiving: is_receiving, stop, task }, watched)
     }
 
     /// Whether the consumer is not subscribed and all its deliveries were dropped.
     pub fn idle(&self) -> watch::Receiver<bool> {
         self.idle.clone()
+    }
+
+    /// Whether messages can still arrive, beyond those that [`Self::next`] returns at once.
+    pub fn receiving(&self) -> watch::Receiver<bool> {
+        self.receiving.clone()
     }
 
     /// The next message. `None` once the consumer was stopped and has no more received messages.

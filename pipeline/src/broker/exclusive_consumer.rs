@@ -39,6 +39,7 @@ impl ExclusiveConsumer {
             worker: worker.to_owned(),
             lock: None,
             paused: None,
+            one_by_one: None,
         };
         let (consumer, subscribed) = Consumer::start(link, options);
         Self { consumer, subscribed }

@@ -102,6 +102,17 @@ pub fn count(value: &str) -> Result<usize, ParseError> {
     }
 }
 
+/// How many deliveries a worker may hold.
+///
+/// # Errors
+/// If it isn't a number from 1 to 64: more would only wait longer.
+pub fn prefetch(value: &str) -> Result<u16, ParseError> {
+    match value.parse() {
+        Ok(count @ 1..=64) => Ok(count),
+        _ => Err(ParseError::default()),
+    }
+}
+
 /// How often a message may be delivered.
 ///
 /// # Errors
@@ -243,6 +254,7 @@ mod tests {
             assert!(retry_delays(bad).is_err(), "{bad}");
         }
         assert!(deliveries("19").is_ok() && deliveries("20").is_err());
+        assert!(prefetch("64").is_ok() && prefetch("65").is_err());
     }
 
     #[test]
@@ -254,6 +266,7 @@ mod tests {
         }
         // No worker, no attempt, no delivery: nothing would ever be done.
         assert!(count("0").is_err() && deliveries("0").is_err() && size("0").is_err());
+        assert!(prefetch("0").is_err());
     }
 
     #[test]
@@ -285,6 +298,7 @@ mod tests {
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
                 "WORKERS" | "MAX_ATTEMPTS" => count(default).is_ok(),
                 "RETRY_DELAYS" => retry_delays(default).is_ok(),
+                "PREFETCH" => prefetch(default).is_ok(),
                 "MAX_DELIVERIES" => deliveries(default).is_ok(),
                 "RUST_LOG" => log_filter(default).is_ok(),
                 "LOG_FORMAT" => log_format(default).is_ok(),

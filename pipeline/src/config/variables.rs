@@ -154,7 +154,16 @@ pub static WORKERS: Variable = variable(
     "WORKERS",
     "1",
     "a number from 1 to 1000",
-    "How many requests one processor works on at a time, each on a channel with prefetch 1.",
+    "How many requests one processor works on at a time, each on a channel of its own.",
+);
+
+/// Deliveries that a worker may hold.
+pub static PREFETCH: Variable = variable(
+    "PREFETCH",
+    "1",
+    "a number from 1 to 64",
+    "How many requests each worker may hold while it works on one of them. More than 1 is for short jobs alone: so many times \
+     JOB_TIMEOUT must fit into ACK_TIMEOUT.",
 );
 
 /// The `Host` headers that are served.
@@ -277,6 +286,7 @@ pub static ALL: &[&Variable] = &[
     &WEBHOOK_SECRET,
     &CALLBACK_ALLOW_PRIVATE,
     &WORKERS,
+    &PREFETCH,
     &ALLOWED_HOSTS,
     &PROCESSOR,
     &PROCESSING_DELAY,

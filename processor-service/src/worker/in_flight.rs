@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -18,10 +21,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// A job that ends sooner is not announced: nobody could use the event.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 
-/// The requests in flight, at most one for each worker. Clones share them.
+/// The requests in flight: those whose jobs run, those that wait for their turn, and those that are being settled. Clones
+/// share them.
 #[derive(Clone)]
 pub(crate) struct InFlight {
-    entries: Arc<Mutex<HashMap<String, Entry>>>,
+    entries: Arc<Mutex<HashMap<u64, Entry>>>,
+    next_key: Arc<AtomicU64>,
     event_publisher: EventPublisher,
 }
 
@@ -44,7 +49,7 @@ struct Entry {
 /// Keeps a request in flight until it is dropped.
 pub(crate) struct InFlightGuard {
     in_flight: InFlight,
-    worker: String,
+    key: u64,
     cancelled: CancellationToken,
     _ended: DropGuard,
 }
@@ -62,13 +67,13 @@ pub(crate) enum Adoption {
 impl InFlight {
     /// No requests yet. Events are published by this publisher.
     pub(crate) fn new(event_publisher: EventPublisher) -> Self {
-        Self { entries: Arc::default(), event_publisher }
+        Self { entries: Arc::default(), next_key: Arc::default(), event_publisher }
     }
 
     /// Adds a request; `started` is the event that announces it once its job has started.
     pub(crate) fn add(&self, started: JobEvent, delivery: DeliveryWatch) -> InFlightGuard {
         let (cancelled, ended) = (CancellationToken::new(), CancellationToken::new());
-        let worker = started.worker.clone();
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             started,
             has_started: false,
@@ -78,28 +83,28 @@ impl InFlight {
             settling: false,
             ended: ended.clone(),
         };
-        self.entries().insert(worker.clone(), entry);
-        InFlightGuard { in_flight: self.clone(), worker, cancelled, _ended: ended.drop_guard() }
+        self.entries().insert(key, entry);
+        InFlightGuard { in_flight: self.clone(), key, cancelled, _ended: ended.drop_guard() }
     }
 
     /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. Work
     /// for which the acknowledgement timeout was over may hang: then the request begins again.
     pub(crate) fn adopt(&self, execution: &Execution, delivery: Delivery) -> Adoption {
         let mut entries = self.entries();
-        let in_flight = entries.values_mut().find(|entry| entry.has_lost(execution));
+        let in_flight = entries.iter_mut().find(|(_, entry)| entry.has_lost(execution));
         match in_flight {
             None => Adoption::NotInFlight(delivery),
-            Some(entry) if entry.settling => Adoption::Settling(delivery, entry.ended.clone()),
-            Some(entry) => {
+            Some((_, entry)) if entry.settling => Adoption::Settling(delivery, entry.ended.clone()),
+            Some((key, entry)) => {
                 entry.delivery = delivery.watch();
                 entry.redelivery = Some(delivery);
-                self.drop_when_revoked(entry);
+                self.drop_when_revoked(*key, entry);
                 Adoption::Adopted
             }
         }
     }
 
-    /// How many jobs are being worked on.
+    /// How many jobs are being worked on, or settled.
     pub(crate) fn started(&self) -> usize {
         self.entries().values().filter(|entry| entry.has_started).count()
     }
@@ -112,12 +117,12 @@ impl InFlight {
     }
 
     /// Drops the redelivery of an entry when that is lost too, or its consumer would have to wait for the end of the job.
-    fn drop_when_revoked(&self, entry: &Entry) {
-        let (in_flight, worker) = (self.clone(), entry.started.worker.clone());
+    fn drop_when_revoked(&self, key: u64, entry: &Entry) {
+        let in_flight = self.clone();
         let (redelivery, ended) = (entry.delivery.clone(), entry.ended.clone());
         tokio::spawn(async move {
             if ended.run_until_cancelled(redelivery.revoked()).await.is_some()
-                && let Some(entry) = in_flight.entries().get_mut(&worker)
+                && let Some(entry) = in_flight.entries().get_mut(&key)
             {
                 drop(entry.redelivery.take_if(|redelivery| redelivery.is_revoked()));
             }
@@ -137,7 +142,7 @@ impl InFlight {
         self.event_publisher.try_publish(&Event::Job(event.clone()).message())
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +161,7 @@ impl Entry {
 impl InFlightGuard {
     /// Notes that the job starts now.
     pub(crate) fn start(&self, at: SystemTime) {
-        if let Some(entry) = self.in_flight.entries().get_mut(&self.worker) {
+        if let Some(entry) = self.in_flight.entries().get_mut(&self.key) {
             (entry.has_started, entry.started.at) = (true, at.into());
         }
     }
@@ -184,9 +189,14 @@ impl InFlightGuard {
     /// The delivery to settle with: this one, or its redelivery. From here on no other one is taken.
     pub(crate) fn latest(&self, delivery: Delivery) -> Delivery {
         let mut entries = self.in_flight.entries();
-        let Some(entry) = entries.get_mut(&self.worker) else { return delivery };
+        let Some(entry) = entries.get_mut(&self.key) else { return delivery };
         entry.settling = true;
         entry.redelivery.take().unwrap_or(delivery)
+    }
+
+    /// Whether the request was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
     }
 
     /// Waits until the request is cancelled.
@@ -195,7 +205,7 @@ impl InFlightGuard {
     }
 
     fn announce(&self, change: impl FnOnce(&mut JobEvent)) {
-        let event = self.in_flight.entries().get(&self.worker).map(|entry| entry.started.clone());
+        let event = self.in_flight.entries().get(&self.key).map(|entry| entry.started.clone());
         if let Some(mut event) = event {
             change(&mut event);
             self.in_flight.try_publish(&event);
@@ -205,6 +215,6 @@ impl InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.in_flight.entries().remove(&self.worker);
+        self.in_flight.entries().remove(&self.key);
     }
 }

@@ -10,5 +10,6 @@ mod logs;
 mod many_retries;
 mod no_worker;
 mod own_worker;
+mod prefetch;
 mod retrying;
 mod stopping;

@@ -16,6 +16,7 @@ pub struct Consume {
     pub(crate) worker: String,
     pub(crate) lock: Option<watch::Receiver<LockState>>,
     pub(crate) paused: Option<watch::Receiver<bool>>,
+    pub(crate) one_by_one: Option<watch::Receiver<bool>>,
 }
 
 impl Consume {
@@ -27,6 +28,7 @@ impl Consume {
             worker: worker.to_owned(),
             lock: None,
             paused: None,
+            one_by_one: None,
         }
     }
 
@@ -42,12 +44,19 @@ impl Consume {
     pub fn pausing(self, paused: watch::Receiver<bool>) -> Self {
         Self { paused: Some(paused), ..self }
     }
+
+    /// Consumes with a prefetch of 1 while `one_by_one` is true. A change ends the subscription; the next one begins
+    /// once all its deliveries were dropped.
+    #[must_use]
+    pub fn one_by_one_while(self, one_by_one: watch::Receiver<bool>) -> Self {
+        Self { one_by_one: Some(one_by_one), ..self }
+    }
 }
 
 impl From<Consume> for ConsumerOptions {
     fn from(consume: Consume) -> Self {
-        let Consume { queue, prefetch, worker, lock, paused } = consume;
-        Self { source: Source::Shared(queue), prefetch, worker, lock, paused }
+        let Consume { queue, prefetch, worker, lock, paused, one_by_one } = consume;
+        Self { source: Source::Shared(queue), prefetch, worker, lock, paused, one_by_one }
     }
 }
 
@@ -62,6 +71,8 @@ pub(crate) struct ConsumerOptions {
     pub(crate) lock: Option<watch::Receiver<LockState>>,
     /// Doesn't consume while this is true.
     pub(crate) paused: Option<watch::Receiver<bool>>,
+    /// Consumes with a prefetch of 1 while this is true.
+    pub(crate) one_by_one: Option<watch::Receiver<bool>>,
 }
 
 impl ConsumerOptions {
@@ -82,11 +93,23 @@ impl ConsumerOptions {
         }
     }
 
-    /// Waits until consuming is no longer allowed.
-    pub(super) async fn forbidden(&mut self) {
+    /// The options of a subscription that begins now.
+    pub(super) fn of_now(&self) -> Self {
+        let mut options = self.clone();
+        if self.one_by_one.as_ref().is_some_and(|one_by_one| *one_by_one.borrow()) {
+            options.prefetch = 1;
+        }
+        options
+    }
+
+    /// Waits until consuming is no longer allowed, or no longer with this prefetch.
+    pub(super) async fn forbidden(&mut self, prefetch: u16) {
+        let full = self.prefetch;
+        let differs = |one_by_one: &bool| prefetch != if *one_by_one { 1 } else { full };
         tokio::select! {
             () = until(self.lock.as_mut(), |lock| !lock.allows_work()) => {}
             () = until(self.paused.as_mut(), |paused| *paused) => {}
+            () = until(self.one_by_one.as_mut(), differs) => {}
         }
     }
 }

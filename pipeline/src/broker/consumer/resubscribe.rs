@@ -14,7 +14,7 @@ use crate::broker::{
         delivery::Delivery,
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
-        subscription::Subscription,
+        subscription::{Start, Subscription},
     },
     error::AskError,
     link::Link,
@@ -29,7 +29,10 @@ pub(super) struct Resubscriber {
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
     pub(super) idle: watch::Sender<bool>,
+    pub(super) receiving: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
+    /// Whether the last subscription ended only to continue with another prefetch.
+    pub(super) has_only_changed: bool,
 }
 
 /// What follows an attempt to consume.
@@ -51,11 +54,13 @@ impl Resubscriber {
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
             // In this order, so that who forbids consuming and then sees `idle` can rely on it.
             self.idle.send_replace(false);
+            self.receiving.send_replace(true);
             let began = Instant::now();
             let next = self.subscribe(&session, &mut mode).await;
             if matches!(next, Next::Stop) {
                 return;
             }
+            self.receiving.send_replace(false);
             self.idle.send_replace(true);
             if matches!(next, Next::AtOnce) {
                 continue;
@@ -79,26 +84,30 @@ impl Resubscriber {
         if session.is_lost() {
             return Next::AtOnce;
         }
-        let begin = Subscription::begin(session, &self.options, *mode, pass);
+        let options = self.options.of_now();
+        let begin = Subscription::begin(session, &options, *mode, pass);
         match stop.run_until_cancelled(begin).await {
             None => Next::Stop,
             Some(Err(error)) => {
                 self.log_failure(&error);
                 Next::Pause
             }
-            Some(Ok(subscription)) => self.consume_to_end(subscription, session, mode).await,
+            Some(Ok(subscription)) => {
+                self.consume_to_end(subscription, options.prefetch, session, mode).await
+            }
         }
     }
 
     async fn consume_to_end(
         &mut self,
         subscription: Subscription,
+        prefetch: u16,
         session: &Session,
         mode: &mut PrefetchMode,
     ) -> Next {
         let held = TaskTracker::new();
         held.close();
-        let ended = self.consume(subscription, &held).await;
+        let ended = self.consume(subscription, prefetch, &held).await;
         if self.stop.is_cancelled() {
             return Next::Stop;
         }
@@ -134,21 +143,38 @@ impl Resubscriber {
         }
     }
 
-    /// Consumes until the subscription ends, or is ended because consuming is forbidden or over.
-    async fn consume(&mut self, subscription: Subscription, held: &TaskTracker) -> Ended {
-        self.options.source.log_begin(&self.options.worker);
+    /// Consumes until the subscription ends, or is ended because consuming, or this prefetch, is forbidden or over.
+    async fn consume(
+        &mut self,
+        subscription: Subscription,
+        prefetch: u16,
+        held: &TaskTracker,
+    ) -> Ended {
+        match self.has_only_changed {
+            true => {
+                debug!(queue = %self.options.source, prefetch, "consuming with another prefetch")
+            }
+            false => self.options.source.log_begin(&self.options.worker),
+        }
         self.subscribed.send_replace(true);
         let until = self.stop.child_token();
-        let running = subscription.run(self.deliveries.clone(), held.clone(), until.clone());
+        let running = subscription.run(Start {
+            deliveries: self.deliveries.clone(),
+            receiving: self.receiving.clone(),
+            held: held.clone(),
+            stop: until.clone(),
+        });
         tokio::pin!(running);
         let ended = tokio::select! {
             ended = &mut running => ended,
-            () = self.options.forbidden() => {
+            () = self.options.forbidden(prefetch) => {
                 until.cancel();
                 running.await
             }
         };
         self.subscribed.send_replace(false);
+        self.receiving.send_replace(false);
+        self.has_only_changed = matches!(ended, Ended::Stopped) && self.options.is_allowed();
         ended
     }
 

@@ -1,14 +1,18 @@
 //! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
     BasicQosArguments, Channel, ConsumerMessage,
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +32,9 @@ use crate::broker::{
 /// How many settlements are written together.
 const MAX_SETTLEMENTS: usize = 256;
 
+/// How long messages may be on their way that the broker sends for settlements it has read.
+const QUIESCE_TIME: Duration = Duration::from_millis(20);
+
 /// A subscription that waits for its start.
 ///
 /// Received messages stay on the session's thread until their headers are decoded: only its stack is
@@ -39,10 +46,15 @@ pub(super) struct Subscription {
 }
 
 /// What a subscription is started with.
-struct Start {
-    deliveries: mpsc::UnboundedSender<Delivery>,
-    held: TaskTracker,
-    stop: CancellationToken,
+pub(super) struct Start {
+    /// Gets what is received.
+    pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
+    /// Set to false once nothing more can be received.
+    pub(super) receiving: watch::Sender<bool>,
+    /// Counts the deliveries that were not dropped yet.
+    pub(super) held: TaskTracker,
+    /// Ends the subscription.
+    pub(super) stop: CancellationToken,
 }
 
 impl Subscription {
@@ -86,16 +98,11 @@ impl Subscription {
             .await?
     }
 
-    /// Delivers and settles until the channel ends, the broker cancels the consumer, `stop`, or the
+    /// Delivers and settles until the channel ends, the broker cancels the consumer, [`Start::stop`], or the
     /// end of single mode. In the last three cases the channel stays until all deliveries were settled.
-    pub(super) async fn run(
-        self,
-        deliveries: mpsc::UnboundedSender<Delivery>,
-        held: TaskTracker,
-        stop: CancellationToken,
-    ) -> Ended {
+    pub(super) async fn run(self, start: Start) -> Ended {
         // If the task has ended, its session was lost.
-        let _started_or_lost = self.start.send(Start { deliveries, held, stop });
+        let _started_or_lost = self.start.send(start);
         self.task.await.unwrap_or(Ended::Lost)
     }
 }
@@ -120,7 +127,8 @@ struct Subscribed {
 impl Subscribed {
     /// Waits for the start, then does what [`Subscription::run`] says.
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
-        let Ok(Start { deliveries, held, stop }) = started.await else { return Ended::Stopped };
+        let Ok(start) = started.await else { return Ended::Stopped };
+        let Start { deliveries, receiving, held, stop } = start;
         let (settles, mut settled) = mpsc::unbounded_channel();
         let ties = Ties { settles, watch: DeliveryWatch::default(), held };
         let revoked = ties.watch.revoke_on_drop();
@@ -134,6 +142,7 @@ impl Subscribed {
         while let Ok(message) = self.messages.try_recv() {
             self.deliver(message, &deliveries, &ties);
         }
+        receiving.send_replace(false);
         let watch = ties.watch.clone();
         drop((deliveries, ties));
         if matches!(ended, Ended::Cancelled) {
@@ -163,12 +172,16 @@ impl Subscribed {
             tokio::select! {
                 biased;
                 count = settled.recv_many(&mut batch, MAX_SETTLEMENTS) => {
+                    let is_over = self.caution_is_over(count);
+                    if is_over {
+                        // Before the ack: no message is on its way yet.
+                        self.cancel().await;
+                    }
                     self.settle(&mut batch).await;
                     if let Some(pass) = &self.pass {
                         pass.settled(count);
                     }
-                    if self.caution_is_over(count) {
-                        self.cancel().await;
+                    if is_over {
                         return Ended::Recovered;
                     }
                 }
@@ -176,6 +189,7 @@ impl Subscribed {
                     return ended;
                 },
                 () = stop.cancelled() => {
+                    self.quiesce().await;
                     self.cancel().await;
                     return Ended::Stopped;
                 }
@@ -199,6 +213,17 @@ impl Subscribed {
     async fn bind_again(&self) {
         if let Some(own) = &self.own {
             let _bound_or_closed = exclusive_queue::bind(&self.channel, own).await;
+        }
+    }
+
+    /// Waits until no message is on its way, if as many are unsettled as may be, because nothing is settled meanwhile.
+    /// RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they would come again
+    /// as redelivered. With a prefetch of 1 a message that is being worked on keeps others from being sent.
+    async fn quiesce(&self) {
+        if self.qos.prefetch_count > 1 {
+            // The broker's answer means that it has read all settlements before.
+            let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
+            sleep(QUIESCE_TIME).await;
         }
     }
 

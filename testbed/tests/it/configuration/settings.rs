@@ -28,6 +28,7 @@ async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
             vec![
                 "ACK_TIMEOUT",
                 "JOB_TIMEOUT",
+                "PREFETCH",
                 "PROCESSING_DELAY",
                 "PROCESSOR",
                 "RESULT_LIMIT",

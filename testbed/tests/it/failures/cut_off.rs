@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::{Proxy, process::json_message, program::Running, shared_node};
 
 use crate::support::{
+    faulty::holding,
     stack::{FAILED, Stack, Web, consuming},
     wait::{drained, holds},
 };
@@ -23,17 +24,24 @@ const DELAYS: &str = "300ms";
 const RETRY_QUEUE: &str = "processing.retry.300";
 
 impl Scene {
-    async fn of(order: Value) -> Result<Self> {
+    async fn of(order: Value, prefetch: u16) -> Result<Self> {
         let vhost = shared_node::vhost().await;
         let stack = Stack::on(&vhost.url).await?;
         let proxy = Proxy::start(vhost.address()).await?;
         let web = stack.web().await?;
         let behind = Stack { url: proxy.url(&vhost.url) };
-        let worker = behind.start_faulty(1, DELAYS).await?;
-        // One that ends in the same way shows that the way back is open too, with its channels.
+        let worker = holding(behind.faulty(1), prefetch).env("RETRY_DELAYS", DELAYS);
+        let worker = worker.env("RUST_LOG", "info,processor_service=debug").start()?;
+        consuming(&worker, 1).await?;
+        // Some that end in the same way show that the way back is open too, with its channels.
         let mut first = order.clone();
         first["sleep"] = Value::Null;
-        web.ended(&web.accepted(first).await?).await?;
+        for _ in 0..=prefetch {
+            web.ended(&web.accepted(first.clone()).await?).await?;
+        }
+        if prefetch > 1 {
+            worker.wait_for_message(log_messages::CONSUMING_AHEAD).await?;
+        }
         let id = web.accepted(order).await?;
         let started = |line: &str| {
             json_message(line, log_messages::STARTED).filter(|job| job["requestId"] == id)
@@ -81,9 +89,8 @@ impl Scene {
     }
 }
 
-#[tokio::test]
-async fn between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
-    let scene = Scene::of(json!({"sleep": "1s", "fail": 1})).await?;
+async fn cut_off_between_the_copy_for_the_next_attempt_and_the_ack(prefetch: u16) -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s", "fail": 1}), prefetch).await?;
     scene.deafen();
     holds(&scene.stack.foreign().await?, RETRY_QUEUE, |messages| messages == 1).await?;
     let ended = scene.mend().await?;
@@ -91,19 +98,47 @@ async fn between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn between_the_result_and_the_ack() -> Result<()> {
-    let scene = Scene::of(json!({"sleep": "1s"})).await?;
+async fn cut_off_between_the_result_and_the_ack(prefetch: u16) -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s"}), prefetch).await?;
     scene.deafen();
     assert_eq!(scene.web.ended(&scene.id).await?["status"], "completed");
     scene.mend().await.map(drop)
 }
 
-#[tokio::test]
-async fn between_the_failed_request_and_its_error() -> Result<()> {
-    let scene = Scene::of(json!({"sleep": "1s", "permanent": "no"})).await?;
+async fn cut_off_between_the_failed_request_and_its_error(prefetch: u16) -> Result<()> {
+    let scene = Scene::of(json!({"sleep": "1s", "permanent": "no"}), prefetch).await?;
     scene.deafen();
     let ended = scene.web.ended(&scene.id).await?;
     assert_eq!((&ended["status"], &ended["error"]["message"]), (&json!("failed"), &json!("no")));
     scene.mend().await.map(drop)
+}
+
+#[tokio::test]
+async fn between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
+    cut_off_between_the_copy_for_the_next_attempt_and_the_ack(1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_between_the_copy_for_the_next_attempt_and_the_ack() -> Result<()> {
+    cut_off_between_the_copy_for_the_next_attempt_and_the_ack(8).await
+}
+
+#[tokio::test]
+async fn between_the_result_and_the_ack() -> Result<()> {
+    cut_off_between_the_result_and_the_ack(1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_between_the_result_and_the_ack() -> Result<()> {
+    cut_off_between_the_result_and_the_ack(8).await
+}
+
+#[tokio::test]
+async fn between_the_failed_request_and_its_error() -> Result<()> {
+    cut_off_between_the_failed_request_and_its_error(1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_between_the_failed_request_and_its_error() -> Result<()> {
+    cut_off_between_the_failed_request_and_its_error(8).await
 }

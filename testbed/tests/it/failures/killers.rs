@@ -25,9 +25,9 @@ async fn publish(foreign: &Foreign, data: Value) -> Result<()> {
 }
 
 /// Without a web service: the message itself tells how it ended.
-async fn parked_as_poison(stack: &Stack, data: Value) -> Result<usize> {
+async fn parked_as_poison(stack: &Stack, data: Value, prefetch: u16) -> Result<usize> {
     let foreign = stack.foreign().await?;
-    let kept = Kept::alive(stack, 2, 2);
+    let kept = Kept::alive(stack, 2, 2, prefetch);
     publish(&foreign, data).await?;
     holds(&foreign, FAILED, |messages| messages == 1).await?;
     let failed = foreign.get(FAILED).await?.context("a failed request")?;
@@ -36,13 +36,22 @@ async fn parked_as_poison(stack: &Stack, data: Value) -> Result<usize> {
     Ok(kept.deaths())
 }
 
-#[tokio::test]
-async fn without_a_web_service_a_message_that_kills_after_a_while_is_parked() -> Result<()> {
+async fn parked_on_both_kinds_of_queue(prefetch: u16) -> Result<()> {
     for kind in ["quorum", "classic"] {
         let stack = Stack { url: shared_node::vhost().await.url };
         stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
-        let deaths = parked_as_poison(&stack, json!({"killAfter": "500ms"})).await?;
+        let deaths = parked_as_poison(&stack, json!({"killAfter": "500ms"}), prefetch).await?;
         ensure!(deaths <= MAX_DELIVERIES, "{kind}: {deaths} died");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn without_a_web_service_a_message_that_kills_after_a_while_is_parked() -> Result<()> {
+    parked_on_both_kinds_of_queue(1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_too_a_message_that_kills_after_a_while_is_parked() -> Result<()> {
+    parked_on_both_kinds_of_queue(8).await
 }

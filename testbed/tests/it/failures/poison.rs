@@ -22,9 +22,14 @@ async fn kind_of(kind: &str) -> Result<Stack> {
 }
 
 /// The good ones are completed, and the bad one is parked after its last delivery.
-async fn only_the_bad_one_fails(stack: &Stack, processes: usize, bad: usize) -> Result<()> {
+async fn only_the_bad_one_fails(
+    stack: &Stack,
+    processes: usize,
+    bad: usize,
+    prefetch: u16,
+) -> Result<()> {
     let web = stack.web().await?;
-    let kept = Kept::alive(stack, processes, 4);
+    let kept = Kept::alive(stack, processes, 4, prefetch);
     let (mut good, mut killers) = (Vec::new(), Vec::new());
     for n in 0..GOOD_REQUESTS {
         if n % (GOOD_REQUESTS / bad) == GOOD_REQUESTS / bad / 2 {
@@ -54,15 +59,33 @@ async fn only_the_bad_one_fails(stack: &Stack, processes: usize, bad: usize) -> 
 
 #[tokio::test]
 async fn a_message_that_kills_its_workers_is_parked_and_harms_no_other() -> Result<()> {
-    only_the_bad_one_fails(&kind_of("quorum").await?, 3, 1).await
+    only_the_bad_one_fails(&kind_of("quorum").await?, 3, 1, 1).await
 }
 
 #[tokio::test]
 async fn on_classic_queues_too_a_message_that_kills_its_workers_is_parked() -> Result<()> {
-    only_the_bad_one_fails(&kind_of("classic").await?, 3, 1).await
+    only_the_bad_one_fails(&kind_of("classic").await?, 3, 1, 1).await
 }
 
 #[tokio::test]
 async fn messages_that_kill_the_only_process_harm_none_that_wait_there() -> Result<()> {
-    only_the_bad_one_fails(&kind_of("quorum").await?, 1, 4).await
+    only_the_bad_one_fails(&kind_of("quorum").await?, 1, 4, 1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_a_message_that_kills_its_workers_is_parked_and_harms_no_other()
+-> Result<()> {
+    only_the_bad_one_fails(&kind_of("quorum").await?, 3, 1, 8).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_on_classic_queues_too_a_message_that_kills_its_workers_is_parked()
+-> Result<()> {
+    only_the_bad_one_fails(&kind_of("classic").await?, 3, 1, 8).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_messages_that_kill_the_only_process_harm_none_that_wait_there()
+-> Result<()> {
+    only_the_bad_one_fails(&kind_of("quorum").await?, 1, 4, 8).await
 }

@@ -14,6 +14,7 @@ use testbed::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::support::{
+    faulty::holding,
     stack::{FAILED, REQUESTS, RESULTS, Stack, consuming},
     wait::holds,
 };
@@ -23,9 +24,9 @@ const HAND_BACKS: usize = 50;
 
 /// Starts a worker on the one message there is, and stops it at once in the middle of that. Gives which
 /// delivery it was.
-async fn handed_back(stack: &Stack) -> Result<i64> {
+async fn handed_back(stack: &Stack, prefetch: u16) -> Result<i64> {
     let mut started = stack.foreign().await?.listen("processing.events", "request.started").await?;
-    let worker = stack.faulty(1).env("DRAIN_TIMEOUT", "0").start()?;
+    let worker = holding(stack.faulty(1), prefetch).env("DRAIN_TIMEOUT", "0").start()?;
     let event = started.next().await?.json()?;
     worker.terminate();
     worker.wait_for_message(log_messages::HANDED_BACK).await?;
@@ -39,13 +40,13 @@ async fn stopped(worker: &Running) -> Result<()> {
     Ok(())
 }
 
-async fn survives_being_handed_back(kind: &str) -> Result<()> {
+async fn survives_being_handed_back(kind: &str, prefetch: u16) -> Result<()> {
     let stack = Stack { url: shared_node::vhost().await.url };
     stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
     let web = stack.web().await?;
     let id = web.accepted(json!({"hang": true, "fail": 1})).await?;
     for _ in 0..HAND_BACKS {
-        let delivery = handed_back(&stack).await?;
+        let delivery = handed_back(&stack, prefetch).await?;
         ensure!(delivery <= 2, "delivery {delivery}");
     }
     let foreign = stack.foreign().await?;
@@ -57,12 +58,17 @@ async fn survives_being_handed_back(kind: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_request_may_be_handed_back_any_number_of_times() -> Result<()> {
-    survives_being_handed_back("quorum").await
+    survives_being_handed_back("quorum", 1).await
 }
 
 #[tokio::test]
 async fn on_classic_queues_too_a_request_may_be_handed_back_any_number_of_times() -> Result<()> {
-    survives_being_handed_back("classic").await
+    survives_being_handed_back("classic", 1).await
+}
+
+#[tokio::test]
+async fn with_a_prefetch_of_8_too_a_request_may_be_handed_back_any_number_of_times() -> Result<()> {
+    survives_being_handed_back("quorum", 8).await
 }
 
 /// Publishes a request that was delivered so often before.

@@ -23,6 +23,14 @@ impl Stack {
     }
 }
 
+/// A processor whose workers may hold so many requests each.
+pub(crate) fn holding(program: Program, prefetch: u16) -> Program {
+    match prefetch {
+        1 => program,
+        _ => program.env("PREFETCH", prefetch.to_string()).env("JOB_TIMEOUT", "2m"),
+    }
+}
+
 /// When the attempts at a request began, and how many there were, as a processor's log tells.
 pub(crate) fn began(processor: &Running, id: &str) -> Result<Vec<SystemTime>> {
     moments(processor, id, log_messages::STARTED)

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use tokio::task::JoinSet;
 
-use crate::support::stack::Stack;
+use crate::support::{faulty::holding, stack::Stack};
 
 /// Longer than a test takes: how long a processor that is not killed may run.
 const TEST_TIMEOUT: Duration = Duration::from_secs(600);
@@ -23,15 +23,16 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Keeps so many processes alive, with so many workers each.
-    pub(crate) fn alive(stack: &Stack, processes: usize, workers: usize) -> Self {
+    /// Keeps so many processes alive, with so many workers each, which may hold so many requests each.
+    pub(crate) fn alive(stack: &Stack, processes: usize, workers: usize, prefetch: u16) -> Self {
         let deaths = Arc::new(AtomicUsize::new(0));
         let mut keeping = JoinSet::new();
         for _ in 0..processes {
             let (stack, deaths) = (Stack { url: stack.url.clone() }, deaths.clone());
             keeping.spawn(async move {
                 loop {
-                    stack.faulty(workers).start()?.wait_within(TEST_TIMEOUT).await?;
+                    let program = holding(stack.faulty(workers), prefetch);
+                    program.start()?.wait_within(TEST_TIMEOUT).await?;
                     deaths.fetch_add(1, Ordering::Relaxed);
                 }
             });

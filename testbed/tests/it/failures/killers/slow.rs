@@ -28,7 +28,7 @@ async fn a_broker_that_crashes_between_costs_one_death_more_at_most() -> Result<
         ensure!(events.silent_for(Duration::from_secs(4)).await, "nobody works yet");
         publish(&foreign, json!({"killAfter": "1s"})).await?;
         let mut started = foreign.listen("processing.events", "request.started").await?;
-        let kept = Kept::alive(&stack, 2, 2);
+        let kept = Kept::alive(&stack, 2, 2, 1);
         for _ in 0..2 {
             started.next().await?;
         }

@@ -1,0 +1,247 @@
+//! Intake: the deliveries of one worker that wait in the process for their turn, and how many the broker may send ahead.
+
+use std::{
+    collections::VecDeque,
+    future::{pending, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pipeline::{
+    broker::{Consumer, Delivery},
+    contract::Request,
+    log_messages::CONSUMING_AHEAD,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep, sleep},
+};
+use tracing::debug;
+
+use crate::{decisions::incoming::IncomingRequest, worker::in_flight::InFlightGuard};
+
+/// How long a delivery may wait for its turn. Then it is handed back: another worker may be idle.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// What happens to an intake.
+#[expect(clippy::large_enum_variant, reason = "a box would cost each delivery an allocation")]
+pub(crate) enum Event {
+    /// The broker has sent this.
+    Received(Delivery),
+    /// What was sent ahead has all arrived, and no more comes.
+    Closed,
+    /// What waits should go back: it has waited for too long, or this worker must not consume.
+    WaitIsOver,
+    /// The consumer was stopped and has no more deliveries.
+    Ended,
+}
+
+/// A delivery whose turn has come, or that waits for it.
+pub(crate) enum Turn {
+    /// It has not waited, or nothing is known of it yet.
+    New(Delivery),
+    /// A first delivery that has waited.
+    Waited(Waited),
+}
+
+/// A first delivery that has waited for its turn.
+pub(crate) struct Waited {
+    pub(crate) request: Request,
+    pub(crate) in_flight: InFlightGuard,
+    pub(crate) delivery: Delivery,
+}
+
+impl Turn {
+    /// Whether a worker may have died of it.
+    pub(crate) fn is_suspect(&self) -> bool {
+        match self {
+            Self::New(delivery) => is_suspect(delivery),
+            Self::Waited(_) => false,
+        }
+    }
+}
+
+/// Whether a worker may have died of a delivered request.
+pub(crate) fn is_suspect(delivery: &Delivery) -> bool {
+    IncomingRequest::from(delivery).suspected_deaths() > 0
+}
+
+/// What waits for a worker, in the order in which it came.
+///
+/// With a prefetch above 1 a worker consumes *ahead*: further deliveries wait here while it works on one. It does so only
+/// while jobs are short and no request is suspected of having ended a worker; else it takes requests one by one, as with a
+/// prefetch of 1.
+pub(crate) struct Intake {
+    worker: String,
+    consumer: Consumer,
+    receiving: watch::Receiver<bool>,
+    one_by_one: watch::Sender<bool>,
+    paused: watch::Receiver<bool>,
+    prefetch: u16,
+    waiting: VecDeque<(Turn, Instant)>,
+    /// Ends when the oldest delivery may have waited too long. None while nothing waits.
+    wait: Option<Pin<Box<Sleep>>>,
+    /// How many short jobs there were in a row since requests are taken one by one.
+    short_jobs: u16,
+    /// Whether what was sent ahead can still arrive, although requests are now taken one by one.
+    is_closing: bool,
+    has_ended: bool,
+}
+
+impl Intake {
+    /// Takes the deliveries of this worker from this consumer, which takes them one by one while `one_by_one` is true, and none while
+    /// `paused` is.
+    pub(crate) fn new(
+        worker: &str,
+        consumer: Consumer,
+        prefetch: u16,
+        one_by_one: watch::Sender<bool>,
+        paused: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            worker: worker.to_owned(),
+            receiving: consumer.receiving(),
+            consumer,
+            one_by_one,
+            paused,
+            prefetch,
+            waiting: VecDeque::new(),
+            wait: None,
+            short_jobs: 0,
+            is_closing: false,
+            has_ended: false,
+        }
+    }
+
+    /// Whether the broker may send deliveries ahead.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.prefetch > 1 && !*self.one_by_one.borrow()
+    }
+
+    /// Whether the consumer was stopped and has no more deliveries.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// What happens next while the worker has a delivery.
+    pub(crate) async fn next_while_busy(&mut self) -> Event {
+        let may_receive = self.is_ahead() || self.is_closing;
+        self.next(may_receive).await
+    }
+
+    /// What happens next while the worker has no delivery.
+    pub(crate) async fn next_while_idle(&mut self) -> Event {
+        self.next(true).await
+    }
+
+    async fn next(&mut self, may_receive: bool) -> Event {
+        let wait = poll_fn(|context| poll_wait(&mut self.wait, &self.waiting, context));
+        tokio::select! {
+            // First: what has arrived was sent before.
+            biased;
+            delivery = self.consumer.next(), if may_receive && !self.has_ended => match delivery {
+                Some(delivery) => Event::Received(delivery),
+                None => {
+                    self.has_ended = true;
+                    Event::Ended
+                }
+            },
+            () = becomes(&mut self.receiving, false), if self.is_closing => {
+                self.is_closing = false;
+                Event::Closed
+            }
+            () = becomes(&mut self.paused, true), if !self.waiting.is_empty() => Event::WaitIsOver,
+            () = wait, if !self.waiting.is_empty() => Event::WaitIsOver,
+            else => pending().await,
+        }
+    }
+
+    /// The one that waits first.
+    pub(crate) fn pop(&mut self) -> Option<Turn> {
+        self.waiting.pop_front().map(|(turn, _)| turn)
+    }
+
+    /// Lets a delivery wait for its turn.
+    pub(crate) fn push(&mut self, turn: Turn) {
+        self.wait.get_or_insert_with(|| Box::pin(sleep(MAX_WAIT)));
+        self.waiting.push_back((turn, Instant::now()));
+    }
+
+    /// Whether a request waits of which a worker may have died.
+    pub(crate) fn has_suspect(&self) -> bool {
+        self.waiting.iter().any(|(turn, _)| turn.is_suspect())
+    }
+
+    /// All that waits.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Turn> {
+        self.wait = None;
+        self.waiting.drain(..).map(|(turn, _)| turn).collect()
+    }
+
+    /// Takes requests one by one from here on. What was sent ahead may still arrive, until [`Event::Closed`].
+    pub(crate) fn take_one_by_one(&mut self) {
+        self.short_jobs = 0;
+        if self.is_ahead() {
+            self.one_by_one.send_replace(true);
+            self.is_closing = true;
+        }
+    }
+
+    /// Whether what was sent ahead can still arrive.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Notes how long a job took. After some short ones in a row, requests are sent ahead.
+    pub(crate) fn note_job(&mut self, took: Duration, was_suspect: bool) {
+        let is_short = took <= MAX_WAIT / self.prefetch.into();
+        self.short_jobs =
+            if is_short && !was_suspect { self.short_jobs.saturating_add(1) } else { 0 };
+    }
+
+    /// Lets the broker send requests ahead from the next one on, if there were enough short jobs. The worker has a
+    /// delivery that is not settled, so that no other is on its way when the subscription is cancelled.
+    pub(crate) async fn consume_ahead_after_short_jobs(&mut self) {
+        let is_one_by_one = self.prefetch > 1 && !self.is_ahead() && !self.is_closing;
+        if is_one_by_one && self.short_jobs >= self.prefetch {
+            debug!(worker = self.worker, prefetch = self.prefetch, "{CONSUMING_AHEAD}");
+            self.one_by_one.send_replace(false);
+            becomes(&mut self.receiving, false).await;
+        }
+    }
+
+    /// Cancels the subscription. What has arrived before is still received.
+    pub(crate) fn stop(&self) {
+        self.consumer.stop();
+    }
+
+    /// Ends the subscription. All deliveries must have been settled.
+    pub(crate) async fn close(self) {
+        self.consumer.close().await;
+    }
+}
+
+/// Waits until the watched value is this, or can change no more.
+async fn becomes(watched: &mut watch::Receiver<bool>, value: bool) {
+    let _so_or_over = watched.wait_for(|now| *now == value).await;
+}
+
+/// Whether the oldest delivery has waited for too long. The timer is not set anew for each.
+fn poll_wait(
+    wait: &mut Option<Pin<Box<Sleep>>>,
+    waiting: &VecDeque<(Turn, Instant)>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    while let (Some(timer), Some((_, since))) = (wait.as_mut(), waiting.front()) {
+        let until = *since + MAX_WAIT;
+        if Instant::now() >= until {
+            return Poll::Ready(());
+        }
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        timer.as_mut().reset(until);
+    }
+    Poll::Pending
+}

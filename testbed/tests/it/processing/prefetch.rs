@@ -1,0 +1,205 @@
+//! `PREFETCH`: requests that wait in a worker go back at once when they should, and waiting costs them nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use pipeline::log_messages;
+use serde_json::{Value, json};
+use testbed::{
+    Proxy,
+    foreign::{AMQPValue, Foreign, arguments, persistent},
+    process::json_message,
+    program::Running,
+    shared_node,
+};
+
+use crate::support::{
+    faulty::holding,
+    stack::{FAILED, REQUESTS, RESULTS, Stack, Web, consuming},
+    wait::holds,
+};
+
+/// How many requests a worker may hold.
+const PREFETCH: u16 = 8;
+/// How often a request is delivered at most to workers that die.
+const MAX_DELIVERIES: usize = 5;
+
+/// A worker, whose broker has this URL, that has had enough short jobs to let the broker send requests ahead.
+async fn ahead(url: &str, web: &Web) -> Result<Running> {
+    let stack = Stack { url: url.to_owned() };
+    let program = holding(stack.faulty(1), PREFETCH).env("DRAIN_TIMEOUT", "1m");
+    let worker = program.env("RUST_LOG", "info,processor_service=debug").start()?;
+    consuming(&worker, 1).await?;
+    for n in 0..=PREFETCH {
+        web.ended(&web.accepted(n.into()).await?).await?;
+    }
+    worker.wait_for_message(log_messages::CONSUMING_AHEAD).await?;
+    Ok(worker)
+}
+
+async fn all_accepted(web: &Web, orders: impl IntoIterator<Item = Value>) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for order in orders {
+        ids.push(web.accepted(order).await?);
+    }
+    Ok(ids)
+}
+
+/// They are completed, each in its first delivery.
+async fn cost_nothing(web: &Web, ids: &[String]) -> Result<()> {
+    for id in ids {
+        let ended = web.ended_at_last(id).await?;
+        assert_eq!(
+            (&ended["status"], &ended["deliveries"]),
+            (&json!("completed"), &json!(1)),
+            "{ended}"
+        );
+    }
+    Ok(())
+}
+
+async fn started(worker: &Running, id: &str) -> Result<Value> {
+    let of_id = |line: &str| {
+        json_message(line, log_messages::STARTED).filter(|job| job["requestId"] == *id)
+    };
+    worker.wait_for("its start", of_id).await
+}
+
+#[tokio::test]
+async fn what_waits_goes_back_at_once_when_its_processor_is_told_to_stop() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let worker = ahead(&stack.url, &web).await?;
+    let long = web.accepted(json!({"sleep": "20s"})).await?;
+    started(&worker, &long).await?;
+    let waiting = all_accepted(&web, (1..PREFETCH).map(Value::from)).await?;
+    let began = Instant::now();
+    worker.terminate();
+    // Another one completes them while the first still works.
+    let _heir = stack.start_faulty(1, "1s").await?;
+    cost_nothing(&web, &waiting).await?;
+    ensure!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+    let (status, text) = worker.ended().await?;
+    ensure!(status.success(), "{status}: {text}");
+    cost_nothing(&web, &[long]).await
+}
+
+#[tokio::test]
+async fn long_work_does_not_keep_what_waits_behind_it_from_idle_workers() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let worker = ahead(&stack.url, &web).await?;
+    let long = web.accepted(json!({"sleep": "1h"})).await?;
+    started(&worker, &long).await?;
+    let waiting = all_accepted(&web, (1..PREFETCH).map(Value::from)).await?;
+    holds(&stack.foreign().await?, REQUESTS, |messages| messages == 0).await?;
+    let _idle = stack.start_faulty(1, "1s").await?;
+    cost_nothing(&web, &waiting).await
+}
+
+#[tokio::test]
+async fn a_request_that_waits_in_a_worker_can_be_cancelled() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, foreign) = (stack.web().await?, stack.foreign().await?);
+    let worker = ahead(&stack.url, &web).await?;
+    let long = web.accepted(json!({"sleep": "500ms"})).await?;
+    started(&worker, &long).await?;
+    let waiting = web.accepted(json!("waits")).await?;
+    holds(&foreign, REQUESTS, |messages| messages == 0).await?;
+    let url = format!("{}/api/v1/requests/{waiting}", web.base);
+    ensure!(web.client.delete(url).send().await?.status().is_success());
+    let next = web.accepted(json!("next")).await?;
+    cost_nothing(&web, &[long, next]).await?;
+    let begun = |line: &String| {
+        json_message(line, log_messages::STARTED).is_some_and(|job| job["requestId"] == *waiting)
+    };
+    ensure!(!worker.lines().iter().any(begun), "it has begun");
+    assert_eq!(web.request(&waiting).await?["status"], "cancelled");
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_that_wait_in_processes_that_are_killed_are_not_given_up() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let mut worker = ahead(&stack.url, &web).await?;
+    let slow = || json!({"sleep": "700ms"});
+    let ids = all_accepted(&web, (0..=PREFETCH).map(|_| slow())).await?;
+    started(&worker, &ids[0]).await?;
+    holds(&stack.foreign().await?, REQUESTS, |messages| messages == 0).await?;
+    for _ in 1..MAX_DELIVERIES {
+        worker.kill();
+        worker.wait().await?;
+        worker = holding(stack.faulty(1), PREFETCH).start()?;
+        worker.wait_for_message(log_messages::STARTED).await?;
+    }
+    worker.kill();
+    worker.wait().await?;
+    let _heir = holding(stack.faulty(4), PREFETCH).start()?;
+    for id in ids {
+        let ended = web.ended_at_last(&id).await?;
+        let deliveries = ended["deliveries"].as_u64().context("a number")?;
+        ensure!(ended["status"] == "completed" && deliveries < 5, "{ended}");
+    }
+    assert_eq!(stack.foreign().await?.depth(FAILED).await?.messages, 0);
+    Ok(())
+}
+
+/// Publishes a request that has been delivered so often before.
+async fn publish(foreign: &Foreign, id: &str, data: Value, before: i64) -> Result<()> {
+    let body = json!({"requestId": id, "requestData": data}).to_string();
+    let headers = arguments([("slowlane-deliveries", AMQPValue::LongLongInt(before))]);
+    let properties = persistent().with_headers(headers);
+    foreign.publish("processing", "request", properties, body.as_bytes()).await
+}
+
+#[tokio::test]
+async fn what_waits_with_a_suspect_in_the_same_worker_goes_back_before_that_begins() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let foreign = stack.foreign().await?;
+    let web = stack.web().await?;
+    let worker = ahead(&stack.url, &web).await?;
+    web.program.terminate();
+    web.program.wait().await?;
+    publish(&foreign, "first", json!({"sleep": "500ms"}), 0).await?;
+    started(&worker, "first").await?;
+    for (id, data, before) in [
+        ("before", json!("before"), 0),
+        ("killer", json!({"kill": true}), 1),
+        ("after", json!("after"), 0),
+        ("last", json!("last"), 0),
+    ] {
+        publish(&foreign, id, data, before).await?;
+    }
+    worker.wait().await?;
+    let _heir = holding(stack.faulty(1), PREFETCH).start()?;
+    let mut results = foreign.consume(RESULTS, 1).await?;
+    for _ in 0..4 {
+        let result = results.next().await?;
+        let id = result.json()?["requestId"].clone();
+        ensure!(id != "killer", "it kills");
+        assert_eq!(result.header("slowlane-deliveries").as_deref(), Some("1"), "{id}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_that_wait_while_the_connection_is_lost_count_no_delivery_as_a_death() -> Result<()>
+{
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = stack.web().await?;
+    let worker = ahead(&proxy.url(&vhost.url), &web).await?;
+    let ids = all_accepted(&web, (0..PREFETCH).map(|_| json!({"sleep": "300ms"}))).await?;
+    for _ in 0..MAX_DELIVERIES + 1 {
+        let away = worker.from_now();
+        proxy.cut();
+        away.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
+    }
+    for id in ids {
+        assert_eq!(web.ended_at_last(&id).await?["status"], "completed");
+    }
+    assert_eq!(stack.foreign().await?.depth(FAILED).await?.messages, 0);
+    Ok(())
+}
