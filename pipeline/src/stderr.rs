@@ -9,7 +9,7 @@ use std::{
     io::{self, Write},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::warn;
@@ -18,6 +18,8 @@ use tracing::warn;
 const MAX_QUEUED_BYTES: usize = 4 << 20;
 /// How many bytes of lines that wait are written at once: a write costs more than a line.
 const MAX_WRITE_BYTES: usize = 64 << 10;
+/// For how long after a write lines are gathered for the next one. Each wakes this program's thread, and the reader.
+const GATHER_TIME: Duration = Duration::from_millis(2);
 /// How long the end of a program waits until its last lines are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -66,6 +68,8 @@ struct State {
     bytes: usize,
     /// Whether lines that were taken out are being written.
     writing: bool,
+    /// Whether the thread sleeps until there is a line.
+    waiting: bool,
     /// How many lines were dropped since that was last logged.
     dropped: u64,
 }
@@ -90,7 +94,10 @@ impl LineQueue {
         }
         state.bytes += line.len();
         state.lines.push_back(line.to_vec());
-        self.pushed.notify_one();
+        // To notify nobody would be a system call, too.
+        if std::mem::take(&mut state.waiting) {
+            self.pushed.notify_one();
+        }
     }
 
     fn flush(&self, timeout: Duration) {
@@ -99,10 +106,12 @@ impl LineQueue {
     }
 
     fn write_to(&self, mut output: impl Write) {
+        let mut last_write = None;
         loop {
-            let lines = self.next();
+            let lines = self.next(last_write);
             // There is nowhere to tell of an error here. Such a line is not counted, or counting would write the next.
             let _written = output.write_all(&lines).and_then(|()| output.flush());
+            last_write = Some(Instant::now());
             self.lock().bytes -= lines.len();
             if let Some(dropped) = self.take_dropped() {
                 warn!(dropped, "log lines were dropped: standard error was not read in time");
@@ -112,11 +121,19 @@ impl LineQueue {
         }
     }
 
-    /// Waits for the next lines to write: those that wait, as far as they are short.
-    fn next(&self) -> Vec<u8> {
-        let is_empty = |state: &mut State| state.lines.is_empty();
+    /// Waits for the next lines to write: those that wait, as far as they are short. The first after a while is not held up
+    /// for others.
+    fn next(&self, last_write: Option<Instant>) -> Vec<u8> {
+        let is_empty = |state: &mut State| {
+            state.waiting = state.lines.is_empty();
+            state.waiting
+        };
         let waited = self.pushed.wait_while(self.lock(), is_empty);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        if let Some(last) = last_write {
+            thread::sleep(GATHER_TIME.saturating_sub(last.elapsed()));
+        }
+        let mut state = self.lock();
         let mut lines = state.lines.pop_front().unwrap_or_default();
         while let Some(next) =
             state.lines.pop_front_if(|next| lines.len() + next.len() <= MAX_WRITE_BYTES)
@@ -141,7 +158,13 @@ impl LineQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, time::Instant};
+    use std::{
+        sync::{
+            atomic::{AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Instant,
+    };
 
     use super::*;
 
@@ -157,6 +180,36 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Counts the writes.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_come_one_after_the_other_share_a_write() {
+        let writes = Arc::new(AtomicUsize::new(0));
+        let queue = LineQueue::start(MAX_QUEUED_BYTES, Counting(writes.clone()));
+        let began = Instant::now();
+        for _ in 0..100 {
+            queue.push(b"line\n");
+            // As long as the thread would need to write it.
+            thread::sleep(Duration::from_micros(200));
+        }
+        queue.flush(Duration::from_secs(60));
+        let writes = writes.load(Ordering::Relaxed) as u128;
+        let most = began.elapsed().as_millis() / GATHER_TIME.as_millis() + 2;
+        assert!((1..=most).contains(&writes) && writes < 90, "{writes} writes, at most {most}");
     }
 
     #[test]
