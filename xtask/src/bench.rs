@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures speed and memory, each figure beside what the broker alone does in the same run.
 
 mod accept;
+mod drain;
 mod growth;
 mod latency;
 mod memory;
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     /// What to measure; without a name everything
     parts: Vec<Part>,
 
-    /// Measure in about a minute: enough to see that everything works, not to trust a figure
+    /// Measure in about two minutes: enough to see that everything works, not to trust a figure
     #[arg(long)]
     quick: bool,
 
@@ -62,6 +63,8 @@ pub(crate) struct Options {
 enum Part {
     /// How many requests are accepted in a second
     Accept,
+    /// How many jobs that wait are done in a second
+    Drain,
     /// How fast waiting results are stored
     Results,
     /// How long one request takes from the POST to its result
@@ -113,6 +116,7 @@ impl Part {
     async fn measure(self, bench: &Bench) -> Result<Vec<Figure>> {
         match self {
             Self::Accept => accept::measure(bench).await,
+            Self::Drain => drain::measure(bench).await,
             Self::Results => results::measure(bench).await,
             Self::Latency => latency::measure(bench).await,
             Self::Growth => growth::measure(bench).await,

@@ -14,15 +14,20 @@ use super::{
 };
 
 /// The number of connections, and the least ratio of SQLite's rate to the bare client's.
-const LOADS: [(usize, f64); 2] = [(64, 0.55), (512, 0.45)];
+const LOADS: [(usize, f64); 2] = [(64, 0.55), (512, 0.48)];
 /// The least ratio of PostgreSQL's rate to SQLite's.
 const MIN_POSTGRES_RATIO: f64 = 0.85;
+/// The number of connections at which the CPU time of a web service on SQLite is a figure, and the most seconds for 1,000
+/// requests.
+const CPU: (usize, f64) = (64, 0.027);
 
 /// The figures for one number of connections.
 struct Figures {
     connections: usize,
     by_store: Vec<(StoreKind, Figure)>,
     postgres_to_sqlite: Figure,
+    /// The CPU time of a web service on SQLite for 1,000 requests.
+    cpu: Figure,
 }
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
@@ -46,7 +51,12 @@ impl Figures {
         let name = format!("accept, {connections} connections, PostgreSQL by SQLite");
         let threshold = Some(Threshold::AtLeast(MIN_POSTGRES_RATIO));
         let postgres_to_sqlite = Figure::new(name, Unit::PerSecond, threshold);
-        Self { connections, by_store: kinds.iter().map(figure).collect(), postgres_to_sqlite }
+        let (at, most) = CPU;
+        let name = format!("accept, {connections} connections, SQLite, CPU for 1,000");
+        let threshold = (connections == at).then_some(Threshold::AtMost(most));
+        let cpu = Figure::new(name, Unit::Seconds, threshold);
+        let by_store = kinds.iter().map(figure).collect();
+        Self { connections, by_store, postgres_to_sqlite, cpu }
     }
 
     async fn measure_round(&mut self, bench: &Bench) -> Result<()> {
@@ -54,7 +64,10 @@ impl Figures {
         let floor = measure_bare_client(bench, self.connections, first).await?;
         let mut sqlite = None;
         for (kind, figure) in &mut self.by_store {
-            let rate = measure_web_service(bench, *kind, self.connections, figure).await?;
+            let (rate, cpu) = measure_web_service(bench, *kind, self.connections, figure).await?;
+            if let (StoreKind::Sqlite, Some(micros)) = (*kind, cpu) {
+                self.cpu.add_without_floor(micros / 1000.0);
+            }
             figure.add(rate, floor);
             match sqlite {
                 None => sqlite = Some(rate),
@@ -66,7 +79,7 @@ impl Figures {
 
     fn measured(self) -> Vec<Figure> {
         let figures = self.by_store.into_iter().map(|(_, figure)| figure);
-        let all = figures.chain([self.postgres_to_sqlite]);
+        let all = figures.chain([self.postgres_to_sqlite, self.cpu]);
         all.filter(|figure| !figure.samples.is_empty()).collect()
     }
 }
@@ -82,13 +95,13 @@ async fn measure_bare_client(bench: &Bench, window: usize, figure: &mut Figure) 
     Ok(throughput.per_second)
 }
 
-/// The rate of a web service on an empty store.
+/// The rate of a web service on an empty store, and its microseconds of CPU time for each request.
 async fn measure_web_service(
     bench: &Bench,
     kind: StoreKind,
     connections: usize,
     figure: &mut Figure,
-) -> Result<f64> {
+) -> Result<(f64, Option<f64>)> {
     let database = bench.system.database(kind).await?;
     let web = bench.system.web_service(&database).await?;
     let before = cpu_times(bench, Some(&web));
@@ -103,7 +116,7 @@ async fn measure_web_service(
     figure.note("clients", client);
     web.stop().await?;
     bench.system.purge().await?;
-    Ok(throughput.per_second)
+    Ok((throughput.per_second, service))
 }
 
 /// The CPU time of the web service, of the broker, and of this program, which makes the load.

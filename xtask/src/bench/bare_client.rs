@@ -35,6 +35,15 @@ pub(super) async fn drain(system: &System, count: usize, prefetch: u16) -> Resul
     drained.await.map(|Drained { seconds }| seconds)
 }
 
+/// The seconds that `workers` need to answer `count` requests, until all results are consumed.
+pub(super) async fn work(system: &System, count: usize, workers: usize) -> Result<f64> {
+    #[derive(Deserialize)]
+    struct Done {
+        seconds: f64,
+    }
+    run(system, format!("work {count} {workers}")).await.map(|Done { seconds }| seconds)
+}
+
 /// The seconds of each of `count` round trips: a request is published, confirmed and delivered, and so is its result.
 pub(super) async fn round_trips(system: &System, count: usize) -> Result<Vec<f64>> {
     #[derive(Deserialize)]

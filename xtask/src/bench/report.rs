@@ -123,7 +123,7 @@ fn spread(figure: &Figure) -> String {
 
 fn threshold(figure: &Figure) -> String {
     let show = |worst: f64| match figure.unit {
-        Unit::Bytes => figure.unit.show(worst),
+        Unit::Bytes | Unit::Seconds if figure.floor().is_none() => figure.unit.show(worst),
         _ => format!("{worst:.2}"),
     };
     match figure.threshold {

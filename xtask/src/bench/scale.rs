@@ -14,6 +14,8 @@ pub(super) struct Scale {
     pub(super) duration: Duration,
     /// How many results wait in the queue.
     pub(super) results: usize,
+    /// How many jobs wait for one worker; more wait for several.
+    pub(super) jobs: usize,
     /// How many requests one client sends, one after the other.
     pub(super) sequential_requests: usize,
     /// How many requests an almost empty store holds, and a full one.
@@ -29,6 +31,12 @@ impl Scale {
         scale
     }
 
+    /// How many jobs wait for so many workers with this prefetch.
+    pub(super) fn jobs(self, workers: usize, prefetch: u16) -> usize {
+        let times = if workers == 1 { 1 } else { 4 };
+        self.jobs * times * if prefetch == 1 { 1 } else { 2 }
+    }
+
     fn full() -> Self {
         Self {
             quick: false,
@@ -36,6 +44,7 @@ impl Scale {
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(4),
             results: 50_000,
+            jobs: 4000,
             sequential_requests: 2000,
             stored_requests: [1000, 1_000_000],
             waiting_clients: 1000,
@@ -49,6 +58,7 @@ impl Scale {
             warm_up: Duration::from_millis(300),
             duration: Duration::from_secs(1),
             results: 10_000,
+            jobs: 1000,
             sequential_requests: 300,
             stored_requests: [1000, 20_000],
             waiting_clients: 200,

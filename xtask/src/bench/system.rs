@@ -135,9 +135,16 @@ impl System {
 
     /// Starts a processor whose result is the request's data, at once.
     pub(super) async fn echo_processor(&self) -> Result<Running> {
-        let program = self.program("examples/echo").start()?;
+        let program = self.starting_echo_processor(1, 1)?;
         program.wait_for_message(CONSUMING).await?;
         Ok(program)
+    }
+
+    /// Starts such a processor with so many workers, each with this prefetch.
+    pub(super) fn starting_echo_processor(&self, workers: usize, prefetch: u16) -> Result<Running> {
+        let program = self.program("examples/echo").env("WORKERS", workers.to_string());
+        let program = program.env("PREFETCH", prefetch.to_string());
+        program.env("JOB_TIMEOUT", "10s").start()
     }
 
     /// Removes all messages from the queues.

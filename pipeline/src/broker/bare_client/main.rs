@@ -3,7 +3,8 @@
 //!
 //! `bare ADDRESS publish WINDOW WARM_UP TIME` publishes requests with that many unconfirmed, for milliseconds;
 //! `bare ADDRESS drain COUNT PREFETCH` publishes results and then consumes them; `bare ADDRESS round-trips COUNT` sends
-//! requests one by one to a worker that answers each. Each says what came of it as one line of JSON.
+//! requests one by one to a worker that answers each; `bare ADDRESS work COUNT WORKERS` publishes requests, and then answers them
+//! with that many workers and consumes the results. Each says what came of it as one line of JSON.
 
 mod messages;
 mod publisher;
@@ -21,7 +22,7 @@ use amqprs::{
 };
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinSet};
 
 use self::publisher::Publisher;
 
@@ -30,6 +31,8 @@ const RESULTS: &str = "processing.results";
 const LOGIN: &str = "guest";
 /// How many results may be unconfirmed that are published only to be consumed.
 const WINDOW: usize = 512;
+/// The prefetch of the consumer of the results of workers, as the web service has it.
+const RESULTS_PREFETCH: u16 = 250;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
@@ -41,6 +44,9 @@ async fn main() -> Result<()> {
         }
         [address, "drain", count, prefetch] => {
             drain(address, number(count)?, number(prefetch)?).await?
+        }
+        [address, "work", count, workers] => {
+            work_off(address, number(count)?, number(workers)?).await?
         }
         [address, "round-trips", count] => round_trips(address, number(count)?).await?,
         _ => bail!("see the first lines of this program's source"),
@@ -83,6 +89,31 @@ async fn drain(address: &str, count: usize, prefetch: u16) -> Result<Value> {
     let (mut batch, mut first, mut drained) = (Vec::new(), None, 0);
     while drained < count {
         drained += results.recv_many(&mut batch, prefetch.into()).await;
+        first.get_or_insert_with(Instant::now);
+        let last = batch.drain(..).next_back().context("the connection was lost")?;
+        ack(&channel, &last).await?;
+    }
+    Ok(json!({ "seconds": first.map(|first| first.elapsed().as_secs_f64()) }))
+}
+
+async fn work_off(address: &str, count: usize, workers: usize) -> Result<Value> {
+    let connection = connect(address).await?;
+    let mut left = count;
+    let next = |_| {
+        left = left.checked_sub(1)?;
+        Some(messages::request())
+    };
+    Publisher::open(&connection).await?.flood(WINDOW, next).await?;
+    let channel = connection.open_channel(None).await?;
+    let mut results = consume(&channel, RESULTS, RESULTS_PREFETCH).await?;
+    let working = connect(address).await?;
+    let mut workers: JoinSet<_> = (0..workers).map(|_| work(working.clone())).collect();
+    let (mut batch, mut first, mut done) = (Vec::new(), None, 0);
+    while done < count {
+        done += tokio::select! {
+            received = results.recv_many(&mut batch, RESULTS_PREFETCH.into()) => received,
+            Some(ended) = workers.join_next() => bail!("a worker has ended: {ended:?}"),
+        };
         first.get_or_insert_with(Instant::now);
         let last = batch.drain(..).next_back().context("the connection was lost")?;
         ack(&channel, &last).await?;
