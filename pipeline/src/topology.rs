@@ -13,7 +13,7 @@ pub(crate) mod retry;
 
 use std::time::Duration;
 
-pub use crate::topology::exclusive_queue::{ExclusiveQueue, lock_arguments};
+pub use crate::topology::exclusive_queue::{Events, ExclusiveQueue, lock_arguments};
 pub use crate::topology::names::*;
 pub use crate::topology::objects::{Argument, Binding, Exchange, ExchangeKind, Queue, QueueType};
 pub use crate::topology::retry::{RETRY, RetryDelays, retry};

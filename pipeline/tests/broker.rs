@@ -5,8 +5,11 @@ use pipeline::{
     broker::{
         Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Lock, LockState, PublishError,
     },
-    contract::{Control, Event, FinalStatus, FinishedRequest, Request, Timestamp, TraceParent},
-    topology::{self, Topology},
+    contract::{
+        Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Request, Timestamp,
+        TraceParent,
+    },
+    topology::{self, Events, Topology},
 };
 use serde_json::value::RawValue;
 use testbed::{
@@ -64,7 +67,7 @@ async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
 async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let broker = connect(&vhost.url)?;
-    let (mut web, mut worker) = (broker.broadcasts(true), broker.broadcasts(false));
+    let (mut web, mut worker) = (broker.broadcasts(Events::All), broker.broadcasts(Events::None));
     assert_eq!(next(&mut web).await?, Broadcast::Subscribed);
     assert_eq!(next(&mut worker).await?, Broadcast::Subscribed);
     let (event, who) = (finished(), Control::Who);
@@ -85,11 +88,29 @@ async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<(
 }
 
 #[tokio::test]
+async fn who_wants_the_events_of_workers_alone_gets_no_others() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let mut listener = broker.broadcasts(Events::OfWorkers);
+    assert_eq!(next(&mut listener).await?, Broadcast::Subscribed);
+    let id = Uuid::now_v7().into();
+    let started = Event::Job(JobEvent::new(JobEventName::Started, id, "a:1/1"));
+    announced(&broker, &finished().message()).await;
+    announced(&broker, &started.message()).await;
+    let Broadcast::Event(Event::Job(heard)) = next(&mut listener).await? else {
+        anyhow::bail!("not the event of the worker");
+    };
+    assert_eq!(heard.event, JobEventName::Started);
+    listener.close().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_listener_says_that_it_was_away_and_hears_again() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let broker = connect(&proxy.url(&vhost.url))?;
-    let mut listener = broker.broadcasts(true);
+    let mut listener = broker.broadcasts(Events::All);
     for _ in 0..3 {
         assert_eq!(next(&mut listener).await?, Broadcast::Subscribed);
         let foreign = Foreign::connect(&vhost.url).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use pipeline::{
     broker::{Broker, BrokerOptions, Consume},
     shutdown::Shutdown,
-    topology::{self, Topology},
+    topology::{self, Events, Topology},
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +63,7 @@ pub async fn run<P: Processor>(
     let claims = Claims::new(broker.event_publisher());
     let stop_control = CancellationToken::new();
     let handling_control = tokio::spawn(control::handle_control(
-        broker.broadcasts(false),
+        broker.broadcasts(Events::None),
         in_flight.clone(),
         claims.clone(),
         stop_control.clone(),

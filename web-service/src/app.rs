@@ -12,7 +12,7 @@ use pipeline::{
     broker::{Broker, BrokerOptions, Lock},
     log_messages::LISTENING,
     shutdown::Shutdown,
-    topology::{self, Topology},
+    topology::{self, Events, Topology},
 };
 use tokio::{
     net::TcpSocket,
@@ -187,7 +187,9 @@ impl Application {
         tasks.spawn(obsolete_work.run(store.clone(), event_publisher(), drain.clone()));
         let listener =
             EventListener::new(waiters.clone(), jobs.clone(), retries, started, event_publisher());
-        tasks.spawn(listener.run(self.broker.clone(), drain.clone()));
+        // With a lock this is the only web service: nobody else commits to the store.
+        let events = if self.lock.is_some() { Events::OfWorkers } else { Events::All };
+        tasks.spawn(listener.run(self.broker.clone(), events, drain.clone()));
     }
 
     fn start_consumers(&self, tasks: &mut JoinSet<()>) {

@@ -10,7 +10,10 @@ use crate::broker::{
 use crate::{
     contract::{control::Control, events::Event, malformed::Malformed},
     log_messages::RECEIVING_CONTROL,
-    topology::{self, exclusive_queue::ExclusiveQueue},
+    topology::{
+        self,
+        exclusive_queue::{Events, ExclusiveQueue},
+    },
 };
 
 /// What a broadcast consumer receives.
@@ -25,15 +28,15 @@ pub enum Broadcast {
     Event(Event),
 }
 
-/// Receives control messages, and events if wanted, on an exclusive queue. After a loss it subscribes
+/// Receives control messages, and events that are wanted, on an exclusive queue. After a loss it subscribes
 /// again, with a new queue.
 pub struct BroadcastConsumer {
     consumer: ExclusiveConsumer,
-    events: bool,
+    events: Events,
 }
 
 impl BroadcastConsumer {
-    pub(super) fn start(link: Link, events: bool) -> Self {
+    pub(super) fn start(link: Link, events: Events) -> Self {
         let queue = ExclusiveQueue::of_instance(events);
         Self { consumer: ExclusiveConsumer::start(link, queue, "broadcast consumer"), events }
     }
@@ -44,7 +47,7 @@ impl BroadcastConsumer {
         loop {
             match self.consumer.next().await? {
                 Received::Subscribed => {
-                    info!(events = self.events, "{RECEIVING_CONTROL}");
+                    info!(events = self.events != Events::None, "{RECEIVING_CONTROL}");
                     return Some(Broadcast::Subscribed);
                 }
                 Received::Delivery(delivery) => {

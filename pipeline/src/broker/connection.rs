@@ -24,7 +24,11 @@ use crate::broker::{
 use crate::{
     broker::queue_counter::{Counted, QueueCounter, UnreadableMessages},
     health::Part,
-    topology::{Topology, exclusive_queue::ExclusiveQueue, names::UNREADABLE},
+    topology::{
+        Topology,
+        exclusive_queue::{Events, ExclusiveQueue},
+        names::UNREADABLE,
+    },
 };
 
 /// How long closing the connections may take once nothing is pending on them: longer than each takes whose
@@ -163,9 +167,8 @@ impl Broker {
         ExclusiveConsumer::start(self.consume.clone(), queue, worker)
     }
 
-    /// Begins to consume control messages, and events if `events` is true. Readiness doesn't depend on
-    /// this consumer.
-    pub fn broadcasts(&self, events: bool) -> BroadcastConsumer {
+    /// Begins to consume control messages, and these events. Readiness doesn't depend on this consumer.
+    pub fn broadcasts(&self, events: Events) -> BroadcastConsumer {
         BroadcastConsumer::start(self.consume.clone(), events)
     }
 

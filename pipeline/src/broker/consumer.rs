@@ -96,8 +96,19 @@ impl Consumer {
         max_bytes: usize,
     ) -> bool {
         let Some(first) = self.next().await else { return false };
-        let mut size = first.body.len();
         batch.push(first);
+        self.add_received(batch, max_messages, max_bytes);
+        true
+    }
+
+    /// Adds messages that were already received to `batch`, up to the same limits as [`Self::next_batch`].
+    pub fn add_received(
+        &mut self,
+        batch: &mut Vec<Delivery>,
+        max_messages: usize,
+        max_bytes: usize,
+    ) {
+        let mut size: usize = batch.iter().map(|delivery| delivery.body.len()).sum();
         while batch.len() < max_messages
             && size < max_bytes
             && let Ok(delivery) = self.deliveries.try_recv()
@@ -107,7 +118,6 @@ impl Consumer {
                 batch.push(delivery);
             }
         }
-        true
     }
 
     /// Cancels the subscription. [`Self::next`] still returns messages that were received before.

@@ -7,6 +7,20 @@ use crate::topology::{
     objects::{Argument, Binding},
 };
 
+/// The routing keys of the events of workers.
+const OF_WORKERS: &str = "request.*";
+
+/// Which events a program receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// None.
+    None,
+    /// Those of workers: what is committed to the store is known here first, since no other program commits to it.
+    OfWorkers,
+    /// Also those of other web services.
+    All,
+}
+
 /// The beginning of the names of Slowlane's own.
 const INSTANCE: &str = "processing.instance";
 /// Far more messages than wait for a healthy process. Beyond that the broker drops the oldest.
@@ -37,10 +51,14 @@ impl ExclusiveQueue {
         self
     }
 
-    /// The queue of a program of Slowlane: for control messages, and for events if they are wanted.
-    pub(crate) fn of_instance(events: bool) -> Self {
+    /// The queue of a program of Slowlane: for control messages, and for these events.
+    pub(crate) fn of_instance(events: Events) -> Self {
         let queue = Self::new(INSTANCE).bound_to(CONTROL, "");
-        if events { queue.bound_to(EVENTS, "#") } else { queue }
+        match events {
+            Events::None => queue,
+            Events::OfWorkers => queue.bound_to(EVENTS, OF_WORKERS),
+            Events::All => queue.bound_to(EVENTS, "#"),
+        }
     }
 
     /// A name that was never used before.

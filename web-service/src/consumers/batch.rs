@@ -47,15 +47,17 @@ impl<T> Batch<T> {
         self.deliveries.into_iter().zip(self.rows)
     }
 
-    /// Hands each message to `settle`, with its row and what the store made of that.
+    /// Hands each message to `settle`, with its row and what the store made of that, and acks those that come back:
+    /// all at once, so that one frame is enough.
     pub(crate) fn settle(
         self,
         applied: Vec<Applied>,
-        mut settle: impl FnMut(Delivery, &T, Applied),
+        mut settle: impl FnMut(Delivery, &T, Applied) -> Option<Delivery>,
     ) {
-        for ((delivery, row), applied) in self.into_messages().zip(applied) {
-            settle(delivery, &row, applied);
-        }
+        let settled = self.into_messages().zip(applied);
+        let to_ack =
+            settled.filter_map(|((delivery, row), applied)| settle(delivery, &row, applied));
+        to_ack.collect::<Vec<_>>().into_iter().for_each(Delivery::ack);
     }
 }
 
@@ -69,8 +71,8 @@ impl<T> NotStored<T> {
 }
 
 impl Batch<WorkerResult> {
-    /// Stores results in one transaction, notifies those who wait for them, and hands each message to
-    /// `settle`.
+    /// Stores results in one transaction, notifies those who wait for them, and settles each
+    /// message as [`Self::settle`] does.
     ///
     /// # Errors
     /// With the whole batch, if the store has taken nothing.
@@ -78,7 +80,7 @@ impl Batch<WorkerResult> {
         self,
         store: &Store,
         notifier: &Notifier,
-        settle: impl FnMut(Delivery, &WorkerResult, Applied),
+        settle: impl FnMut(Delivery, &WorkerResult, Applied) -> Option<Delivery>,
     ) -> Result<BatchOutcome, NotStored<WorkerResult>> {
         if self.is_empty() {
             return Ok(BatchOutcome::NothingToStore);

@@ -65,7 +65,7 @@ impl DeadLetterHandler {
         background: &mut JoinSet<()>,
     ) -> BatchOutcome {
         let settle = |delivery, result: &WorkerResult, applied| {
-            self.settle(delivery, Some(result), None, applied, background);
+            self.settle(delivery, Some(result), None, applied, background)
         };
         match results.store(&self.store, &self.notifier, settle).await {
             Ok(outcome) => outcome,
@@ -92,12 +92,12 @@ impl DeadLetterHandler {
             let id = parked.result.as_ref().map(|result| result.id.to_string());
             warn!(requestId = id, reason, error, bytes = parked.body.len(), "{PARKED}");
             let result = parked.result.as_ref();
-            self.settle(delivery, result, Reason::of(parked), applied, background);
+            self.settle(delivery, result, Reason::of(parked), applied, background)
         });
         BatchOutcome::Stored
     }
 
-    /// Logs what became of a message's request, and acks the message; if the store has refused it, it
+    /// Logs what became of a message's request, and returns the message to be acked; if the store has refused it, it
     /// goes back to its queue later.
     fn settle(
         &self,
@@ -106,7 +106,7 @@ impl DeadLetterHandler {
         reason: Option<Reason>,
         applied: Applied,
         background: &mut JoinSet<()>,
-    ) {
+    ) -> Option<Delivery> {
         match (applied, result) {
             (Applied::BadRow(refusal), _) => {
                 error!(
@@ -115,7 +115,7 @@ impl DeadLetterHandler {
                 );
                 let (publisher, drain) = (self.publisher.clone(), self.drain.clone());
                 background.spawn(return_later(publisher, delivery, reason, drain));
-                return;
+                return None;
             }
             (Applied::Stored, Some(result)) => {
                 log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
@@ -124,7 +124,7 @@ impl DeadLetterHandler {
                 debug!(requestId = ?result.map(|result| result.id), ?dropped, "ended before");
             }
         }
-        delivery.ack();
+        Some(delivery)
     }
 }
 

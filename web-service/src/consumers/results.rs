@@ -42,19 +42,22 @@ pub struct ResultHandler {
 }
 
 impl ResultHandler {
-    /// Logs what became of a result, and acks it.
+    /// Logs what became of a result, and returns it to be acked.
     fn settle(
         &self,
         delivery: Delivery,
         result: &WorkerResult,
         applied: Applied,
         background: &mut JoinSet<()>,
-    ) {
+    ) -> Option<Delivery> {
         match applied {
             Applied::Stored => {
                 log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }
-            Applied::BadRow(reason) => return self.reject(background, delivery, reason),
+            Applied::BadRow(reason) => {
+                self.reject(background, delivery, reason);
+                return None;
+            }
             dropped => {
                 if dropped == Applied::Duplicate && delivery.redelivered {
                     // The first time the service may have died between the commit and the log line.
@@ -67,7 +70,7 @@ impl ResultHandler {
                 debug!(requestId = %result.id, ?dropped, "{RESULT_DROPPED}");
             }
         }
-        delivery.ack();
+        Some(delivery)
     }
 
     /// Moves a message to the failed queue, in the background: the results behind it don't wait.
@@ -83,6 +86,10 @@ impl BatchHandler for ResultHandler {
     fn consumer(&self, prefetch: u16) -> Consumer {
         let consume = Consume::queue(topology::RESULTS, prefetch, "results");
         self.broker.consume(consume.only_with(self.lock.clone()))
+    }
+
+    fn may_gather(&self) -> bool {
+        self.notifier.waiters.is_empty()
     }
 
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {
@@ -102,7 +109,7 @@ impl BatchHandler for ResultHandler {
             }
         }
         let settle = |delivery, result: &WorkerResult, applied| {
-            self.settle(delivery, result, applied, background);
+            self.settle(delivery, result, applied, background)
         };
         let stored = results.store(&self.store, &self.notifier, settle).await;
         stored.unwrap_or_else(NotStored::requeue_all)

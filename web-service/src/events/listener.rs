@@ -9,6 +9,7 @@ use pipeline::{
     broker::{Broadcast, Broker, EventPublisher},
     contract::{Control, Event, FinalStatus, Finished, JobEvent, JobEventName, Timestamp},
     log_messages::CLOCK_SKEW,
+    topology::Events,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -49,9 +50,9 @@ impl EventListener {
         Self { waiters, jobs, retries, started, event_publisher, schedule, skews }
     }
 
-    /// Listens until told to stop.
-    pub async fn run(mut self, broker: Arc<Broker>, stop: CancellationToken) {
-        let mut broadcasts = broker.broadcasts(true);
+    /// Listens to these events until told to stop.
+    pub async fn run(mut self, broker: Arc<Broker>, events: Events, stop: CancellationToken) {
+        let mut broadcasts = broker.broadcasts(events);
         let mut clock = interval(TICK_INTERVAL);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

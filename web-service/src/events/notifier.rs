@@ -2,11 +2,13 @@
 
 use pipeline::{
     broker::EventPublisher,
-    contract::{Control, Event, FinalStatus, FinishedRequest, Timestamp},
+    contract::{Control, FinalStatus, FinishedRequest},
 };
 use uuid::Uuid;
 
-use crate::events::{jobs::RunningJobs, obsolete_work, waiters::Waiters};
+use crate::events::{
+    finished_events::FinishedEvents, jobs::RunningJobs, obsolete_work, waiters::Waiters,
+};
 use store::{Applied, Status, WorkerResult};
 
 /// Tells what was committed to the store. Clones share everything.
@@ -17,13 +19,15 @@ pub struct Notifier {
     /// Who works on which request.
     pub jobs: RunningJobs,
     /// For the other web services. They may miss an event, and also look at the store by themselves.
+    finished_events: FinishedEvents,
     event_publisher: EventPublisher,
 }
 
 impl Notifier {
     /// A notifier that wakes `waiters` and updates `jobs`.
     pub fn new(waiters: Waiters, jobs: RunningJobs, event_publisher: EventPublisher) -> Self {
-        Self { waiters, jobs, event_publisher }
+        let finished_events = FinishedEvents::new(event_publisher.clone());
+        Self { waiters, jobs, finished_events, event_publisher }
     }
 
     /// Tells what became of results: wakes who waits for a request that is final or gone now, publishes
@@ -42,8 +46,8 @@ impl Notifier {
         let stored = results
             .filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate))
             .map(|(result, _)| result);
-        let finished: Vec<_> = stored.clone().filter_map(finished).collect();
-        self.publish_finished(&finished);
+        let finished = stored.clone().filter_map(finished).collect();
+        self.finished_events.publish(finished);
         for result in stored {
             let job = jobs.get(&result.id);
             if let Some(run) = job.and_then(|job| obsolete_work::obsolete_by(result, job)) {
@@ -59,7 +63,7 @@ impl Notifier {
         let run = self.jobs.get(id).map_or(run, |job| job.execution.run.max(run));
         self.waiters.wake([id]);
         let status = FinalStatus::Cancelled;
-        self.publish_finished(&[FinishedRequest { request_id: id, status }]);
+        self.finished_events.publish(vec![FinishedRequest { request_id: id, status }]);
         self.publish_cancel(id, run);
     }
 
@@ -73,12 +77,6 @@ impl Notifier {
     fn publish_cancel(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));
         self.event_publisher.try_publish(&cancel.message());
-    }
-
-    fn publish_finished(&self, finished: &[FinishedRequest]) {
-        for event in Event::finished(Timestamp::now(), finished) {
-            self.event_publisher.try_publish(&event.message());
-        }
     }
 }
 
