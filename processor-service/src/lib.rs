@@ -29,14 +29,16 @@
 //!
 //! ```toml
 //! [dependencies]
-//! processor-service = { git = "…", tag = "…" }
+//! processor-service = { path = "../slowlane/processor-service" }
 //! serde = { version = "1", features = ["derive"] }
 //! ```
 //!
 //! - [`Processor`] is the work: its input and output are read and written by serde, or pass through as raw JSON.
 //! - [`Job`] is one attempt at a request: its input, its id, its deadline.
-//! - [`ProcessError`] says whether a request is retried; `?` makes one out of the usual errors.
-//! - [`main`] is the program: flags, `.env`, `--help`, exit codes, a clean stop.
+//! - [`ProcessError`] says whether a request is retried; `?` makes one out of any other error, and [`Context`] adds what
+//!   was tried.
+//! - [`main`] is the program: flags, `.env`, `--help`, exit codes, a clean stop. [`main_with`] builds the processor from a
+//!   [`Start`], which has its own settings; [`Program`] has a name and a version, too.
 //! - [`run`] is the same inside a program of your own, with a [`Config`] from a [`Source`], and a [`Shutdown`].
 //! - [`processors`] are those that come with the program `processor-service`.
 //!
@@ -50,7 +52,11 @@ pub mod processors;
 mod program;
 mod worker;
 
-pub use pipeline::{config::Source, contract::RequestId, shutdown::Shutdown};
+pub use pipeline::{
+    config::{ConfigError, Source},
+    contract::RequestId,
+    shutdown::Shutdown,
+};
 pub use serde_json::value::RawValue;
 pub use tokio_util::sync::CancellationToken;
 
@@ -59,10 +65,11 @@ pub use self::{
     config::Config,
     processor::{
         Processor,
+        context::Context,
         error::{ProcessError, Retry},
         job::Job,
     },
-    program::{main, main_of_chosen_processor},
+    program::{Program, chosen::main_of_chosen_processor, main, main_with, start::Start},
 };
 
 /// The guide's examples are compiled as tests.

@@ -1,5 +1,6 @@
 //! The trait that a worker implements: one request in, one result out.
 
+pub(crate) mod context;
 pub(crate) mod conversions;
 pub(crate) mod error;
 pub(crate) mod job;
@@ -14,7 +15,8 @@ use self::{error::ProcessError, job::Job};
 ///
 /// [`Processor::Input`] is what the client sent as `data`, read by serde; [`Processor::Output`] is written by serde
 /// and becomes the request's `processingResults`. Data that does not fit into the input type fails its request
-/// for good, with serde's message, before `process` is called; so does an output that has no JSON form.
+/// for good before `process` is called, with a message that says where: `items[1]: invalid type: string "x", expected f64
+/// at line 1 column 17`. So does an output that has no JSON form.
 ///
 /// ```
 /// use processor_service::{Job, ProcessError, Processor};
@@ -88,7 +90,7 @@ pub trait Processor: Send + Sync + 'static {
     /// When the job has to end early, [`Job::stop`] is cancelled, and a second later the returned future is dropped.
     ///
     /// # Errors
-    /// A [`ProcessError`] says whether the request is retried. `?` makes one out of the usual errors.
+    /// A [`ProcessError`] says whether the request is retried. `?` makes one out of any other error.
     fn process(
         &self,
         job: Job<Self::Input>,

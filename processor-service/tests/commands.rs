@@ -1,6 +1,9 @@
 //! The command processor without a broker: results, failures, and that no process is left behind.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use pipeline::contract::Timestamp;
@@ -51,6 +54,16 @@ async fn the_data_goes_in_and_the_result_comes_out() {
     assert_eq!(done(command("echo 42"), "1").await, "42");
     assert_eq!(done(command("true"), "1").await, "null");
     assert_eq!(done(script("echo careful >&2; echo done"), "1").await, r#""done""#);
+}
+
+#[tokio::test]
+async fn a_program_of_ones_own_guards_commands() {
+    for own in ["echo", "convert"] {
+        let program = Path::new(env!("CARGO_BIN_EXE_processor-service"));
+        let guard = Guard::program(program.with_file_name("examples").join(own));
+        let line = CommandLine::parse("cat").expect("it is a command");
+        assert_eq!(done(Command::new(guard, line, LIMIT), "[1]").await, "[1]", "{own}");
+    }
 }
 
 #[tokio::test]
@@ -209,7 +222,7 @@ async fn a_command_is_asked_to_end_before_it_is_killed() -> Result<()> {
         stop.cancel();
     };
     let (ended, ()) = tokio::join!(polite.process(job), asked);
-    ended?;
+    ended.map_err(ProcessError::into_error)?;
     assert_eq!(fifo.closed().await?, "bye\n");
     Ok(())
 }

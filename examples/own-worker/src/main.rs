@@ -1,10 +1,8 @@
-//! A worker of your own: adds up the lines of an invoice.
-//!
-//! It is a program outside Slowlane's workspace. `docs/processors.md` tells what it can do, and what it must bear.
+//! Adds up the lines of an invoice.
 
 use std::process::ExitCode;
 
-use processor_service::{Job, ProcessError, Processor};
+use processor_service::{Context, Job, ProcessError, Processor};
 use serde::{Deserialize, Serialize};
 
 /// The `data` of a request: `{"lines": ["12.50", "7"]}`.
@@ -31,8 +29,7 @@ impl Processor for AddUp {
         }
         let mut total = 0.0;
         for line in &job.input.lines {
-            // A line that is no number fails the request for good: it would be none in the next attempt either.
-            total += line.parse::<f64>()?;
+            total += line.parse::<f64>().with_context(|| format!("line {line:?}"))?;
         }
         Ok(Total { total })
     }

@@ -31,8 +31,9 @@ pub fn command_line(
     variables: &[&'static Variable],
 ) -> Result<Arguments, ExitCode> {
     let name = command.get_name().to_owned();
+    let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
     let command = command
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version)
         .after_help("A flag comes before the environment, and that before the file .env in the current folder.")
         .args(variables.iter().map(|variable| argument(variable)));
     let matches = command.get_matches();

@@ -77,13 +77,18 @@ impl Source {
 
     /// The value that is set for a variable and where it came from. An empty value is none.
     pub fn get(&self, variable: &Variable) -> Option<(&str, Origin)> {
+        self.value(variable.name)
+    }
+
+    /// The same for a name that Slowlane has no variable for.
+    pub fn value(&self, name: &str) -> Option<(&str, Origin)> {
         let places = [
             (&self.flags, Origin::Flag),
             (&self.environment, Origin::Environment),
             (&self.file, Origin::File),
         ];
         places.into_iter().find_map(|(values, origin)| {
-            let value = values.get(variable.name)?.trim();
+            let value = values.get(name)?.trim();
             (!value.is_empty()).then_some((value, origin))
         })
     }

@@ -293,7 +293,7 @@ mod tests {
     fn a_very_long_error_is_cut_off() {
         let long = "ü".repeat(100_000);
         for retry in [Retry::Never, Retry::Default] {
-            let error = ProcessError { retry, ..ProcessError::transient(&long).with_code(&long) };
+            let error = ProcessError { retry, ..ProcessError::transient(&*long).with_code(&long) };
             let (JobOutcome::Failed(error) | JobOutcome::Retry(error, _)) = error.into() else {
                 panic!()
             };

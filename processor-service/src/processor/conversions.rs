@@ -1,100 +1,83 @@
 //! What `?` makes of other errors: permanent and transient failures. [`ProcessError`] has the table.
 
-use std::{error::Error, io::ErrorKind};
+use std::{any::Any, error::Error, io::ErrorKind};
 
-use crate::processor::error::ProcessError;
+use crate::processor::error::{Carried, ProcessError, with_causes};
 
-macro_rules! permanent {
-    ($($error:ty),+ $(,)?) => {
-        $(impl From<$error> for ProcessError {
-            fn from(error: $error) -> Self {
-                Self::permanent(with_sources(&error))
-            }
-        })+
-    };
-}
-
-macro_rules! transient {
-    ($($error:ty),+ $(,)?) => {
-        $(impl From<$error> for ProcessError {
-            fn from(error: $error) -> Self {
-                Self::transient(with_sources(&error))
-            }
-        })+
-    };
-}
-
-permanent! {
-    std::num::ParseIntError,
-    std::num::ParseFloatError,
-    std::num::TryFromIntError,
-    std::str::ParseBoolError,
-    std::char::ParseCharError,
-    std::char::CharTryFromError,
-    std::str::Utf8Error,
-    std::string::FromUtf8Error,
-    std::net::AddrParseError,
-}
-
-transient! {
-    std::env::VarError,
-    std::time::SystemTimeError,
-    tokio::time::error::Elapsed,
-}
-
-impl From<serde_json::Error> for ProcessError {
-    fn from(error: serde_json::Error) -> Self {
-        match error.io_error_kind() {
-            Some(kind) => io(kind, &error),
-            None => Self::permanent(with_sources(&error)),
+impl<E> From<E> for ProcessError
+where
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    fn from(error: E) -> Self {
+        let is_permanent = is_permanent(&error);
+        let error = into_anyhow(error);
+        match inside(&error) {
+            Some(own) => own,
+            None if is_permanent => Self::permanent(error),
+            None => Self::transient(error),
         }
     }
 }
 
-impl From<std::io::Error> for ProcessError {
-    fn from(error: std::io::Error) -> Self {
-        io(error.kind(), &error)
+/// Whether this is an error that the same data would meet again. Errors inside other errors don't count: what failed there
+/// need not be the data of the request.
+fn is_permanent(error: &dyn Any) -> bool {
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        return is_about_data(error.kind());
     }
+    if let Some(error) = error.downcast_ref::<serde_json::Error>() {
+        return error.io_error_kind().is_none_or(is_about_data);
+    }
+    if let Some(error) = error.downcast_ref::<tokio::task::JoinError>() {
+        return error.is_panic();
+    }
+    error.is::<std::num::ParseIntError>()
+        || error.is::<std::num::ParseFloatError>()
+        || error.is::<std::num::TryFromIntError>()
+        || error.is::<std::str::ParseBoolError>()
+        || error.is::<std::char::ParseCharError>()
+        || error.is::<std::char::CharTryFromError>()
+        || error.is::<std::str::Utf8Error>()
+        || error.is::<std::string::FromUtf8Error>()
+        || error.is::<std::net::AddrParseError>()
 }
 
-impl From<tokio::task::JoinError> for ProcessError {
-    fn from(error: tokio::task::JoinError) -> Self {
-        match error.is_panic() {
-            true => Self::permanent(error),
-            false => Self::transient(error),
-        }
-    }
+fn is_about_data(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }
 
-impl From<anyhow::Error> for ProcessError {
-    fn from(error: anyhow::Error) -> Self {
-        error.downcast().unwrap_or_else(|error| Self::transient(format!("{error:#}")))
+/// The [`ProcessError`] that this error has inside, with the context that was added to it.
+fn inside(error: &anyhow::Error) -> Option<ProcessError> {
+    if let Some(own) = error.downcast_ref::<ProcessError>() {
+        // `bail!` made it from the text, which begins with the code; it is the last one.
+        let mut texts: Vec<_> = error.chain().map(ToString::to_string).collect();
+        texts.pop();
+        texts.push(own.message.clone());
+        return Some(ProcessError { message: texts.join(": "), ..own.clone() });
     }
+    let Carried(own) = find_cause(error)?;
+    Some(ProcessError { message: with_causes(error.as_ref()), ..own.clone() })
 }
 
-impl From<Box<dyn Error + Send + Sync>> for ProcessError {
-    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
-        match error.downcast() {
-            Ok(error) => *error,
-            Err(error) => Self::transient(with_sources(&*error)),
-        }
-    }
+/// The first of this type among an error and its causes.
+pub(crate) fn find_cause<T: Error + 'static>(error: &anyhow::Error) -> Option<&T> {
+    // A boxed error is no link of the chain itself, only its causes are.
+    let boxed = error.downcast_ref::<Box<dyn Error + Send + Sync>>();
+    let boxed = boxed.and_then(|boxed| boxed.downcast_ref());
+    boxed.or_else(|| error.chain().find_map(|cause| cause.downcast_ref()))
 }
 
-fn io(kind: ErrorKind, error: &dyn Error) -> ProcessError {
-    let message = with_sources(error);
-    match kind {
-        ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Unsupported => {
-            ProcessError::permanent(message)
-        }
-        _ => ProcessError::transient(message),
+/// Any error as one that can be searched. One from `anyhow` is kept: its conversion would hide what is inside.
+pub(crate) fn into_anyhow<E>(error: E) -> anyhow::Error
+where
+    E: Into<Box<dyn Error + Send + Sync>> + 'static,
+{
+    let mut error = Some(error);
+    let kept = (&mut error as &mut dyn Any).downcast_mut::<Option<anyhow::Error>>();
+    match kept.and_then(Option::take) {
+        Some(error) => error,
+        None => anyhow::Error::from_boxed(error.expect("it was not taken").into()),
     }
-}
-
-/// The error's message and those of its sources, as in `a: b: c`.
-fn with_sources(error: &dyn Error) -> String {
-    let sources = std::iter::successors(error.source(), |source| (*source).source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 #[cfg(test)]
@@ -102,7 +85,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::processor::error::Retry;
+    use crate::processor::{context::Context, error::Retry};
 
     fn retry(error: impl Into<ProcessError>) -> Retry {
         error.into().retry
@@ -152,8 +135,50 @@ mod tests {
     #[test]
     fn a_process_error_survives_its_wrapping() {
         let error = || ProcessError::permanent("no").with_code("teapot");
-        assert_eq!(ProcessError::from(anyhow::Error::from(error())).code, "teapot");
-        let boxed: Box<dyn Error + Send + Sync> = Box::new(error());
+        let helper = || -> anyhow::Result<()> { anyhow::bail!(error()) };
+        for wrapped in [
+            helper().unwrap_err().context("here").context("there"),
+            anyhow::Error::from(error().into_error()).context("here").context("there"),
+        ] {
+            let unwrapped = ProcessError::from(wrapped);
+            assert_eq!((unwrapped.code.as_str(), unwrapped.retry), ("teapot", Retry::Never));
+            assert_eq!(unwrapped.message, "there: here: no");
+        }
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(error().into_error());
         assert_eq!(ProcessError::from(boxed).retry, Retry::Never);
+    }
+
+    /// An error of another crate, which has a cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the rates can't be had")]
+    struct Foreign(#[source] io::Error);
+
+    #[test]
+    fn any_error_is_taken_with_its_chain_of_causes() {
+        fn fetch() -> Result<(), Foreign> {
+            Err(Foreign(io::Error::other("the socket is closed")))
+        }
+        fn work() -> Result<(), ProcessError> {
+            fetch()?;
+            Ok(())
+        }
+        let error = work().unwrap_err();
+        assert_eq!(error.message, "the rates can't be had: the socket is closed");
+        assert_eq!((error.code.as_str(), error.retry), ("transient", Retry::Default));
+        let decided = fetch().map_err(ProcessError::permanent).unwrap_err();
+        assert_eq!(decided.message, error.message);
+        assert_eq!(decided.retry, Retry::Never);
+        let told = fetch().context("order 7").unwrap_err();
+        assert_eq!(told.message, "order 7: the rates can't be had: the socket is closed");
+        assert_eq!(ProcessError::from("as text").message, "as text");
+    }
+
+    #[test]
+    fn a_cause_that_is_in_the_message_already_is_not_told_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outside: {0}")]
+        struct Talkative(#[source] io::Error);
+        let error = ProcessError::from(Talkative(io::Error::other("inside")));
+        assert_eq!(error.message, "outside: inside");
     }
 }

@@ -1,6 +1,6 @@
 //! The error of a processor: why a job failed, and whether the request is retried.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use pipeline::contract::codes;
 
@@ -15,34 +15,45 @@ use pipeline::contract::codes;
 ///
 /// ProcessError::permanent("no such customer").with_code("no_customer");
 /// ProcessError::transient("the mail server is busy").after(Duration::from_secs(30));
-/// // Any error that can be displayed will do.
+/// // Any error will do, too; its causes are part of the message.
 /// "12x".parse::<u32>().map_err(ProcessError::transient).unwrap_err();
 /// ```
 ///
 /// # What `?` makes of other errors
 ///
+/// `?` takes every error: those that implement [`std::error::Error`], `anyhow::Error`, `Box<dyn Error + Send + Sync>`, and
+/// text. The message has the error and all its causes, as in `a: b: c`. The failure is transient, except for errors that the
+/// same data would meet again:
+///
 /// | error | failure |
 /// | --- | --- |
-/// | of parsing and conversion: integers, floats, `bool`, `char`, UTF-8, addresses; [`serde_json::Error`] | permanent: the same data fails in the same way |
+/// | of parsing and conversion: integers, floats, `bool`, `char`, UTF-8, addresses; [`serde_json::Error`] | permanent |
 /// | [`std::io::Error`] of the kind `InvalidData`, `InvalidInput` or `Unsupported` | permanent |
-/// | any other [`std::io::Error`], `NotFound` and `PermissionDenied` among them | transient: files and networks can be repaired |
-/// | [`std::env::VarError`], [`std::time::SystemTimeError`] | transient: another worker may have what this one lacks |
-/// | [`tokio::time::error::Elapsed`] | transient |
-/// | [`tokio::task::JoinError`] | permanent if the task panicked, else transient |
-/// | [`anyhow::Error`], `Box<dyn Error + Send + Sync>` | transient; a `ProcessError` inside stays as it is |
+/// | [`tokio::task::JoinError`] of a task that panicked | permanent |
+/// | any other error, `NotFound` and `PermissionDenied` among them | transient |
+/// | `anyhow::Error`, `Box<dyn Error + Send + Sync>` | transient, whatever is inside; but a `ProcessError` inside stays as it is |
 ///
-/// Where that is wrong, decide with `map_err(ProcessError::permanent)` or `map_err(ProcessError::transient)`.
+/// Where that is wrong, decide with `map_err(ProcessError::permanent)` or `map_err(ProcessError::transient)`. To say what
+/// was tried, use [`Context`](crate::Context).
 ///
 /// ```
-/// use processor_service::ProcessError;
+/// use processor_service::{Context, ProcessError};
 ///
 /// fn total(path: &str) -> Result<u64, ProcessError> {
-///     let text = std::fs::read_to_string(path)?; // transient if the file is not there
+///     let text = std::fs::read_to_string(path).context("reading the numbers")?; // transient if the file is not there
 ///     let numbers = text.lines().map(str::parse::<u64>);
 ///     Ok(numbers.sum::<Result<u64, _>>()?) // permanent if a line is no number
 /// }
-/// # assert!(total("no/such/file").unwrap_err().to_string().starts_with("transient: "));
+/// # let error = total("no/such/file").unwrap_err().to_string();
+/// # assert!(error.starts_with("transient: reading the numbers: No such file"), "{error}");
 /// ```
+///
+/// # Through other error types
+///
+/// A `ProcessError` is no [`std::error::Error`] itself, as `anyhow::Error` is none: otherwise `?` could not take every
+/// error. A function that returns `anyhow::Result` ends with `bail!(ProcessError::permanent("..."))`; where a standard error
+/// is needed, [`ProcessError::into_error`] makes one. Code, retry and message come out again, with the context that was
+/// added.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessError {
@@ -79,24 +90,23 @@ pub enum Retry {
 }
 
 impl ProcessError {
-    /// A failure that would come again with the next attempt. Its code is `permanent`.
-    pub fn permanent(message: impl fmt::Display) -> Self {
-        let code = codes::PERMANENT.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Never, cause: Cause::Work }
+    /// A failure that would come again with the next attempt, for this reason: a text, or an error with its causes. Its
+    /// code is `permanent`.
+    pub fn permanent<'a>(reason: impl Into<Box<dyn Error + Send + Sync + 'a>>) -> Self {
+        Self::new(codes::PERMANENT, &*reason.into(), Retry::Never)
     }
 
-    /// A failure that may be gone with the next attempt. Its code is `transient`; the request, if this was its last attempt,
-    /// has the code `attempts_exhausted`.
-    pub fn transient(message: impl fmt::Display) -> Self {
-        let code = codes::TRANSIENT.to_owned();
-        Self { code, message: message.to_string(), retry: Retry::Default, cause: Cause::Work }
+    /// A failure that may be gone with the next attempt, for this reason: a text, or an error with its causes. Its code is
+    /// `transient`; the request, if this was its last attempt, has the code `attempts_exhausted`.
+    pub fn transient<'a>(reason: impl Into<Box<dyn Error + Send + Sync + 'a>>) -> Self {
+        Self::new(codes::TRANSIENT, &*reason.into(), Retry::Default)
     }
 
     /// The work could not begin, for a reason that lies with this host: a missing file, no memory, no more processes. It is
     /// no attempt: the request is handed back, for another process. This process takes requests more slowly, and after
     /// repeated failures only one now and then, until one begins.
-    pub fn not_started(message: impl fmt::Display) -> Self {
-        Self { cause: Cause::Host, ..Self::transient(message) }
+    pub fn not_started<'a>(reason: impl Into<Box<dyn Error + Send + Sync + 'a>>) -> Self {
+        Self { cause: Cause::Host, ..Self::transient(reason) }
     }
 
     /// The stop of the program has ended the work: the request is handed back, as if it had not been delivered.
@@ -115,6 +125,45 @@ impl ProcessError {
     pub fn with_code(self, code: impl Into<String>) -> Self {
         Self { code: code.into(), ..self }
     }
+
+    /// This failure with what was tried before its message, as in `reading the invoice: not found`.
+    #[must_use]
+    pub fn context(self, context: impl fmt::Display) -> Self {
+        Self { message: format!("{context}: {}", self.message), ..self }
+    }
+
+    /// This failure as a standard error, to pass it through code that takes no other. `?` makes the failure of it again.
+    pub fn into_error(self) -> impl Error + Send + Sync + 'static {
+        Carried(self)
+    }
+
+    fn new(code: &str, reason: &(dyn Error + '_), retry: Retry) -> Self {
+        Self { code: code.to_owned(), message: with_causes(reason), retry, cause: Cause::Work }
+    }
+}
+
+/// The error's message and those of its causes, as in `a: b: c`. Some errors have their cause in their own message.
+pub(crate) fn with_causes(error: &(dyn Error + '_)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| (*cause).source()) {
+        let further = format!(": {cause}");
+        if !text.ends_with(&further) {
+            text += &further;
+        }
+    }
+    text
+}
+
+/// A [`ProcessError`] as a standard error.
+#[derive(Debug)]
+pub(crate) struct Carried(pub(crate) ProcessError);
+
+impl Error for Carried {}
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
 }
 
 impl fmt::Display for ProcessError {
@@ -122,5 +171,3 @@ impl fmt::Display for ProcessError {
         write!(f, "{}: {}", self.code, self.message)
     }
 }
-
-impl std::error::Error for ProcessError {}

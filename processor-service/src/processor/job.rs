@@ -50,7 +50,8 @@ impl Job {
     /// The same job with its input read by serde.
     pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
         let Self { id, input, attempt, deadline, stop } = self;
-        let input = serde_json::from_str(input.get()).map_err(|error| {
+        let mut json = serde_json::Deserializer::from_str(input.get());
+        let input = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
         })?;
         Ok(Job { id, input, attempt, deadline, stop })
@@ -59,6 +60,8 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::processor::error::Retry;
 
@@ -80,5 +83,23 @@ mod tests {
         let error = read::<Vec<u32>>(r#"[1, "two"]"#).unwrap_err();
         assert_eq!((error.code.as_str(), error.retry), ("permanent", Retry::Never));
         assert!(error.message.contains("invalid type: string \"two\", expected u32"), "{error}");
+    }
+
+    #[test]
+    fn the_place_that_does_not_fit_is_named() {
+        type Orders = HashMap<String, Vec<(u8, f64)>>;
+        let error = read::<Orders>(r#"{"ours": [[1, 2.5], [300, 1]]}"#).unwrap_err();
+        assert!(
+            error.message.contains("takes: ours[1][0]: invalid value: integer `300`, expected u8")
+                && error.message.contains("line 1 column"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn raw_parts_of_typed_input_keep_their_digits() {
+        let parts = read::<Vec<HashMap<String, Box<RawValue>>>>(r#"[{"a": 1e400, "b": [0.10]}]"#);
+        let parts = parts.unwrap();
+        assert_eq!((parts[0]["a"].get(), parts[0]["b"].get()), ("1e400", "[0.10]"));
     }
 }

@@ -9,6 +9,7 @@ mod host_faults;
 mod logs;
 mod many_retries;
 mod no_worker;
+mod own_settings;
 mod own_worker;
 mod prefetch;
 mod retrying;

@@ -50,10 +50,16 @@ impl Guard {
     /// # Errors
     /// If the program's own file is not found.
     pub fn first_in_main() -> io::Result<Self> {
-        let mut arguments = std::env::args_os().skip(1);
-        if arguments.next().is_some_and(|first| first == GUARD_ARGUMENT) {
-            serve(arguments);
-        }
+        serve_if_started_as_guard();
+        Self::own_program()
+    }
+
+    /// Uses the running program as guard. Its `main` must begin with [`processor_service::main`](crate::main), one of its
+    /// other forms, or [`Guard::first_in_main`].
+    ///
+    /// # Errors
+    /// If the program's own file is not found.
+    pub fn own_program() -> io::Result<Self> {
         let own = Path::new(OWN_PROGRAM);
         Ok(Self { program: if own.exists() { own.to_owned() } else { std::env::current_exe()? } })
     }
@@ -73,6 +79,14 @@ impl Guard {
             .arg(&line.program)
             .args(&line.arguments);
         command
+    }
+}
+
+/// Does not return where this process was started as a guard.
+pub(crate) fn serve_if_started_as_guard() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == GUARD_ARGUMENT) {
+        serve(arguments);
     }
 }
 

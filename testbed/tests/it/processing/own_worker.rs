@@ -1,4 +1,4 @@
-//! The example of a worker of one's own: built outside the workspace, offline, and run against a broker.
+//! The worker of one's own that the documentation shows: built outside the workspace, offline, and run against a broker.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -18,17 +18,26 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(600);
 /// What cargo needs of this process's environment, where it is set.
 const CARGO_VARIABLES: [&str; 5] =
     ["HOME", "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUSTFLAGS"];
+/// The checkout, as the documentation has it.
+const CHECKOUT: &str = "path = \"../slowlane/";
 
-/// The example as a user would have it: in a folder of its own, with this checkout as a dependency.
-fn copied() -> Result<TempDir> {
+/// The first block of this kind in the part of the documentation that is about Rust.
+fn documented(kind: &str) -> Result<String> {
+    let text = fs::read_to_string(workspace::root().join("docs/processors.md"))?;
+    let (_, rust) = text.split_once("\n## Rust\n").context("a part about Rust")?;
+    let (_, block) = rust.split_once(&format!("\n```{kind}\n")).context("a block")?;
+    Ok(block.split_once("```").context("the end of the block")?.0.to_owned())
+}
+
+/// The documented worker as a user would have it: in a folder of its own, with this checkout as a dependency.
+fn written() -> Result<TempDir> {
     let (root, folder) = (workspace::root(), TempDir::with_prefix("slowlane-own-worker-")?);
-    let example = root.join("examples/own-worker");
-    let manifest = fs::read_to_string(example.join("Cargo.toml"))?;
+    let manifest = documented("toml")?;
+    ensure!(manifest.contains(CHECKOUT), "the documented worker depends on a checkout: {manifest}");
     let checkout = format!("path = \"{}/", root.display());
-    ensure!(manifest.contains("path = \"../../"), "the example depends on its checkout");
-    fs::write(folder.path().join("Cargo.toml"), manifest.replace("path = \"../../", &checkout))?;
+    fs::write(folder.path().join("Cargo.toml"), manifest.replace(CHECKOUT, &checkout))?;
     fs::create_dir(folder.path().join("src"))?;
-    fs::copy(example.join("src/main.rs"), folder.path().join("src/main.rs"))?;
+    fs::write(folder.path().join("src/main.rs"), documented("rust,no_run")?)?;
     // The versions that are already downloaded.
     fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
     Ok(folder)
@@ -61,9 +70,23 @@ async fn end_of(web: &Web, data: Value) -> Result<Value> {
     web.ended(&id).await
 }
 
+#[test]
+fn the_example_is_the_worker_that_the_documentation_shows() -> Result<()> {
+    let example = workspace::root().join("examples/own-worker");
+    assert_eq!(fs::read_to_string(example.join("src/main.rs"))?, documented("rust,no_run")?);
+    let manifest = fs::read_to_string(example.join("Cargo.toml"))?;
+    let dependencies = |manifest: &str| {
+        let (_, after) = manifest.split_once("[dependencies]\n")?;
+        Some(after.split("\n\n").next().unwrap_or_default().trim().to_owned())
+    };
+    let own = dependencies(&manifest).map(|own| own.replace("path = \"../../", CHECKOUT));
+    assert_eq!(own, dependencies(&documented("toml")?));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_worker_outside_the_workspace_is_built_and_sends_its_results() -> Result<()> {
-    let (stack, folder) = (Stack::fresh().await?, copied()?);
+    let (stack, folder) = (Stack::fresh().await?, written()?);
     let (web, ()) = tokio::try_join!(stack.web(), built(folder.path()))?;
     let settings = format!("AMQP_URL={}\nLOG_FORMAT=json\nRETRY_DELAYS=1s\n", stack.url);
     fs::write(folder.path().join(".env"), settings)?;
@@ -73,8 +96,9 @@ async fn a_worker_outside_the_workspace_is_built_and_sends_its_results() -> Resu
     let ended = end_of(&web, json!({"lines": ["12.50", "7"]})).await?;
     assert_eq!(ended["processingResults"], json!({"total": 19.5}), "{ended}");
     for (data, code, message) in [
-        (json!({"lines": 3}), "permanent", "expected a sequence"),
-        (json!({"lines": ["much"]}), "permanent", "invalid float literal"),
+        (json!({"lines": 3}), "permanent", "lines: invalid type: integer `3`, expected a sequence"),
+        (json!({"lines": ["1", 2]}), "permanent", "lines[1]: invalid type: integer `2`"),
+        (json!({"lines": ["much"]}), "permanent", "line \\\"much\\\": invalid float literal"),
         (json!({"lines": []}), "empty", "the invoice has no lines"),
     ] {
         let error = &end_of(&web, data).await?["error"];

@@ -35,6 +35,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("decisions", &["processor"]),
             ("processor", &[]),
             ("processors", &["processor"]),
+            ("program", &["app", "config", "processor", "processors"]),
             ("worker", &["decisions", "processor"]),
         ],
     ),
