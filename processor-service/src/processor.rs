@@ -74,7 +74,8 @@ use self::{error::ProcessError, job::Job};
 ///
 /// - It must be safe to repeat: after a crash or a lost connection the same request is delivered again. The
 ///   request's id ([`Job::id`]) is its idempotency key.
-/// - It may panic: that fails the request for good, and ends nothing but the job.
+/// - It may panic: that ends nothing but the job, and is a failure that may pass, with the panic's message. A panic with a
+///   [`ProcessError`], by [`std::panic::panic_any`], is that failure.
 /// - It may block its thread, since jobs run on a runtime of their own with a thread for each worker. But a job that
 ///   blocks its thread cannot be dropped: if one has to end early, the program finishes its other jobs and ends with
 ///   exit code 1. Work that blocks for long belongs into `spawn_blocking`, or looks at [`Job::stop`] now and then.

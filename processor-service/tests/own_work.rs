@@ -23,6 +23,7 @@ impl Processor for Obedient {
         async move {
             match job.input.as_str() {
                 "panic" => panic!("as ordered"),
+                "panic for good" => std::panic::panic_any(ProcessError::permanent("as ordered")),
                 "fail" => Err(ProcessError::permanent("as ordered")),
                 _ => Ok(job.input),
             }
@@ -39,14 +40,22 @@ async fn result_of(foreign: &Foreign, order: &str) -> Result<Value> {
 #[tokio::test]
 async fn a_worker_outlives_whatever_its_work_does() -> Result<()> {
     let vhost = shared_node::vhost().await;
-    let config = Config::read(&Source::of(&[("AMQP_URL", vhost.url.as_str())]))?;
+    let retries = [("RETRY_DELAYS", "0"), ("MAX_ATTEMPTS", "2")];
+    let settings = [&[("AMQP_URL", vhost.url.as_str())], &retries[..]].concat();
+    let config = Config::read(&Source::of(&settings))?;
     let shutdown = Shutdown::default();
     let running = tokio::spawn(processor_service::run(config, Obedient, shutdown.clone()));
     let foreign = Foreign::connect(&vhost.url).await?;
     declared(&foreign).await;
-    for order in ["panic at once", "panic", "fail"] {
+    for (order, code) in [
+        ("panic at once", "attempts_exhausted"),
+        ("panic", "attempts_exhausted"),
+        ("panic for good", "permanent"),
+        ("fail", "permanent"),
+    ] {
         let result = result_of(&foreign, order).await?;
-        assert_eq!(result["error"]["code"], "permanent", "{order}: {result}");
+        assert_eq!(result["error"]["code"], code, "{order}: {result}");
+        assert!(result["error"]["message"].to_string().contains("as ordered"), "{result}");
     }
     assert_eq!(result_of(&foreign, "echo").await?["processingResults"], "echo");
     shutdown.drain.cancel();

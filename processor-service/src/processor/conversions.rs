@@ -28,9 +28,6 @@ fn is_permanent(error: &dyn Any) -> bool {
     if let Some(error) = error.downcast_ref::<serde_json::Error>() {
         return error.io_error_kind().is_none_or(is_about_data);
     }
-    if let Some(error) = error.downcast_ref::<tokio::task::JoinError>() {
-        return error.is_panic();
-    }
     error.is::<std::num::ParseIntError>()
         || error.is::<std::num::ParseFloatError>()
         || error.is::<std::num::TryFromIntError>()
@@ -40,6 +37,18 @@ fn is_permanent(error: &dyn Any) -> bool {
         || error.is::<std::str::Utf8Error>()
         || error.is::<std::string::FromUtf8Error>()
         || error.is::<std::net::AddrParseError>()
+}
+
+/// The failure that a panic of the work is: one that may pass, unless the work panicked with a [`ProcessError`].
+pub(crate) fn of_panic(payload: Box<dyn Any + Send>) -> ProcessError {
+    let payload = match payload.downcast::<ProcessError>() {
+        Ok(decided) => return *decided,
+        Err(payload) => payload,
+    };
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("its log says where");
+    ProcessError::transient(format!("the processor panicked: {text}"))
 }
 
 fn is_about_data(kind: ErrorKind) -> bool {
@@ -116,9 +125,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_in_a_task_is_permanent_and_its_end_is_transient() {
+    async fn a_panic_in_a_task_may_pass_as_its_end_does() {
         let panicked = tokio::spawn(async { panic!("as the test orders") }).await.unwrap_err();
-        assert_eq!(retry(panicked), Retry::Never);
+        assert_eq!(retry(panicked), Retry::Default);
         let task = tokio::spawn(std::future::pending::<()>());
         task.abort();
         assert_eq!(retry(task.await.unwrap_err()), Retry::Default);

@@ -29,7 +29,6 @@ use pipeline::contract::codes;
 /// | --- | --- |
 /// | of parsing and conversion: integers, floats, `bool`, `char`, UTF-8, addresses; [`serde_json::Error`] | permanent |
 /// | [`std::io::Error`] of the kind `InvalidData`, `InvalidInput` or `Unsupported` | permanent |
-/// | [`tokio::task::JoinError`] of a task that panicked | permanent |
 /// | any other error, `NotFound` and `PermissionDenied` among them | transient |
 /// | `anyhow::Error`, `Box<dyn Error + Send + Sync>` | transient, whatever is inside; but a `ProcessError` inside stays as it is |
 ///

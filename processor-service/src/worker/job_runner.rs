@@ -20,7 +20,7 @@ use tracing::{Instrument, error, warn};
 
 use crate::{
     decisions::outcome::JobOutcome,
-    processor::{Processor, error::ProcessError, job::Job},
+    processor::{Processor, conversions::of_panic, error::ProcessError, job::Job},
 };
 
 /// How long a job may take to end after it was asked to stop.
@@ -157,12 +157,11 @@ fn outcome(ended: Result<JobResult, JoinError>) -> JobOutcome {
     match ended {
         Ok(Ok(result)) => JobOutcome::Completed(result),
         Ok(Err(error)) => error.into(),
-        Err(error) if error.is_panic() => JobOutcome::Failed(ErrorBody::new(
-            codes::PERMANENT,
-            "the processor panicked; its log says where",
-        )),
-        // The runtime is gone: the program is ending.
-        Err(_) => JobOutcome::Interrupted,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => of_panic(payload).into(),
+            // The runtime is gone: the program is ending.
+            Err(_) => JobOutcome::Interrupted,
+        },
     }
 }
 

@@ -35,6 +35,7 @@ impl Processor for Obedient {
             "take a while" => sleep(Duration::from_millis(300)).await,
             "end when asked" => job.stop.cancelled().await,
             "panic" => panic!("as ordered"),
+            "panic for good" => std::panic::panic_any(ProcessError::permanent("no such page")),
             "fail" => Err(std::io::Error::from(std::io::ErrorKind::TimedOut))?,
             "wait" => self.event.cancelled().await,
             _ => {}
@@ -126,10 +127,13 @@ async fn the_reason_to_stop_is_the_outcome() {
 }
 
 #[tokio::test]
-async fn a_panic_is_permanent_and_an_error_is_what_it_was_made_of() {
+async fn a_panic_may_pass_unless_the_work_decides_and_an_error_is_what_it_was_made_of() {
     let runner = runner(AN_HOUR);
     let panicked = runner.run(job("panic"), pending()).await;
-    assert!(matches!(&panicked, JobOutcome::Failed(error) if error.code == "permanent"));
+    let JobOutcome::Retry(error, None) = panicked else { panic!("{panicked:?}") };
+    assert_eq!(error.message, "the processor panicked: as ordered");
+    let decided = runner.run(job("panic for good"), pending()).await;
+    assert!(matches!(&decided, JobOutcome::Failed(error) if error.message == "no such page"));
     let failed = runner.run(job("fail"), pending()).await;
     assert!(matches!(failed, JobOutcome::Retry(_, None)), "{failed:?}");
 }
