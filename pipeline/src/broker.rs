@@ -60,10 +60,12 @@
 //!   changes nothing. Ack a message that will never succeed. A queue whose messages must survive any number of
 //!   crashes is declared with [`Queue::without_delivery_limit`](crate::topology::Queue::without_delivery_limit).
 //! - **Readiness**: [`Broker::health`] gives the parts of a [`Readiness`](crate::health::Readiness).
+//! - **Metrics**: [`Broker::register_metrics`] adds them to a registry.
 //! - **The end**: close the consumers, then the broker with [`Broker::close`], which waits for confirms.
 
 pub(crate) mod address;
 pub(crate) mod broadcast;
+pub(crate) mod broker_metrics;
 pub(crate) mod broker_start;
 pub(crate) mod channel_backoff;
 pub(crate) mod connection;

@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
-//! [`program`], [`telemetry`], [`stderr`], [`shutdown`] and [`health`] are the rest of what every program needs.
+//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`] and [`metrics`] are the rest of what every program needs.
 //!
 //! # Other systems on the same layer
 //!
@@ -23,6 +23,7 @@ pub mod broker;
 pub mod config;
 pub mod health;
 pub mod log_messages;
+pub mod metrics;
 pub mod program;
 pub mod shutdown;
 pub mod stderr;

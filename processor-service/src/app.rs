@@ -1,6 +1,6 @@
 //! The workers of a process as a whole: how they start, and in which order they stop.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use pipeline::{
@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
+    health_listener::{self, Observed},
+    metrics::Metrics,
     processor::Processor,
     worker::{
         Worker,
@@ -49,11 +51,12 @@ pub async fn run<P: Processor>(
     processor: P,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    let broker = Broker::connect(&BrokerOptions {
+    let listener = config.http_address.map(health_listener::listen).transpose()?;
+    let broker = Arc::new(Broker::connect(&BrokerOptions {
         program: PROGRAM,
         addresses: config.broker.addresses.clone(),
         topology: Topology::of_processor(&config.retry_delays),
-    });
+    }));
     broker.publisher().prepare(topology::EXCHANGE, topology::KEY_RESULT);
     let give_up = give_up_after(config.drain_timeout, &shutdown);
     let job_runner = JobRunner::new(processor, config.workers, config.job_timeout)
@@ -61,6 +64,16 @@ pub async fn run<P: Processor>(
     let stuck = job_runner.stuck();
     let in_flight = InFlight::new(broker.event_publisher());
     let claims = Claims::new(broker.event_publisher());
+    let isolation = Isolation::new(config.workers);
+    let observed = Observed {
+        broker: broker.clone(),
+        in_flight: in_flight.clone(),
+        metrics: Metrics::new(PROGRAM, &broker),
+        host_faults: HostFaults::new(isolation.clone()),
+        drain: shutdown.drain.clone(),
+    };
+    let serve = |listener| health_listener::serve(listener, observed.clone());
+    let server = listener.map(serve).transpose()?;
     let stop_control = CancellationToken::new();
     let handling_control = tokio::spawn(control::handle_control(
         broker.broadcasts(Events::None),
@@ -68,8 +81,7 @@ pub async fn run<P: Processor>(
         claims.clone(),
         stop_control.clone(),
     ));
-    let mut workers =
-        start_workers(&config, &job_runner, &broker, &in_flight, &claims, &shutdown, &give_up);
+    let mut workers = start_workers(&config, &job_runner, &observed, &isolation, &claims, &give_up);
     tokio::select! {
         // First, or a worker that ends because it was told to would look like one that failed.
         biased;
@@ -89,6 +101,9 @@ pub async fn run<P: Processor>(
         () = stopping => {}
         () = async { shutdown.now.cancelled().await; sleep(WORKER_STOP_TIMEOUT).await } => {}
     }
+    if let Some(server) = server {
+        server.stop(false).await;
+    }
     ensure!(!stuck.is_cancelled(), "a job that blocks its thread was abandoned");
     Ok(())
 }
@@ -96,14 +111,12 @@ pub async fn run<P: Processor>(
 fn start_workers<P: Processor>(
     config: &Config,
     job_runner: &JobRunner<P>,
-    broker: &Broker,
-    in_flight: &InFlight,
+    observed: &Observed,
+    isolation: &Isolation,
     claims: &Claims,
-    shutdown: &Shutdown,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let isolation = Isolation::new(config.workers);
-    let host_faults = HostFaults::new(isolation.clone());
+    let Observed { broker, in_flight, metrics, host_faults, drain } = observed;
     let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
@@ -134,9 +147,10 @@ fn start_workers<P: Processor>(
             claims: claims.clone(),
             host_faults: host_faults.clone(),
             broker_start: broker_start.clone(),
+            metrics: metrics.clone(),
             policy: config.policy(),
             isolation_timeout: config.isolation_timeout(),
-            drain: shutdown.drain.clone(),
+            drain: drain.clone(),
             give_up: give_up.clone(),
         };
         workers.spawn(worker.run(intake));

@@ -1,6 +1,6 @@
 //! The settings of a worker program.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use humantime::format_duration;
 use pipeline::{
@@ -47,6 +47,8 @@ pub struct Config {
     pub max_deliveries: i64,
     /// `DRAIN_TIMEOUT`: how long a stopping program may finish the requests in flight.
     pub drain_timeout: Duration,
+    /// `PROCESSOR_HTTP_ADDR`: where health and metrics are served, if at all.
+    pub http_address: Option<SocketAddr>,
     /// `RUST_LOG` and `LOG_FORMAT`: what to log, and how.
     pub logging: Logging,
 }
@@ -63,6 +65,7 @@ impl Settings for Config {
             &variables::RETRY_DELAYS,
             &variables::MAX_DELIVERIES,
             &variables::DRAIN_TIMEOUT,
+            &variables::PROCESSOR_HTTP_ADDR,
         ];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
@@ -79,6 +82,7 @@ impl Settings for Config {
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             max_deliveries: reader.read(&variables::MAX_DELIVERIES, config::deliveries),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
+            http_address: reader.read_optional(&variables::PROCESSOR_HTTP_ADDR, config::address),
             logging: Logging::read(reader),
         };
         config.check_ack_timeout(reader);
@@ -140,7 +144,7 @@ impl Config {
             [self.job_timeout, self.drain_timeout, ACK_TIMEOUT_RESERVE, needed, self.ack_timeout]
                 .map(format_duration);
         let left = self.ack_timeout.checked_sub(beside_job).unwrap_or_default();
-        let shorter_job = match whole_seconds(left / self.prefetch.into()) {
+        let shorter_job = match whole_seconds(left / u32::from(self.prefetch)) {
             left if left.is_zero() => String::new(),
             left => format!("a JOB_TIMEOUT of at most {}, or ", format_duration(left)),
         };

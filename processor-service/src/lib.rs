@@ -47,6 +47,8 @@
 mod app;
 mod config;
 mod decisions;
+mod health_listener;
+mod metrics;
 mod processor;
 pub mod processors;
 mod program;

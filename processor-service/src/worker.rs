@@ -42,6 +42,7 @@ use crate::{
         outcome::{JobOutcome, WorkRecord, code_of_attempt},
         policy::Policy,
     },
+    metrics::Metrics,
     processor::{Processor, job::Job},
 };
 
@@ -65,6 +66,8 @@ pub(crate) struct Worker<P> {
     pub(crate) host_faults: HostFaults,
     /// Tells which start of the broker this is.
     pub(crate) broker_start: BrokerStart,
+    /// Where deliveries and jobs are counted.
+    pub(crate) metrics: Metrics,
     /// The limits that decisions go by.
     pub(crate) policy: Policy,
     /// How long a request may wait here to run isolated.
@@ -127,7 +130,10 @@ impl<P: Processor> Worker<P> {
                 () = self.drain.cancelled() => {}
                 Some(()) = background.next() => {}
                 event = intake.next_while_idle() => match event {
-                    Event::Received(delivery) => return Some(Turn::New(delivery)),
+                    Event::Received(delivery) => {
+                        self.metrics.delivered();
+                        return Some(Turn::New(delivery));
+                    }
                     Event::Ended => return None,
                     Event::Closed | Event::WaitIsOver => {}
                 },
@@ -195,7 +201,10 @@ impl<P: Processor> Worker<P> {
                     Event::Received(delivery) if is_stopping => {
                         background.push(self.give_back(Turn::New(delivery)).boxed());
                     }
-                    Event::Received(delivery) => self.let_wait(delivery, intake, background),
+                    Event::Received(delivery) => {
+                        self.metrics.delivered();
+                        self.let_wait(delivery, intake, background);
+                    }
                     Event::WaitIsOver => {
                         intake.take_one_by_one();
                         self.hand_back_waiting(intake, background);
@@ -522,6 +531,7 @@ impl<P: Processor> Worker<P> {
             never = self.host_faults.note_begun(began) => match never {},
             outcome = self.job_runner.run(job, self.stop_reason(&in_flight)).instrument(span) => outcome,
         };
+        self.metrics.ended(&outcome, began.elapsed());
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         let is_last = attempt >= self.policy.max_attempts;
         log_outcome(&id, attempt, is_last, &outcome, &record);

@@ -18,6 +18,7 @@ mod command;
 mod conformance;
 mod error;
 mod health;
+mod metrics;
 mod migrations;
 mod model;
 mod operations;
@@ -29,9 +30,10 @@ mod sqlite;
 
 use std::{fmt, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
 
-use crate::backend::Backend;
+use crate::{backend::Backend, metrics::StoreMetrics};
 
 pub use error::{BadUrl, StoreError};
 pub use health::Health;
@@ -59,6 +61,7 @@ pub struct Store {
     backend: Backend,
     options: StoreOptions,
     callback_due: Arc<Notify>,
+    metrics: StoreMetrics,
 }
 
 impl Store {
@@ -73,7 +76,12 @@ impl Store {
             true => sqlite::open(url, options)?,
             false => postgres::open(url, options)?,
         };
-        Ok(Self { backend, options: options.clone(), callback_due: Arc::default() })
+        Ok(Self {
+            backend,
+            options: options.clone(),
+            callback_due: Arc::default(),
+            metrics: StoreMetrics::default(),
+        })
     }
 
     /// Checks whether a `DATABASE_URL` names a store, without opening it.
@@ -102,6 +110,11 @@ impl Store {
     /// How many commits were made so far. Beside the number of rows it shows how many share one.
     pub fn commits(&self) -> u64 {
         self.backend.health.commits()
+    }
+
+    /// Adds the metrics of the store to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
     }
 
     /// Is notified after every operation here that may have made a callback due, also if the operation

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     backend::BATCH_PART_BYTES,
     command::{Read, Reply, Write},
     error::StoreError,
+    metrics,
 };
 
 /// How many statements a write of the background may have to wait for, its own included. Each
@@ -32,7 +34,8 @@ impl Store {
         let parts = u32::try_from(bytes / BATCH_PART_BYTES).unwrap_or(u32::MAX);
         let statements = MAX_STATEMENTS_AWAITED.saturating_add(parts);
         let limit = self.options.statement_timeout.saturating_mul(statements);
-        self.send_command(&self.backend.background_writes, limit, command).await
+        self.send_command(&self.backend.background_writes, limit, &self.metrics.background, command)
+            .await
     }
 
     /// Sends a write for which a client waits.
@@ -40,7 +43,13 @@ impl Store {
         &self,
         command: impl FnOnce(Reply<T>) -> Write,
     ) -> Result<T, StoreError> {
-        self.send_command(&self.backend.client_writes, self.options.timeout, command).await
+        self.send_command(
+            &self.backend.client_writes,
+            self.options.timeout,
+            &self.metrics.write,
+            command,
+        )
+        .await
     }
 
     /// Sends a write that accepts requests.
@@ -49,7 +58,7 @@ impl Store {
         limit: Duration,
         command: impl FnOnce(Reply<T>) -> Write,
     ) -> Result<T, StoreError> {
-        self.send_command(&self.backend.urgent_writes, limit, command).await
+        self.send_command(&self.backend.urgent_writes, limit, &self.metrics.accept, command).await
     }
 
     /// Sends a read.
@@ -57,7 +66,8 @@ impl Store {
         &self,
         command: impl FnOnce(Reply<T>) -> Read,
     ) -> Result<T, StoreError> {
-        self.send_command(&self.backend.reads, self.options.timeout, command).await
+        self.send_command(&self.backend.reads, self.options.timeout, &self.metrics.read, command)
+            .await
     }
 
     /// Sends a command and waits for its answer. If none comes in time, the command may be done all the same.
@@ -65,10 +75,11 @@ impl Store {
         &self,
         queue: &mpsc::Sender<C>,
         limit: Duration,
+        durations: &Histogram,
         command: impl FnOnce(Reply<T>) -> C,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let health = &self.backend.health;
+        let (health, began) = (&self.backend.health, Instant::now());
         let answered = async {
             health.check().await?;
             let sent = queue.send(command(reply)).await;
@@ -77,7 +88,9 @@ impl Store {
                 _ => Err(health.reason().unwrap_or_else(lost)),
             }
         };
-        timeout(limit, answered).await.unwrap_or_else(|_| {
+        let answered = timeout(limit, answered).await;
+        metrics::observe(durations, began.elapsed());
+        answered.unwrap_or_else(|_| {
             if limit >= self.options.timeout / MIN_FAIR_TIMEOUT_DIVISOR {
                 health.suspect();
             }

@@ -13,6 +13,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod promtool;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod raw_publisher;

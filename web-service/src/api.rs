@@ -4,9 +4,11 @@ mod docs;
 mod health;
 pub(crate) mod http;
 mod index;
+mod metrics;
 pub(crate) mod openapi;
 mod parked;
 mod requests;
+mod scale;
 pub(crate) mod state;
 
 use actix_web::{
@@ -45,6 +47,8 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(event_stream::PATH, event_stream::stream),
         on_get(health::LIVE, health::live),
         on_get(health::READY, health::ready),
+        on_get(metrics::PATH, metrics::metrics),
+        on_get(scale::PATH, scale::scale),
         on_get(openapi::PATH, openapi::openapi),
         on_get(index::PATH, index::index),
         on_get(docs::PATH, docs::page),

@@ -31,6 +31,7 @@ use crate::{
         obsolete_work::obsolete_work, retry_recorder::retry_recorder, waiters::Waiters,
         worker_watch::WorkerWatch,
     },
+    metrics::Metrics,
     retention,
     webhooks::WebhookLoop,
 };
@@ -84,13 +85,15 @@ impl Application {
         broker.publisher().prepare(topology::EXCHANGE, topology::KEY_REQUEST);
         let workers = WorkerWatch::new(broker.count_queues());
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
-        let notifier = Notifier::new(waiters, jobs, broker.event_publisher());
+        let metrics = Metrics::new(PROGRAM, &broker, &store);
+        let notifier = Notifier::new(waiters, jobs, broker.event_publisher(), metrics.clone());
         let needs_lock = config.database_url.expose().starts_with("sqlite:");
         let lock = needs_lock.then(|| broker.lock(topology::WEB_LOCK, opened(store.clone())));
         let webhooks = WebhookLoop::new(
             store.clone(),
             config.webhook_secrets.clone(),
             config.allowed_targets,
+            metrics.clone(),
             shutdown.drain.clone(),
         )?;
         let dispatch = Dispatch::new(
@@ -99,6 +102,7 @@ impl Application {
             store.clone(),
             lock.as_ref().map(Lock::state),
             shutdown.drain.clone(),
+            metrics,
         );
         let state = State::new(
             broker.clone(),

@@ -13,7 +13,10 @@ use pipeline::broker::{LockState, Publisher};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::dispatch::{availability::StoreAvailability, record_later::DeferredRecorder};
+use crate::{
+    dispatch::{availability::StoreAvailability, record_later::DeferredRecorder},
+    metrics::Metrics,
+};
 use store::Store;
 
 /// What it takes to accept and to replay requests.
@@ -28,6 +31,8 @@ pub struct Dispatch {
     pub availability: StoreAvailability,
     /// Records the requests that the store did not take within the timeout.
     pub deferred: DeferredRecorder,
+    /// Where accepted requests are counted.
+    pub metrics: Metrics,
 }
 
 impl Dispatch {
@@ -39,9 +44,10 @@ impl Dispatch {
         store: Store,
         lock: Option<watch::Receiver<LockState>>,
         stop: CancellationToken,
+        metrics: Metrics,
     ) -> Self {
         let availability = StoreAvailability::new(store.clone(), lock);
         let deferred = DeferredRecorder::new(store.clone(), stop);
-        Self { publisher, timeout, store, availability, deferred }
+        Self { publisher, timeout, store, availability, deferred, metrics }
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod consumers;
 pub mod dispatch;
 pub mod events;
+pub mod metrics;
 pub mod open_files;
 pub mod retention;
 mod views;

@@ -20,9 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 use uuid::Uuid;
 
-use crate::webhooks::{
-    attempt::LEASE_DURATION, dns::SystemResolver, in_flight::InFlight, sender::WebhookSender,
-    signature::WebhookSecrets, target::AllowedTargets,
+use crate::{
+    metrics::Metrics,
+    webhooks::{
+        attempt::LEASE_DURATION, dns::SystemResolver, in_flight::InFlight, sender::WebhookSender,
+        signature::WebhookSecrets, target::AllowedTargets,
+    },
 };
 use store::{LeaseCallbacks, Store, StoreError};
 
@@ -38,6 +41,7 @@ pub struct WebhookLoop {
     store: Store,
     /// None without a secret: then attempts at callbacks that are stored from earlier days fail.
     sender: Option<Arc<WebhookSender>>,
+    metrics: Metrics,
     drain: CancellationToken,
 }
 
@@ -50,11 +54,12 @@ impl WebhookLoop {
         store: Store,
         secrets: Option<WebhookSecrets>,
         allowed: AllowedTargets,
+        metrics: Metrics,
         drain: CancellationToken,
     ) -> anyhow::Result<Self> {
         let sender = |secrets| WebhookSender::new(secrets, allowed, SystemResolver);
         let sender = secrets.map(sender).transpose()?.map(Arc::new);
-        Ok(Self { store, sender, drain })
+        Ok(Self { store, sender, metrics, drain })
     }
 
     /// Delivers until told to stop; then waits for the attempts in flight.
@@ -101,8 +106,9 @@ impl WebhookLoop {
             }
             for callback in leased {
                 let host = callback.host.clone();
-                let (store, sender) = (self.store.clone(), self.sender.clone());
-                in_flight.start(host, attempt::run(store, sender, callback));
+                let (store, sender, metrics) =
+                    (self.store.clone(), self.sender.clone(), self.metrics.clone());
+                in_flight.start(host, attempt::run(store, sender, metrics, callback));
             }
         }
     }

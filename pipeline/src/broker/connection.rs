@@ -1,7 +1,11 @@
 //! Broker: a program's connections to RabbitMQ with its publisher, consumers and locks.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use prometheus_client::registry::Registry;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{
     address::Address,
     broadcast::BroadcastConsumer,
+    broker_metrics::BrokerMetrics,
     broker_start::BrokerStart,
     consumer::{Consumer, options::Consume},
     exclusive_consumer::ExclusiveConsumer,
@@ -48,11 +53,28 @@ pub struct Broker {
     event_publisher: EventPublisher,
     /// Starts further connections.
     links: Links,
-    consumers: Mutex<Vec<watch::Receiver<bool>>>,
+    consumers: Mutex<Vec<Subscription>>,
+    dedicated: Mutex<Vec<(&'static str, Link)>>,
     background_publishers: Mutex<Vec<BackgroundPublisher>>,
     unreadable: UnreadableMessages,
     stop_publishing: CancellationToken,
+    metrics: BrokerMetrics,
     tasks: Mutex<Option<Tasks>>,
+}
+
+/// Whether a consumer is subscribed.
+struct Subscription {
+    queue: String,
+    is_subscribed: watch::Receiver<bool>,
+    /// Whether it is not to be: another request of its process runs in isolation.
+    is_paused: Option<watch::Receiver<bool>>,
+}
+
+impl Subscription {
+    /// Whether it is as it should be.
+    fn is_up(&self) -> bool {
+        *self.is_subscribed.borrow() || self.is_paused.as_ref().is_some_and(|it| *it.borrow())
+    }
 }
 
 struct Tasks {
@@ -67,6 +89,7 @@ struct Links {
     addresses: Vec<Address>,
     topology: Arc<Topology>,
     completing: Arc<tokio::sync::Mutex<()>>,
+    metrics: BrokerMetrics,
     stop: CancellationToken,
 }
 
@@ -89,6 +112,7 @@ impl Links {
             topology: self.topology.clone(),
             completing: self.completing.clone(),
             renews,
+            metrics: self.metrics.clone(),
             stop: self.stop.clone(),
         })
     }
@@ -109,11 +133,13 @@ impl Broker {
     /// Begins to connect and returns at once; goes on trying while the broker is unreachable. Needs a
     /// Tokio runtime.
     pub fn connect(options: &BrokerOptions) -> Self {
+        let metrics = BrokerMetrics::default();
         let links = Links {
             program: options.program,
             addresses: options.addresses.clone(),
             topology: Arc::new(options.topology.clone()),
             completing: Arc::default(),
+            metrics: metrics.clone(),
             stop: CancellationToken::new(),
         };
         let (publish, publish_task) = links.start("publish");
@@ -134,10 +160,12 @@ impl Broker {
             publisher,
             event_publisher,
             consumers: Mutex::default(),
+            dedicated: Mutex::default(),
             background_publishers: Mutex::default(),
             unreadable: UnreadableMessages::default(),
             links,
             stop_publishing,
+            metrics,
             tasks: Mutex::new(Some(tasks)),
         }
     }
@@ -184,8 +212,9 @@ impl Broker {
 
     /// Begins to consume a queue.
     pub fn consume(&self, consume: Consume) -> Consumer {
-        let (consumer, subscribed) = Consumer::start(self.consume.clone(), consume.into());
-        self.consumers().push(subscribed);
+        let (queue, is_paused) = (consume.queue.clone(), consume.paused.clone());
+        let (consumer, is_subscribed) = Consumer::start(self.consume.clone(), consume.into());
+        self.consumers().push(Subscription { queue, is_subscribed, is_paused });
         consumer
     }
 
@@ -196,6 +225,8 @@ impl Broker {
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
             tasks.links.push(task);
         }
+        let mut dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+        dedicated.push((role, link.clone()));
         DedicatedConnection(link)
     }
 
@@ -208,6 +239,29 @@ impl Broker {
             tasks.links.push(tokio::spawn(counting));
         }
         requests
+    }
+
+    /// Adds the metrics of the connections to a registry. [`Self::update_metrics`] sets those that are not counted.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Sets the metrics that tell the present state.
+    pub fn update_metrics(&self) {
+        let dedicated = self.dedicated.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = [("publish", &self.publish), ("consume", &self.consume)];
+        let links = links.into_iter().chain(dedicated.iter().map(|(role, link)| (*role, link)));
+        for (role, link) in links {
+            self.metrics.set_up(role, matches!(link.state(), LinkState::Ready(_)));
+        }
+        let mut queues = BTreeMap::new();
+        for consumer in &*self.consumers() {
+            *queues.entry(consumer.queue.clone()).or_insert(true) &= consumer.is_up();
+        }
+        for (queue, is_up) in queues {
+            self.metrics.set_consumer_up(&queue, is_up);
+        }
+        self.metrics.set_blocked(self.publisher.blocked_for().is_some());
     }
 
     /// The state of the connections: the parts `broker.publish`, `broker.consume` and `topology`.
@@ -251,16 +305,16 @@ impl Broker {
             return Part::missing(reason.clone());
         }
         let consumers = self.consumers();
-        let subscribed = consumers.iter().filter(|subscribed| *subscribed.borrow()).count();
+        let subscribed = consumers.iter().filter(|consumer| consumer.is_up()).count();
         let detail = format!("{subscribed} of {} consumers are subscribed", consumers.len());
         if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
     }
 
     /// Whether each consumer is subscribed. Closed consumers don't count.
-    fn consumers(&self) -> MutexGuard<'_, Vec<watch::Receiver<bool>>> {
+    fn consumers(&self) -> MutexGuard<'_, Vec<Subscription>> {
         let mut consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
         // The consumer owns the sender.
-        consumers.retain(|subscribed| subscribed.has_changed().is_ok());
+        consumers.retain(|consumer| consumer.is_subscribed.has_changed().is_ok());
         consumers
     }
 

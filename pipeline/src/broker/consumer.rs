@@ -7,7 +7,7 @@ pub(crate) mod prefetch_mode;
 pub(crate) mod resubscribe;
 pub(crate) mod subscription;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -52,9 +52,11 @@ impl Consumer {
         let (idle, is_idle) = watch::channel(true);
         let (receiving, is_receiving) = watch::channel(false);
         let stopped = stop.clone();
+        let counters = Arc::new(link.metrics().deliveries(&options.source.to_string()));
         let resubscriber = Resubscriber {
             link,
             options,
+            counters,
             deliveries: sender,
             subscribed,
             idle,

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
     time::{Instant, sleep, sleep_until, timeout},
@@ -11,6 +12,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::broker::{
     address::Address,
+    broker_metrics::BrokerMetrics,
     declare,
     error::{AskError, OpenError},
     session::Session,
@@ -52,6 +54,7 @@ pub(crate) struct Link {
     state: watch::Receiver<LinkState>,
     repairs: mpsc::Sender<oneshot::Sender<()>>,
     gate: SubscribeGate,
+    metrics: BrokerMetrics,
 }
 
 /// How to start a link.
@@ -70,6 +73,8 @@ pub(super) struct LinkOptions {
     pub(super) completing: Arc<Mutex<()>>,
     /// Whether this link declares queues without consumers again from time to time.
     pub(super) renews: bool,
+    /// Where reconnects are counted.
+    pub(super) metrics: BrokerMetrics,
     /// Ends the link.
     pub(super) stop: CancellationToken,
 }
@@ -81,12 +86,19 @@ impl Link {
         let connecting = format!("connecting to RabbitMQ at {}", brokers.join(", "));
         let (sender, state) = watch::channel(LinkState::Away(connecting));
         let (repairs, requested) = mpsc::channel(64);
-        let program = options.program;
+        let (program, metrics) = (options.program, options.metrics.clone());
+        let reconnects = Reconnects::new(metrics.reconnects(options.role));
         let renew_at = options.renews.then(Instant::now);
-        let supervisor =
-            Supervisor { options, state: sender, repairs: requested, logged: None, renew_at };
+        let supervisor = Supervisor {
+            options,
+            state: sender,
+            repairs: requested,
+            logged: None,
+            renew_at,
+            reconnects,
+        };
         (
-            Self { program, state, repairs, gate: SubscribeGate::default() },
+            Self { program, state, repairs, gate: SubscribeGate::default(), metrics },
             tokio::spawn(supervisor.run()),
         )
     }
@@ -99,6 +111,11 @@ impl Link {
     /// The gate that consumers pass before they subscribe.
     pub(super) fn gate(&self) -> &SubscribeGate {
         &self.gate
+    }
+
+    /// Where what happens on the link is counted.
+    pub(super) fn metrics(&self) -> &BrokerMetrics {
+        &self.metrics
     }
 
     /// The present state.
@@ -142,6 +159,25 @@ struct Supervisor {
     logged: Option<String>,
     /// When the idle queues are to be declared again.
     renew_at: Option<Instant>,
+    reconnects: Reconnects,
+}
+
+/// Counts connections but for the first.
+struct Reconnects {
+    counter: Counter,
+    is_first: bool,
+}
+
+impl Reconnects {
+    fn new(counter: Counter) -> Self {
+        Self { counter, is_first: true }
+    }
+
+    fn count(&mut self) {
+        if !std::mem::take(&mut self.is_first) {
+            self.counter.inc();
+        }
+    }
 }
 
 /// One address, and when to try it next.
@@ -203,6 +239,7 @@ impl Supervisor {
     /// Serves one session until it is lost or the link is stopped.
     async fn serve(&mut self, address: &Address, session: &Arc<Session>) {
         info!(role = self.options.role, broker = %address, "connected");
+        self.reconnects.count();
         self.logged = None;
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut backoff = Backoff::connecting();

@@ -101,9 +101,11 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<(), PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
-        let mut unknown = None;
+        let (mut unknown, began) = (None, Instant::now());
         let ended = self.attempts(message, routing, deadline, &mut unknown).await;
-        ended.map_err(|error| unknown.unwrap_or(error))
+        let ended = ended.map_err(|error| unknown.unwrap_or(error));
+        self.link.metrics().published(&ended, began);
+        ended
     }
 
     /// Attempts until the broker has confirmed the message, or there is a reason or no time to attempt it
@@ -234,6 +236,7 @@ impl Publisher {
             Ok(Err(())) => return Err(Failure::Again(self.unavailable(&route))),
             Ok(Ok(())) => {}
         }
+        let _unconfirmed = self.link.metrics().unconfirmed();
         handle.end(deadline).await
     }
 

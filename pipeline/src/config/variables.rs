@@ -245,6 +245,15 @@ pub static DRAIN_TIMEOUT: Variable = variable(
     "How long a service that is told to stop may finish what it has in hand; 0 stops at once.",
 );
 
+/// Where a processor tells of its health.
+pub static PROCESSOR_HTTP_ADDR: Variable = Variable {
+    name: "PROCESSOR_HTTP_ADDR",
+    default: None,
+    takes: "an IP address and a port like 127.0.0.1:3001",
+    about: "Where a processor serves /health/live, /health/ready and /metrics; nowhere if it is not set. Port 0 takes a free one.",
+    secret: false,
+};
+
 /// Where the command line finds the web service.
 pub static SLOWLANE_URL: Variable = Variable {
     name: "SLOWLANE_URL",
@@ -296,6 +305,7 @@ pub static ALL: &[&Variable] = &[
     &RETRY_DELAYS,
     &MAX_DELIVERIES,
     &DRAIN_TIMEOUT,
+    &PROCESSOR_HTTP_ADDR,
     &SLOWLANE_URL,
     &RUST_LOG,
     &LOG_FORMAT,

@@ -23,6 +23,20 @@ pub const DELIVERY_LIMIT: &str = "delivery_limit";
 /// No worker took the message in time.
 pub const EXPIRED: &str = "expired";
 
+/// All of these.
+pub const ALL: &[&str] = &[
+    PERMANENT,
+    TRANSIENT,
+    ATTEMPTS_EXHAUSTED,
+    TIMEOUT,
+    POISON,
+    CANCELLED,
+    MALFORMED,
+    RESULT_TOO_LARGE,
+    DELIVERY_LIMIT,
+    EXPIRED,
+];
+
 /// Whether an error with this code only says that the message was given up. No worker has said that the work failed:
 /// one may live and succeed, and then its result counts.
 pub fn is_given_up(code: &str) -> bool {

@@ -38,13 +38,13 @@ struct State {
     failures: u32,
     backoff: Backoff,
     last_failure: Option<Instant>,
+    reason: String,
 }
 
 impl HostFaults {
     /// No failure yet. Workers are kept from consuming through `isolation`.
     pub(crate) fn new(isolation: Isolation) -> Self {
-        let state = State { failures: 0, backoff: backoff(), last_failure: None };
-        Self { isolation, state: Arc::new(Mutex::new(state)) }
+        Self { isolation, state: Arc::new(Mutex::new(State::none())) }
     }
 
     /// Notes that the job of this worker, which was to start at this time, could not begin, and keeps the worker, or all
@@ -56,6 +56,7 @@ impl HostFaults {
         }
         state.failures += 1;
         state.last_failure = Some(Instant::now());
+        reason.clone_into(&mut state.reason);
         let (failures, pause) = (state.failures, state.backoff.next_pause());
         let (now, next) = match failures >= MAX_FAILURES {
             true => (Suspended::All, Suspended::AllBut(slot)),
@@ -88,7 +89,7 @@ impl HostFaults {
         // One that began before says nothing about the host as it is now.
         if state.last_failure.is_some_and(|failure| failure < at) {
             info!(failures = state.failures, "{HOST_RECOVERED}");
-            *state = State { failures: 0, backoff: backoff(), last_failure: None };
+            *state = State::none();
             self.isolation.suspend(Suspended::Nobody);
         }
     }
@@ -98,6 +99,12 @@ impl HostFaults {
         sleep(BEGUN_AFTER).await;
         self.began(at);
         pending().await
+    }
+
+    /// Why all workers of the process have stopped consuming, if they have.
+    pub(crate) fn present(&self) -> Option<String> {
+        let state = self.state();
+        (state.failures >= MAX_FAILURES).then(|| state.reason.clone())
     }
 
     /// Ends a pause, unless there was another failure, or a job has begun, meanwhile.
@@ -114,6 +121,9 @@ impl HostFaults {
     }
 }
 
-fn backoff() -> Backoff {
-    Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter()
+impl State {
+    fn none() -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
+        Self { failures: 0, backoff, last_failure: None, reason: String::new() }
+    }
 }

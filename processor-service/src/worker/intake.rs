@@ -195,7 +195,7 @@ impl Intake {
 
     /// Notes how long a job took. After some short ones in a row, requests are sent ahead.
     pub(crate) fn note_job(&mut self, took: Duration, was_suspect: bool) {
-        let is_short = took <= MAX_WAIT / self.prefetch.into();
+        let is_short = took <= MAX_WAIT / u32::from(self.prefetch);
         self.short_jobs =
             if is_short && !was_suspect { self.short_jobs.saturating_add(1) } else { 0 };
     }

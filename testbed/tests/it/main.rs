@@ -7,6 +7,7 @@ mod developing;
 mod examples;
 mod failures;
 mod house;
+mod observing;
 mod outages;
 mod processing;
 mod support;

@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod posting;
 pub(crate) mod processors;
 pub(crate) mod requests;
+pub(crate) mod scrape;
 pub(crate) mod slowlane;
 pub(crate) mod stack;
 pub(crate) mod wait;

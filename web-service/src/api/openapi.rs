@@ -8,10 +8,11 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    health, parked,
+    health, metrics, parked,
     requests::{
         cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
     },
+    scale,
 };
 
 pub(crate) const PATH: &str = "/openapi.json";
@@ -43,7 +44,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         parked::get,
         parked::discard,
         health::live,
-        health::ready
+        health::ready,
+        metrics::metrics,
+        scale::scale
     ),
     tags(
         (name = "requests", description = "Submitting requests and getting their results"),

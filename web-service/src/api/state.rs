@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use pipeline::{broker::Broker, health::Readiness};
-use store::Store;
+use pipeline::{
+    broker::Broker,
+    health::{QueueCounts, Readiness},
+};
+use store::{Health, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::http::body_memory::BodyMemory,
     dispatch::Dispatch,
     events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters, worker_watch::WorkerWatch},
+    metrics::{Metrics, Present},
     webhooks::callback_policy::CallbackPolicy,
 };
 
@@ -35,6 +39,7 @@ pub(crate) struct State {
     pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
     workers: WorkerWatch,
+    metrics: Metrics,
 }
 
 impl State {
@@ -48,7 +53,7 @@ impl State {
         body_limit: usize,
         drain: CancellationToken,
     ) -> Self {
-        let store = dispatch.store.clone();
+        let (store, metrics) = (dispatch.store.clone(), dispatch.metrics.clone());
         let (waiters, jobs) = (notifier.waiters.clone(), notifier.jobs.clone());
         let body_memory = BodyMemory::default();
         Self {
@@ -63,7 +68,23 @@ impl State {
             drain,
             broker,
             workers,
+            metrics,
         }
+    }
+
+    /// What was counted last in the queue of requests, if it is known.
+    pub(crate) fn queue_counts(&self) -> Option<QueueCounts> {
+        self.workers.counts()
+    }
+
+    /// The metrics as text.
+    pub(crate) fn metrics_text(&self) -> String {
+        self.broker.update_metrics();
+        self.metrics.text(&Present {
+            queue: self.queue_counts(),
+            in_hand: self.jobs.count(),
+            is_store_up: matches!(*self.store.health().borrow(), Health::Up),
+        })
     }
 
     /// The parts that the service needs: those of the broker, and the store. And the workers, without which it is ready all

@@ -113,7 +113,10 @@ pub(crate) async fn finish(
     };
     let id = row.id;
     match recorded {
-        Ok(()) => Ok(id),
+        Ok(()) => {
+            dispatch.metrics.accepted();
+            Ok(id)
+        }
         Err(error) => {
             let error = record_later(dispatch, error, row);
             Err(reject(dispatch, id, submission, error).await)

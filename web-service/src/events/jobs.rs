@@ -72,6 +72,11 @@ impl RunningJobs {
         self.registry().newest(below, limit)
     }
 
+    /// How many jobs are known.
+    pub fn count(&self) -> usize {
+        self.registry().count()
+    }
+
     /// Whether no job is known.
     pub fn is_empty(&self) -> bool {
         self.registry().is_empty()

@@ -133,9 +133,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use prometheus_client::registry::Registry;
+
     use crate::events::{
         notifier::Notifier, obsolete_work::obsolete_work, retry_recorder::retry_recorder,
     };
+    use crate::metrics::Metrics;
 
     /// A broker that is not there.
     fn broker() -> Broker {
@@ -148,7 +151,12 @@ mod tests {
     async fn the_job_of_a_cancelled_request_stays_until_nobody_claims_it() {
         let (broker, jobs, waiters) = (broker(), RunningJobs::default(), Waiters::default());
         let ((retries, _recorder), (started, _task)) = (retry_recorder(), obsolete_work());
-        let notifier = Notifier::new(waiters.clone(), jobs.clone(), broker.event_publisher());
+        let notifier = Notifier::new(
+            waiters.clone(),
+            jobs.clone(),
+            broker.event_publisher(),
+            Metrics::in_registry(Registry::default()),
+        );
         let mut listener =
             EventListener::new(waiters, jobs.clone(), retries, started, broker.event_publisher());
         let (id, now) = (Uuid::now_v7(), Instant::now());

@@ -6,8 +6,9 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::events::{
-    finished_events::FinishedEvents, jobs::RunningJobs, obsolete_work, waiters::Waiters,
+use crate::{
+    events::{finished_events::FinishedEvents, jobs::RunningJobs, obsolete_work, waiters::Waiters},
+    metrics::Metrics,
 };
 use store::{Applied, Status, WorkerResult};
 
@@ -21,13 +22,19 @@ pub struct Notifier {
     /// For the other web services. They may miss an event, and also look at the store by themselves.
     finished_events: FinishedEvents,
     event_publisher: EventPublisher,
+    metrics: Metrics,
 }
 
 impl Notifier {
     /// A notifier that wakes `waiters` and updates `jobs`.
-    pub fn new(waiters: Waiters, jobs: RunningJobs, event_publisher: EventPublisher) -> Self {
+    pub fn new(
+        waiters: Waiters,
+        jobs: RunningJobs,
+        event_publisher: EventPublisher,
+        metrics: Metrics,
+    ) -> Self {
         let finished_events = FinishedEvents::new(event_publisher.clone());
-        Self { waiters, jobs, finished_events, event_publisher }
+        Self { waiters, jobs, finished_events, event_publisher, metrics }
     }
 
     /// Tells what became of results: wakes who waits for a request that is final or gone now, publishes
@@ -39,6 +46,9 @@ impl Notifier {
         &self,
         results: impl Iterator<Item = (&'a WorkerResult, &'a Applied)> + Clone,
     ) {
+        for (result, applied) in results.clone() {
+            self.metrics.applied(result, applied);
+        }
         let ended = results.clone().filter(|(_, applied)| has_ended(applied));
         let ended = ended.map(|(result, _)| result.id);
         let jobs = self.jobs.ended(ended.clone());
@@ -61,6 +71,7 @@ impl Notifier {
     pub fn notify_cancelled(&self, id: Uuid, run: u32) {
         // Work of a later run, which only another program can have begun, is obsolete too.
         let run = self.jobs.get(id).map_or(run, |job| job.execution.run.max(run));
+        self.metrics.cancelled();
         self.waiters.wake([id]);
         let status = FinalStatus::Cancelled;
         self.finished_events.publish(vec![FinishedRequest { request_id: id, status }]);

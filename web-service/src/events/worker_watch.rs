@@ -30,6 +30,11 @@ impl WorkerWatch {
         }
     }
 
+    /// What was counted last, if it is known.
+    pub(crate) fn counts(&self) -> Option<QueueCounts> {
+        self.0.borrow().as_ref().ok().copied()
+    }
+
     /// Logs when requests begin to wait without a worker, and when that is over, until told to stop.
     pub(crate) async fn log_changes(self, stop: CancellationToken) {
         let (mut counted, mut idle, mut is_told) = (self.0, 0, false);

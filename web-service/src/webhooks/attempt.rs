@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::{
+    metrics::Metrics,
     views::request::RequestView,
     webhooks::{
         retry_schedule,
@@ -36,6 +37,7 @@ struct Body<'v> {
 pub(crate) async fn run(
     store: Store,
     sender: Option<Arc<WebhookSender>>,
+    metrics: Metrics,
     leased: LeasedCallback,
 ) -> Duration {
     let mut took = Duration::ZERO;
@@ -51,6 +53,7 @@ pub(crate) async fn run(
             let sent = send(sender, webhook).await;
             took = began.elapsed();
             let outcome = attempt_outcome(&sent, leased.attempt);
+            metrics.callback(name(&sent));
             log(&leased, &sent, &outcome);
             (outcome, error(sent))
         }
@@ -103,6 +106,15 @@ fn attempt_outcome(outcome: &WebhookOutcome, attempt: u32) -> AttemptOutcome {
                 None => AttemptOutcome::GivenUp,
             }
         }
+    }
+}
+
+/// The outcome as metrics name it.
+fn name(outcome: &WebhookOutcome) -> &'static str {
+    match outcome {
+        WebhookOutcome::Delivered(_) => "delivered",
+        WebhookOutcome::Gone => "gone",
+        WebhookOutcome::Failed { .. } => "failed",
     }
 }
 

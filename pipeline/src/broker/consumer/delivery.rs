@@ -1,5 +1,7 @@
 //! Delivery: a received message, which is acked or requeued exactly once.
 
+use std::sync::Arc;
+
 use amqprs::Deliver;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::{
@@ -7,7 +9,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::contract::message::Properties;
+use crate::{broker::broker_metrics::DeliveryCounters, contract::message::Properties};
 
 /// A message that was received and not yet settled.
 ///
@@ -29,6 +31,7 @@ pub struct Delivery {
     settles: mpsc::UnboundedSender<Settle>,
     settled: bool,
     watch: DeliveryWatch,
+    counters: Arc<DeliveryCounters>,
     _held: TaskTrackerToken,
 }
 
@@ -75,6 +78,8 @@ pub(super) struct Ties {
     pub(super) watch: DeliveryWatch,
     /// Counts the deliveries that were not dropped yet.
     pub(super) held: TaskTracker,
+    /// Counts deliveries and settlements.
+    pub(super) counters: Arc<DeliveryCounters>,
 }
 
 /// A settlement of the message with this delivery tag.
@@ -93,7 +98,8 @@ impl Delivery {
         body: Vec<u8>,
         ties: &Ties,
     ) -> Self {
-        let Ties { settles, watch, held } = ties.clone();
+        let Ties { settles, watch, held, counters } = ties.clone();
+        counters.delivered(deliver.redelivered());
         let _held = held.token();
         Self {
             exchange: deliver.exchange().clone(),
@@ -105,6 +111,7 @@ impl Delivery {
             settles,
             settled: false,
             watch,
+            counters,
             _held,
         }
     }
@@ -156,8 +163,12 @@ impl Delivery {
 
     fn settle(&mut self, settle: Settle) {
         self.settled = true;
+        let is_ack = matches!(settle, Settle::Ack(_));
         // If the channel is closed, the broker has requeued the message.
-        let _ = self.settles.send(settle);
+        match self.settles.send(settle) {
+            Ok(()) if is_ack => self.counters.acked(),
+            _ => self.counters.requeued(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, warn};
 
 use crate::broker::{
+    broker_metrics::DeliveryCounters,
     consumer::{
         delivery::Delivery,
         options::{ConsumerOptions, Source},
@@ -26,6 +27,7 @@ use crate::broker::{
 pub(super) struct Resubscriber {
     pub(super) link: Link,
     pub(super) options: ConsumerOptions,
+    pub(super) counters: Arc<DeliveryCounters>,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
     pub(super) idle: watch::Sender<bool>,
@@ -162,6 +164,7 @@ impl Resubscriber {
             deliveries: self.deliveries.clone(),
             receiving: self.receiving.clone(),
             held: held.clone(),
+            counters: self.counters.clone(),
             stop: until.clone(),
         });
         tokio::pin!(running);

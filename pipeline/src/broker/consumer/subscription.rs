@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,6 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::broker::{
+    broker_metrics::DeliveryCounters,
     consumer::{
         delivery::{Delivery, DeliveryWatch, Settle, Ties},
         exclusive_queue::{self, DeclaredQueue},
@@ -53,6 +55,8 @@ pub(super) struct Start {
     pub(super) receiving: watch::Sender<bool>,
     /// Counts the deliveries that were not dropped yet.
     pub(super) held: TaskTracker,
+    /// Counts deliveries and settlements.
+    pub(super) counters: Arc<DeliveryCounters>,
     /// Ends the subscription.
     pub(super) stop: CancellationToken,
 }
@@ -128,9 +132,9 @@ impl Subscribed {
     /// Waits for the start, then does what [`Subscription::run`] says.
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
         let Ok(start) = started.await else { return Ended::Stopped };
-        let Start { deliveries, receiving, held, stop } = start;
+        let Start { deliveries, receiving, held, counters, stop } = start;
         let (settles, mut settled) = mpsc::unbounded_channel();
-        let ties = Ties { settles, watch: DeliveryWatch::default(), held };
+        let ties = Ties { settles, watch: DeliveryWatch::default(), held, counters };
         let revoked = ties.watch.revoke_on_drop();
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
         if has_timed_out(&ended) {

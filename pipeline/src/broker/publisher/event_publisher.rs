@@ -1,10 +1,8 @@
 //! Event publisher: publishes events and control messages without waiting, and drops them if it can't.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -35,17 +33,17 @@ pub struct EventPublisher {
     program: &'static str,
     channel: watch::Receiver<Current>,
     bytes: Arc<Semaphore>,
-    dropped: Arc<AtomicU64>,
+    dropped: Counter,
 }
 
 impl EventPublisher {
     /// Begins to publish on the link. After `stop` the task ends when everything is confirmed.
     pub(crate) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (sender, channel) = watch::channel(Current::default());
-        let program = link.program();
+        let (program, dropped) = (link.program(), link.metrics().events_dropped().clone());
         let task = tokio::spawn(keep_open(link, sender, stop, ChannelBackoff::optional()));
         let bytes = Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES));
-        (Self { program, channel, bytes, dropped: Arc::default() }, task)
+        (Self { program, channel, bytes, dropped }, task)
     }
 
     /// Publishes a message, or drops it if the broker is unreachable or too much is unconfirmed. Returns
@@ -53,7 +51,7 @@ impl EventPublisher {
     pub fn try_publish(&self, message: &Message) -> bool {
         let taken = self.attempt(message).is_some();
         if !taken {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped.inc();
             tracing::debug!(key = message.routing_key, "dropped an event or control message");
         }
         taken
@@ -61,7 +59,7 @@ impl EventPublisher {
 
     /// How many messages were dropped here.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.get()
     }
 
     fn attempt(&self, message: &Message) -> Option<()> {

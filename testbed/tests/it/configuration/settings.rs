@@ -31,6 +31,7 @@ async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
                 "PREFETCH",
                 "PROCESSING_DELAY",
                 "PROCESSOR",
+                "PROCESSOR_HTTP_ADDR",
                 "RESULT_LIMIT",
                 "RUST_LOG",
                 "WORKERS",

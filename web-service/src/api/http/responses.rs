@@ -88,6 +88,16 @@ pub(crate) struct NotConfirmed(Problem);
 )]
 pub(crate) struct StoreUnavailable(Problem);
 
+/// The response while the numbers of the queue are not known.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "`unavailable`: the broker is away, how many requests wait is not known",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+)]
+pub(crate) struct BacklogUnknown(Problem);
+
 /// The response of every path to methods that it does not have.
 #[derive(IntoResponses)]
 #[response(

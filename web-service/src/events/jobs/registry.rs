@@ -105,6 +105,10 @@ impl JobRegistry {
         self.jobs.range(..below).rev().take(limit).map(|(id, _)| *id).collect()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.jobs.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }

@@ -23,7 +23,7 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "pipeline/src",
         &[
-            ("broker", &["backoff", "contract", "health", "log_messages", "topology"]),
+            ("broker", &["backoff", "contract", "health", "log_messages", "metrics", "topology"]),
             ("config", &["broker", "stderr", "topology"]),
             ("contract", &["topology"]),
             ("topology", &[]),
@@ -36,7 +36,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("processor", &[]),
             ("processors", &["processor"]),
             ("program", &["app", "config", "processor", "processors"]),
-            ("worker", &["decisions", "processor"]),
+            ("worker", &["decisions", "metrics", "processor"]),
         ],
     ),
     (
@@ -76,6 +76,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("examples", &["support"]),
             ("failures", &["support"]),
             ("house", &["support"]),
+            ("observing", &["support"]),
             ("outages", &["support"]),
             ("processing", &["support"]),
             ("support", &[]),
@@ -85,12 +86,12 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "web-service/src",
         &[
-            ("api", &["allowed_hosts", "dispatch", "events", "views", "webhooks"]),
+            ("api", &["allowed_hosts", "dispatch", "events", "metrics", "views", "webhooks"]),
             ("consumers", &["events"]),
-            ("dispatch", &["events"]),
-            ("events", &[]),
+            ("dispatch", &["events", "metrics"]),
+            ("events", &["metrics"]),
             ("views", &["events::jobs"]),
-            ("webhooks", &["views"]),
+            ("webhooks", &["metrics", "views"]),
         ],
     ),
     (

@@ -12,7 +12,12 @@ const RULES: &[(&str, &[&str], &str)] = &[
     ("lapin", &["testbed/src/foreign"], "the foreign client is for tests"),
     (
         "actix_web",
-        &["web-service/src/api", "web-service/src/app.rs", "examples"],
+        &[
+            "web-service/src/api",
+            "web-service/src/app.rs",
+            "processor-service/src/health_listener.rs",
+            "examples",
+        ],
         "HTTP stays at the edge",
     ),
     (

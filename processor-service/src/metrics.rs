@@ -1,0 +1,86 @@
+//! Metrics: what a processor counts and measures.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use pipeline::{
+    broker::Broker,
+    metrics::{self, Buckets, set},
+};
+use prometheus_client::{
+    metrics::{family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::decisions::outcome::JobOutcome;
+
+/// The type of work of every request.
+const TYPE: &str = "default";
+
+/// How long jobs took, by their type and outcome.
+type JobDurations = Family<[(&'static str, String); 2], Histogram, Buckets>;
+
+/// What a processor counts and measures. Clones are the same counters.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    in_progress: Gauge,
+    durations: JobDurations,
+    last_delivery: Gauge<f64, AtomicU64>,
+    host_fault: Gauge,
+}
+
+impl Metrics {
+    /// Nothing is counted yet. Includes the metrics of the broker's connections.
+    pub(crate) fn new(program: &str, broker: &Broker) -> Self {
+        let mut registry = metrics::registry(program);
+        broker.register_metrics(&mut registry);
+        let in_progress = Family::<metrics::Label, Gauge>::default();
+        let durations = JobDurations::new_with_constructor(Buckets::Work);
+        let last_delivery = Gauge::<f64, AtomicU64>::default();
+        let help = "Requests that are being worked on here";
+        registry.register("jobs_in_progress", help, in_progress.clone());
+        let help = "How long jobs took, by their outcome";
+        registry.register("job_duration_seconds", help, durations.clone());
+        let help =
+            "When a request was delivered here last, in seconds since 1970; 0 before the first";
+        registry.register("last_delivery_timestamp_seconds", help, last_delivery.clone());
+        let host_fault = Gauge::default();
+        let help = "1 while no request is taken because work can't begin on this host";
+        registry.register("host_fault", help, host_fault.clone());
+        let in_progress = in_progress.get_or_create_owned(&metrics::label("type", TYPE));
+        Self { registry: registry.into(), in_progress, durations, last_delivery, host_fault }
+    }
+
+    /// Notes the time of a delivery.
+    pub(crate) fn delivered(&self) {
+        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.last_delivery.set(since_1970.as_secs_f64());
+    }
+
+    /// Counts a job that took this long.
+    pub(crate) fn ended(&self, outcome: &JobOutcome, took: Duration) {
+        let labels = [("type", TYPE.to_owned()), ("outcome", name(outcome).to_owned())];
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// The metrics as text, while so many jobs are in progress, and work can or can't begin.
+    pub(crate) fn text(&self, in_progress: usize, is_faulty: bool) -> String {
+        self.host_fault.set(i64::from(is_faulty));
+        set(&self.in_progress, in_progress);
+        metrics::encode(&self.registry)
+    }
+}
+
+fn name(outcome: &JobOutcome) -> &'static str {
+    match outcome {
+        JobOutcome::Completed(_) => "completed",
+        JobOutcome::Failed(_) => "failed",
+        JobOutcome::Retry(..) => "retry",
+        JobOutcome::Cancelled => "cancelled",
+        JobOutcome::Interrupted => "interrupted",
+        JobOutcome::NotStarted(_) => "not_started",
+    }
+}

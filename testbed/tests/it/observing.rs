@@ -1,0 +1,5 @@
+//! What those see who run the programs: metrics and health.
+
+mod metrics;
+mod processor_health;
+mod prometheus;

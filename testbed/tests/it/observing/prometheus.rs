@@ -1,0 +1,74 @@
+//! A Prometheus server reads the metrics, the alerts and what the dashboard asks for.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{promtool, workspace};
+
+use super::processor_health::observed_processor;
+use crate::support::{scrape::Scrape, stack::Stack};
+
+fn deployed(file: &str) -> PathBuf {
+    workspace::root().join("deploy").join(file)
+}
+
+/// The queries of the dashboard, with a number in place of what Grafana fills in.
+fn queries() -> Result<Vec<String>> {
+    let dashboard: Value =
+        serde_json::from_str(&fs::read_to_string(deployed("grafana/slowlane.json"))?)?;
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let queries = targets.map(|target| {
+        let query = target["expr"].as_str().context("a query")?;
+        Ok(query.replace("$__rate_interval", "1m"))
+    });
+    queries.collect()
+}
+
+/// The names of metrics in a text.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("slowlane_"))
+}
+
+#[tokio::test]
+async fn promtool_finds_no_mistake_in_the_metrics() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let (_processor, at) = observed_processor(&stack, "1ms").await?;
+    let id = web.accepted("a".into()).await?;
+    web.ended(&id).await?;
+    for base in [&web.base, &at] {
+        promtool::check(&["check", "metrics"], &Scrape::of(base).await?.text).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_alerts_and_every_query_of_the_dashboard() -> Result<()> {
+    let alerts = deployed("prometheus/alerts.yml");
+    promtool::check(&["check", "rules", alerts.to_str().context("UTF-8")?], "").await?;
+    let queries = queries()?;
+    ensure!(queries.len() > 10, "{queries:?}");
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, query) in queries.iter().enumerate() {
+        let query = serde_json::to_string(query)?;
+        rules += &format!("  - record: panel:{number}\n    expr: {query}\n");
+    }
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), rules)?;
+    promtool::check(&["check", "rules", file.path().to_str().context("UTF-8")?], "").await
+}
+
+#[test]
+fn alerts_and_dashboard_ask_only_for_metrics_that_are_documented() -> Result<()> {
+    let page = fs::read_to_string(workspace::root().join("docs/metrics.md"))?;
+    let alerts = fs::read_to_string(deployed("prometheus/alerts.yml"))?;
+    let queries = queries()?.join("\n");
+    for metric in metrics_in(&alerts).chain(metrics_in(&queries)) {
+        let name = metric.strip_suffix("_bucket").unwrap_or(metric);
+        ensure!(page.contains(&format!("`{name}")), "{metric} is not documented");
+    }
+    Ok(())
+}

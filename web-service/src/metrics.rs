@@ -1,0 +1,215 @@
+//! Metrics: what the web service counts and measures.
+
+use std::sync::Arc;
+
+use pipeline::{
+    broker::Broker,
+    contract::{Timestamp, codes},
+    health::QueueCounts,
+    metrics::{self, Buckets, Durations, Label, label, set},
+};
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use uuid::Uuid;
+
+use store::{Applied, Status, Store, WorkerResult};
+
+/// The type of work of every request.
+const TYPE: &str = "default";
+/// The code of errors that are not among those of the contract: any worker can send any.
+const OTHER_CODE: &str = "other";
+
+/// What the web service counts and measures. Clones are the same counters.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    accepted: Counter,
+    finished: Family<[(&'static str, String); 3], Counter>,
+    duplicates: Counter,
+    queue_wait: Durations,
+    duration: Durations,
+    callbacks: Family<Label, Counter>,
+    ready: Family<Label, Gauge>,
+    consumers: Family<Label, Gauge>,
+    in_hand: Family<Label, Gauge>,
+    backlog: Family<Label, Gauge>,
+    store_up: Gauge,
+}
+
+/// What is read when the metrics are asked for.
+pub(crate) struct Present {
+    /// What was counted in the queue of requests, if it is known.
+    pub(crate) queue: Option<QueueCounts>,
+    /// How many requests are being worked on.
+    pub(crate) in_hand: usize,
+    /// Whether the store answers.
+    pub(crate) is_store_up: bool,
+}
+
+impl Metrics {
+    /// Nothing is counted yet. Includes the metrics of the broker's connections and the store.
+    pub fn new(program: &str, broker: &Broker, store: &Store) -> Self {
+        let mut registry = metrics::registry(program);
+        broker.register_metrics(&mut registry);
+        store.register_metrics(&mut registry);
+        Self::in_registry(registry)
+    }
+
+    /// The metrics of the web service alone, added to a registry.
+    pub(crate) fn in_registry(mut registry: Registry) -> Self {
+        let accepted = Family::<Label, Counter>::default();
+        let mut metrics = Self {
+            registry: Arc::default(),
+            accepted: accepted.get_or_create_owned(&label("type", TYPE)),
+            finished: Family::default(),
+            duplicates: Counter::default(),
+            queue_wait: Durations::new_with_constructor(Buckets::Work),
+            duration: Durations::new_with_constructor(Buckets::Work),
+            callbacks: callbacks(),
+            ready: Family::default(),
+            consumers: Family::default(),
+            in_hand: Family::default(),
+            backlog: Family::default(),
+            store_up: Gauge::default(),
+        };
+        registry.register("requests_accepted", "Requests that got a 202", accepted);
+        metrics.register(&mut registry);
+        metrics.registry = registry.into();
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let help = "Requests that have ended, by their final status and the code of their error";
+        registry.register("requests_finished", help, self.finished.clone());
+        let help = "Results that were stored before";
+        registry.register("results_duplicate", help, self.duplicates.clone());
+        let help = "From the POST to the start of the attempt that ended the request";
+        registry.register("request_queue_wait_seconds", help, self.queue_wait.clone());
+        let help = "From the POST to the stored result";
+        registry.register("request_duration_seconds", help, self.duration.clone());
+        let help = "Attempts to deliver a callback, by their outcome";
+        registry.register("callbacks", help, self.callbacks.clone());
+        let help = "Messages in the queue that no consumer holds; the same in every web service";
+        registry.register("queue_messages_ready", help, self.ready.clone());
+        let help = "Consumers of the queue; the same in every web service";
+        registry.register("queue_consumers", help, self.consumers.clone());
+        let help = "Requests that a worker works on; about the same in every web service";
+        registry.register("requests_in_hand", help, self.in_hand.clone());
+        let help =
+            "Requests that wait for a worker or are worked on; about the same in every web service";
+        registry.register("backlog", help, self.backlog.clone());
+        registry.register("store_up", "1 while the store answers", self.store_up.clone());
+    }
+
+    /// Counts a request that was accepted.
+    pub(crate) fn accepted(&self) {
+        self.accepted.inc();
+    }
+
+    /// Counts a result, by what became of it.
+    pub(crate) fn applied(&self, result: &WorkerResult, applied: &Applied) {
+        match applied {
+            Applied::Stored => self.finished(result),
+            Applied::Duplicate => drop(self.duplicates.inc()),
+            _ => {}
+        }
+    }
+
+    /// Counts a request that was cancelled.
+    pub(crate) fn cancelled(&self) {
+        self.count_end(Status::Cancelled, "");
+    }
+
+    /// Counts an attempt to deliver a callback.
+    pub(crate) fn callback(&self, outcome: &'static str) {
+        self.callbacks.get_or_create(&label("outcome", outcome)).inc();
+    }
+
+    /// The metrics as text.
+    pub(crate) fn text(&self, present: &Present) -> String {
+        let requests = label("queue", pipeline::topology::REQUESTS);
+        let kind = label("type", TYPE);
+        set(&self.in_hand.get_or_create(&kind), present.in_hand);
+        self.store_up.set(i64::from(present.is_store_up));
+        // A number that is not known any more is better missing than old.
+        match present.queue {
+            Some(QueueCounts { waiting, consumers }) => {
+                self.ready.get_or_create(&requests).set(waiting.into());
+                self.consumers.get_or_create(&requests).set(consumers.into());
+                let backlog = usize::try_from(waiting).unwrap_or(usize::MAX);
+                set(&self.backlog.get_or_create(&kind), backlog.saturating_add(present.in_hand));
+            }
+            None => {
+                self.ready.remove(&requests);
+                self.consumers.remove(&requests);
+                self.backlog.remove(&kind);
+            }
+        }
+        metrics::encode(&self.registry)
+    }
+
+    fn finished(&self, result: &WorkerResult) {
+        let code = result.outcome.error().map_or("", |error| known(&error.code));
+        self.count_end(result.outcome.status(), code);
+        let Some(accepted) = posted_at(result.id) else { return };
+        let kind = label("type", TYPE);
+        let since = |at: Timestamp| at.saturating_duration_since(accepted).as_secs_f64();
+        if let Some(started) = result.started_at {
+            self.queue_wait.get_or_create(&kind).observe(since(started));
+        }
+        self.duration.get_or_create(&kind).observe(since(Timestamp::now()));
+    }
+
+    fn count_end(&self, status: Status, code: &str) {
+        let labels = [
+            ("type", TYPE.to_owned()),
+            ("status", status.as_str().to_owned()),
+            ("code", code.to_owned()),
+        ];
+        self.finished.get_or_create(&labels).inc();
+    }
+}
+
+/// Each outcome begins at zero: the first failure is an increase, too.
+fn callbacks() -> Family<Label, Counter> {
+    let callbacks = Family::<Label, Counter>::default();
+    for outcome in ["delivered", "gone", "failed"] {
+        drop(callbacks.get_or_create(&label("outcome", outcome)));
+    }
+    callbacks
+}
+
+fn known(code: &str) -> &str {
+    if codes::ALL.contains(&code) { code } else { OTHER_CODE }
+}
+
+/// When a request was posted, by its id. Ids of other programs need not tell.
+fn posted_at(id: Uuid) -> Option<Timestamp> {
+    let (seconds, nanos) = id.get_timestamp().filter(|_| id.get_version_num() == 7)?.to_unix();
+    let millis = i64::from(nanos / 1_000_000);
+    let since_1970 = i64::try_from(seconds).ok()?.checked_mul(1000)?;
+    Some(Timestamp::from_millis(since_1970.checked_add(millis)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_that_some_worker_has_made_up_makes_no_time_series() {
+        assert_eq!(known("timeout"), "timeout");
+        assert_eq!(known("error at 12:03:04"), OTHER_CODE);
+    }
+
+    #[test]
+    fn the_time_of_a_post_is_read_from_ids_of_the_service_alone() {
+        let id = Uuid::parse_str("01a1fd87-448c-755a-a380-a6f598ec5ae1").unwrap();
+        assert_eq!(posted_at(id), Some(Timestamp::from_millis(0x01a1_fd87_448c)));
+        assert_eq!(
+            posted_at(Uuid::parse_str("9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d").unwrap()),
+            None
+        );
+    }
+}
