@@ -22,7 +22,7 @@ async fn help_and_version_are_those_of_the_own_program() -> Result<()> {
     let (code, help) = end_of(Program::new(OWN).arg("--help")).await?;
     ensure!(code == Some(0) && help.contains("Converts amounts into euros."), "{code:?}: {help}");
     ensure!(help.contains("convert [OPTIONS]") && help.contains("--job-timeout"), "{help}");
-    for other in ["--processor", "PROCESSING_DELAY", "PROCESSOR_COMMAND"] {
+    for other in ["--processor <", "env: PROCESSOR,", "PROCESSING_DELAY", "PROCESSOR_COMMAND"] {
         ensure!(!help.contains(other), "{other}: {help}");
     }
     for flag in ["--version", "-V"] {
