@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
@@ -12,6 +12,7 @@ use testbed::{
 };
 
 use crate::support::{
+    documents,
     stack::{Stack, Web},
     wait::settles,
 };
@@ -240,6 +241,51 @@ async fn what_a_command_gives_when_all_its_service_is_signalled_is_not_its_resul
         // There is only one attempt.
         an_heir_completes(&stack, &web, &id).await?;
         assert_eq!(web.request(&id).await?["attempts"], 1, "{last_words}");
+    }
+    Ok(())
+}
+
+/// Retried, it would fail in the same way again, for minutes.
+#[tokio::test]
+async fn the_example_of_the_documents_ends_with_any_json_at_once() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let blocks = documents::blocks("docs/processors.md", "python")?;
+    let [example] = &blocks[..] else { bail!("{} examples in Python", blocks.len()) };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("work.py");
+    fs::write(&path, example)?;
+    let command = format!("python3 {}", path.display());
+    let (web, _processor) = with_workers(&stack, 2, processor(&stack, &command)).await?;
+    let big = format!("{{\"invoice\":{}}}", "9".repeat(5000));
+    for (data, paid) in [
+        (r#"{"invoice":17}"#, Some("17")),
+        (r#"{"invoice":null}"#, Some("null")),
+        (r#"{"invoice":"\u00fc \ud83d\ude00"}"#, Some(r#""ü 😀""#)),
+        (r#"{"invoice":{"a":[1.5,{}]}}"#, Some(r#"{"a":[1.5,{}]}"#)),
+        (r#"{"invoice":123456789012345678901234567890}"#, Some("123456789012345678901234567890")),
+        (r#"{"invoice":1e999}"#, None),
+        (&big, None),
+        ("{}", None),
+        ("[]", None),
+        (r#"["invoice"]"#, None),
+        (r#""invoice""#, None),
+        (r#""ü""#, None),
+        (r#""""#, None),
+        ("null", None),
+        ("true", None),
+        ("17", None),
+        ("-1e999", None),
+    ] {
+        let id = web.accepted_json(data).await?;
+        let end = web.ended(&id).await?;
+        let data = &data[..data.len().min(60)];
+        match paid {
+            Some(paid) => {
+                let paid: Value = serde_json::from_str(&format!("{{\"paid\":{paid}}}"))?;
+                assert_eq!(end["processingResults"], paid, "{data}: {end}");
+            }
+            None => assert_eq!(end["error"]["code"], "permanent", "{data}: {end}"),
+        }
     }
     Ok(())
 }

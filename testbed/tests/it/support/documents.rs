@@ -1,4 +1,4 @@
-//! The commands that stand in the documents.
+//! The commands and the scripts that stand in the documents.
 
 use std::fs;
 
@@ -7,7 +7,15 @@ use testbed::workspace;
 
 /// The lines of all `sh` blocks of a document.
 pub(crate) fn commands(document: &str) -> Result<Vec<String>> {
+    let blocks = blocks(document, "sh")?;
+    let lines = blocks.iter().flat_map(|block| block.lines());
+    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// All blocks of a document in this language.
+pub(crate) fn blocks(document: &str, language: &str) -> Result<Vec<String>> {
     let text = fs::read_to_string(workspace::root().join(document)).context(document.to_owned())?;
-    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
-    Ok(blocks.flat_map(str::lines).map(str::to_owned).filter(|line| !line.is_empty()).collect())
+    let begin = format!("```{language}\n");
+    let blocks = text.split(&begin).skip(1).filter_map(|block| block.split("```").next());
+    Ok(blocks.map(str::to_owned).collect())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages;
-use serde_json::{Value, json};
+use serde_json::Value;
 use testbed::{
     Program, RawPublisher,
     foreign::Foreign,
@@ -178,7 +178,12 @@ impl Web {
 
     /// Posts data and gives the id of the accepted request.
     pub(crate) async fn accepted(&self, data: Value) -> Result<String> {
-        let answer = self.post_body(json!({ "data": data }).to_string()).await?;
+        self.accepted_json(&data.to_string()).await
+    }
+
+    /// Posts data that is JSON already.
+    pub(crate) async fn accepted_json(&self, data: &str) -> Result<String> {
+        let answer = self.post_body(format!("{{\"data\":{data}}}")).await?;
         let status = answer.status();
         let body: Value = answer.json().await?;
         ensure!(status == 202, "{status}: {body}");
