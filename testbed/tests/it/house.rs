@@ -1,5 +1,6 @@
 //! The sources and documents keep to the rules of this project.
 
+mod deploy;
 mod docs;
 mod guarantees;
 mod tidy;

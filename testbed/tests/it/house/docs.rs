@@ -18,6 +18,10 @@ use crate::support::{
 /// How the documents run the command line.
 const SLOWLANE: &str = "cargo run --bin slowlane --";
 
+/// What the README makes a thumbnail of.
+const PICTURE: &str = "photo.jpg";
+const THUMBNAIL: &str = "thumbnail.png";
+
 /// A reader's terminals: what is typed there runs against a virtual host of its own.
 struct Terminals {
     stack: Stack,
@@ -33,6 +37,7 @@ impl Terminals {
     async fn open() -> Result<Self> {
         let stack = Stack { url: shared_node::vhost().await.url };
         let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join(PICTURE), PICTURE.repeat(100))?;
         Ok(Self { stack, web: None, processor: None, folder, id: String::new() })
     }
 
@@ -40,6 +45,8 @@ impl Terminals {
         let words: Vec<&str> = command.split(' ').collect();
         match words[..] {
             ["cargo", "run", "--bin", program] => self.start(program).await,
+            ["cargo", "xtask", "dev", "--command", ..] => self.dev_with_command().await,
+            ["cargo", "build", "--release", "--locked", ref programs @ ..] => builds(programs),
             ["cargo", "xtask", task, ..] => exists("xtask", &[task, "--help"]).await,
             ["seq", ..] => self.shell(command).await.map(drop),
             _ if command.contains(SLOWLANE) => self.slowlane(command).await,
@@ -51,10 +58,24 @@ impl Terminals {
     async fn start(&mut self, program: &str) -> Result<()> {
         match program {
             "setup" => drop(self.stack.setup().start()?.succeed_within(WAIT_TIMEOUT).await?),
-            "web-service" => self.web = Some(self.stack.web().await?),
+            "web-service" => {
+                // The one before has the lock of SQLite.
+                self.web = None;
+                self.web = Some(self.stack.web().await?);
+            }
             "processor-service" => self.processor = Some(self.stack.processor(1, "1ms").await?),
             _ => bail!("there is no program {program}"),
         }
+        Ok(())
+    }
+
+    /// What `cargo xtask dev` starts. The command returns the data, since the libraries of the documented one may not be
+    /// installed.
+    async fn dev_with_command(&mut self) -> Result<()> {
+        self.start("web-service").await?;
+        let command = self.stack.program("processor-service").env("PROCESSOR", "command");
+        let command = command.env("PROCESSOR_COMMAND", "cat");
+        self.processor = Some(self.stack.start_processor(command, 1, "1ms").await?);
         Ok(())
     }
 
@@ -79,6 +100,10 @@ impl Terminals {
             self.web()?.result(id).await?;
             self.id.clone_from(id);
         }
+        if command.ends_with(THUMBNAIL) {
+            let thumbnail = fs::read(self.folder.path().join(THUMBNAIL))?;
+            ensure!(thumbnail == PICTURE.repeat(100).as_bytes(), "{thumbnail:?} came back");
+        }
         Ok(())
     }
 
@@ -98,6 +123,15 @@ impl Terminals {
     }
 }
 
+/// Whether the workspace has these programs, as `--bin NAME` each. A release build would take too long.
+fn builds(programs: &[&str]) -> Result<()> {
+    for pair in programs.chunks(2) {
+        let ["--bin", program] = pair else { bail!("{pair:?} is no program") };
+        workspace::binary(program)?;
+    }
+    Ok(())
+}
+
 async fn exists(program: &str, args: &[&str]) -> Result<()> {
     let start = Start::new(workspace::binary(program)?, workspace::root()).args(args);
     process::run(start, WAIT_TIMEOUT).await.map(drop)
@@ -105,9 +139,14 @@ async fn exists(program: &str, args: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn every_command_in_the_documents_works() -> Result<()> {
-    for document in
-        ["README.md", "CONTRIBUTING.md", "docs/api.md", "docs/cli.md", "docs/performance.md"]
-    {
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/api.md",
+        "docs/cli.md",
+        "docs/operating.md",
+        "docs/performance.md",
+    ] {
         let mut terminals = Terminals::open().await?;
         if ["docs/api.md", "docs/cli.md"].contains(&document) {
             terminals.start("web-service").await?;
