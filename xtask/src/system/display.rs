@@ -25,6 +25,13 @@ const USER: AnsiColors = AnsiColors::White;
 const WARNING: AnsiColors = AnsiColors::Yellow;
 const FAILURE: AnsiColors = AnsiColors::Red;
 
+/// How many characters of a text a line shows, so that it fits 140 columns.
+const MAX_TEXT_CHARS: usize = 118;
+/// How many of them are the end of a longer text.
+const TAIL_CHARS: usize = 60;
+/// Stands for what is left out.
+const ELLIPSIS: &str = " ... ";
+
 /// Each request has one of these colours on all its lines.
 const REQUEST_COLOURS: [AnsiColors; 6] = [
     AnsiColors::BrightBlue,
@@ -109,7 +116,7 @@ impl Display {
         let text = match before {
             None => "starts".to_owned(),
             Some(before) if before == program => "starts again".to_owned(),
-            Some(before) => format!("takes it over from {before}"),
+            Some(before) => format!("takes over from {before}"),
         };
         self.request(program, colour_of(program), id, &text);
     }
@@ -120,7 +127,8 @@ impl Display {
             "completed" => (WEB_COLOUR, result_text(log)),
             _ => (FAILURE, error_text(&result_text(log))),
         };
-        let result = console::coloured(result, colour);
+        let text = shorten(&format!("{status}: {result}"));
+        let result = console::coloured(text.split_at(status.len() + 2).1, colour);
         self.request(program, colour, id, &format!("{status}: {result}"));
         self.requests.remove(id);
     }
@@ -161,7 +169,10 @@ fn finished(log: &Value) -> String {
 
 fn failed(log: &Value) -> String {
     let (attempt, ms) = (text_of(&log["attempt"]), text_of(&log["ms"]));
-    format!("attempt {attempt} failed after {ms} ms: {}", one_line(&text_of(&log["error"])))
+    shorten(&format!(
+        "attempt {attempt} failed after {ms} ms: {}",
+        one_line(&text_of(&log["error"]))
+    ))
 }
 
 fn retried(log: &Value) -> String {
@@ -177,7 +188,7 @@ fn retried(log: &Value) -> String {
 
 fn rejected(log: &Value) -> String {
     let (code, reason) = (text_of(&log["code"]), text_of(&log["reason"]));
-    format!("not processed: {code}: {}", one_line(&reason))
+    shorten(&format!("not processed: {code}: {}", one_line(&reason)))
 }
 
 /// The code and the message of an error in JSON; the text as it is if that was too long to be logged whole.
@@ -197,6 +208,17 @@ fn one_line(text: &str) -> String {
         Some(last) => format!("{first} ... {last}"),
         None => first.to_owned(),
     }
+}
+
+/// The beginning and the end of a text that is too long for a line.
+fn shorten(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= MAX_TEXT_CHARS {
+        return text.to_owned();
+    }
+    let head = text.chars().take(MAX_TEXT_CHARS - ELLIPSIS.len() - TAIL_CHARS);
+    let tail = text.chars().skip(count - TAIL_CHARS);
+    head.chain(ELLIPSIS.chars()).chain(tail).collect()
 }
 
 /// The text of a field, which is a string or a number.
@@ -230,6 +252,23 @@ mod tests {
         assert_eq!(one_line("no invoice"), "no invoice");
         assert_eq!(error_text(r#"{"code":"permanent","message":"a\nb"}"#), "permanent: a ... b");
         assert_eq!(error_text(r#"{"code":"permanent","mess"#), r#"{"code":"permanent","mess"#);
+    }
+
+    #[test]
+    fn a_long_text_is_shortened_to_its_beginning_and_its_end() {
+        let error = serde_json::json!({
+            "attempt": 1, "ms": 3, "error": format!("first {}\nthe reason", "ü".repeat(300)),
+        });
+        let shown = failed(&error);
+        assert!(
+            shown.starts_with("attempt 1 failed after 3 ms: first")
+                && shown.ends_with("the reason")
+        );
+        assert_eq!(shown.chars().count(), MAX_TEXT_CHARS);
+        let long = shorten(&"ü".repeat(300));
+        assert_eq!(long.chars().count(), MAX_TEXT_CHARS);
+        assert!(long.contains(ELLIPSIS));
+        assert_eq!(shorten("short"), "short");
     }
 
     #[test]
