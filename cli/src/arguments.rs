@@ -15,10 +15,10 @@ use pipeline::config::variables::SLOWLANE_URL;
 pub(crate) struct Arguments {
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "URL", alias = "slowlane-url", help = url_help())]
     pub(crate) url: Option<String>,
-    /// Print for people, or JSON for programs
+    /// The output format: text for people, json for programs
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
-    /// How long a service that can't be reached, or takes nothing now, is tried again [default:
+    /// How long to retry while the service can't be reached or accepts no requests [default:
     /// 5m for wait, watch, bulk and failed, 30s for submit, cancel and replay, else 5s]
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) retry_for: Option<Duration>,
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 completed; 1 another error; 2 wrong usage; 3 failed; 4 cancelled; \
-5 not ended (in time); 6 not found or expired; 7 the service can't be reached or takes nothing now.";
+5 not ended (in time); 6 not found or expired; 7 the service can't be reached or accepts no requests.";
 
 /// The heading of the flags that every command has.
 const COMMON_OPTIONS: &str = "Options of all commands";
@@ -39,14 +39,14 @@ pub(crate) enum Command {
     Submit(Submit),
     /// Show a request as it is now
     Get {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: String,
     },
     /// Wait until a request has ended and print its result
     Wait {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: String,
-        /// Give up after this time, as in 90s or 5m [default: wait for its end]
+        /// Stop waiting after this time, as in 90s or 5m [default: wait for its end]
         #[arg(long, value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
@@ -54,13 +54,13 @@ pub(crate) enum Command {
     List(List),
     /// Show what happens to a request until it has ended
     Watch {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: String,
     },
-    /// Send each line of a file and collect the results in the same order; after a stop, the same
-    /// command goes on where it was
+    /// Process each line of a file and write the results in the same order; to resume, repeat the
+    /// command
     Bulk(Bulk),
-    /// Tell of the end of requests again
+    /// Send callbacks again
     Callbacks {
         /// What to do.
         #[command(subcommand)]
@@ -68,19 +68,19 @@ pub(crate) enum Command {
     },
     /// Cancel a request that has not ended
     Cancel {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: String,
     },
-    /// Do a failed request again, under the same id
+    /// Replay a failed request: process it again, under the same id
     #[command(override_usage = "slowlane replay [OPTIONS] <ID>")]
     Replay {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: Option<String>,
-        /// Wait for the end and print the result; give up after TIMEOUT, if given, as in 90s or 5m
+        /// Wait for the result and print it; stop waiting after TIMEOUT, if given, as in 90s or 5m
         #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
         wait: Option<Option<String>>,
     },
-    /// Look at what has failed, do it again, or let go of it
+    /// List, show, replay and discard failed requests
     Failed {
         /// What to do.
         #[command(subcommand)]
@@ -95,9 +95,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Callbacks {
-    /// Send a callback again that was delivered or given up, or at once if it waits for its next attempt
+    /// Send the callback of a request again; a pending one is sent at once
     Retry {
-        /// What submit has printed
+        /// The id of the request, as submit prints it
         id: String,
     },
 }
@@ -108,12 +108,12 @@ pub(crate) enum Failed {
     List(FailedList),
     /// Show a failed request with its history and its data, or a message
     Show {
-        /// What submit has printed, or the number of a message
+        /// The id of a request, or the number of a message
         which: String,
     },
-    /// Do failed requests again
+    /// Replay failed requests: process them again
     Replay(Selector),
-    /// Let go of failed requests and their messages, at once and for ever
+    /// Delete failed requests and their messages, which can't be undone
     Discard {
         #[command(flatten)]
         selector: Selector,
@@ -130,7 +130,7 @@ pub(crate) struct FailedList {
     /// How many to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
-    /// List all there are
+    /// List all of them
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
 }
@@ -141,13 +141,13 @@ pub(crate) struct Filters {
     /// Only requests of this type
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
-    /// Only what has failed with this code
+    /// Only those that failed with this error code
     #[arg(long)]
     pub(crate) code: Option<String>,
-    /// Only what has failed since then: 2h (ago), or 2026-11-21T09:00:00Z
+    /// Only those that failed since then: 2h (ago), or 2026-11-21T09:00:00Z
     #[arg(long, alias = "after", value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<SystemTime>,
-    /// Only what has failed before then
+    /// Only those that failed before then
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) before: Option<SystemTime>,
 }
@@ -155,18 +155,18 @@ pub(crate) struct Filters {
 /// Which failed requests and parked messages to replay or discard.
 #[derive(Debug, Args)]
 pub(crate) struct Selector {
-    /// What submit has printed; for discard also the number of a message
+    /// The ids of the requests; for discard also the numbers of messages
     #[arg(conflicts_with_all = ["kind", "code", "since", "before", "all"])]
     pub(crate) ids: Vec<String>,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// All failed requests there are
+    /// All failed requests
     #[arg(long)]
     pub(crate) all: bool,
-    /// Only say what would be done
+    /// Only list what would be replayed or discarded
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// How many are under way at a time
+    /// How many calls to have in flight at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
 }
@@ -182,16 +182,17 @@ pub(crate) struct Submit {
     /// The data is text: send it as a JSON string (without the line break at the end of a file)
     #[arg(long)]
     pub(crate) text: bool,
-    /// Wait for the end and print the result; give up after TIMEOUT, if given, as in 90s or 5m
+    /// Wait for the result and print it; stop waiting after TIMEOUT, if given, as in 90s or 5m
     #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
     pub(crate) wait: Option<Option<String>>,
-    /// Give the request up if it has not begun after this time, as in 10m
+    /// Let the request fail if no worker has started it within this time, as in 10m
     #[arg(long, value_name = "DURATION", value_parser = checked_duration)]
     pub(crate) expires_in: Option<String>,
-    /// Have the end of the request told to this address
+    /// POST a callback to this URL when the request has ended
     #[arg(long, value_name = "URL")]
     pub(crate) callback_url: Option<String>,
-    /// A request that was sent with this key before is not sent again [default: a new one each time]
+    /// The idempotency key: submissions with the same key and data are one request [default: a new one
+    /// each time]
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub(crate) idempotency_key: Option<String>,
 }
@@ -207,19 +208,19 @@ pub(crate) struct List {
     /// How many to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
-    /// List all there are
+    /// List all of them
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Bulk {
-    /// The data: one JSON a line; empty lines are left out
+    /// The data: one JSON value per line; empty lines are skipped
     pub(crate) file: PathBuf,
-    /// Where the results go, one JSON a line; FILE.state beside it remembers the run
+    /// The file for the results, one JSON object per line; FILE.state holds the state of the run
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// How many requests are under way at a time
+    /// How many requests to have in flight at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) concurrency: u16,
 }

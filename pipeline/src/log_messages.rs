@@ -32,7 +32,8 @@ pub const WORKERS_BACK: &str = "requests are consumed again";
 /// A web service accepts connections (`address`, and for people `url` and `docs`).
 pub const LISTENING: &str = "listening";
 /// Messages that no program could receive are in `processing.unreadable` (`queue`, `messages`).
-pub const UNREADABLE_MESSAGES: &str = "messages that no program could receive wait for a person";
+pub const UNREADABLE_MESSAGES: &str =
+    "messages that no program could receive are in processing.unreadable";
 /// Another web service uses SQLite on the virtual host, or the same file: this one waits.
 pub const WAITING_FOR_SQLITE: &str = "only one web service at a time can use SQLite on a virtual host, and another one does; \
      for several, set DATABASE_URL=postgres://...";
@@ -55,11 +56,11 @@ pub const RESULT_DROPPED: &str = "dropped a result, the request has ended";
 /// A web service requeues messages that the store could not save (`messages`, `error`).
 pub const REQUEUEING: &str = "requeueing messages";
 /// The store of a web service doesn't answer: messages stay in their queue until it does.
-pub const STORE_AWAY: &str = "messages stay in their queue until the store is back";
+pub const STORE_AWAY: &str = "messages stay in their queue until the store is available";
 /// A web service has published a copy of a message to the failed queue in place of requeueing it (`message_id`).
 pub const REPUBLISHED_FAILED: &str = "published a copy to the failed queue";
 /// A web service has published a request again that the broker had dead-lettered for its delivery limit (`requestId`).
-pub const PUT_BACK: &str = "put back a request that the broker had given up";
+pub const PUT_BACK: &str = "published a request again that had exceeded the delivery limit";
 /// A worker has begun to work on a request (`requestId`, `attempt`, `redelivered`).
 pub const STARTED: &str = "started";
 /// A worker has finished a request (`requestId`, `attempt`, `ms`).
@@ -82,7 +83,7 @@ pub const ASKING: &str = "asking who had this request";
 /// The answer: how many of the deliveries before were to processes that live (`requestId`, `deliveries`, `claimed`).
 pub const ASKED: &str = "asked who had this request";
 /// A worker that had lost its connection settles its request with the redelivery (`requestId`).
-pub const ADOPTED: &str = "redelivered to the process that works on it, which goes on";
+pub const ADOPTED: &str = "redelivered to the process that still works on it, continuing";
 /// The work can't begin on this host: the request goes back, and the process takes requests more slowly (`reason`,
 /// `failures` in a row, the pause in `seconds`, what is `waiting`).
 pub const HOST_FAULT: &str = "the work can't begin on this host";

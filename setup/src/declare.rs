@@ -101,8 +101,8 @@ impl Mode {
                 report.differs(kind, name, &format!("different: {text}"));
             }
             (_, Some(Err(error))) => return Err(error),
-            (Self::Check, Some(Ok(()))) => report.add(kind, name, "as it should be"),
-            (Self::Declare, _) if exists => report.add(kind, name, "exists as it should"),
+            (Self::Check, Some(Ok(()))) => report.add(kind, name, "as expected"),
+            (Self::Declare, _) if exists => report.add(kind, name, "exists"),
             (Self::Declare, _) => report.add(kind, name, "created"),
         }
         Ok(())

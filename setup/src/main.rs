@@ -20,8 +20,8 @@ fn main() -> ExitCode {
     })
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all is as it should be; 1 --check found something missing or different; \
-2 bad settings; 3 no broker answers; 4 user, password or virtual host are refused; 5 the user lacks the permission; \
+const EXIT_CODES: &str = "Exit codes: 0 everything is declared; 1 --check found something missing or different; \
+2 bad settings; 3 no broker answers; 4 the broker refuses the user, the password or the virtual host; 5 the user lacks the permission; \
 6 something exists with other arguments, or the broker refuses this kind of queue.";
 
 fn command() -> Command {

@@ -22,7 +22,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds an object that is as it should be.
+    /// Adds an object that is declared as expected.
     pub(crate) fn add(&mut self, kind: &str, name: &str, state: &str) {
         self.rows.push([kind.to_owned(), name.to_owned(), state.to_owned()]);
     }

@@ -153,7 +153,7 @@ impl Client {
     /// The error for a response that no web service of Slowlane sends.
     pub(super) fn unexpected(&self, why: &str) -> CallError {
         CallError::UnexpectedResponse(format!(
-            "{} is no web service of Slowlane, its response can't be read ({why}): check SLOWLANE_URL or --url",
+            "{} is not a web service of Slowlane, or of another version: its response can't be read ({why}): check SLOWLANE_URL or --url",
             self.shown_base
         ))
     }

@@ -50,7 +50,7 @@ impl ErrorResponse<'_> {
                 CallError::Rejected { status, problem_type, detail }
             }
             (_, None) => CallError::UnexpectedResponse(format!(
-                "{url} is no web service of Slowlane, it answers {status} without a problem document: \
+                "{url} is not a web service of Slowlane: it answers {status} without a problem document: \
                  check SLOWLANE_URL or --url"
             )),
         }

@@ -127,7 +127,7 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
-            Self::Unknown => "in a state unknown to this slowlane",
+            Self::Unknown => "in a state that this version of slowlane does not know",
         }
     }
 }

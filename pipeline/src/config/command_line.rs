@@ -34,7 +34,7 @@ pub fn command_line(
     let version = command.get_version().unwrap_or(env!("CARGO_PKG_VERSION")).to_owned();
     let command = command
         .version(version)
-        .after_help("A flag comes before the environment, and that before the file .env in the current folder.")
+        .after_help("Flags take precedence over the environment, and the environment over the file .env in the current folder.")
         .args(variables.iter().map(|variable| argument(variable)));
     let matches = command.get_matches();
     let flags = variables

@@ -41,7 +41,8 @@ pub static CLOUDAMQP_URL: Variable = Variable {
     name: "CLOUDAMQP_URL",
     default: None,
     takes: URLS,
-    about: "The broker, as CloudAMQP shows it (\"AMQP URL\"); AMQP_URL in the same place comes before it.",
+    about: "The broker's URL, as CloudAMQP shows it (\"AMQP URL\"). AMQP_URL, if set in the same place, takes \
+            precedence.",
     secret: true,
 };
 
@@ -50,8 +51,8 @@ pub static AMQP_URL: Variable = Variable {
     name: "AMQP_URL",
     default: Some("amqp://guest:guest@127.0.0.1:5672/%2f"),
     takes: URLS,
-    about: "The broker; several URLs, separated by commas, are tried in turn. \
-            ?cacertfile=ca.pem names a private CA, ?heartbeat=10 sets the heartbeat (4 to 60 s).",
+    about: "The broker's URL. Several URLs, separated by commas, are tried in turn. ?cacertfile=ca.pem names a \
+            private CA, ?heartbeat=10 sets the heartbeat (4 to 60 s).",
     secret: true,
 };
 
@@ -60,7 +61,7 @@ pub static QUEUE_TYPE: Variable = variable(
     "QUEUE_TYPE",
     "quorum",
     "quorum or classic",
-    "The kind of queue that setup declares: quorum, or classic where a broker refuses quorum.",
+    "The type of the queues that setup declares: quorum, or classic for a broker that refuses quorum queues.",
 );
 
 /// The broker's acknowledgement timeout, as `setup` declares it.
@@ -68,8 +69,9 @@ pub static ACK_TIMEOUT: Variable = variable(
     "ACK_TIMEOUT",
     "30m",
     "a duration of at least 1m, like 30m or 2h",
-    "How long a worker may hold a request before the broker takes it back. setup declares it for \
-     quorum queues; RabbitMQ heeds it from 3.11.15 on. A processor only checks that JOB_TIMEOUT fits.",
+    "The broker's acknowledgement timeout: how long a worker may hold a request before the broker delivers it \
+     again. setup declares it for quorum queues, which RabbitMQ supports from 3.11.15 on; processors check that \
+     JOB_TIMEOUT fits.",
 );
 
 /// Where the web service listens.
@@ -77,7 +79,7 @@ pub static HTTP_ADDR: Variable = variable(
     "HTTP_ADDR",
     "127.0.0.1:3000",
     "an IP address and a port like 127.0.0.1:3000",
-    "Where the web service listens; port 0 takes a free one.",
+    "The address on which the web service listens; port 0 takes a free port.",
 );
 
 /// Consent to serve everybody.
@@ -85,7 +87,8 @@ pub static ALLOW_ANONYMOUS: Variable = variable(
     "ALLOW_ANONYMOUS",
     "false",
     "true or false",
-    "Whether anybody who reaches HTTP_ADDR may use the API; needed to listen beyond loopback.",
+    "Whether to serve clients that are not authenticated on other addresses than loopback; needed for such an \
+     HTTP_ADDR.",
 );
 
 /// Where requests and results are kept.
@@ -93,7 +96,7 @@ pub static DATABASE_URL: Variable = Variable {
     name: "DATABASE_URL",
     default: Some("sqlite:slowlane.db"),
     takes: "sqlite:FILE or postgres://user:password@host/database",
-    about: "Where requests and results are kept: a file for one web service, or PostgreSQL for several \
+    about: "The store for requests and results: an SQLite file for one web service, or PostgreSQL for several \
             (postgres://user:password@host/database).",
     secret: true,
 };
@@ -103,7 +106,7 @@ pub static BODY_LIMIT: Variable = variable(
     "BODY_LIMIT",
     "1MiB",
     "a size like 512KiB or 1MiB, at most 15MiB",
-    "The longest request body that the web service takes.",
+    "The longest request body that the web service accepts.",
 );
 
 /// The longest result.
@@ -119,7 +122,7 @@ pub static PUBLISH_TIMEOUT: Variable = variable(
     "PUBLISH_TIMEOUT",
     "5s",
     DURATION,
-    "How long a caller waits at most until the broker has confirmed its request.",
+    "How long a client waits at most for the broker's confirm of its request; after that the response is 503.",
 );
 
 /// How long results are kept.
@@ -127,7 +130,7 @@ pub static RESULT_RETENTION: Variable = variable(
     "RESULT_RETENTION",
     "7d",
     DURATION,
-    "How long a request is kept after its end; then it is gone (410), and later forgotten (404).",
+    "How long a request is kept after it has ended. Then a GET returns 410, and later 404.",
 );
 
 /// What callbacks are signed with.
@@ -136,8 +139,9 @@ pub static WEBHOOK_SECRET: Variable = Variable {
     default: None,
     takes: "whsec_ and 24 to 64 random bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints them, \
             or several of these, separated by commas",
-    about: "What callbacks are signed with, without which callbackUrl is refused: `echo whsec_$(openssl rand -base64 32)` \
-            makes one. Several, separated by commas, sign together while receivers change from one to the next.",
+    about: "The secret that signs callbacks; without it, requests with a callbackUrl are rejected. `echo \
+            whsec_$(openssl rand -base64 32)` generates one. To rotate it, set both secrets, separated by a comma: \
+            callbacks then have both signatures.",
     secret: true,
 };
 
@@ -146,7 +150,7 @@ pub static CALLBACK_ALLOW_PRIVATE: Variable = variable(
     "CALLBACK_ALLOW_PRIVATE",
     "false",
     "true or false",
-    "Whether callbacks may go to private addresses and over http, for development.",
+    "Whether callbacks may go to private addresses and over http; for development.",
 );
 
 /// Worker loops in one process.
@@ -154,7 +158,7 @@ pub static WORKERS: Variable = variable(
     "WORKERS",
     "1",
     "a number from 1 to 1000",
-    "How many requests one processor works on at a time, each on a channel of its own.",
+    "How many requests one processor works on at the same time, each on its own channel.",
 );
 
 /// Deliveries that a worker may hold.
@@ -162,8 +166,8 @@ pub static PREFETCH: Variable = variable(
     "PREFETCH",
     "1",
     "a number from 1 to 64",
-    "How many requests each worker may hold while it works on one of them. More than 1 is for short jobs alone: so many times \
-     JOB_TIMEOUT must fit into ACK_TIMEOUT.",
+    "How many requests each worker may hold while it works on one of them. Use more than 1 for short jobs only: PREFETCH \
+     times JOB_TIMEOUT must fit into ACK_TIMEOUT.",
 );
 
 /// The `Host` headers that are served.
@@ -171,8 +175,8 @@ pub static ALLOWED_HOSTS: Variable = Variable {
     name: "ALLOWED_HOSTS",
     default: None,
     takes: "host names and IP addresses without ports, separated by commas, or * for every host",
-    about: "The hosts in URLs under which the web service may be called, besides loopback names and the address in HTTP_ADDR. \
-            Others get 421, so that no page on the web can reach the API under its own name; * allows every host.",
+    about: "Host names and addresses under which clients may call the web service, besides loopback names and the \
+            address in HTTP_ADDR. Other hosts get 421, as protection against DNS rebinding; * allows every host.",
     secret: false,
 };
 
@@ -181,7 +185,7 @@ pub static PROCESSOR: Variable = variable(
     "PROCESSOR",
     "simulate",
     "simulate or command",
-    "The slow work: simulate waits and appends -processed, command starts PROCESSOR_COMMAND for each request.",
+    "The work: simulate waits and appends -processed, command runs PROCESSOR_COMMAND for each request.",
 );
 
 /// The simulated work's length.
@@ -197,9 +201,9 @@ pub static PROCESSOR_COMMAND: Variable = Variable {
     name: "PROCESSOR_COMMAND",
     default: None,
     takes: "a program and its arguments, quoted as for a shell, like python3 work.py --fast",
-    about: "The program that PROCESSOR=command starts for each request, with its arguments, split as a shell would and run \
-            without one. It gets the data on standard input and writes the result to standard output. In .env, put it in \
-            single quotes.",
+    about: "The program that PROCESSOR=command runs for each request, with its arguments. It is split into words \
+            as by a shell, but no shell runs. The program reads the data from standard input and writes the result \
+            to standard output. In .env, put the value in single quotes.",
     secret: true,
 };
 
@@ -208,7 +212,8 @@ pub static JOB_TIMEOUT: Variable = variable(
     "JOB_TIMEOUT",
     "25m",
     "a duration like 200ms, 5s or 25m, at most 30d",
-    "How long one attempt at a request may take; then it is ended. With DRAIN_TIMEOUT and 2m it must fit into ACK_TIMEOUT.",
+    "How long one attempt may take before it is stopped. JOB_TIMEOUT, DRAIN_TIMEOUT and 2m together must fit into \
+     ACK_TIMEOUT.",
 );
 
 /// How often work is tried.
@@ -216,7 +221,7 @@ pub static MAX_ATTEMPTS: Variable = variable(
     "MAX_ATTEMPTS",
     "5",
     "a number from 1 to 1000",
-    "How often a request is tried whose work fails in a way that may pass; then it has failed.",
+    "How many attempts a request has if they fail temporarily; after the last one the request is failed.",
 );
 
 /// The pauses between attempts.
@@ -224,8 +229,8 @@ pub static RETRY_DELAYS: Variable = variable(
     "RETRY_DELAYS",
     "1s,10s,1m,10m",
     "durations from 0 to 7d, separated by commas, 20 at most, like 1s,10s,1m,10m",
-    "How long a request waits after its first, second, ... attempt; the last is repeated. setup declares a queue for \
-     each, so setup and all processors need the same.",
+    "The delays before the second, third, ... attempt; the last one is repeated. setup declares a queue for each, \
+     so set the same delays for setup and all processors.",
 );
 
 /// How often a message may be delivered without coming to an end.
@@ -233,8 +238,8 @@ pub static MAX_DELIVERIES: Variable = variable(
     "MAX_DELIVERIES",
     "5",
     "a number from 1 to 19",
-    "How many workers may die over a request or hang, in one attempt; then it has failed as poison. Lost connections \
-     do not count.",
+    "How many workers may die or hang in one attempt; then the request is failed with the code poison. Lost \
+     connections do not count.",
 );
 
 /// The time a stopping service has.
@@ -242,7 +247,7 @@ pub static DRAIN_TIMEOUT: Variable = variable(
     "DRAIN_TIMEOUT",
     "25s",
     DURATION_OR_ZERO,
-    "How long a service that is told to stop may finish what it has in hand; 0 stops at once.",
+    "How long a service that stops may finish what is in flight; 0 stops at once.",
 );
 
 /// Where a processor tells of its health.
@@ -250,7 +255,8 @@ pub static PROCESSOR_HTTP_ADDR: Variable = Variable {
     name: "PROCESSOR_HTTP_ADDR",
     default: None,
     takes: "an IP address and a port like 127.0.0.1:3001",
-    about: "Where a processor serves /health/live, /health/ready and /metrics; nowhere if it is not set. Port 0 takes a free one.",
+    about: "The address on which a processor serves /health/live, /health/ready and /metrics; not set, it serves none of \
+            them. Port 0 takes a free port.",
     secret: false,
 };
 
@@ -259,7 +265,7 @@ pub static SLOWLANE_URL: Variable = Variable {
     name: "SLOWLANE_URL",
     default: Some("http://127.0.0.1:3000"),
     takes: "an http:// or https:// URL like http://127.0.0.1:3000",
-    about: "Where the command line, slowlane, finds the web service.",
+    about: "The URL of the web service, for the command line (slowlane).",
     secret: true,
 };
 
@@ -268,7 +274,7 @@ pub static RUST_LOG: Variable = variable(
     "RUST_LOG",
     "info",
     "a level (error, warn, info, debug, trace) or a filter like info,pipeline=debug",
-    "What is logged.",
+    "The log level, or a filter.",
 );
 
 /// How it is logged.
@@ -276,7 +282,7 @@ pub static LOG_FORMAT: Variable = variable(
     "LOG_FORMAT",
     "text",
     "text or json",
-    "How it is logged: text for people, json for programs.",
+    "The log format: text for people, json for programs.",
 );
 
 /// All of them, in the order of `.env.example`.

@@ -36,7 +36,7 @@ pub struct Cursor(Uuid);
 
 /// The text is no [`Cursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a cursor that a list has given")]
+#[error("this is not the cursor of a list")]
 pub struct BadCursor;
 
 /// The first letter of a cursor's text: the version of its format.

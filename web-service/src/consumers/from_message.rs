@@ -80,18 +80,21 @@ fn reason_and_error(headers: &Headers) -> (String, String) {
     let (code, error) = match reason {
         Some("expired") if has_waited(headers) => (
             codes::PERMANENT,
-            "the broker gave the message up after it had waited for its next attempt, and does not tell why",
+            "the broker dead-lettered the message after its retry delay, without a reason",
         ),
         Some("delivery_limit") => (
             codes::DELIVERY_LIMIT,
-            "the broker gave the message up: too often its consumer lost the connection or requeued it",
+            "the delivery limit of the queue was exceeded: consumers lost the connection or requeued the message too often",
         ),
-        Some("expired") => {
-            (codes::EXPIRED, "the message's time to live was over before a consumer took it")
-        }
+        Some("expired") => (
+            codes::EXPIRED,
+            "the message's time to live (TTL) was over before a consumer received it",
+        ),
         Some("rejected") => (codes::PERMANENT, "a worker rejected the message"),
-        Some(_) => (codes::PERMANENT, "the broker could not keep the message in its queue"),
-        None => (codes::PERMANENT, "the message came to the failed queue without a reason"),
+        Some(_) => (codes::PERMANENT, "the broker dropped the message from its queue"),
+        None => {
+            (codes::PERMANENT, "the message was published to the failed queue without a reason")
+        }
     };
     (code.to_owned(), error.to_owned())
 }

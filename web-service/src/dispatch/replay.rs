@@ -38,7 +38,7 @@ pub enum ReplayError {
     #[error("the request is {}", .0.as_str())]
     NotFailed(Status),
     /// No web service has seen the input of the request.
-    #[error("the data of the request are not known")]
+    #[error("the data of the request is not stored")]
     NoData,
     /// The store is unavailable; nothing was sent.
     #[error("the store is unavailable: {0}")]

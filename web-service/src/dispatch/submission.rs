@@ -62,8 +62,8 @@ pub enum AcceptError {
     /// Another call with the same idempotency key is being answered.
     #[error("another call with the same idempotency key is being answered")]
     KeyInUse,
-    /// The idempotency key stands for another body.
-    #[error("the idempotency key stands for another body")]
+    /// The idempotency key was used with another body.
+    #[error("the idempotency key was used with another body")]
     KeyReused,
 }
 

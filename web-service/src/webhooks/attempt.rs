@@ -121,7 +121,9 @@ fn name(outcome: &WebhookOutcome) -> &'static str {
 fn error(outcome: WebhookOutcome) -> Option<String> {
     match outcome {
         WebhookOutcome::Delivered(_) => None,
-        WebhookOutcome::Gone => Some("the receiver answered 410: it wants no more".to_owned()),
+        WebhookOutcome::Gone => {
+            Some("the receiver answered 410 (Gone): no further attempts".to_owned())
+        }
         WebhookOutcome::Failed { reason, .. } => Some(reason),
     }
 }

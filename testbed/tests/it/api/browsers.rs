@@ -112,7 +112,7 @@ async fn a_wrong_query_is_explained_in_our_own_words() -> Result<()> {
         ),
         ("requests?status=done", "status is queued, processing, completed, failed or cancelled"),
         ("requests?status=", "status is queued, processing, completed, failed or cancelled"),
-        ("requests?limit=1&limit=2", "limit is there twice."),
+        ("requests?limit=1&limit=2", "limit is given twice."),
         ("parked?id=1", "There is no parameter \"id\", only request, limit, cursor."),
     ] {
         let answer = web.get(&format!("/api/v1/{query}")).await?;

@@ -172,14 +172,14 @@ async fn one_is_done_again_another_let_go_of_and_each_end_has_its_code() -> Resu
         (vec!["replay", &unknown], 6, "There is no request"),
         (vec!["replay"], 2, "the id is missing"),
         (vec!["cancel", &unknown], 6, "There is no request"),
-        (vec!["cancel", &useless], 1, "It is failed"),
+        (vec!["cancel", &useless], 1, "it is failed"),
         (vec!["failed", "discard", &useless], 0, "1 discarded"),
         (vec!["failed", "discard", &useless], 6, "discarded"),
         (vec!["failed", "discard", &useless, &other], 1, "1 discarded, 1 not"),
         (vec!["failed", "discard", &message], 0, "1 discarded"),
         (vec!["replay", &mended], 0, "is queued again"),
-        (vec!["failed", "replay", &mended], 1, "is not replayed: It is queued"),
-        (vec!["replay", &mended], 1, "It is queued"),
+        (vec!["failed", "replay", &mended], 1, "is not replayed: The request is queued"),
+        (vec!["replay", &mended], 1, "The request is queued"),
     ] {
         let said = run_slowlane(base, &words).await?;
         assert_eq!(said.code, Some(code), "{words:?}: {}", said.text);

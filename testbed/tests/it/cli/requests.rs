@@ -108,7 +108,7 @@ async fn every_way_to_end_has_its_exit_code() -> Result<()> {
         (&["submit", "1", "--expires-in", "29d"], 2, "28d at most"),
         (&["submit", "1", "--callback-url", "https://a/"], 2, "set WEBHOOK_SECRET"),
         (&["submit", "1", "--idempotency-key", "used"], 0, ""),
-        (&["submit", "2", "--idempotency-key", "used"], 2, "stands for another body"),
+        (&["submit", "2", "--idempotency-key", "used"], 2, "was used with another body"),
         (&["callbacks", "retry", &failing], 1, "without a callbackUrl"),
         (&["submit", "1", "--wait", "300ms"], 5, "has not ended yet"),
         (&["submit", "1", "--url", "localhost:3000"], 2, "SLOWLANE_URL"),
@@ -213,9 +213,9 @@ async fn however_often_data_is_sent_it_has_one_key() -> Result<()> {
 #[tokio::test]
 async fn what_answers_but_is_no_slowlane_is_said() -> Result<()> {
     let cases = [
-        ("get", 200, "", "no web service"),
-        ("get", 404, "", "no web service"),
-        ("watch", 200, "Content-Type: text/html\r\n", "no web service"),
+        ("get", 200, "", "not a web service"),
+        ("get", 404, "", "not a web service"),
+        ("watch", 200, "Content-Type: text/html\r\n", "not a web service"),
         ("get", 301, "Location: https://b/\r\n", "points to https://b/"),
     ];
     for (command, status, header, words) in cases {

@@ -25,7 +25,7 @@ async fn run(program: Program) -> Result<(i32, String)> {
 #[tokio::test]
 async fn setup_twice_and_its_check_are_all_fine() -> Result<()> {
     let vhost = shared_node::vhost().await;
-    for (state, again) in [("created", false), ("exists as it should", true)] {
+    for (state, again) in [("created", false), ("exists", true)] {
         let (code, text) = run(setup(&vhost.url)).await?;
         assert_eq!(code, 0, "{text}");
         assert_eq!(text.matches(state).count(), OBJECTS, "again: {again}\n{text}");

@@ -51,9 +51,9 @@ fn check_host(request: &HttpRequest, hosts: &AllowedHosts) -> Result<(), Problem
     let may_be_missing = request.version() < Version::HTTP_11;
     let detail = match named.iter().find(|host| !hosts.allow(host)) {
         Some(host) => format!(
-            "Calls to the host {host:?} are not served. If it is meant, add it to ALLOWED_HOSTS."
+            "Calls to the host {host:?} are not served. If they should be, add it to ALLOWED_HOSTS."
         ),
-        None if named.is_empty() && !may_be_missing => "The call names no host.".to_owned(),
+        None if named.is_empty() && !may_be_missing => "The call has no Host header.".to_owned(),
         None => return Ok(()),
     };
     Err(Problem::new(ProblemType::HostNotAllowed, detail))

@@ -26,7 +26,7 @@ pub(crate) fn query<T: DeserializeOwned + IntoParams>(request: &HttpRequest) -> 
             return Err(Problem::wrong_query(detail));
         }
         if seen.contains(&name) {
-            return Err(Problem::wrong_query(format!("{name} is there twice.")));
+            return Err(Problem::wrong_query(format!("{name} is given twice.")));
         }
         seen.push(name);
     }

@@ -53,14 +53,15 @@ impl Problem {
 
     /// 404: there is no such request.
     pub(crate) fn unknown_request(id: Uuid) -> Self {
-        let detail = format!("There is no request {id}, or it is forgotten.");
+        let detail =
+            format!("There is no request {id}, or its id was deleted some time after its end.");
         Self::new(ProblemType::NotFound, detail)
     }
 
     /// 410: the request was deleted.
     pub(crate) fn expired(id: Uuid) -> Self {
         let detail = format!(
-            "The request {id} is gone: RESULT_RETENTION is over since its end, or it was discarded."
+            "The request {id} was deleted: it ended more than RESULT_RETENTION ago, or was discarded."
         );
         Self::new(ProblemType::Expired, detail)
     }
@@ -97,7 +98,7 @@ impl Problem {
     /// 413: the message is longer than the broker takes.
     pub(crate) fn message_too_large(max_bytes: usize) -> Self {
         let detail = format!(
-            "With its id the data are longer than {max_bytes} bytes, the longest message that the broker takes (max_message_size)."
+            "The data and its id are longer than {max_bytes} bytes, the longest message that the broker accepts (max_message_size)."
         );
         Self::new(ProblemType::TooLarge, detail)
     }
@@ -105,7 +106,7 @@ impl Problem {
     /// 409: only failed requests can be replayed or discarded.
     pub(crate) fn not_failed(status: &str) -> Self {
         let detail =
-            format!("It is {status}: only a request that has failed can be replayed or discarded.");
+            format!("The request is {status}: only a failed request can be replayed or discarded.");
         Self::new(ProblemType::NotFailed, detail)
     }
 

@@ -45,7 +45,7 @@ impl ProblemType {
         match self {
             Self::NotFound => (Code::NOT_FOUND, "Not found"),
             Self::Expired => (Code::GONE, "The request has expired"),
-            Self::WrongQuery => (Code::BAD_REQUEST, "The query can't be understood"),
+            Self::WrongQuery => (Code::BAD_REQUEST, "The query is not valid"),
             Self::HostNotAllowed => (Code::MISDIRECTED_REQUEST, "The host is not served here"),
             Self::CrossOrigin => (Code::FORBIDDEN, "Calls from other origins are not served"),
             Self::WrongKey => (Code::BAD_REQUEST, "The idempotency key can't be used"),
@@ -54,10 +54,10 @@ impl ProblemType {
             Self::CallbackPending => (Code::CONFLICT, "The callback is pending"),
             Self::AlreadyEnded => (Code::CONFLICT, "The request has ended already"),
             Self::NotFailed => (Code::CONFLICT, "The request has not failed"),
-            Self::NoData => (Code::CONFLICT, "The data of the request are not known"),
+            Self::NoData => (Code::CONFLICT, "The data of the request is not stored"),
             Self::BelongsToRequest => (Code::CONFLICT, "The message belongs to a request"),
             Self::IdempotencyKeyReused => {
-                (Code::UNPROCESSABLE_ENTITY, "The idempotency key stands for another body")
+                (Code::UNPROCESSABLE_ENTITY, "The idempotency key was used with another body")
             }
             Self::IdempotencyKeyInUse => {
                 (Code::CONFLICT, "Another call with this idempotency key is being answered")
@@ -68,8 +68,10 @@ impl ProblemType {
             Self::TooLarge => (Code::PAYLOAD_TOO_LARGE, "The body is too long"),
             Self::UnsupportedMediaType => (Code::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
             Self::Unreadable => (Code::BAD_REQUEST, "The body can't be read"),
-            Self::TooSlow => (Code::REQUEST_TIMEOUT, "The body came too slowly"),
-            Self::Unavailable => (Code::SERVICE_UNAVAILABLE, "The service can't take requests now"),
+            Self::TooSlow => (Code::REQUEST_TIMEOUT, "The body arrived too slowly"),
+            Self::Unavailable => {
+                (Code::SERVICE_UNAVAILABLE, "The service can't accept requests now")
+            }
             Self::TopologyMissing => {
                 (Code::SERVICE_UNAVAILABLE, "The broker has no queue for requests")
             }
@@ -79,7 +81,7 @@ impl ProblemType {
         }
     }
 
-    /// Seconds after which trying again makes sense.
+    /// Seconds to wait before the call is repeated.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::IdempotencyKeyInUse => Some(1),

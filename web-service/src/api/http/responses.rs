@@ -8,7 +8,7 @@ use crate::api::http::problem::Problem;
 /// The responses of calls for one request if there is none.
 #[derive(IntoResponses)]
 pub(crate) enum RequestNotFound {
-    /// `not-found`: there was never such a request, or it is forgotten, or this is no id
+    /// `not-found`: there was never such a request, or its id was deleted, or this is no id
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(Problem),
     /// `expired`: `RESULT_RETENTION` is over since its end, or it was discarded
@@ -60,7 +60,7 @@ pub(crate) enum BodyRejected {
     description = "`unavailable`: nothing was sent, try again. The bodies of other calls take all the memory, or the \
         service stops",
     content_type = "application/problem+json",
-    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+    headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))
 )]
 pub(crate) struct BodyNotTaken(Problem);
 
@@ -69,11 +69,11 @@ pub(crate) struct BodyNotTaken(Problem);
 #[response(
     status = 503,
     description = "`unavailable` or `topology-missing`: nothing was sent, try again. \
-        `outcome-unknown`: it may be done all the same, look at `requestId` later",
+        `outcome-unknown`: it may still be processed, get `requestId` later",
     content_type = "application/problem+json",
     headers(
-        ("Retry-After" = u32, description = "Seconds after which trying again makes sense"),
-        ("Location" = String, description = "With `outcome-unknown`: where to look later")
+        ("Retry-After" = u32, description = "Seconds to wait before the call is repeated"),
+        ("Location" = String, description = "With `outcome-unknown`: the URL of the request")
     )
 )]
 pub(crate) struct NotConfirmed(Problem);
@@ -84,7 +84,7 @@ pub(crate) struct NotConfirmed(Problem);
     status = 503,
     description = "`unavailable`: the store is unavailable, try again",
     content_type = "application/problem+json",
-    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+    headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))
 )]
 pub(crate) struct StoreUnavailable(Problem);
 

@@ -54,7 +54,7 @@ pub(crate) async fn cancel(
             Ok(get::response(&load(&state, id).await?))
         }
         Cancel::TooLate(status) => {
-            let detail = format!("It is {}, and stays so.", status.as_str());
+            let detail = format!("The request has ended: it is {}.", status.as_str());
             Err(Problem::new(ProblemType::AlreadyEnded, detail))
         }
         Cancel::Expired => Err(Problem::expired(id)),

@@ -25,11 +25,11 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/discard";
     summary = "Discard a failed request",
     params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
     responses(
-        (status = 204, description = "It is gone; its id answers `410` from now on"),
+        (status = 204, description = "It is deleted; from now on the response to its id is `410`"),
         RequestNotFound,
         MethodNotAllowed,
         (status = 409, description = "`not-failed`: it has not failed, or was replayed. \
-            `callback-pending`: its callback is neither delivered nor given up",
+            `callback-pending`: its callback is neither delivered nor failed",
             body = Problem, content_type = "application/problem+json"),
         StoreUnavailable
     )
@@ -45,7 +45,7 @@ pub(crate) async fn discard(
             Ok(HttpResponse::NoContent().finish())
         }
         Discard::CallbackPending => {
-            let detail = "Its callback is pending: discard it when that was delivered or given up.";
+            let detail = "Its callback is pending: discard the request when the callback is delivered or has failed.";
             Err(Problem::new(ProblemType::CallbackPending, detail))
         }
         Discard::NotFailed(status) => Err(Problem::not_failed(status.as_str())),

@@ -36,7 +36,7 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}";
         (status = 200, description = "The request", body = RequestView, headers(
             ("ETag" = String, description = "Changes with the request"),
             ("Cache-Control" = String, description = "`no-cache`"),
-            ("Retry-After" = u32, description = "While the request is pending: seconds after which asking again makes sense")
+            ("Retry-After" = u32, description = "While the request is pending: seconds to wait before the next GET")
         )),
         (status = 304, description = "The request is unchanged", headers(
             ("ETag" = String, description = "The same as before"),

@@ -27,7 +27,7 @@ pub(crate) fn problem(RejectedSubmission { id, error }: &RejectedSubmission) -> 
         }
         AcceptError::NotRecorded(_) => Problem::outcome_unknown(
             *id,
-            "The broker has the request, but it could not be recorded; it will be done.",
+            "The broker has the request, but it could not be stored. It will be processed.",
         ),
         AcceptError::KeyInUse => Problem::new(
             ProblemType::IdempotencyKeyInUse,
@@ -36,13 +36,13 @@ pub(crate) fn problem(RejectedSubmission { id, error }: &RejectedSubmission) -> 
         ),
         AcceptError::KeyReused => Problem::new(
             ProblemType::IdempotencyKeyReused,
-            "The idempotency key stands for another body: use a new key for a new request, and the \
+            "The idempotency key was used with another body: use a new key for a new request, and the \
              same body for the same one.",
         ),
         AcceptError::Publish(error) => not_published(
             *id,
             error,
-            "It may still be done: trying again may do the work twice, unless with the same Idempotency-Key.",
+            "It may still be processed. If the call is repeated without the same Idempotency-Key, the work may be done twice.",
         ),
     }
 }
@@ -56,17 +56,17 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
         ReplayError::NotFailed(status) => Problem::not_failed(status.as_str()),
         ReplayError::NoData => Problem::new(
             ProblemType::NoData,
-            "Another program published it, and no message of it is stored: have that program publish it again.",
+            "Another program published the request, and its message is not stored: let that program publish it again.",
         ),
         ReplayError::StoreAway(_) => {
             Problem::unavailable(format!("Nothing was sent, try again: {error}."))
         }
         ReplayError::NotRecorded(_) => Problem::outcome_unknown(
             id,
-            "The broker has the request, but that could not be recorded. Make the same call again: it does no harm.",
+            "The broker has the request, but the replay could not be stored. Repeat the call; that does no harm.",
         ),
         ReplayError::Publish(error) => {
-            not_published(id, error, "Make the same call again: it does no harm.")
+            not_published(id, error, "Repeat the call; that does no harm.")
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/replay";
     params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
     responses(
         (status = 202, description = "It is queued again: the broker has confirmed it, and it is recorded", body = Accepted,
-            headers(("Location" = String, description = "Where the request can be looked at"))),
+            headers(("Location" = String, description = "The URL of the request"))),
         RequestNotFound,
         MethodNotAllowed,
         (status = 409, description = "`not-failed`: it has not failed, or was replayed already. \

@@ -26,7 +26,7 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/callback/retry";
     params(("id" = String, Path, format = "uuid", description = "The `requestId`")),
     responses(
         (status = 202, description = "It is sent now, with the same `webhook-id`", body = Accepted,
-            headers(("Location" = String, description = "Where the request can be looked at"))),
+            headers(("Location" = String, description = "The URL of the request"))),
         RequestNotFound,
         MethodNotAllowed,
         (status = 409, description = "`no-callback`: the request has none. `callback-pending`: the request has not ended, or an attempt is under way",
@@ -47,7 +47,7 @@ pub(crate) async fn retry(
             ProblemType::CallbackPending,
             "The callback is sent when the request has ended, or is being sent now.",
         ),
-        false => (ProblemType::NoCallback, "The request was posted without a callbackUrl."),
+        false => (ProblemType::NoCallback, "The request was submitted without a callbackUrl."),
     };
     Err(Problem::new(problem, detail))
 }

@@ -48,7 +48,7 @@ pub(crate) const PATH: &str = "/api/v1/processData";
             ("Cache-Control" = String, description = "`no-cache`")
         )),
         (status = 202, description = "The broker has confirmed the request, and it is recorded", body = Accepted,
-            headers(("Location" = String, description = "Where the request can be looked at")),
+            headers(("Location" = String, description = "The URL of the request")),
             links(
                 ("look" = (operation_id = "getRequest", parameters(("id" = "$response.body#/requestId")))),
                 ("follow" = (operation_id = "followRequest", parameters(("id" = "$response.body#/requestId"))))
@@ -58,10 +58,10 @@ pub(crate) const PATH: &str = "/api/v1/processData";
         MethodNotAllowed,
         (status = 409, description = "`idempotency-key-in-use`: another call with the same key is being answered",
             body = Problem, content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))),
+            headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))),
         (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`. \
             `callback-refused`: this `callbackUrl` can't be used. \
-            `idempotency-key-reused`: the key stands for another body",
+            `idempotency-key-reused`: the key was used with another body",
             body = Problem, content_type = "application/problem+json"),
         NotConfirmed
     )
