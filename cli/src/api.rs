@@ -1,11 +1,12 @@
 //! Client of the web service's HTTP API, which docs/api.md describes.
 //!
-//! [`client`] sends one call and repeats it while that can help; [`requests`] and [`failed`] are the
-//! calls by subject; the other files are what goes over the wire.
+//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`] and [`status`] are
+//! the calls by subject; the other files are what goes over the wire.
 
 pub(crate) mod client;
 pub(crate) mod failed;
 pub(crate) mod requests;
+pub(crate) mod status;
 
 pub(crate) mod error;
 mod error_response;

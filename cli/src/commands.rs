@@ -9,6 +9,7 @@ mod failed;
 mod get;
 mod list;
 mod replay;
+mod status;
 mod submit;
 mod wait;
 mod watch;
@@ -44,6 +45,10 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::List(list) => list::run(&client(settings, READ_RETRY)?, list, format).await,
         Command::Watch { id } => {
             watch::run(&client(settings, LONG_RETRY)?, parse(&id)?, format).await
+        }
+        Command::Status { watch } => {
+            let retry = if watch { LONG_RETRY } else { READ_RETRY };
+            status::run(&client(settings, retry)?, watch, format).await
         }
         Command::Bulk(bulk) => bulk::run(settings, bulk).await,
         Command::Callbacks { command: Callbacks::Retry { id } } => {

@@ -1,6 +1,6 @@
 //! Text for terminals: control characters escaped, long texts shortened, fields aligned, JSON on one line.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// How many characters of a long text a table shows from its beginning.
 const SHORT_HEAD_CHARS: usize = 60;
@@ -42,6 +42,18 @@ pub(crate) fn shorten(text: &str) -> String {
     }
 }
 
+/// A duration for people, in its two largest units: `3m 30s`.
+pub(crate) fn short_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes, seconds % 60) {
+        (0, 0, 0, seconds) => format!("{seconds}s"),
+        (0, 0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (0, hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (days, hours, ..) => format!("{days}d {hours}h"),
+    }
+}
+
 /// A field of a record: its name and its text, whose further lines are indented below the first.
 pub(crate) fn field(name: &str, text: &str) -> String {
     let text = escape_lines(text);
@@ -69,6 +81,12 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(escape_controls("grün 🦀", &[]), "grün 🦀");
         assert_eq!(escape_controls("a\x1b[2Jb\n", &['\n']), "a\\u{1b}[2Jb\n");
+    }
+
+    #[test]
+    fn a_duration_is_shown_in_two_units() {
+        let shown = [0, 59, 210, 3660, 90_061].map(|s| short_duration(Duration::from_secs(s)));
+        assert_eq!(shown, ["0s", "59s", "3m 30s", "1h 1m", "1d 1h"]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(crate) mod exclusive_consumer;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod publisher;
-pub(crate) mod queue_counter;
+pub(crate) mod queue_watch;
 pub(crate) mod session;
 pub(crate) mod subscribe_gate;
 pub(crate) mod wire;
@@ -97,4 +97,4 @@ pub use crate::broker::lock::{Lock, LockState};
 pub use crate::broker::publisher::{
     Publisher, background_publisher::BackgroundPublisher, event_publisher::EventPublisher,
 };
-pub use crate::broker::queue_counter::{Counted, NotCounted};
+pub use crate::broker::queue_watch::{CountedQueues, NotCounted};

@@ -12,6 +12,7 @@ use crate::{
     model::{
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+        overview::Overview,
         page::{Page, RequestQuery},
         parked::{DeleteParked, NewParked, ParkedMessage, ParkedQuery},
         replay::{Discard, Replay},
@@ -59,5 +60,6 @@ pub(crate) enum Read {
     GetParked(i64, Reply<Option<ParkedMessage>>),
     /// How long until the next callback is due that goes to none of these hosts.
     NextCallbackIn(Vec<String>, Reply<Option<Duration>>),
+    Overview(Reply<Overview>),
     Clock(Reply<Timestamp>),
 }

@@ -9,6 +9,7 @@ mod crash;
 mod idempotency;
 mod lists;
 mod outages;
+mod overview;
 mod parked;
 mod payloads;
 mod replay;
@@ -81,6 +82,9 @@ for_both_backends! {
         the_list_is_newest_first_page_by_page,
         a_list_can_be_of_a_status_or_a_type_or_both,
         a_cursor_stays_where_it_is_while_others_come;
+    overview:
+        the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
+        a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand;
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         what_has_not_ended_never_expires,

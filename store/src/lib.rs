@@ -43,6 +43,7 @@ pub use model::{
         LeasedCallback,
     },
     idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+    overview::{COUNT_LIMIT, OldestRequest, Overview},
     page::{BadCursor, Cursor, Page, RequestQuery},
     parked::{DeleteParked, NewParked, ParkedFilter, ParkedMessage, ParkedQuery},
     replay::{Discard, Replay},

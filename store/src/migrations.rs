@@ -19,6 +19,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 4, "0004_parked_without_request"),
     migration!("sqlite", 5, "0005_noted_runs"),
     migration!("sqlite", 6, "0006_claims_by_id"),
+    migration!("sqlite", 7, "0007_waiting_for_a_retry"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -27,6 +28,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 4, "0004_parked_without_request"),
     migration!("postgres", 5, "0005_noted_runs"),
     migration!("postgres", 6, "0006_claims_by_id"),
+    migration!("postgres", 7, "0007_waiting_for_a_retry"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

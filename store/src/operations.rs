@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod idempotency;
+mod overview;
 mod parked;
 mod replay;
 mod requests;

@@ -11,6 +11,7 @@ mod clock;
 mod error;
 mod idempotency;
 mod lookups;
+mod overview;
 mod parked;
 mod reader;
 mod replay;

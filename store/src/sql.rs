@@ -166,6 +166,16 @@ macro_rules! of_type {
     };
 }
 
+/// How many rows of `requests` there are, 10,000 at most, counted along an index.
+macro_rules! count {
+    ($rows:literal) => {
+        count!($rows, "10000")
+    };
+    ($rows:literal, $limit:literal) => {
+        concat!("(SELECT count(*) FROM (SELECT 1 FROM requests WHERE ", $rows, " LIMIT ", $limit, ") AS few)")
+    };
+}
+
 pub(crate) use {
     accept_rule, callback_rule, cancel, discard, is_stored, note_replay, replay, summary,
     unnamed_run, with_callbacks,
@@ -207,6 +217,25 @@ pub(crate) const DELETE_PARKED: &str =
     "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
 /// The request that a parked message belongs to.
 pub(crate) const PARKED_REQUEST: &str = "SELECT request_id FROM parked WHERE number = $1";
+/// Counts requests and tells how many came and ended lately. The parameters: now; the time after which, and the ids
+/// between which, requests count for the rates.
+pub(crate) const OVERVIEW: &str = concat!(
+    "SELECT ",
+    count!("status = 0 ORDER BY id"),
+    ", ",
+    count!("status = 2 ORDER BY id"),
+    ", ",
+    count!("next_attempt_at > $1 ORDER BY next_attempt_at"),
+    ", ",
+    count!("settled_at > $2 ORDER BY settled_at", "1000"),
+    ", (SELECT settled_at FROM requests WHERE settled_at > $2 \
+     ORDER BY settled_at DESC LIMIT 1 OFFSET 999), ",
+    count!("id > $3 AND id < $4 ORDER BY id", "1000"),
+    ", (SELECT id FROM requests WHERE id > $3 AND id < $4 ORDER BY id DESC LIMIT 1 OFFSET 999)"
+);
+/// The open request that was submitted first.
+pub(crate) const OLDEST: &str =
+    "SELECT id, accepted_at FROM requests WHERE status = 0 ORDER BY id LIMIT 1";
 const LIST_PARKED_WITHOUT_REQUEST: &str = list_parked!("request_id IS NULL", "$2");
 const LIST_PARKED_OF_REQUEST: &str = list_parked!("request_id = $2", "$3");
 

@@ -13,6 +13,7 @@ mod file_lock;
 mod idempotency;
 mod jobs;
 mod lookups;
+mod overview;
 mod parked;
 mod reader;
 mod replay;

@@ -9,7 +9,9 @@ pub(crate) mod openapi;
 mod parked;
 mod requests;
 mod scale;
+mod shared_overview;
 pub(crate) mod state;
+mod status;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder, middleware::from_fn, web,
@@ -45,6 +47,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(parked::PATH, parked::list),
         on_get_and_delete(parked::MESSAGE_PATH, parked::get, parked::discard),
         on_get(event_stream::PATH, event_stream::stream),
+        on_get(status::PATH, status::status),
         on_get(health::LIVE, health::live),
         on_get(health::READY, health::ready),
         on_get(metrics::PATH, metrics::metrics),

@@ -39,6 +39,9 @@ use store::{Store, StoreOptions};
 
 /// The `app_id` of our messages, and part of the names of our connections.
 const PROGRAM: &str = "web-service";
+/// The queues whose numbers are shown.
+const WATCHED_QUEUES: [&str; 4] =
+    [topology::REQUESTS, topology::RESULTS, topology::FAILED, topology::UNREADABLE];
 /// How long an idle HTTP connection is kept. Longer than clients and load balancers keep theirs, usually a
 /// minute: if we close a connection while the other side sends, a request fails that was never read.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -83,7 +86,8 @@ impl Application {
             topology: Topology::of_service(),
         }));
         broker.publisher().prepare(topology::EXCHANGE, topology::KEY_REQUEST);
-        let workers = WorkerWatch::new(broker.count_queues());
+        broker.watch_queues(&WATCHED_QUEUES);
+        let workers = WorkerWatch::new(broker.counted_queues());
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
         let metrics = Metrics::new(PROGRAM, &broker, &store);
         let notifier = Notifier::new(waiters, jobs, broker.event_publisher(), metrics.clone());

@@ -47,6 +47,11 @@ impl Client {
         Ok(Self { http, base, shown_base, retry_for, notices })
     }
 
+    /// The address of the service, without user and password.
+    pub(crate) fn address(&self) -> &str {
+        &self.shown_base
+    }
+
     /// The URL of a path below `/api/v1`.
     pub(super) fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();

@@ -27,7 +27,7 @@ use crate::broker::{
     },
 };
 use crate::{
-    broker::queue_counter::{Counted, QueueCounter, UnreadableMessages},
+    broker::queue_watch::{CountedQueues, QueueWatch},
     health::Part,
     topology::{
         Topology,
@@ -56,7 +56,7 @@ pub struct Broker {
     consumers: Mutex<Vec<Subscription>>,
     dedicated: Mutex<Vec<(&'static str, Link)>>,
     background_publishers: Mutex<Vec<BackgroundPublisher>>,
-    unreadable: UnreadableMessages,
+    queue_watch: QueueWatch,
     stop_publishing: CancellationToken,
     metrics: BrokerMetrics,
     tasks: Mutex<Option<Tasks>>,
@@ -162,7 +162,7 @@ impl Broker {
             consumers: Mutex::default(),
             dedicated: Mutex::default(),
             background_publishers: Mutex::default(),
-            unreadable: UnreadableMessages::default(),
+            queue_watch: QueueWatch::default(),
             links,
             stop_publishing,
             metrics,
@@ -230,15 +230,20 @@ impl Broker {
         DedicatedConnection(link)
     }
 
-    /// Begins to count the messages in `processing.unreadable`, which [`Self::health`] reports, and those in
-    /// `processing.requests` with its consumers.
-    pub fn count_queues(&self) -> watch::Receiver<Counted> {
-        let (counting, requests) = QueueCounter::new(self.unreadable.clone());
-        let counting = counting.run(self.consume.clone(), self.links.stop.clone());
+    /// Begins to ask every few seconds how many messages and consumers these queues have. [`Self::health`] reports
+    /// messages in `processing.unreadable`, if it is among them.
+    pub fn watch_queues(&self, queues: &'static [&'static str]) {
+        let (link, stop) = (self.consume.clone(), self.links.stop.clone());
+        let watching = self.queue_watch.clone().watch(queues, link, stop);
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {
-            tasks.links.push(tokio::spawn(counting));
+            tasks.links.push(tokio::spawn(watching));
         }
-        requests
+    }
+
+    /// What was counted last in the queues of [`Self::watch_queues`]. It counts as changed each time the broker was asked
+    /// about all of them.
+    pub fn counted_queues(&self) -> watch::Receiver<CountedQueues> {
+        self.queue_watch.counted()
     }
 
     /// Adds the metrics of the connections to a registry. [`Self::update_metrics`] sets those that are not counted.
@@ -276,7 +281,7 @@ impl Broker {
 
     fn topology(&self, publish: &LinkState, consume: &LinkState) -> Part {
         let part = declared(publish, consume);
-        match self.unreadable.found() {
+        match self.queue_watch.unreadable() {
             Some(count) if part.ok => Part::ok(format!(
                 "{}; {UNREADABLE} holds messages that no program could receive: {count}",
                 part.detail

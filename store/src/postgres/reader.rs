@@ -13,6 +13,7 @@ use crate::{
         callbacks::NextCallbackIn,
         clock::Clock,
         lookups::{Get, GetEnded, GetMany, GetOrigin},
+        overview::GetOverview,
         parked::GetParked,
         session::Session,
     },
@@ -66,6 +67,7 @@ async fn execute(session: &mut Session, command: Read) {
         Read::ListParked(query, reply) => session.answer(reply, &query).await,
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,
+        Read::Overview(reply) => session.answer(reply, &GetOverview).await,
         Read::Clock(reply) => session.answer(reply, &Clock).await,
     }
 }

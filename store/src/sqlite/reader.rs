@@ -13,7 +13,7 @@ use crate::{
     sqlite::{
         callbacks,
         file::{File, FileError},
-        lookups, parked,
+        lookups, overview, parked,
     },
 };
 
@@ -68,6 +68,7 @@ impl Reader {
             Read::NextCallbackIn(full, reply) => {
                 self.answer(reply, |reader| callbacks::next_in(reader, &full));
             }
+            Read::Overview(reply) => self.answer(reply, overview::overview),
             Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
         }
     }

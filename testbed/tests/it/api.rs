@@ -12,3 +12,4 @@ mod openapi;
 mod progress;
 mod replaying;
 mod request_lifecycle;
+mod status;

@@ -5,4 +5,5 @@ mod failed;
 mod fake;
 mod https;
 mod requests;
+mod status;
 mod terminal;

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    health, metrics, parked,
+    health, metrics, parked, status,
     requests::{
         cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
     },
@@ -43,6 +43,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         parked::list,
         parked::get,
         parked::discard,
+        status::status,
         health::live,
         health::ready,
         metrics::metrics,

@@ -44,7 +44,7 @@ pub(crate) async fn scale(state: web::Data<State>) -> Result<HttpResponse, Probl
             "How many requests wait is not known: see /health/ready.",
         ));
     };
-    let in_hand = state.jobs.count();
+    let in_hand = state.jobs.counts().0;
     let backlog = usize::try_from(counts.waiting).unwrap_or(usize::MAX).saturating_add(in_hand);
     let scale = Scale { ready: counts.waiting, in_hand, backlog, workers: counts.consumers };
     Ok(HttpResponse::Ok().json(scale))

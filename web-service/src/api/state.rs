@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use pipeline::{
-    broker::Broker,
+    broker::{Broker, CountedQueues},
     health::{QueueCounts, Readiness},
 };
 use store::{Health, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::http::body_memory::BodyMemory,
+    api::{http::body_memory::BodyMemory, shared_overview::SharedOverview},
     dispatch::Dispatch,
     events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters, worker_watch::WorkerWatch},
     metrics::{Metrics, Present},
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) body_limit: usize,
     /// The memory for request bodies.
     pub(crate) body_memory: BodyMemory,
+    /// How many requests there are, read from the store for all callers together.
+    pub(crate) overview: SharedOverview,
     /// Cancelled when the service stops: no caller may wait any longer.
     pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
@@ -65,6 +67,7 @@ impl State {
             callbacks,
             body_limit,
             body_memory,
+            overview: SharedOverview::default(),
             drain,
             broker,
             workers,
@@ -82,9 +85,14 @@ impl State {
         self.broker.update_metrics();
         self.metrics.text(&Present {
             queue: self.queue_counts(),
-            in_hand: self.jobs.count(),
+            in_hand: self.jobs.counts().0,
             is_store_up: matches!(*self.store.health().borrow(), Health::Up),
         })
+    }
+
+    /// What was counted last in the queues.
+    pub(crate) fn counted_queues(&self) -> CountedQueues {
+        self.broker.counted_queues().borrow().clone()
     }
 
     /// The parts that the service needs: those of the broker, and the store. And the workers, without which it is ready all

@@ -72,9 +72,10 @@ impl RunningJobs {
         self.registry().newest(below, limit)
     }
 
-    /// How many jobs are known.
-    pub fn count(&self) -> usize {
-        self.registry().count()
+    /// How many jobs are known, and how many workers have them. Those whose workers do not tell their names have one
+    /// each.
+    pub fn counts(&self) -> (usize, usize) {
+        self.registry().counts()
     }
 
     /// Whether no job is known.

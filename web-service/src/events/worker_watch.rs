@@ -1,9 +1,10 @@
 //! Worker watch: tells whether anybody consumes the requests that wait.
 
 use pipeline::{
-    broker::Counted,
+    broker::CountedQueues,
     health::{Part, QueueCounts},
     log_messages::{NO_WORKER, WORKERS_BACK},
+    topology::REQUESTS,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,18 +15,18 @@ const COUNTS: usize = 2;
 
 /// Watches the queue of requests and its consumers. Clones share what was counted.
 #[derive(Clone)]
-pub(crate) struct WorkerWatch(watch::Receiver<Counted>);
+pub(crate) struct WorkerWatch(watch::Receiver<CountedQueues>);
 
 impl WorkerWatch {
     /// Watches what is counted.
-    pub(crate) fn new(counted: watch::Receiver<Counted>) -> Self {
+    pub(crate) fn new(counted: watch::Receiver<CountedQueues>) -> Self {
         Self(counted)
     }
 
     /// The workers as a part of the service's readiness. It is never missing: requests can be accepted without workers.
     pub(crate) fn part(&self) -> Part {
-        match &*self.0.borrow() {
-            Ok(counts) => Part { queue: Some(*counts), ..Part::ok(sentence(*counts)) },
+        match self.0.borrow().of(REQUESTS) {
+            Ok(counts) => Part { queue: Some(counts), ..Part::ok(sentence(counts)) },
             Err(reason) => Part::ok(format!("how many there are is not known: {reason}")),
         }
     }
@@ -39,7 +40,7 @@ impl WorkerWatch {
     pub(crate) async fn log_changes(self, stop: CancellationToken) {
         let (mut counted, mut idle, mut is_told) = (self.0, 0, false);
         while let Some(Ok(())) = stop.run_until_cancelled(counted.changed()).await {
-            let counts = counted.borrow_and_update().as_ref().ok().copied();
+            let counts = counted.borrow_and_update().of(REQUESTS).ok();
             let Some(QueueCounts { waiting, consumers }) = counts else { continue };
             idle = if waiting > 0 && consumers == 0 { idle + 1 } else { 0 };
             match idle {

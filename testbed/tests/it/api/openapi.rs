@@ -53,6 +53,7 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
         ("/api/v1/parked?limit=0".to_owned(), "/api/v1/parked", 400),
         ("/api/v1/parked/1".to_owned(), "/api/v1/parked/{number}", 200),
         ("/api/v1/parked/0".to_owned(), "/api/v1/parked/{number}", 404),
+        ("/api/v1/status".to_owned(), "/api/v1/status", 200),
         ("/health/live".to_owned(), "/health/live", 200),
         ("/health/ready".to_owned(), "/health/ready", 200),
     ];

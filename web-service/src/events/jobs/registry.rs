@@ -1,7 +1,7 @@
 //! Job registry: which job of a request counts. Pure decisions, with the time passed in.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Instant,
 };
 
@@ -105,8 +105,12 @@ impl JobRegistry {
         self.jobs.range(..below).rev().take(limit).map(|(id, _)| *id).collect()
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.jobs.len()
+    /// How many jobs there are, and how many workers have them. Those without a name count once each.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let workers = self.jobs.values().map(|known| known.job.worker.as_deref());
+        let nameless = workers.clone().filter(Option::is_none).count();
+        let named: HashSet<&str> = workers.flatten().collect();
+        (self.jobs.len(), named.len() + nameless)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -236,6 +240,15 @@ mod tests {
         let ended = registry.remove([other, ID]);
         assert_eq!(ended[&other].worker.as_deref(), Some("b"));
         assert!(ended.len() == 1 && registry.is_empty());
+    }
+
+    #[test]
+    fn a_worker_with_two_jobs_is_one_worker() {
+        let (mut registry, now) = (JobRegistry::default(), Instant::now());
+        for (id, worker) in [(1, "a"), (2, "a"), (3, "b"), (4, ""), (5, "")] {
+            registry.started(Uuid::from_u128(id), job(1, worker, 5), now);
+        }
+        assert_eq!(registry.counts(), (5, 4));
     }
 
     #[test]
