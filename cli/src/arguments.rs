@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Get {
         /// The id of the request, as submit prints it
         id: String,
+        /// Print the data that were sent instead
+        #[arg(long)]
+        data: bool,
     },
     /// Wait until a request has ended and print its result
     Wait {

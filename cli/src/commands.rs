@@ -38,7 +38,12 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Submit(submit) => {
             submit::run(&client(settings, WRITE_RETRY)?, submit, format).await
         }
-        Command::Get { id } => get::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await,
+        Command::Get { id, data: true } => {
+            get::data(&client(settings, READ_RETRY)?, parse(&id)?).await
+        }
+        Command::Get { id, data: false } => {
+            get::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await
+        }
         Command::Wait { id, timeout } => {
             wait::run(&client(settings, LONG_RETRY)?, parse(&id)?, timeout, format).await
         }

@@ -20,7 +20,7 @@ use actix_web::{
 use crate::api::{
     http::{access, problem::Problem},
     requests::{
-        cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
     },
 };
 
@@ -41,6 +41,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_post(submit_batch::PATH, submit_batch::batch),
         on_get(list::PATH, list::list),
         on_get_and_delete(get::PATH, get::get, cancel::cancel),
+        on_get(data::PATH, data::data),
         on_post(retry_callback::PATH, retry_callback::retry),
         on_post(replay::PATH, replay::replay),
         on_post(discard::PATH, discard::discard),

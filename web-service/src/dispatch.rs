@@ -5,6 +5,7 @@ pub mod accept_batch;
 pub mod availability;
 pub mod record_later;
 pub mod replay;
+pub mod request_data;
 pub mod submission;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, header};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
@@ -56,6 +57,11 @@ impl Client {
     /// A request as it is now.
     pub(crate) async fn get(&self, id: Uuid) -> Result<Request, CallError> {
         self.with_retries(async || self.get_once(id, Duration::ZERO).await).await
+    }
+
+    /// The data of a request, as they were sent.
+    pub(crate) async fn data(&self, id: Uuid) -> Result<Box<RawValue>, CallError> {
+        self.call(Method::GET, self.url(&["requests", &id.to_string(), "data"])).await
     }
 
     /// A request once it has ended, or as it is after `timeout`. Without a timeout it waits for the end.

@@ -1,4 +1,6 @@
-//! `slowlane get`: shows a request as it is now.
+//! `slowlane get`: shows a request as it is now, or the data that were sent.
+
+use std::io::{IsTerminal, stdout};
 
 use uuid::Uuid;
 
@@ -18,4 +20,14 @@ pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exi
         Format::Json => output::line(text::one_line(request.json()))?,
     }
     Ok(Exit::of(request.status))
+}
+
+/// Prints the data of a request as they were sent.
+pub(super) async fn data(client: &Client, id: Uuid) -> Result<Exit, Failure> {
+    let data = client.data(id).await?;
+    match stdout().is_terminal() {
+        true => output::line(text::escape_lines(data.get()))?,
+        false => output::line(data.get())?,
+    }
+    Ok(Exit::Completed)
 }

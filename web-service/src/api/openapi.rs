@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use crate::api::{
     health, metrics, parked, status,
     requests::{
-        cancel, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
     },
     scale,
 };
@@ -34,6 +34,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         submit::process_data,
         submit_batch::batch,
         get::get,
+        data::data,
         cancel::cancel,
         list::list,
         event_stream::stream,

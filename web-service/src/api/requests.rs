@@ -1,6 +1,7 @@
-//! The calls for requests: submit, get, follow, list, cancel, replay, discard.
+//! The calls for requests: submit, get, its data, follow, list, cancel, replay, discard.
 
 pub(super) mod cancel;
+pub(super) mod data;
 pub(super) mod discard;
 pub(super) mod event_stream;
 pub(super) mod follow;

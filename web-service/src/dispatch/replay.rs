@@ -8,19 +8,19 @@ use pipeline::{
     broker::PublishError,
     contract::{Message, Request, RequestId, TraceParent, headers},
 };
-use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::{
-    dispatch::{Dispatch, availability::Unavailable},
+    dispatch::{
+        Dispatch,
+        availability::Unavailable,
+        request_data::{self, Submitted},
+    },
     events::notifier::Notifier,
 };
-use store::{Found, Origin, ParkedFilter, ParkedQuery, Replay, Status, Store, StoreError};
-
-/// How many parked messages of a request are searched for its data.
-const MAX_PARKED_SEARCHED: u32 = 10;
+use store::{Found, Replay, Status, Store, StoreError};
 
 /// The reason of a store that has not answered when the caller has to have an answer.
 const STORE_TIMED_OUT: &str = "no answer in time";
@@ -114,37 +114,13 @@ async fn failed_run(store: &Store, id: Uuid) -> Result<u32, ReplayError> {
 
 /// The message of a request as it was submitted, with this run and without `expiresIn`.
 async fn message(store: &Store, id: Uuid, run: u32) -> Result<Message, ReplayError> {
-    let Origin { data, trace } = store.origin(id).await.map_err(away)?;
-    let data = match data.and_then(json) {
-        Some(data) => data,
-        None => parked_data(store, id).await?.ok_or(ReplayError::NoData)?,
-    };
+    let Submitted { data, trace } = request_data::find(store, id).await.map_err(away)?;
+    let data = data.ok_or(ReplayError::NoData)?;
     let trace = trace.as_deref().and_then(TraceParent::parse);
     let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
     let mut message = Request::message(&RequestId::from(id), &data, &trace);
     message.properties.headers.set(headers::RUN, i64::from(run));
     Ok(message)
-}
-
-/// The data in the latest of a request's parked messages that is a request. When another program
-/// published the request, no web service has seen its data before it failed.
-async fn parked_data(store: &Store, id: Uuid) -> Result<Option<Box<RawValue>>, ReplayError> {
-    let query = ParkedQuery {
-        filter: ParkedFilter::OfRequest(id),
-        below: None,
-        limit: MAX_PARKED_SEARCHED,
-    };
-    for parked in store.list_parked(query).await.map_err(away)? {
-        let message = store.parked_message(parked.number).await.map_err(away)?;
-        if let Some(request) = message.and_then(|message| Request::parse(&message.body).ok()) {
-            return Ok(Some(request.data));
-        }
-    }
-    Ok(None)
-}
-
-fn json(data: Vec<u8>) -> Option<Box<RawValue>> {
-    RawValue::from_string(String::from_utf8(data).ok()?).ok()
 }
 
 fn away(error: StoreError) -> ReplayError {

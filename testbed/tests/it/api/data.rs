@@ -1,9 +1,14 @@
 //! Data of all kinds and sizes come back as a result or end with an error, and hold up nothing behind them.
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::foreign::persistent;
+use uuid::Uuid;
 
 use crate::support::{
     database::Database,
+    foreign_worker::fail,
+    slowlane::run_slowlane,
     stack::{Stack, Web},
 };
 
@@ -82,4 +87,45 @@ async fn end(web: &Web, data: &str) -> Result<String> {
         ended.contains("\"status\":\"completed\"") || ended.contains("\"status\":\"failed\"");
     ensure!(is_over, "{data:.100} has not ended: {ended:.500}");
     Ok(ended)
+}
+
+/// What of this would survive if it were parsed?
+const ODD: &str = r#"{"b": 1e400,  "a":12345678901234567890.10,"a":"\u00fc",
+ "c":[ ]}"#;
+
+#[tokio::test]
+async fn the_data_of_a_request_are_given_back_as_they_were_sent() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let foreign = stack.foreign().await?;
+        let posted = web.post_body(format!("{{\"data\":{ODD}}}")).await?.json::<Value>().await?;
+        let id = posted["requestId"].as_str().unwrap_or_default().to_owned();
+        let get = async |id: &str| web.get(&format!("/api/v1/requests/{id}/data")).await;
+        let answer = get(&id).await?;
+        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"application/json".parse()?));
+        assert_eq!(answer.text().await?, ODD);
+        let said = run_slowlane(&web.base, &["get", &id, "--data"]).await?;
+        assert_eq!((said.code, said.text.trim_end()), (Some(0), ODD));
+
+        let of_another = Uuid::now_v7().to_string();
+        let result = json!({"requestId": of_another, "processingResults": 1}).to_string();
+        foreign.publish("processing", "result", persistent(), result.as_bytes()).await?;
+        web.result(&of_another).await?;
+        fail(&foreign, &id, 0).await?;
+        web.ended(&id).await?;
+        let discarded = web.client.post(format!("{}/api/v1/requests/{id}/discard", web.base));
+        assert_eq!(discarded.send().await?.status(), 204);
+        for (id, status, kind) in [
+            (of_another.as_str(), 409, "no-data"),
+            (&id, 410, "expired"),
+            (&Uuid::now_v7().to_string(), 404, "not-found"),
+            ("nonsense", 404, "not-found"),
+        ] {
+            let answer = get(id).await?;
+            assert_eq!(answer.status(), status, "{id}");
+            assert_eq!(answer.json::<Value>().await?["type"], kind);
+        }
+    }
+    Ok(())
 }
