@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
     /// How long to retry while the service can't be reached or accepts no requests [default:
-    /// 5m for wait, watch, status --watch, bulk and failed, 30s for submit, cancel and replay, else 5s]
+    /// 5m for wait, watch, status --watch, bulk and failed, 30s for submit, retry-now, cancel and replay, else 5s]
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) retry_for: Option<Duration>,
     /// What to do.
@@ -86,6 +86,15 @@ pub(crate) enum Command {
         /// The id of the request, as submit prints it
         id: Option<String>,
         /// Wait for the result and print it; stop waiting after TIMEOUT, if given, as in 90s or 5m
+        #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
+        wait: Option<Option<String>>,
+    },
+    /// Begin the next attempt at a request at once, instead of at its time
+    #[command(override_usage = "slowlane retry-now [OPTIONS] <ID>")]
+    RetryNow {
+        /// The id of the request, as submit prints it
+        id: Option<String>,
+        /// Wait for the end and print the result; give up after TIMEOUT, if given, as in 90s or 5m
         #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
         wait: Option<Option<String>>,
     },

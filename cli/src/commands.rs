@@ -9,6 +9,7 @@ mod failed;
 mod get;
 mod list;
 mod replay;
+mod retry_now;
 mod status;
 mod submit;
 mod wait;
@@ -64,6 +65,9 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         }
         Command::Replay { id, wait } => {
             replay::run(&client(settings, WRITE_RETRY)?, id, wait, format).await
+        }
+        Command::RetryNow { id, wait } => {
+            retry_now::run(&client(settings, WRITE_RETRY)?, id, wait, format).await
         }
         Command::Failed { command } => failed::run(command, settings).await,
         Command::Completions { shell } => completions::run(shell),

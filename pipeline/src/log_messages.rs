@@ -73,6 +73,8 @@ pub const RETRY_SCHEDULED: &str = "retry scheduled";
 pub const HANDED_BACK: &str = "handed back";
 /// A worker has stopped work on a cancelled request (`requestId`).
 pub const CANCELLED: &str = "cancelled";
+/// A worker has acked a request that was cancelled, or is of an obsolete run, before its work began (`requestId`).
+pub const CANCELLED_BEFORE_START: &str = "cancelled before it started";
 /// A worker has ended a request without processing it (`requestId`, `code`, `reason`).
 pub const REJECTED: &str = "rejected without processing";
 /// A request was delivered so often that it may kill its workers: it waits to run alone in its process

@@ -7,6 +7,7 @@ pub(crate) mod in_flight;
 pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod job_runner;
+mod obsolete_runs;
 pub(crate) mod settle;
 
 use std::time::{Duration, SystemTime};
@@ -18,8 +19,8 @@ use pipeline::{
         ErrorBody, Execution, JobEvent, JobEventName, Malformed, Request, RequestId, codes,
     },
     log_messages::{
-        ADOPTED, ASKED, ASKING, CANCELLED, FAILED, FINISHED, HANDED_BACK, STARTED,
-        WAITING_FOR_ISOLATION,
+        ADOPTED, ASKED, ASKING, CANCELLED, CANCELLED_BEFORE_START, FAILED, FINISHED, HANDED_BACK,
+        STARTED, WAITING_FOR_ISOLATION,
     },
 };
 use tokio::time::{Instant, sleep};
@@ -475,7 +476,7 @@ impl<P: Processor> Worker<P> {
         match self.wait_for_start(id, &permit, &in_flight, &delivery).await {
             Start::Now => return self.process(request, in_flight, is_ahead, delivery).await,
             Start::Cancelled => {
-                info!(requestId = id, worker, "cancelled before it started");
+                info!(requestId = id, worker, "{CANCELLED_BEFORE_START}");
                 delivery.ack();
             }
             Start::HandBack => self.settler.hand_back(delivery, false).await,

@@ -18,6 +18,7 @@ use crate::{
         replay::{Discard, Replay},
         request::{Cancel, Ended, Found, NewRequest, Origin, ScheduledRetry, Summary},
         retention::{Cleared, Expiry},
+        retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
         worker_result::{Applied, WorkerResult},
     },
 };
@@ -39,6 +40,10 @@ pub(crate) enum Write {
     NoteReplay(Uuid, u32, Reply<Replay>),
     /// Replays a request that has failed in this run.
     Replay(Uuid, u32, Reply<Replay>),
+    /// Notes that the attempt that a request waits for is about to be published.
+    NoteRetry(Uuid, AwaitedAttempt, Reply<NoteRetry>),
+    /// Begins the run of such an attempt.
+    BeginRetry(Uuid, u32, Reply<BeginRetry>),
     Discard(Uuid, Reply<Discard>),
     DeleteParked(i64, Reply<DeleteParked>),
     Expire(Expiry, Reply<Cleared>),

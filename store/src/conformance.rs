@@ -15,6 +15,7 @@ mod payloads;
 mod replay;
 mod results;
 mod retention;
+mod retry_now;
 mod slow;
 mod url;
 mod world;
@@ -74,6 +75,11 @@ for_both_backends! {
         a_replay_has_a_callback_of_its_own,
         what_is_discarded_expires_at_once_with_its_messages,
         a_request_with_a_pending_callback_is_not_discarded;
+    retry_now:
+        a_retry_that_begins_at_once_is_a_run_that_counts_on,
+        only_what_waits_for_this_attempt_is_retried_now,
+        of_several_retries_at_once_the_last_run_counts,
+        news_of_a_run_that_is_noted_show_that_it_was_published;
     payloads:
         payloads_survive_byte_by_byte,
         a_nul_in_a_text_does_not_lose_the_result,

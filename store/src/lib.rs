@@ -51,6 +51,7 @@ pub use model::{
         Cancel, End, Ended, Found, NewRequest, Origin, Record, ScheduledRetry, Status, Summary,
     },
     retention::{Cleared, Expiry},
+    retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
     send_capacity::SendCapacity,
     worker_result::{Applied, ResultOutcome, WorkerResult},
 };

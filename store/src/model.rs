@@ -8,6 +8,7 @@ pub(crate) mod parked;
 pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod retention;
+pub(crate) mod retry_now;
 pub(crate) mod sanitize;
 pub(crate) mod send_capacity;
 pub(crate) mod worker_result;

@@ -8,3 +8,4 @@ mod replay;
 mod requests;
 mod results;
 mod retention;
+mod retry_now;

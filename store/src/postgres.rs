@@ -19,6 +19,7 @@ mod requests;
 mod results;
 mod retention;
 mod retries;
+mod retry_now;
 mod row;
 mod server;
 mod session;

@@ -172,7 +172,13 @@ macro_rules! count {
         count!($rows, "10000")
     };
     ($rows:literal, $limit:literal) => {
-        concat!("(SELECT count(*) FROM (SELECT 1 FROM requests WHERE ", $rows, " LIMIT ", $limit, ") AS few)")
+        concat!(
+            "(SELECT count(*) FROM (SELECT 1 FROM requests WHERE ",
+            $rows,
+            " LIMIT ",
+            $limit,
+            ") AS few)"
+        )
     };
 }
 
@@ -208,6 +214,13 @@ pub(crate) const DELETE_CLAIM: &str =
     "DELETE FROM claims WHERE name = $1 AND id = $2 AND claimed_at = keep_until - $3";
 pub(crate) const ALLOW_TAKEOVER: &str =
     "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
+/// Each call notes a run of its own, so that of several copies that were published one is the latest.
+pub(crate) const NOTE_RETRY: &str = "UPDATE requests SET noted_run = \
+    CASE WHEN noted_run > run THEN noted_run ELSE run END + 1 \
+    WHERE id = $1 AND status = 0 AND run = $2 AND attempts = $3 AND next_attempt_at IS NOT NULL \
+    RETURNING noted_run";
+pub(crate) const BEGIN_RETRY: &str = "UPDATE requests SET run = $1, deliveries = 0, \
+    next_attempt_at = NULL WHERE id = $2 AND status = 0 AND run < $1 RETURNING id";
 /// A request's status and run.
 pub(crate) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
 pub(crate) const END: &str = "SELECT status, run, error_code FROM requests WHERE id = $1";

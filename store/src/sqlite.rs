@@ -20,6 +20,7 @@ mod replay;
 mod requests;
 mod results;
 mod retention;
+mod retry_now;
 mod row;
 mod transaction;
 mod writer;

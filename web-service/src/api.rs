@@ -20,7 +20,8 @@ use actix_web::{
 use crate::api::{
     http::{access, problem::Problem},
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now,
+        submit, submit_batch,
     },
 };
 
@@ -43,6 +44,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get_and_delete(get::PATH, get::get, cancel::cancel),
         on_get(data::PATH, data::data),
         on_post(retry_callback::PATH, retry_callback::retry),
+        on_post(retry_now::PATH, retry_now::retry_now),
         on_post(replay::PATH, replay::replay),
         on_post(discard::PATH, discard::discard),
         on_get(parked::PATH, parked::list),

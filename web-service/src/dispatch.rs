@@ -6,6 +6,7 @@ pub mod availability;
 pub mod record_later;
 pub mod replay;
 pub mod request_data;
+pub mod retry_now;
 pub mod submission;
 
 use std::time::Duration;

@@ -3,24 +3,14 @@
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::{
-    client::Client, error::CallError, page::Page, parked_message::ParkedMessage, requests::Accepted,
-};
+use super::{client::Client, error::CallError, page::Page, parked_message::ParkedMessage};
 
 impl Client {
     /// Replays a failed request that was in run `run` a moment ago. If an earlier response was lost, the
     /// repeated call finds the request in a later run, which is a success too.
     pub(crate) async fn replay(&self, id: Uuid, run: u64) -> Result<(), CallError> {
         let url = self.url(&["requests", &id.to_string(), "replay"]);
-        match self.call(Method::POST, url).await {
-            Ok(Accepted { .. }) => Ok(()),
-            Err(CallError::Rejected { problem_type, .. })
-                if problem_type == "not-failed" && self.get(id).await?.details.run > run =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        self.call_for_next_run(url, id, run, "not-failed").await
     }
 
     /// Discards a failed request that existed a moment ago; one that is missing was discarded.

@@ -6,6 +6,7 @@ use reqwest::{Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep, sleep_until};
+use url::Url;
 use uuid::Uuid;
 
 use super::{
@@ -28,7 +29,7 @@ const EARLY_POLL_PAUSE: Duration = Duration::from_millis(500);
 /// The service's response to a request that it has accepted.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Accepted {
+struct Accepted {
     request_id: Uuid,
 }
 
@@ -108,6 +109,33 @@ impl Client {
             EventStream::of(response).ok_or_else(|| self.unexpected("no stream of events"))
         })
         .await
+    }
+
+    /// Begins the next attempt at once of a request that was in run `run` a moment ago. If an earlier response was lost,
+    /// the repeated call finds the request in a later run, which is a success too.
+    pub(crate) async fn retry_now(&self, id: Uuid, run: u64) -> Result<(), CallError> {
+        let url = self.url(&["requests", &id.to_string(), "retry-now"]);
+        self.call_for_next_run(url, id, run, "not-waiting").await
+    }
+
+    /// Makes a call that begins the next run of a request. `refusal` is the problem's type if there is none to begin: after
+    /// a lost response that tells of a success.
+    pub(super) async fn call_for_next_run(
+        &self,
+        url: Url,
+        id: Uuid,
+        run: u64,
+        refusal: &str,
+    ) -> Result<(), CallError> {
+        match self.call(Method::POST, url).await {
+            Ok(Accepted { .. }) => Ok(()),
+            Err(CallError::Rejected { problem_type, .. })
+                if problem_type == refusal && self.get(id).await?.details.run > run =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Cancels a request and returns it as it is then.

@@ -18,6 +18,8 @@ use pipeline::{
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::worker::obsolete_runs::ObsoleteRuns;
+
 /// A job that ends sooner is not announced: nobody could use the event.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 
@@ -27,6 +29,7 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 pub(crate) struct InFlight {
     entries: Arc<Mutex<HashMap<u64, Entry>>>,
     next_key: Arc<AtomicU64>,
+    obsolete: Arc<Mutex<ObsoleteRuns>>,
     event_publisher: EventPublisher,
 }
 
@@ -67,10 +70,16 @@ pub(crate) enum Adoption {
 impl InFlight {
     /// No requests yet. Events are published by this publisher.
     pub(crate) fn new(event_publisher: EventPublisher) -> Self {
-        Self { entries: Arc::default(), next_key: Arc::default(), event_publisher }
+        Self {
+            entries: Arc::default(),
+            next_key: Arc::default(),
+            obsolete: Arc::default(),
+            event_publisher,
+        }
     }
 
-    /// Adds a request; `started` is the event that announces it once its job has started.
+    /// Adds a request; `started` is the event that announces it once its job has started. A run that is known to be
+    /// obsolete is cancelled at once.
     pub(crate) fn add(&self, started: JobEvent, delivery: DeliveryWatch) -> InFlightGuard {
         let (cancelled, ended) = (CancellationToken::new(), CancellationToken::new());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
@@ -83,7 +92,12 @@ impl InFlight {
             settling: false,
             ended: ended.clone(),
         };
+        let (id, run) = (entry.started.request_id.clone(), entry.started.run);
         self.entries().insert(key, entry);
+        // After it was inserted: a message that comes in between finds it there.
+        if self.obsolete().contain(&id, run) {
+            cancelled.cancel();
+        }
         InFlightGuard { in_flight: self.clone(), key, cancelled, _ended: ended.drop_guard() }
     }
 
@@ -129,8 +143,12 @@ impl InFlight {
         });
     }
 
-    /// Cancels a request, unless it belongs to a later run than this.
+    /// Cancels a request, unless it belongs to a later run than this. The run is remembered, so that it is not begun if
+    /// it comes later.
     pub(crate) fn cancel(&self, id: &RequestId, run: Option<i64>) {
+        if let Some(run) = run {
+            self.obsolete().note(id, run);
+        }
         let is_meant = |entry: &&Entry| {
             entry.started.request_id.names_same_request(id)
                 && run.is_none_or(|run| entry.started.run <= run)
@@ -140,6 +158,10 @@ impl InFlight {
 
     fn try_publish(&self, event: &JobEvent) -> bool {
         self.event_publisher.try_publish(&Event::Job(event.clone()).message())
+    }
+
+    fn obsolete(&self) -> MutexGuard<'_, ObsoleteRuns> {
+        self.obsolete.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {

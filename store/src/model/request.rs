@@ -178,21 +178,21 @@ impl Cancel {
     }
 }
 
-/// A request that has ended.
+/// A request that has ended, or of which an earlier run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
     /// The request.
     pub id: Uuid,
-    /// How it ended; none if it has expired.
+    /// How it ended, or that it is queued in this run; none if it has expired.
     pub end: Option<End>,
 }
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// Its status, which may be `queued` again if it was replayed a moment ago.
+    /// Its status; `queued` if a later run has begun.
     pub status: Status,
-    /// The run that ended.
+    /// The run that ended, or has begun.
     pub run: u32,
     /// Whether its message was given up, and a success of the same run would still count.
     pub is_given_up: bool,

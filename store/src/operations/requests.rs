@@ -120,7 +120,7 @@ impl Store {
         self.read(|reply| Read::GetMany(ids, reply)).await
     }
 
-    /// Those of these requests that have ended, in any order.
+    /// Those of these requests that have ended, or of which an earlier run has, in any order.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// Records attempts that failed and will be repeated. Those that are older than what is stored, those
-    /// of another run, those of final requests and those of unknown ones change nothing. What the database refuses is logged and
+    /// of another run that is not noted, those of final requests and those of unknown ones change nothing. What the database refuses is logged and
     /// left out.
     ///
     /// # Errors

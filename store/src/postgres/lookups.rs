@@ -19,7 +19,7 @@ const GET: &str =
 /// The result follows the columns of the summary.
 const RESULT: usize = sql::SUMMARY_COLUMNS;
 const GET_SUMMARIES: &str = concat!("SELECT ", summary!(), with_callbacks!(), "WHERE id = ANY($1)");
-const ENDED: &str = "SELECT id, status, run, error_code FROM requests WHERE id = ANY($1) AND status <> 0 \
+const ENDED: &str = "SELECT id, status, run, error_code FROM requests WHERE id = ANY($1) AND (status <> 0 OR run > 0) \
     UNION ALL SELECT id, NULL, 0, NULL FROM tombstones WHERE id = ANY($1)";
 const HAS_EXPIRED: &str = "SELECT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)";
 const EXPIRED: &str = "SELECT id FROM tombstones WHERE id = ANY($1)";

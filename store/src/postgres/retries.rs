@@ -6,15 +6,16 @@ use uuid::Uuid;
 
 use crate::{model::request::ScheduledRetry, postgres::batch::Rows};
 
-/// The rows are locked in order, so that two statements can't deadlock.
+/// News of a run that is noted show that it was published. The rows are locked in order, so that two statements can't deadlock.
 const RECORD_RETRY: &str = "WITH locked AS \
     (SELECT id FROM requests WHERE id = ANY($1::uuid[]) AND status = 0 ORDER BY id FOR UPDATE) \
     UPDATE requests SET attempts = new.attempts, last_error = new.last_error, \
-    next_attempt_at = new.next_attempt_at \
+    next_attempt_at = new.next_attempt_at, run = new.run \
     FROM locked, UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[]) \
     AS new (id, run, attempts, last_error, next_attempt_at) \
     WHERE requests.id = locked.id AND new.id = locked.id AND requests.status = 0 \
-    AND requests.run = new.run AND requests.attempts <= new.attempts";
+    AND (requests.run = new.run OR requests.run < new.run AND requests.noted_run >= new.run) \
+    AND requests.attempts <= new.attempts";
 
 impl Rows for ScheduledRetry {
     type Outcome = ();

@@ -13,6 +13,7 @@ use crate::{
         replay::{DiscardOne, NoteReplay, ReplayOne},
         requests::CancelOne,
         retention::{Expire, Ping},
+        retry_now::{BeginOneRetry, NoteOneRetry},
         session::{Session, WorkError},
     },
 };
@@ -81,6 +82,12 @@ async fn execute(session: &mut Session, command: Write) {
             session.answer(reply, &NoteReplay { id, run }).await;
         }
         Write::Replay(id, run, reply) => session.answer(reply, &ReplayOne { id, run }).await,
+        Write::NoteRetry(id, awaited, reply) => {
+            session.answer(reply, &NoteOneRetry { id, awaited }).await;
+        }
+        Write::BeginRetry(id, run, reply) => {
+            session.answer(reply, &BeginOneRetry { id, run }).await;
+        }
         Write::Discard(id, reply) => session.answer(reply, &DiscardOne(id)).await,
         Write::DeleteParked(number, reply) => session.answer(reply, &DeleteOne(number)).await,
         Write::Expire(expiry, reply) => session.answer(reply, &Expire(expiry)).await,

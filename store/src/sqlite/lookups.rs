@@ -44,7 +44,7 @@ pub(super) fn ended(connection: &Connection, ids: &[Uuid]) -> rusqlite::Result<V
             Ok(End::new(Status::from_number(row.get(0)?), row.get(1)?, code.as_deref()))
         });
         Ok(match stored.optional()? {
-            Some(End { status: Status::Queued, .. }) => None,
+            Some(End { status: Status::Queued, run: 0, .. }) => None,
             Some(end) => Some(Ended { id: *id, end: Some(end) }),
             None => has_expired(connection, *id)?.then_some(Ended { id: *id, end: None }),
         })

@@ -32,8 +32,10 @@ const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliverie
     WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
-const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, next_attempt_at = $3 \
-    WHERE id = $4 AND status = 0 AND run = $5 AND attempts <= $1";
+/// News of a run that is noted show that it was published.
+const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, next_attempt_at = $3, \
+    run = $4 WHERE id = $5 AND status = 0 AND (run = $4 OR run < $4 AND noted_run >= $4) \
+    AND attempts <= $1";
 
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
@@ -61,7 +63,7 @@ pub(super) fn record_retry(
 ) -> rusqlite::Result<()> {
     let next_attempt_at = retry.next_attempt_at.map(Timestamp::as_millis);
     let id = retry.id.as_bytes();
-    let values = params![retry.attempts, retry.last_error, next_attempt_at, id, retry.run];
+    let values = params![retry.attempts, retry.last_error, next_attempt_at, retry.run, id];
     if let Err(RowRefused(reason)) = tx.try_execute(RECORD_RETRY, values)? {
         tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
     }

@@ -12,5 +12,6 @@ mod no_worker;
 mod own_settings;
 mod own_worker;
 mod prefetch;
+mod retry_now;
 mod retrying;
 mod stopping;

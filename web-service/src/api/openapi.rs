@@ -10,7 +10,8 @@ use utoipa::OpenApi;
 use crate::api::{
     health, metrics, parked, status,
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now,
+        submit, submit_batch,
     },
     scale,
 };
@@ -39,6 +40,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         list::list,
         event_stream::stream,
         retry_callback::retry,
+        retry_now::retry_now,
         replay::replay,
         discard::discard,
         parked::list,

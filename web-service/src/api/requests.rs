@@ -1,4 +1,4 @@
-//! The calls for requests: submit, get, its data, follow, list, cancel, replay, discard.
+//! The calls for requests: submit, get, its data, follow, list, cancel, retry now, replay, discard.
 
 pub(super) mod cancel;
 pub(super) mod data;
@@ -12,6 +12,7 @@ pub(super) mod long_poll;
 pub(super) mod rejected;
 pub(super) mod replay;
 pub(super) mod retry_callback;
+pub(super) mod retry_now;
 pub(super) mod submission;
 pub(super) mod submit;
 pub(super) mod submit_batch;

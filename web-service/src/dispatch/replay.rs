@@ -6,18 +6,14 @@
 
 use pipeline::{
     broker::PublishError,
-    contract::{Message, Request, RequestId, TraceParent, headers},
+    contract::Message,
 };
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::{
-    dispatch::{
-        Dispatch,
-        availability::Unavailable,
-        request_data::{self, Submitted},
-    },
+    dispatch::{Dispatch, availability::Unavailable, request_data},
     events::notifier::Notifier,
 };
 use store::{Found, Replay, Status, Store, StoreError};
@@ -85,7 +81,8 @@ pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Resul
 async fn prepare(store: &Store, id: Uuid) -> Result<Option<(u32, Message)>, ReplayError> {
     let run = failed_run(store, id).await?;
     let next = run.checked_add(1).ok_or(ReplayError::NoData)?;
-    let message = message(store, id, next).await?;
+    let message = request_data::message(store, id, next, 1).await.map_err(away)?;
+    let message = message.ok_or(ReplayError::NoData)?;
     let is_noted = is_done(store.note_replay(id, run).await.map_err(away)?)?;
     Ok(is_noted.then_some((run, message)))
 }
@@ -110,17 +107,6 @@ async fn failed_run(store: &Store, id: Uuid) -> Result<u32, ReplayError> {
         Found::Expired => Err(ReplayError::Expired),
         Found::Unknown => Err(ReplayError::Unknown),
     }
-}
-
-/// The message of a request as it was submitted, with this run and without `expiresIn`.
-async fn message(store: &Store, id: Uuid, run: u32) -> Result<Message, ReplayError> {
-    let Submitted { data, trace } = request_data::find(store, id).await.map_err(away)?;
-    let data = data.ok_or(ReplayError::NoData)?;
-    let trace = trace.as_deref().and_then(TraceParent::parse);
-    let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
-    let mut message = Request::message(&RequestId::from(id), &data, &trace);
-    message.properties.headers.set(headers::RUN, i64::from(run));
-    Ok(message)
 }
 
 fn away(error: StoreError) -> ReplayError {

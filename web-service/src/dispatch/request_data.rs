@@ -1,6 +1,6 @@
 //! The data of a stored request, for its owner and for publishing it again.
 
-use pipeline::contract::Request;
+use pipeline::contract::{Message, Request, RequestId, TraceParent, headers};
 use serde_json::value::RawValue;
 use store::{Origin, ParkedFilter, ParkedQuery, Store, StoreError};
 use uuid::Uuid;
@@ -28,6 +28,27 @@ pub async fn find(store: &Store, id: Uuid) -> Result<Submitted, StoreError> {
         None => parked_data(store, id).await?,
     };
     Ok(Submitted { data, trace })
+}
+
+/// The message of a request as it was submitted, without `expiresIn`, for this attempt in this run. None if its data are
+/// not known.
+///
+/// # Errors
+/// If the store is unavailable.
+pub async fn message(
+    store: &Store,
+    id: Uuid,
+    run: u32,
+    attempt: i64,
+) -> Result<Option<Message>, StoreError> {
+    let Submitted { data, trace } = find(store, id).await?;
+    let Some(data) = data else { return Ok(None) };
+    let trace = trace.as_deref().and_then(TraceParent::parse);
+    let trace = trace.unwrap_or_else(|| TraceParent::for_request(id));
+    let mut message = Request::message(&RequestId::from(id), &data, &trace);
+    message.properties.headers.set(headers::RUN, i64::from(run));
+    message.properties.headers.set(headers::ATTEMPT, attempt);
+    Ok(Some(message))
 }
 
 /// The data in the latest of a request's parked messages that is a request. When another program

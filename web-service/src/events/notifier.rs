@@ -84,6 +84,13 @@ impl Notifier {
         self.waiters.wake([id]);
     }
 
+    /// Tells that the next attempt at a request begins at once, in this run: nobody need work on the copy that waits in
+    /// the broker.
+    pub fn notify_retried_now(&self, id: Uuid, run: u32) {
+        self.waiters.wake([id]);
+        self.publish_cancel(id, run.saturating_sub(1));
+    }
+
     /// Tells whoever works on a request, in this run or an earlier one, to stop.
     fn publish_cancel(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));

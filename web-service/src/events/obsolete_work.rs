@@ -1,4 +1,4 @@
-//! Obsolete work: tells workers to stop working on requests that have ended.
+//! Obsolete work: tells workers to stop working on requests, or runs of requests, that have ended.
 //!
 //! For each `request.started` event this looks at the store whether the request has ended. Events that come
 //! too fast, or while the store is away, are dropped: workers are asked again and again what they work on.
@@ -92,13 +92,14 @@ pub fn obsolete_by(result: &WorkerResult, job: &Job) -> Option<u32> {
 /// Up to which run work is obsolete, if the work in run `started` is. `end` is how the stored request ended;
 /// none if the request is not stored, which means that it has expired.
 ///
-/// A failed request may have been replayed a moment ago, and work on its next run may have begun before the
+/// Work on an earlier run than the present one is obsolete: the broker has confirmed the message of the present one. A
+/// failed request may have been replayed a moment ago, and work on its next run may have begun before the
 /// replay was committed. A request that ended otherwise is never replayed. Work on a request that was given up
 /// goes on: nobody knows that it is in vain, and its success would count.
 fn obsolete_up_to_run(end: Option<End>, started: u32) -> Option<u32> {
     let Some(End { status, run, is_given_up }) = end else { return Some(started) };
     match status {
-        Status::Queued => None,
+        Status::Queued => (run > started).then(|| run - 1),
         Status::Failed if is_given_up => (run > started).then(|| run - 1),
         Status::Failed => (run >= started).then_some(run),
         Status::Completed | Status::Cancelled => Some(run.max(started)),
@@ -134,6 +135,12 @@ mod tests {
             Some(1),
             "it is never replayed"
         );
+    }
+
+    #[test]
+    fn work_on_an_earlier_run_than_the_present_one_is_obsolete() {
+        let obsolete = |started| obsolete_up_to_run(end(Status::Queued, 2), started);
+        assert_eq!([0, 1, 2, 3].map(obsolete), [Some(1), Some(1), None, None]);
     }
 
     #[test]

@@ -80,6 +80,13 @@ impl Web {
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
+    /// Begins the next attempt at a request at once, whatever the answer.
+    pub(crate) async fn retry_now(&self, id: &str) -> Result<(u16, Value)> {
+        let url = format!("{}/api/v1/requests/{id}/retry-now", self.base);
+        let answer = self.client.post(url).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
     /// A page of the list of requests.
     pub(crate) async fn list(&self, query: &str) -> Result<Value> {
         let answer = self.get(&format!("/api/v1/requests?{query}")).await?;

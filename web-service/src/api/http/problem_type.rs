@@ -19,6 +19,7 @@ pub(crate) enum ProblemType {
     CallbackPending,
     AlreadyEnded,
     NotFailed,
+    NotWaiting,
     NoData,
     BelongsToRequest,
     IdempotencyKeyReused,
@@ -54,6 +55,7 @@ impl ProblemType {
             Self::CallbackPending => (Code::CONFLICT, "The callback is pending"),
             Self::AlreadyEnded => (Code::CONFLICT, "The request has ended already"),
             Self::NotFailed => (Code::CONFLICT, "The request has not failed"),
+            Self::NotWaiting => (Code::CONFLICT, "The request does not wait for an attempt"),
             Self::NoData => (Code::CONFLICT, "The data of the request is not stored"),
             Self::BelongsToRequest => (Code::CONFLICT, "The message belongs to a request"),
             Self::IdempotencyKeyReused => {

@@ -1,4 +1,4 @@
-//! Errors of submissions and replays: what a client is told when its request was not accepted.
+//! Errors of submissions, replays and retries: what a client is told when its request was not accepted.
 
 use pipeline::broker::PublishError;
 use tracing::warn;
@@ -8,6 +8,7 @@ use crate::{
     api::http::{problem::Problem, problem_type::ProblemType},
     dispatch::{
         replay::ReplayError,
+        retry_now::{NotWaiting, RetryNowError},
         submission::{AcceptError, RejectedSubmission},
     },
 };
@@ -67,6 +68,43 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
         ),
         ReplayError::Publish(error) => {
             not_published(id, error, "Repeat the call; that does no harm.")
+        }
+    }
+}
+
+/// The problem of a request whose next attempt did not begin at once.
+pub(crate) fn retry_now(id: Uuid, error: &RetryNowError) -> Problem {
+    warn!(requestId = %id, %error, "not retried now");
+    match error {
+        RetryNowError::Unknown => Problem::unknown_request(id),
+        RetryNowError::Expired => Problem::expired(id),
+        RetryNowError::NotWaiting(why) => Problem::new(ProblemType::NotWaiting, not_waiting(*why)),
+        RetryNowError::NoData => Problem::new(
+            ProblemType::NoData,
+            "Another program published it, and no message of it is stored: it begins when its time has come.",
+        ),
+        RetryNowError::StoreAway(_) => {
+            Problem::unavailable(format!("Nothing was sent, try again: {error}."))
+        }
+        RetryNowError::NotRecorded(_) => Problem::outcome_unknown(
+            id,
+            "The broker has the attempt, but that could not be recorded. Make the same call again: it does no harm.",
+        ),
+        RetryNowError::Publish(error) => {
+            not_published(id, error, "Make the same call again: it does no harm.")
+        }
+    }
+}
+
+fn not_waiting(why: NotWaiting) -> String {
+    match why {
+        NotWaiting::Ended(status) => format!(
+            "It is {}: only a request that waits for its next attempt can be retried now.",
+            status.as_str()
+        ),
+        NotWaiting::Processing => "It is being worked on at present.".to_owned(),
+        NotWaiting::Due => {
+            "It waits for a worker, not for a time: it begins as soon as a worker is free.".to_owned()
         }
     }
 }
