@@ -16,5 +16,6 @@ pub(crate) mod retry;
 pub(crate) mod event_stream;
 pub(crate) mod page;
 pub(crate) mod parked_message;
+pub(crate) mod progress;
 pub(crate) mod request;
 pub(crate) mod submission;

@@ -138,6 +138,9 @@ pub(crate) enum Failed {
         /// All messages that belong to no request
         #[arg(long, conflicts_with_all = ["ids", "all"])]
         messages: bool,
+        /// Do not ask before everything is discarded
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 

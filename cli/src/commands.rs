@@ -16,6 +16,7 @@ mod wait;
 mod watch;
 
 mod connect;
+mod follow;
 mod interrupt;
 mod request_data;
 mod request_id;

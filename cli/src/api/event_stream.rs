@@ -7,7 +7,7 @@ use reqwest::{Response, header};
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::timeout;
 
-use super::request::Request;
+use super::{progress::Progress, request::Request};
 
 /// How long a stream may be silent before it counts as lost. The service sends something every 15 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
@@ -22,8 +22,8 @@ pub(crate) struct EventStream(Pin<Box<dyn Stream<Item = Parsed>>>);
 pub(crate) enum Event {
     /// The request has changed; this is its present state.
     Status(Box<Request>),
-    /// What its worker reports, as JSON.
-    Progress(String),
+    /// What its worker reports.
+    Progress(Progress),
 }
 
 impl EventStream {
@@ -53,7 +53,7 @@ impl Event {
         let data = sse.data?;
         match sse.event.as_deref() {
             Some("status") => serde_json::from_str(&data).ok().map(Self::Status),
-            Some("progress") => Some(Self::Progress(data)),
+            Some("progress") => Some(Self::Progress(Progress::parse(data))),
             _ => None,
         }
     }
@@ -82,7 +82,7 @@ mod tests {
             matches!(events.next().await, Some(Event::Status(request)) if request.json() == status)
         );
         assert!(
-            matches!(events.next().await, Some(Event::Progress(data)) if data == "{\"progress\":\n1}")
+            matches!(events.next().await, Some(Event::Progress(told)) if told.json == "{\"progress\":\n1}" && told.progress == Some(1.0))
         );
         assert!(events.next().await.is_none());
     }

@@ -17,24 +17,26 @@ pub(crate) struct Page<T> {
 }
 
 /// Passes the items of all pages to `take`, in their order, until it returns `false`. Only one page
-/// is in memory at a time.
+/// is in memory at a time. Returns whether items may follow the last one that was taken.
 ///
 /// # Errors
 /// The first one of `fetch` or `take`.
 pub(crate) async fn for_each_item<T, E: From<CallError>>(
     fetch: impl AsyncFn(Option<String>) -> Result<Page<T>, CallError>,
     mut take: impl FnMut(&T) -> Result<bool, E>,
-) -> Result<(), E> {
+) -> Result<bool, E> {
     let mut cursor = None;
     loop {
         let Page { items, next_cursor } = fetch(cursor).await?;
+        let mut left = items.len();
         for item in &items {
+            left -= 1;
             if !take(item)? {
-                return Ok(());
+                return Ok(left > 0 || next_cursor.is_some());
             }
         }
         if next_cursor.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         cursor = next_cursor;
     }

@@ -51,7 +51,6 @@ pub(crate) struct Details {
     pub(crate) started_at: Option<String>,
     pub(crate) finished_at: Option<String>,
     pub(crate) worker: Option<String>,
-    pub(crate) progress: Option<Box<RawValue>>,
     pub(crate) last_error: Option<String>,
     pub(crate) next_attempt_at: Option<String>,
     pub(crate) callback: Option<Callback>,
@@ -156,7 +155,6 @@ mod tests {
     fn unknown_fields_and_statuses_are_accepted() {
         let request = request("\"status\":\"paused\",\"color\":{},\"progress\":{\"done\":1}");
         assert!(request.status == Status::Unknown && !request.status.is_final());
-        assert_eq!(request.details.progress.map(|p| p.get().to_owned()).unwrap(), "{\"done\":1}");
     }
 
     #[test]

@@ -71,11 +71,22 @@ impl Client {
         id: Uuid,
         timeout: Option<Duration>,
     ) -> Result<Request, CallError> {
+        self.wait_showing(id, timeout, MAX_POLL, |_| ()).await
+    }
+
+    /// Like [`Self::wait`], and passes the request as it is meanwhile to `show`, every `max_poll` at least.
+    pub(crate) async fn wait_showing(
+        &self,
+        id: Uuid,
+        timeout: Option<Duration>,
+        max_poll: Duration,
+        mut show: impl FnMut(&Request),
+    ) -> Result<Request, CallError> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let start = Instant::now();
-            let left = end.map_or(MAX_POLL, |end| end.saturating_duration_since(start));
-            let wait = whole_seconds(left.min(MAX_POLL));
+            let left = end.map_or(max_poll, |end| end.saturating_duration_since(start));
+            let wait = whole_seconds(left.min(max_poll));
             if let (Duration::ZERO, Some(end)) = (wait, end) {
                 sleep_until(end).await;
             }
@@ -86,6 +97,7 @@ impl Client {
             if request.status.is_final() || end.is_some_and(|end| Instant::now() >= end) {
                 return Ok(request);
             }
+            show(&request);
             if start.elapsed() < wait / 2 {
                 sleep(EARLY_POLL_PAUSE.min(left)).await;
             }
@@ -101,14 +113,15 @@ impl Client {
 
     /// The events of a request from now on; the first one is its present state.
     pub(crate) async fn events(&self, id: Uuid) -> Result<EventStream, CallError> {
+        self.with_retries(async || self.events_once(id).await).await
+    }
+
+    /// The same, in a single try.
+    pub(crate) async fn events_once(&self, id: Uuid) -> Result<EventStream, CallError> {
         let url = self.url(&["requests", &id.to_string(), "events"]);
-        self.with_retries(async || {
-            let get = self.request(Method::GET, url.clone());
-            let get = get.header(header::ACCEPT, "text/event-stream");
-            let response = self.send_for_stream(get, RESPONSE_TIMEOUT).await?;
-            EventStream::of(response).ok_or_else(|| self.unexpected("no stream of events"))
-        })
-        .await
+        let get = self.request(Method::GET, url).header(header::ACCEPT, "text/event-stream");
+        let response = self.send_for_stream(get, RESPONSE_TIMEOUT).await?;
+        EventStream::of(response).ok_or_else(|| self.unexpected("no stream of events"))
     }
 
     /// Begins the next attempt at once of a request that was in run `run` a moment ago. If an earlier response was lost,

@@ -1,5 +1,7 @@
 //! `slowlane bulk`: submits each line of a file and writes the results in the order of the lines.
 //!
+//! A run that is started again once failed requests were replayed takes up their results ([`repaired`]).
+//!
 //! An interrupted run continues where it was: [`run_state`] keeps, beside the output, the id of the run,
 //! from which each line's idempotency key follows, and [`output_file`] finds where the output ends. So a
 //! line is only submitted again under its old key, and only written after the line before it.
@@ -8,6 +10,8 @@ mod input_file;
 mod output_file;
 mod progress;
 mod reorder_buffer;
+mod repaired;
+mod retries;
 mod run_state;
 mod submit_line;
 
@@ -19,6 +23,7 @@ use self::{
     output_file::OutputFile,
     progress::Progress,
     reorder_buffer::ReorderBuffer,
+    repaired::take_up,
     run_state::RunState,
     submit_line::submit_line,
 };
@@ -43,8 +48,12 @@ pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure>
     let client = client_with_bar(settings, progress.bar())?;
     let lines = Lines::open(&bulk.file)?.after(out.last_line());
     let concurrency = usize::from(bulk.concurrency);
-    let work = submit_all(&client, &run, lines, &mut out, &progress, concurrency);
-    let ended = until_interrupted(work).await;
+    let failed = out.failed_lines()?;
+    let work = async {
+        submit_all(&client, &run, lines, &mut out, &progress, concurrency).await?;
+        take_up(&client, failed, &mut out, &progress, concurrency).await
+    };
+    let ended = until_interrupted(showing(&progress, work)).await;
     progress.finish();
     out.sync()?;
     summary(&bulk, &survey, &out, format, ended)
@@ -63,29 +72,38 @@ async fn submit_all(
     let mut in_flight = FuturesUnordered::new();
     let mut buffer = ReorderBuffer::default();
     let mut at_end = false;
-    let mut ticks = progress::ticks();
     loop {
         while !at_end && in_flight.len() < concurrency && buffer.has_room() {
             match lines.next()? {
                 Some(line) => {
                     let position = buffer.reserve();
                     let key = run.idempotency_key(line.number);
-                    in_flight
-                        .push(async move { (position, submit_line(client, line, &key).await) });
+                    in_flight.push(async move {
+                        let result = submit_line(client, line, &key, &progress.retries).await;
+                        (position, result)
+                    });
                 }
                 None => at_end = true,
             }
         }
+        let Some((position, result)) = in_flight.next().await else { return Ok(()) };
+        let result = result?;
+        progress.line_ended(result.line, result.completed);
+        buffer.insert(position, result);
+        for result in buffer.drain_ready() {
+            out.write(&result)?;
+        }
+    }
+}
+
+/// Does `work` and shows the progress again and again.
+async fn showing<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
+    let mut ticks = progress.ticks();
+    let mut work = std::pin::pin!(work);
+    loop {
         tokio::select! {
-            done = in_flight.next() => {
-                let Some((position, result)) = done else { return Ok(()) };
-                buffer.insert(position, result?);
-                for result in buffer.drain_ready() {
-                    out.write(&result)?;
-                }
-                progress.show(out.counts());
-            }
-            _ = ticks.tick() => progress.report(out.counts()),
+            done = &mut work => return done,
+            _ = ticks.tick() => progress.tick(),
         }
     }
 }
@@ -99,7 +117,7 @@ fn summary(
     ended: Result<bool, Failure>,
 ) -> Result<Exit, Failure> {
     let counts = out.counts();
-    let (lines, done, completed) = (survey.lines, counts.written(), counts.completed);
+    let (lines, done, completed) = (survey.lines, counts.lines(), counts.completed);
     let failed = counts.failed;
     let exit = match &ended {
         Ok(true) if failed == 0 => Exit::Completed,
@@ -114,7 +132,15 @@ fn summary(
     match format {
         Format::Text if exit != Exit::Other => {
             let out = bulk.out.display();
-            output::note(format!("{lines} lines: {completed} completed, {failed} not, see {out}"));
+            let hint = match failed {
+                0 => "",
+                _ => {
+                    "; once slowlane failed replay has repaired some, the same command takes up their results"
+                }
+            };
+            output::note(format!(
+                "{lines} lines: {completed} completed, {failed} not, see {out}{hint}"
+            ));
         }
         Format::Text => {}
         Format::Json => output::line(json!({

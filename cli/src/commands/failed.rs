@@ -1,6 +1,7 @@
 //! `slowlane failed`: lists failed requests and parked messages, shows, replays or discards them.
 
 mod bulk_action;
+mod confirm;
 mod list;
 mod select;
 mod show;
@@ -33,13 +34,23 @@ pub(super) async fn run(command: Failed, settings: Settings) -> Result<Exit, Fai
             check(&selector)?;
             (BulkAction::Replay, select(&client, &selector).await?, selector)
         }
-        Failed::Discard { selector, messages: true } => {
-            let selection = select_messages(&client, &selector.filters).await?;
+        Failed::Discard { selector, messages, yes } => {
+            let is_everything = selector.all || (messages && !selector.filters.any());
+            let ask = is_everything && !yes && !selector.dry_run;
+            if ask {
+                confirm::can_be_asked()?;
+            }
+            let selection = match messages {
+                true => select_messages(&client, &selector.filters).await?,
+                false => {
+                    check(&selector)?;
+                    select(&client, &selector).await?
+                }
+            };
+            if ask && !confirm::discard(selection.targets.len())? {
+                return Ok(Exit::Other);
+            }
             (BulkAction::Discard, selection, selector)
-        }
-        Failed::Discard { selector, messages: false } => {
-            check(&selector)?;
-            (BulkAction::Discard, select(&client, &selector).await?, selector)
         }
     };
     bulk_action::run(settings, action, selection, &selector).await

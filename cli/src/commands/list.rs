@@ -2,7 +2,10 @@
 
 use clap::ValueEnum;
 
-use super::{request_text, table::Table};
+use super::{
+    request_text,
+    table::{self, Table},
+};
 use crate::{
     api::{
         client::Client,
@@ -23,12 +26,14 @@ pub(super) async fn run(client: &Client, list: List, format: Format) -> Result<E
     let limit = if list.all { u64::MAX } else { list.limit };
     let mut table = Table::new(format, HEADER, limit);
     let fetch = async |cursor| client.list(&query(&list, limit, cursor)).await;
-    for_each_item(fetch, |request: &Request| {
+    let has_more = for_each_item(fetch, |request: &Request| {
         Ok::<_, Failure>(table.print(|| row(request), request.json())?)
     })
     .await?;
-    if table.end()? == 0 && format == Format::Text {
-        output::note("there are no such requests");
+    match table.end()? {
+        0 if format == Format::Text => output::note("there are no such requests"),
+        listed if has_more => output::note(table::more(listed)),
+        _ => {}
     }
     Ok(Exit::Completed)
 }

@@ -1,14 +1,22 @@
 //! A request as text for people: all its fields, its status in colour, its result, its error.
 
-use std::io::{IsTerminal, stdout};
+use std::{
+    io::{IsTerminal, stdout},
+    time::SystemTime,
+};
 
 use owo_colors::{AnsiColors, OwoColorize, Stream};
 
 use crate::{
-    api::request::{Callback, Request, Status},
-    text::{escape_controls, escape_lines, field, raw_field, shorten},
+    api::{
+        progress::{Count, Progress},
+        request::{Callback, Request, Status},
+    },
+    text::{escape_controls, escape_lines, field, raw_field, short_duration, shorten},
 };
 
+/// How many characters a bar has.
+const BAR_WIDTH: usize = 20;
 const NO_REASON: &str = "no reason is known";
 
 /// A request with all its fields, one on each line.
@@ -25,7 +33,7 @@ pub(super) fn record(request: &Request) -> String {
         optional("started", &details.started_at),
         optional("finished", &details.finished_at),
         optional("worker", &details.worker),
-        details.progress.as_ref().map(|progress| field("progress", progress.get())),
+        Progress::of(request).map(|reported| field("progress", &progress(&reported))),
         above("attempts", details.attempts, 1),
         above("deliveries", details.deliveries, 1),
         above("run", details.run, 0),
@@ -73,6 +81,60 @@ pub(super) fn short_error(request: &Request) -> String {
     format!("{} ({})", shorten(&error.message), escape_controls(&error.code, &[]))
 }
 
+/// The attempt that has failed, if the request waits for the next one, and when that begins.
+pub(super) fn failed_attempt(request: &Request, now: SystemTime) -> Option<String> {
+    let awaited = awaited_attempt(request, now)?;
+    let attempt = request.details.attempts;
+    let error = request.details.last_error.as_deref().unwrap_or(NO_REASON);
+    Some(format!("attempt {attempt} failed: {}; {awaited}", shorten(error)))
+}
+
+/// The attempt that the request waits for, and when it begins.
+pub(super) fn awaited_attempt(request: &Request, now: SystemTime) -> Option<String> {
+    let details = &request.details;
+    let at = details.next_attempt_at.as_deref().filter(|_| request.status == Status::Queued)?;
+    let at = humantime::parse_rfc3339_weak(at).ok()?;
+    let next = details.attempts + 1;
+    Some(match at.duration_since(now) {
+        Ok(left) => format!("attempt {next} begins in {}", short_duration(left)),
+        Err(_) => format!("attempt {next} begins as soon as a worker is free"),
+    })
+}
+
+/// What a worker does with the request, in a line.
+pub(super) fn work(request: &Request, reported: Option<&Progress>) -> String {
+    let details = &request.details;
+    let fraction = reported.and_then(|reported| reported.progress);
+    let parts = [
+        Some("working:".to_owned()),
+        fraction.map(bar),
+        reported.map(progress).filter(|text| !text.is_empty()),
+        (details.attempts > 1).then(|| format!("attempt {}", details.attempts)),
+        details.worker.as_ref().map(|worker| format!("by {}", escape_controls(worker, &[]))),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// What a worker reports: `9 of 20 (45%)  page 9`.
+pub(super) fn progress(reported: &Progress) -> String {
+    let percent = reported.progress.map(|fraction| format!("{:.0}%", fraction * 100.0));
+    let count = reported.progress_count.map(|Count { done, total }| format!("{done} of {total}"));
+    let number = match (count, percent) {
+        (Some(count), Some(percent)) => Some(format!("{count} ({percent})")),
+        (count, percent) => count.or(percent),
+    };
+    let message = reported.message.as_ref().map(|text| escape_controls(text, &[]).into_owned());
+    number.into_iter().chain(message).collect::<Vec<_>>().join("  ")
+}
+
+/// A bar for a fraction from 0 to 1.
+fn bar(fraction: f64) -> String {
+    let width = BAR_WIDTH as f64;
+    // It can't be too large: a float converts to the nearest number there is.
+    let full = ((fraction * width).round().clamp(0.0, width)) as usize;
+    format!("[{}{}]", "#".repeat(full), "-".repeat(BAR_WIDTH - full))
+}
+
 /// The status of a callback, and what is known of its attempts.
 fn callback(callback: &Callback) -> String {
     let mut text = callback.status.clone();
@@ -88,6 +150,43 @@ fn callback(callback: &Callback) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn request(rest: &str) -> Request {
+        let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+        serde_json::from_str(&format!("{{\"requestId\":\"{id}\",{rest}}}")).unwrap()
+    }
+
+    #[test]
+    fn a_failed_attempt_is_shown_with_its_error_and_the_time_of_the_next_one() {
+        let waiting = request(
+            r#""status":"queued","attempts":2,"lastError":"boom","nextAttemptAt":"2026-11-21T10:00:10Z""#,
+        );
+        let at = |text: &str| humantime::parse_rfc3339_weak(text).unwrap();
+        let shown = |now| failed_attempt(&waiting, at(now)).unwrap();
+        let early = shown("2026-11-21T09:59:00Z");
+        assert_eq!(early, "attempt 2 failed: boom; attempt 3 begins in 1m 10s");
+        assert!(
+            shown("2026-11-21T10:00:11Z").ends_with("attempt 3 begins as soon as a worker is free")
+        );
+        let begun = request(r#""status":"processing","attempts":3,"lastError":"boom""#);
+        assert_eq!(failed_attempt(&begun, at("2026-11-21T10:00:11Z")), None);
+    }
+
+    #[test]
+    fn progress_is_a_bar_and_a_percentage() {
+        let (progress_count, message) = (Some(Count { done: 9, total: 20 }), Some("page 9".into()));
+        let reported =
+            Progress { progress: Some(0.45), progress_count, message, json: String::new() };
+        assert_eq!(progress(&reported), "9 of 20 (45%)  page 9");
+        let working = request(r#""status":"processing","attempts":1,"worker":"a:1/1""#);
+        let line = work(&working, Some(&reported));
+        assert_eq!(line, "working:  [#########-----------]  9 of 20 (45%)  page 9  by a:1/1");
+        assert_eq!(work(&working, None), "working:  by a:1/1");
+        assert_eq!(
+            [-1.0, 7.0].map(bar),
+            [format!("[{}]", "-".repeat(20)), format!("[{}]", "#".repeat(20))]
+        );
+    }
 
     #[test]
     fn fields_without_information_are_left_out() {

@@ -13,6 +13,11 @@ pub(super) struct Table {
     limit: u64,
 }
 
+/// What is said below a list that was cut off.
+pub(super) fn more(listed: u64) -> String {
+    format!("{listed} of more; --all for the rest")
+}
+
 impl Table {
     /// An empty table for up to `limit` items.
     pub(super) fn new(format: Format, header: &'static str, limit: u64) -> Self {

@@ -1,10 +1,10 @@
 //! `slowlane wait`, and the flag `--wait` of other commands: waits for the end of a request.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use super::request_text;
+use super::{follow, request_text};
 use crate::{
     api::{
         client::Client,
@@ -56,7 +56,7 @@ pub(super) async fn run(
     timeout: Option<Duration>,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let request = client.wait(id, timeout).await?;
+    let request = follow::beside(client, id, client.wait(id, timeout)).await?;
     match format {
         Format::Text if request.status == Status::Completed => {
             output::line(request_text::result(&request))?;
@@ -74,8 +74,10 @@ fn no_result(request: &Request) -> String {
         Status::Failed => format!("{id} failed: {}", request_text::error(request)),
         Status::Cancelled => format!("{id} was cancelled"),
         status => {
-            let status = status.as_str();
-            format!("{id} has not ended yet, it is {status}; slowlane wait {id} waits for it")
+            let why = request_text::failed_attempt(request, SystemTime::now());
+            let (status, why) = (status.as_str(), why.map(|why| format!(" ({why})")));
+            let why = why.unwrap_or_default();
+            format!("{id} has not ended yet, it is {status}{why}; slowlane wait {id} waits for it")
         }
     }
 }

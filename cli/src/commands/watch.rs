@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -12,6 +10,7 @@ use crate::{
     api::{
         client::Client,
         event_stream::Event,
+        progress::Progress,
         request::{Request, Status},
     },
     arguments::Format,
@@ -55,9 +54,9 @@ fn end(request: &Request, format: Format) -> Result<Exit, Failure> {
 fn line(event: &Event, format: Format) -> String {
     match (event, format) {
         (Event::Status(request), Format::Json) => one_line(request.json()).into_owned(),
-        (Event::Progress(json), Format::Json) => one_line(json).into_owned(),
+        (Event::Progress(reported), Format::Json) => one_line(&reported.json).into_owned(),
         (Event::Status(request), Format::Text) => state(request),
-        (Event::Progress(json), Format::Text) => progress(json),
+        (Event::Progress(reported), Format::Text) => progress(reported),
     }
 }
 
@@ -66,36 +65,25 @@ fn state(request: &Request) -> String {
     let mut parts = vec![request_text::status(request.status, 10)];
     if request.error.is_some() {
         parts.push(request_text::error(request));
+    } else if let Some(at) = details.next_attempt_at.as_ref().filter(|_| details.attempts > 0) {
+        let (attempt, next) = (details.attempts, details.attempts + 1);
+        let error = details.last_error.as_deref().map(|error| format!(": {}", shorten(error)));
+        parts.push(format!("attempt {attempt} failed{}", error.unwrap_or_default()));
+        parts.push(format!("attempt {next} begins at {}", escape_controls(at, &[])));
     } else if !request.status.is_final() {
-        let some = |name: &str, text: &Option<String>| {
-            text.as_ref().map(|text| format!("{name} {}", escape_controls(text, &[])))
-        };
-        parts.extend(some("by", &details.worker));
-        parts.extend(details.progress.as_ref().map(|progress| progress.get().to_owned()));
+        let worker = details.worker.as_ref();
+        parts.extend(worker.map(|worker| format!("by {}", escape_controls(worker, &[]))));
+        parts.extend(Progress::of(request).as_ref().map(request_text::progress));
         parts.extend((details.attempts > 1).then(|| format!("attempt {}", details.attempts)));
         let after = details.last_error.as_ref();
         parts.extend(after.map(|error| format!("after {}", shorten(error))));
-        parts.extend(some("again at", &details.next_attempt_at));
     }
     parts.join("  ").trim_end().to_owned()
 }
 
-/// What a worker reports about its work.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Progress {
-    progress: Option<Box<RawValue>>,
-    message: Option<String>,
-}
-
-fn progress(json: &str) -> String {
-    let reported: Progress = serde_json::from_str(json).unwrap_or_default();
-    let parts = [
-        Some(request_text::status(Status::Processing, 10)),
-        reported.progress.map(|progress| progress.get().to_owned()),
-        reported.message.map(|message| escape_controls(&message, &[]).into_owned()),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+fn progress(reported: &Progress) -> String {
+    let status = request_text::status(Status::Processing, 10);
+    format!("{status}  {}", request_text::progress(reported)).trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -112,7 +100,7 @@ mod tests {
         let retried = request(
             "\"status\":\"queued\",\"attempts\":2,\"lastError\":\"boom\",\"nextAttemptAt\":\"T\"",
         );
-        assert_eq!(state(&retried), "queued      attempt 2  after boom  again at T");
+        assert_eq!(state(&retried), "queued      attempt 2 failed: boom  attempt 3 begins at T");
         let failed = request(
             "\"status\":\"failed\",\"attempts\":3,\"error\":{\"code\":\"c\",\"message\":\"m\"}",
         );
@@ -121,9 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_shown_as_the_worker_counts_it() {
-        let line = progress(r#"{"progress":0.25,"message":"page 5\u0007","worker":"w"}"#);
-        assert_eq!(line, "processing  0.25  page 5\\u{7}");
-        assert_eq!(progress("nonsense"), "processing");
+    fn progress_is_shown_as_a_percentage() {
+        let line = |json: &str| progress(&serde_json::from_str(json).unwrap());
+        let counted =
+            r#"{"progress":0.25,"progressCount":{"done":5,"total":20},"message":"page 5\u0007"}"#;
+        assert_eq!(line(counted), "processing  5 of 20 (25%)  page 5\\u{7}");
+        assert_eq!(line(r#"{"progress":0.25}"#), "processing  25%");
+        assert_eq!(line("{}"), "processing");
     }
 }

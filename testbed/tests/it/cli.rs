@@ -7,3 +7,4 @@ mod https;
 mod requests;
 mod status;
 mod terminal;
+mod waiting;

@@ -1,14 +1,16 @@
-//! The output file of a bulk run: finds the last whole line, and appends results.
+//! The output file of a bulk run: finds the last whole line, appends results, and replaces those that were repaired.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
-    fs::{File, OpenOptions, TryLockError},
-    io::{BufRead, BufReader, Seek, Write},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{BufRead, BufReader, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::submit_line::LineResult;
 use crate::exit::Failure;
@@ -23,6 +25,9 @@ pub(super) struct OutputFile {
     end: End,
 }
 
+/// A line whose request has failed, and the request.
+pub(super) type FailedLine = (u64, Uuid);
+
 /// The results in the output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -32,11 +37,12 @@ pub(super) struct Counts {
 
 impl Counts {
     /// The number of lines.
-    pub(super) fn written(self) -> u64 {
+    pub(super) fn lines(self) -> u64 {
         self.completed + self.failed
     }
 
-    fn add(&mut self, completed: bool) {
+    /// Counts a line.
+    pub(super) fn add(&mut self, completed: bool) {
         self.completed += u64::from(completed);
         self.failed += u64::from(!completed);
     }
@@ -111,7 +117,79 @@ impl OutputFile {
         let written = self.file.write_all(line.as_bytes());
         written.with_context(|| format!("{} can't be written", self.path.display()))?;
         self.end.line = result.line;
+        self.end.bytes += line.len() as u64;
         self.end.counts.add(result.completed);
+        Ok(())
+    }
+
+    /// The lines whose requests have failed.
+    pub(super) fn failed_lines(&self) -> Result<Vec<FailedLine>, Failure> {
+        let mut failed = Vec::new();
+        self.for_each_line(|_, line| {
+            failed.extend(line.failed());
+            Ok(())
+        })?;
+        Ok(failed)
+    }
+
+    /// Replaces results by others of the same lines. The file is written anew beside the old one, and takes its place
+    /// when it is complete and on disk.
+    pub(super) fn replace(
+        &mut self,
+        mut results: BTreeMap<u64, LineResult>,
+    ) -> Result<(), Failure> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".new");
+        let path = PathBuf::from(path);
+        let unwritten = || format!("{} can't be written", path.display());
+        let new = File::create(&path).with_context(unwritten)?;
+        // Whoever opens it once it has its name has to wait for us.
+        new.try_lock().map_err(anyhow::Error::new).with_context(unwritten)?;
+        let mut writer = BufWriter::new(&new);
+        let mut end = End::default();
+        self.for_each_line(|text, line| {
+            let replaced = results.remove(&line.line);
+            let (json, completed) = match &replaced {
+                Some(result) => (result.json.as_bytes(), result.completed),
+                None => (text.trim_ascii_end(), line.is_completed()),
+            };
+            writer
+                .write_all(json)
+                .and_then(|()| writer.write_all(b"\n"))
+                .with_context(unwritten)?;
+            end.line = line.line;
+            end.bytes += json.len() as u64 + 1;
+            end.counts.add(completed);
+            Ok(())
+        })?;
+        writer.flush().with_context(unwritten)?;
+        drop(writer);
+        new.sync_all().with_context(unwritten)?;
+        fs::rename(&path, &self.path).with_context(unwritten)?;
+        // It was written from its beginning, so what is written next goes to its end.
+        (self.file, self.length, self.end) = (new, end.bytes, end);
+        Ok(())
+    }
+
+    /// Passes each whole line, with what is known of it.
+    fn for_each_line(
+        &self,
+        mut take: impl FnMut(&[u8], &Known) -> anyhow::Result<()>,
+    ) -> Result<(), Failure> {
+        let shown = self.path.display();
+        let file = File::open(&self.path).with_context(|| format!("the output {shown}"))?;
+        let mut lines = BufReader::new(file.take(self.end.bytes));
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).with_context(|| format!("the output {shown}"))? > 0
+        {
+            let known = serde_json::from_slice(&line);
+            let known = known.with_context(|| format!("the output {shown} has changed"))?;
+            take(&line, &known)?;
+            line.clear();
+        }
         Ok(())
     }
 
@@ -124,9 +202,24 @@ impl OutputFile {
 
 /// The fields of an output line that are read again.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Known {
     line: u64,
     status: String,
+    #[serde(default)]
+    request_id: Option<Uuid>,
+}
+
+impl Known {
+    fn is_completed(&self) -> bool {
+        self.status == "completed"
+    }
+
+    /// The line, if its request has failed. The service knows nothing of a line that it has rejected.
+    fn failed(&self) -> Option<FailedLine> {
+        let id = self.request_id.filter(|_| self.status == "failed")?;
+        Some((self.line, id))
+    }
 }
 
 /// Reads the output up to its last whole line.
@@ -142,18 +235,18 @@ fn end(mut lines: impl BufRead + Seek) -> anyhow::Result<End> {
         }
         let known = serde_json::from_slice::<Known>(&line);
         let Some(known) = known.ok().filter(|known| known.line > end.line) else {
-            let number = end.counts.written() + 1;
+            let number = end.counts.lines() + 1;
             bail!("has other content in line {number} and was not changed: give another --out");
         };
         end.line = known.line;
         end.bytes += read as u64;
-        end.counts.add(known.status == "completed");
+        end.counts.add(known.is_completed());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Cursor};
+    use std::io::Cursor;
 
     use super::*;
 
@@ -194,7 +287,45 @@ mod tests {
         assert!(OutputFile::open(&path).is_err(), "two write at a time");
         let json = "{\"line\":4,\"status\":\"completed\"}".to_owned();
         out.write(&LineResult { json: json.clone(), line: 4, completed: true }).unwrap();
-        assert_eq!((out.last_line(), out.counts().written()), (4, 3));
+        assert_eq!((out.last_line(), out.counts().lines()), (4, 3));
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{TWO}{json}\n"));
+    }
+
+    #[test]
+    fn a_repaired_line_replaces_the_failed_one_and_further_lines_follow_at_the_end() {
+        let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+        let failed = |line: u64| {
+            format!(
+                "{{\"line\":{line},\"requestId\":\"{id}\",\"status\":\"failed\",\"error\":{{}}}}\n"
+            )
+        };
+        let rejected = "{\"line\":4,\"requestId\":null,\"status\":\"failed\"}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let before = format!("{}{}{rejected}", failed(1), failed(3));
+        fs::write(&path, format!("{before}{{\"line\":5,\"st")).unwrap();
+        let mut out = OutputFile::open(&path).unwrap();
+        out.truncate().unwrap();
+        let id = Uuid::parse_str(id).unwrap();
+        assert_eq!(
+            out.failed_lines().unwrap(),
+            [(1, id), (3, id)],
+            "the service has none of the rejected"
+        );
+        out.replace(BTreeMap::new()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+
+        let completed = |line: u64| {
+            let json = format!("{{\"line\":{line},\"status\":\"completed\"}}");
+            LineResult { json, line, completed: true }
+        };
+        out.replace([(3, completed(3))].into()).unwrap();
+        assert!(OutputFile::open(&path).is_err(), "the new file is locked, too");
+        out.write(&completed(5)).unwrap();
+        let after =
+            format!("{}{}\n{rejected}{}\n", failed(1), completed(3).json, completed(5).json);
+        assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        assert_eq!((out.last_line(), out.counts()), (5, Counts { completed: 2, failed: 2 }));
+        assert_eq!(out.failed_lines().unwrap(), [(1, id)]);
     }
 }

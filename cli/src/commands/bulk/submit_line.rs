@@ -1,10 +1,12 @@
 //! Submits one line of the input, waits for its end, and makes its line of the output.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use super::input_file::Line;
+use super::{input_file::Line, retries::Retries};
 use crate::{
     api::{
         client::Client,
@@ -14,6 +16,9 @@ use crate::{
     },
     text,
 };
+
+/// How often the request of a line is looked at, at least: its failed attempts are shown.
+const MAX_POLL: Duration = Duration::from_secs(10);
 
 /// The result of a line.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub(super) async fn submit_line(
     client: &Client,
     line: Line,
     idempotency_key: &str,
+    retries: &Retries,
 ) -> Result<LineResult, CallError> {
     let id = match client.submit(&Submission::new(&line.data), idempotency_key).await {
         Ok(id) => id,
@@ -42,9 +48,23 @@ pub(super) async fn submit_line(
         // Other rejections, as of missing rights, would meet every line.
         Err(error) => return Err(error),
     };
-    match client.wait(id, None).await {
-        Ok(request) => Ok(ended(line.number, &request)),
-        Err(CallError::NotFound(detail)) => Ok(failed(line.number, Some(id), "not-found", &detail)),
+    wait_for_line(client, line.number, id, retries).await
+}
+
+/// Waits for the end of the request of a line, and notes meanwhile what it waits for.
+///
+/// # Errors
+/// If the error concerns more than this line.
+pub(super) async fn wait_for_line(
+    client: &Client,
+    line: u64,
+    id: Uuid,
+    retries: &Retries,
+) -> Result<LineResult, CallError> {
+    let note = |request: &Request| retries.note(line, request);
+    match client.wait_showing(id, None, MAX_POLL, note).await {
+        Ok(request) => Ok(ended(line, &request)),
+        Err(CallError::NotFound(detail)) => Ok(failed(line, Some(id), "not-found", &detail)),
         Err(error) => Err(error),
     }
 }

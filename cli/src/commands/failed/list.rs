@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::client::Client,
     arguments::{FailedList, Format},
-    commands::table::Table,
+    commands::table::{self, Table},
     exit::{Exit, Failure},
     output,
 };
@@ -23,14 +23,14 @@ pub(super) async fn run(
     let limit = if list.all { u64::MAX } else { list.limit };
     json_part("{\"requests\":", format)?;
     let mut table = Table::new(format, text::REQUEST_HEADER, limit);
-    for_each_request(client, &list.filters, |request| {
+    let more_requests = for_each_request(client, &list.filters, |request| {
         Ok(table.print(|| text::request_row(request), request.json())?)
     })
     .await?;
     let requests = table.end()?;
     json_part(",\"messages\":", format)?;
     let mut table = Table::new(format, text::MESSAGE_HEADER, limit);
-    for_each_message(client, &list.filters, |message| {
+    let more_messages = for_each_message(client, &list.filters, |message| {
         Ok(table.print(|| text::message_row(message), message.json())?)
     })
     .await?;
@@ -39,6 +39,11 @@ pub(super) async fn run(
     if format == Format::Text && requests + messages == 0 {
         let such = if list.filters.any() { " that match" } else { "" };
         output::note(format!("there are no failed requests or messages{such}"));
+    }
+    for (listed, has_more) in [(requests, more_requests), (messages, more_messages)] {
+        if has_more && listed > 0 {
+            output::note(table::more(listed));
+        }
     }
     Ok(Exit::Completed)
 }

@@ -63,12 +63,13 @@ pub(super) async fn select_messages(
     Ok(selection)
 }
 
-/// Passes failed requests that match the filters to `take`, the newest first, until it returns `false`.
+/// Passes failed requests that match the filters to `take`, the newest first, until it returns `false`. Returns whether
+/// others may follow, which need not match.
 pub(super) async fn for_each_request(
     client: &Client,
     filters: &Filters,
     mut take: impl FnMut(&Request) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let fetch = async |cursor: Option<String>| {
         let limit = MAX_PAGE_ITEMS.to_string();
         let mut query = vec![("status", "failed".to_owned()), ("limit", limit)];
@@ -84,7 +85,7 @@ pub(super) async fn for_each_message(
     client: &Client,
     filters: &Filters,
     mut take: impl FnMut(&ParkedMessage) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let fetch = async |cursor: Option<String>| {
         let mut query = vec![("limit", MAX_PAGE_ITEMS.to_string())];
         query.extend(cursor.map(|cursor| ("cursor", cursor)));

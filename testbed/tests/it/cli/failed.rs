@@ -165,6 +165,8 @@ async fn one_is_done_again_another_let_go_of_and_each_end_has_its_code() -> Resu
     for (words, code, text) in [
         (vec!["failed", "replay"], 2, "--all"),
         (vec!["failed", "discard"], 2, "--all"),
+        (vec!["failed", "discard", "--all"], 2, "add --yes"),
+        (vec!["failed", "discard", "--messages"], 2, "add --yes"),
         (vec!["failed", "replay", &message], 2, "can't be replayed"),
         (vec!["failed", "replay", &unknown], 6, "There is no request"),
         (vec!["failed", "discard", "99999"], 6, "no parked message"),

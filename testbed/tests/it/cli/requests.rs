@@ -137,7 +137,8 @@ async fn requests_are_listed_for_people_and_for_programs() -> Result<()> {
     ids.reverse();
     let said = run_slowlane(&web.base, &["list", "--limit", "2"]).await?;
     let lines: Vec<_> = said.text.lines().collect();
-    ensure!(lines.len() == 3 && lines[0].starts_with("ID"), "{}", said.text);
+    ensure!(lines.len() == 4 && lines[0].starts_with("ID"), "{}", said.text);
+    ensure!(said.has_line("slowlane: 2 of more; --all for the rest"), "{}", said.text);
     ensure!(lines[1].starts_with(&ids[0]) && lines[1].contains("queued"), "{}", said.text);
     ensure!(!said.text.contains('\u{1b}'), "colours without a terminal: {:?}", said.text);
 
@@ -145,6 +146,8 @@ async fn requests_are_listed_for_people_and_for_programs() -> Result<()> {
     let items: Vec<Value> = serde_json::from_str(&said.text)?;
     let listed: Vec<_> = items.iter().filter_map(|item| item["requestId"].as_str()).collect();
     assert_eq!(listed, ids);
+    let said = run_slowlane(&web.base, &["list", "--limit", "501"]).await?;
+    ensure!(!said.text.contains("of more"), "these are all");
     let said =
         run_slowlane(&web.base, &["list", "--status", "failed", "--type", "default"]).await?;
     ensure!(said.text.contains("no such requests"), "{}", said.text);
