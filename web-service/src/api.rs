@@ -20,8 +20,8 @@ use actix_web::{
 use crate::api::{
     http::{access, problem::Problem},
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now,
-        submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
+        submit_batch,
     },
 };
 

@@ -1,4 +1,5 @@
 //! A request as JSON: the same for API clients and for webhook receivers.
 
 pub(crate) mod callback;
+pub(crate) mod progress_count;
 pub(crate) mod request;

@@ -8,6 +8,7 @@ use crate::contract::{
     json::object,
     malformed::Malformed,
     message::{Message, Properties},
+    progress::{self, Progress},
     result::ErrorBody,
     timestamp::Timestamp,
 };
@@ -51,9 +52,13 @@ pub struct JobEvent {
     /// Who works on it: `host:pid/slot`.
     #[serde(default)]
     pub worker: String,
-    /// How far the work is, as the worker counts it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<f64>,
+    /// How far the work is. What has another unit is left out.
+    #[serde(
+        default,
+        deserialize_with = "progress::lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub progress: Option<Progress>,
     /// A description of the progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -221,6 +226,21 @@ mod tests {
         assert_eq!((job.request_id.text(), job.event), ("a", JobEventName::Started));
         assert_eq!((job.run, job.attempt, job.delivery, &*job.worker), (0, 1, 1, ""));
         assert!(!body(&Event::Job(job)).contains("null"));
+    }
+
+    #[test]
+    fn progress_with_another_unit_leaves_the_rest_of_the_event() {
+        let read = |progress| {
+            let body = format!(r#"{{"requestId":"a","progress":{progress},"message":"half"}}"#);
+            match Event::parse("request.progress", body.as_bytes()).unwrap() {
+                Some(Event::Job(job)) => job,
+                other => panic!("{other:?}"),
+            }
+        };
+        let counted = read(r#"{"done":5,"total":20}"#);
+        assert!(body(&Event::Job(counted)).contains(r#""progress":{"done":5,"total":20}"#));
+        let wrong = read("37");
+        assert_eq!((wrong.progress, wrong.message.as_deref()), (None, Some("half")));
     }
 
     #[test]

@@ -8,12 +8,12 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    health, metrics, parked, status,
+    health, metrics, parked,
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now,
-        submit, submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
+        submit_batch,
     },
-    scale,
+    scale, status,
 };
 
 pub(crate) const PATH: &str = "/openapi.json";

@@ -4,10 +4,7 @@
 //! does not name the run, since it is noted. So of two concurrent replays of the same run both may publish, and an
 //! unconfirmed replay may be tried again.
 
-use pipeline::{
-    broker::PublishError,
-    contract::Message,
-};
+use pipeline::{broker::PublishError, contract::Message};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;

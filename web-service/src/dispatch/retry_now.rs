@@ -10,9 +10,7 @@ use pipeline::{
     broker::PublishError,
     contract::{Message, Timestamp},
 };
-use store::{
-    AwaitedAttempt, BeginRetry, Found, NoteRetry, Status, Store, StoreError, Summary,
-};
+use store::{AwaitedAttempt, BeginRetry, Found, NoteRetry, Status, Store, StoreError, Summary};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;

@@ -1,12 +1,15 @@
 //! A request as JSON: its stored row, with the work on it that is known of.
 
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::contract::{ErrorBody, Progress, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{events::jobs::job::Job, views::callback::CallbackView};
+use crate::{
+    events::jobs::job::Job,
+    views::{callback::CallbackView, progress_count::CountView},
+};
 use store::{Record, Status, Summary};
 
 /// A request, with its result if it has one.
@@ -48,10 +51,14 @@ pub(crate) struct RequestView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
     worker: Option<String>,
-    /// The progress of the work, if the worker reports it: a number on the worker's own scale.
+    /// The progress of the work, if the worker reports it: from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = f64)]
+    #[schema(value_type = f64, minimum = 0, maximum = 1)]
     progress: Option<f64>,
+    /// What `progress` was counted from, if the worker counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = CountView)]
+    progress_count: Option<CountView>,
     /// Why an attempt failed that was not the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
@@ -110,6 +117,7 @@ impl RequestView {
         let Some(job) = job.filter(|job| !self.is_final && job.execution.run >= self.run) else {
             return self;
         };
+        let progress = job.progress.as_ref().and_then(|progress| progress.value);
         Self {
             status: RequestStatus::Processing,
             attempts: self.attempts.max(job.execution.attempt),
@@ -117,7 +125,8 @@ impl RequestView {
             run: job.execution.run,
             started_at: job.started_at,
             worker: job.worker.clone(),
-            progress: job.progress.as_ref().and_then(|progress| progress.value),
+            progress: progress.map(Progress::fraction),
+            progress_count: progress.and_then(Progress::count).map(CountView::from),
             // That attempt has begun.
             next_attempt_at: None,
             job: Some(job),
@@ -157,9 +166,9 @@ impl RequestView {
     /// The request as JSON without its progress: two of these differ when more than the progress has
     /// changed.
     pub(crate) fn json_without_progress(&mut self) -> String {
-        let progress = self.progress.take();
+        let progress = (self.progress.take(), self.progress_count.take());
         let json = self.json();
-        self.progress = progress;
+        (self.progress, self.progress_count) = progress;
         json
     }
 }
@@ -188,6 +197,7 @@ impl From<Summary> for RequestView {
             finished_at: summary.finished_at,
             worker: summary.worker,
             progress: None,
+            progress_count: None,
             last_error: summary.last_error,
             next_attempt_at: summary.next_attempt_at,
             callback: summary.callback.map(CallbackView::from),

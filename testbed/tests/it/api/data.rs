@@ -103,7 +103,10 @@ async fn the_data_of_a_request_are_given_back_as_they_were_sent() -> Result<()> 
         let id = posted["requestId"].as_str().unwrap_or_default().to_owned();
         let get = async |id: &str| web.get(&format!("/api/v1/requests/{id}/data")).await;
         let answer = get(&id).await?;
-        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"application/json".parse()?));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (200, &"application/json".parse()?)
+        );
         assert_eq!(answer.text().await?, ODD);
         let said = run_slowlane(&web.base, &["get", &id, "--data"]).await?;
         assert_eq!((said.code, said.text.trim_end()), (Some(0), ODD));

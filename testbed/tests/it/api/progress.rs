@@ -13,6 +13,7 @@ use testbed::{
 use crate::support::{
     database::Database,
     event_stream::Stream,
+    slowlane::slowlane,
     stack::{Stack, Web},
 };
 
@@ -186,9 +187,52 @@ async fn progress_arrives_in_the_stream_and_in_the_request() -> Result<()> {
     assert_eq!((&request["progress"], &request["worker"]), (&json!(0.5), &worker));
     // However many there are, the last one arrives.
     for n in 1..=100 {
-        event(&foreign, "request.progress", &json!({"requestId": id, "progress": n})).await?;
+        let counted = json!({"requestId": id, "progress": {"done": n, "total": 100}});
+        event(&foreign, "request.progress", &counted).await?;
     }
-    stream.until("progress", |told| told["progress"] == 100.0).await?;
+    let told = stream.until("progress", |told| told["progress"] == 1.0).await?;
+    let all = json!({"done": 100, "total": 100});
+    assert_eq!(told["progressCount"], all);
+    let request = web.request(&id).await?;
+    assert_eq!((&request["progress"], &request["progressCount"]), (&json!(1.0), &all));
+    Ok(())
+}
+
+#[tokio::test]
+async fn progress_on_a_scale_of_the_workers_own_is_not_shown() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = listening(&stack).await?;
+    let foreign = stack.foreign().await?;
+    let id = web.accepted("a".into()).await?;
+    let mut stream = Stream::of(&web, &id).await?;
+    for wrong in [json!(37), json!(-1), json!("half"), json!({"done": 3, "total": 2}), Value::Null]
+    {
+        let reported = json!({"requestId": id, "progress": wrong, "message": wrong.to_string()});
+        event(&foreign, "request.progress", &reported).await?;
+        let text = wrong.to_string();
+        let told = stream.until("progress", |told| told["message"] == *text).await?;
+        ensure!(told["progress"].is_null() && told["progressCount"].is_null(), "{told}");
+        ensure!(web.request(&id).await?["progress"].is_null(), "{wrong}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn progress_is_a_percentage_for_whoever_watches() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = listening(&stack).await?;
+    let foreign = stack.foreign().await?;
+    let id = web.accepted("a".into()).await?;
+    let watching = slowlane(&web.base, &["watch", &id]).start()?;
+    watching.wait_for_text("queued").await?;
+    for (progress, text) in [
+        (json!({"done": 9, "total": 20}), "9 of 20 (45%)  page 9"),
+        (json!(0.5), "processing  50%  page 9"),
+    ] {
+        let reported = json!({"requestId": id, "progress": progress, "message": "page 9"});
+        event(&foreign, "request.progress", &reported).await?;
+        watching.wait_for_text(text).await?;
+    }
     Ok(())
 }
 

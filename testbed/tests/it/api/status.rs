@@ -39,7 +39,8 @@ async fn the_status_shows_what_waits_is_worked_on_is_retried_and_has_failed() ->
         }
         let waiting = |status: &Value| status["requests"]["waiting"] == 3;
         let alone = shows(&web, "what waits", waiting).await?;
-        let requests = json!({"open": 3, "waiting": 3, "processing": 0, "retrying": 0, "failed": 1});
+        let requests =
+            json!({"open": 3, "waiting": 3, "processing": 0, "retrying": 0, "failed": 1});
         assert_eq!(alone["requests"], requests);
         assert_eq!(alone["workers"], json!({"subscribed": 0, "busy": 0}), "{alone}");
         assert_eq!(alone["oldest"]["requestId"], *oldest);

@@ -244,7 +244,9 @@ async fn killed_between_publish_and_commit_the_attempt_and_the_waiting_copy_both
         if by_copy {
             foreign.purge(REQUESTS).await?;
             let copy = json!({"requestId": id, "requestData": "x"}).to_string();
-            foreign.publish("processing", "request", Properties::default(), copy.as_bytes()).await?;
+            foreign
+                .publish("processing", "request", Properties::default(), copy.as_bytes())
+                .await?;
         }
         let _processor = stack.processor(1, "1ms").await?;
         let done = other.ended(&id).await?;

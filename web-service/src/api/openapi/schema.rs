@@ -11,7 +11,8 @@ pub(crate) struct StreamEvent {
     /// `status` or `progress`. Ignore others: a later release may have more.
     event: String,
     /// For `status`: the request as JSON, as GET returns it. For `progress`: an object with
-    /// `requestId`, `progress`, `message` and `at`.
+    /// `requestId`, `progress` (from 0 to 1), `progressCount` (`done` of `total`, if the worker counts), `message` and
+    /// `at`.
     #[schema(content_media_type = "application/json")]
     data: String,
 }

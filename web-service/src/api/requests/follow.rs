@@ -1,7 +1,10 @@
 //! Follows a request: its status changes and the progress of the work on it.
 
 use actix_web::web;
-use pipeline::{contract::Timestamp, log_messages::CALLER_FOLLOWS};
+use pipeline::{
+    contract::{self, Timestamp},
+    log_messages::CALLER_FOLLOWS,
+};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -17,7 +20,7 @@ use crate::{
         jobs::job::{Job, Progress},
         waiters::Waiter,
     },
-    views::request::RequestView,
+    views::{progress_count::CountView, request::RequestView},
 };
 
 /// What a follower receives.
@@ -58,6 +61,8 @@ struct ProgressBody<'a> {
     request_id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress_count: Option<CountView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     at: Timestamp,
@@ -117,7 +122,8 @@ impl Follower {
         let progress = job.progress.filter(|new| self.sent_progress.as_ref() != Some(new))?;
         let body = ProgressBody {
             request_id: self.id,
-            progress: progress.value,
+            progress: progress.value.map(contract::Progress::fraction),
+            progress_count: progress.value.and_then(contract::Progress::count).map(CountView::from),
             message: progress.message.as_deref(),
             at: progress.at,
         };

@@ -104,7 +104,8 @@ fn not_waiting(why: NotWaiting) -> String {
         ),
         NotWaiting::Processing => "It is being worked on at present.".to_owned(),
         NotWaiting::Due => {
-            "It waits for a worker, not for a time: it begins as soon as a worker is free.".to_owned()
+            "It waits for a worker, not for a time: it begins as soon as a worker is free."
+                .to_owned()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Job: one execution of a request, as its worker's events describe it.
 
-use pipeline::contract::{JobEvent, Timestamp};
+use pipeline::contract::{self, JobEvent, Timestamp};
 
 /// The longest worker name that is kept.
 const MAX_WORKER_BYTES: usize = 255;
@@ -34,8 +34,8 @@ pub struct ExecutionId {
 /// The progress of a job, as the worker reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// A number on the worker's own scale.
-    pub value: Option<f64>,
+    /// How far the work is.
+    pub value: Option<contract::Progress>,
     /// A text for people.
     pub message: Option<String>,
     /// When it was reported, by the worker's clock.

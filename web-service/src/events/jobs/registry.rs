@@ -130,7 +130,7 @@ impl JobRegistry {
 mod tests {
     use std::time::Duration;
 
-    use pipeline::contract::Timestamp;
+    use pipeline::contract::{self, Progress::Fraction, Timestamp};
 
     use super::*;
     use crate::events::jobs::{
@@ -156,7 +156,7 @@ mod tests {
 
     fn progress(delivery: u32, worker: &str, value: f64) -> Job {
         let progress =
-            Progress { value: Some(value), message: None, at: Timestamp::from_millis(1) };
+            Progress { value: Some(Fraction(value)), message: None, at: Timestamp::from_millis(1) };
         Job { started_at: None, progress: Some(progress), ..job(delivery, worker, 0) }
     }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn value(registry: &JobRegistry) -> Option<f64> {
-        registry.get(ID)?.progress.as_ref()?.value
+        registry.get(ID)?.progress.as_ref()?.value.map(contract::Progress::fraction)
     }
 
     #[test]
