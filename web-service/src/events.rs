@@ -1,6 +1,7 @@
 //! Events and control messages, best effort: who waits for which request, who works on which.
 
 mod clock_skew;
+pub(crate) mod early_retries;
 mod finished_events;
 pub mod jobs;
 pub mod listener;

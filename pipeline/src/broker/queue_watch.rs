@@ -49,7 +49,8 @@ impl CountedQueues {
     /// Why they are not known.
     pub fn of(&self, queue: &str) -> Result<QueueCounts, NotCounted> {
         let counted = self.0.iter().find(|(counted, _)| *counted == queue);
-        counted.map_or_else(|| Err(NotCounted("not watched".to_owned())), |(_, counts)| counts.clone())
+        counted
+            .map_or_else(|| Err(NotCounted("not watched".to_owned())), |(_, counts)| counts.clone())
     }
 
     /// The queues whose counts are known.

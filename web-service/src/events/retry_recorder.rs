@@ -1,17 +1,22 @@
 //! Retry recorder: records failed attempts that will be repeated in the store, on a best-effort basis.
 
+use std::collections::HashSet;
+
 use pipeline::contract::{ErrorBody, JobEvent};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use uuid::Uuid;
 
 use crate::events::{
+    early_retries::{EarlyRetries, EarlyRetry},
     jobs::{
         RunningJobs,
         job::{ExecutionId, truncated},
     },
     lossy_queue::{BatchReceiver, LossySender, lossy_queue},
 };
-use store::{ScheduledRetry, Store};
+use store::{ScheduledRetry, Store, StoreError};
 
 /// The longest error text that is stored.
 const MAX_ERROR_BYTES: usize = 2000;
@@ -41,17 +46,45 @@ impl RetrySender {
 }
 
 impl RetryRecorder {
-    /// Records what comes, until told to stop. Retries that come while the store is away are dropped: the
-    /// result of the last attempt tells as much.
+    /// Records what comes, until told to stop. An attempt can fail before its request is recorded, and while the store is
+    /// away: such retries are recorded later.
     pub async fn run(mut self, store: Store, jobs: RunningJobs, stop: CancellationToken) {
-        while let Some(retries) = self.0.next_batch(&stop).await {
-            let ids: Vec<_> = retries.iter().map(|retrying| retrying.id).collect();
-            match store.record_retries(retries).await {
-                Ok(()) => jobs.followers().wake(ids),
-                Err(error) => debug!(count = ids.len(), "retries not recorded: {error}"),
+        let mut early = EarlyRetries::default();
+        loop {
+            let retries = tokio::select! {
+                came = self.0.next_batch(&stop) => match came {
+                    Some(retries) => retries.into_iter().map(EarlyRetry::new).collect::<Vec<_>>(),
+                    None => break,
+                },
+                () = early.due() => early.take_due(Instant::now()),
+            };
+            match record(&store, &retries).await {
+                Ok(recorded) => {
+                    let missing = |retry: &EarlyRetry| !recorded.contains(&retry.id());
+                    early.keep(retries.into_iter().filter(missing), Instant::now());
+                    jobs.followers().wake(recorded);
+                }
+                Err(error) => {
+                    debug!(count = retries.len(), "retries not recorded: {error}");
+                    early.keep(retries, Instant::now());
+                }
             }
         }
     }
+}
+
+/// Records the retries of stored requests, and returns their ids. The requests are looked up first: one that is recorded
+/// meanwhile counts as not stored.
+async fn record(store: &Store, retries: &[EarlyRetry]) -> Result<HashSet<Uuid>, StoreError> {
+    let ids: HashSet<Uuid> = retries.iter().map(EarlyRetry::id).collect();
+    let stored = store.get_many(ids.into_iter().collect()).await?;
+    let stored: HashSet<Uuid> = stored.into_iter().map(|request| request.id).collect();
+    let of_stored = retries.iter().filter(|retry| stored.contains(&retry.id()));
+    let of_stored: Vec<_> = of_stored.map(|early| early.retry.clone()).collect();
+    if !of_stored.is_empty() {
+        store.record_retries(of_stored).await?;
+    }
+    Ok(stored)
 }
 
 /// A `request.retrying` event in the store's terms; none if its id is not a UUID, so that no row can be its

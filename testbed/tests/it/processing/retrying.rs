@@ -8,6 +8,7 @@ use serde_json::json;
 use testbed::{foreign::Properties, process::json_message};
 
 use crate::support::{
+    database::Database,
     faulty::{began, paused},
     stack::{FAILED, REQUESTS, Stack},
     wait::settles,
@@ -37,6 +38,28 @@ async fn work_that_fails_twice_and_then_goes_well_is_completed_in_its_third_atte
         ensure!(told["nextAttemptAt"].is_string(), "{told}");
     }
     paused(&processor, &id, &PAUSES)
+}
+
+/// Commits of new requests take a second.
+const SLOW_COMMITS: &str = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql \
+    AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$; \
+    CREATE TRIGGER slow BEFORE INSERT ON requests FOR EACH ROW EXECUTE FUNCTION slow()";
+
+#[tokio::test]
+async fn an_attempt_that_failed_before_its_request_was_recorded_is_shown() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    // With SQLite the writes are in order.
+    let database = Database::postgres().await;
+    let web = database.web(&stack).await?;
+    web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
+    database.change(SLOW_COMMITS).await?;
+    let _processor = stack.start_faulty(1, "1h").await?;
+    let id = web.accepted(json!({"fail": 1})).await?;
+    settles("the attempt is shown", async || {
+        let request = web.request(&id).await?;
+        Ok(request["attempts"] == 1 && request["nextAttemptAt"].is_string())
+    })
+    .await
 }
 
 #[tokio::test]
