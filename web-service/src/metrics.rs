@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use pipeline::{
-    broker::Broker,
+    broker::{Broker, CountedQueues},
     contract::{Timestamp, codes},
-    health::QueueCounts,
     metrics::{self, Buckets, Durations, Label, label, set},
+    topology::REQUESTS,
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -40,8 +40,8 @@ pub struct Metrics {
 
 /// What is read when the metrics are asked for.
 pub(crate) struct Present {
-    /// What was counted in the queue of requests, if it is known.
-    pub(crate) queue: Option<QueueCounts>,
+    /// What was counted in the queues.
+    pub(crate) queues: CountedQueues,
     /// How many requests are being worked on.
     pub(crate) in_hand: usize,
     /// Whether the store answers.
@@ -129,22 +129,24 @@ impl Metrics {
 
     /// The metrics as text.
     pub(crate) fn text(&self, present: &Present) -> String {
-        let requests = label("queue", pipeline::topology::REQUESTS);
         let kind = label("type", TYPE);
         set(&self.in_hand.get_or_create(&kind), present.in_hand);
         self.store_up.set(i64::from(present.is_store_up));
-        // A number that is not known any more is better missing than old.
-        match present.queue {
-            Some(QueueCounts { waiting, consumers }) => {
-                self.ready.get_or_create(&requests).set(waiting.into());
-                self.consumers.get_or_create(&requests).set(consumers.into());
-                let backlog = usize::try_from(waiting).unwrap_or(usize::MAX);
-                set(&self.backlog.get_or_create(&kind), backlog.saturating_add(present.in_hand));
+        for (queue, counts) in present.queues.known() {
+            let queue = label("queue", queue);
+            self.ready.get_or_create(&queue).set(counts.waiting.into());
+            self.consumers.get_or_create(&queue).set(counts.consumers.into());
+        }
+        match present.queues.of(REQUESTS) {
+            Ok(counts) => {
+                let waiting = usize::try_from(counts.waiting).unwrap_or(usize::MAX);
+                set(&self.backlog.get_or_create(&kind), waiting.saturating_add(present.in_hand));
             }
-            None => {
-                self.ready.remove(&requests);
-                self.consumers.remove(&requests);
-                self.backlog.remove(&kind);
+            // A number that is not known any more is better missing than old.
+            Err(_) => {
+                self.ready.clear();
+                self.consumers.clear();
+                self.backlog.clear();
             }
         }
         metrics::encode(&self.registry)

@@ -84,7 +84,7 @@ impl State {
     pub(crate) fn metrics_text(&self) -> String {
         self.broker.update_metrics();
         self.metrics.text(&Present {
-            queue: self.queue_counts(),
+            queues: self.counted_queues(),
             in_hand: self.jobs.counts().0,
             is_store_up: matches!(*self.store.health().borrow(), Health::Up),
         })

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
-use pipeline::{contract::Timestamp, health::{self, QueueCounts}, topology};
+use pipeline::{
+    contract::Timestamp,
+    health::{self, QueueCounts},
+    topology,
+};
 use serde::Serialize;
 use store::{COUNT_LIMIT, OldestRequest, Overview};
 use utoipa::ToSchema;

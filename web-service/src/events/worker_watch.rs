@@ -33,7 +33,7 @@ impl WorkerWatch {
 
     /// What was counted last, if it is known.
     pub(crate) fn counts(&self) -> Option<QueueCounts> {
-        self.0.borrow().as_ref().ok().copied()
+        self.0.borrow().of(REQUESTS).ok()
     }
 
     /// Logs when requests begin to wait without a worker, and when that is over, until told to stop.
