@@ -12,6 +12,7 @@ mod scale;
 mod shared_overview;
 pub(crate) mod state;
 mod status;
+mod workers;
 
 use actix_web::{
     FromRequest, Handler, HttpResponse, Resource, Responder, middleware::from_fn, web,
@@ -55,6 +56,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(health::READY, health::ready),
         on_get(metrics::PATH, metrics::metrics),
         on_get(scale::PATH, scale::scale),
+        on_get(workers::PATH, workers::workers),
         on_get(openapi::PATH, openapi::openapi),
         on_get(index::PATH, index::index),
         on_get(docs::PATH, docs::page),

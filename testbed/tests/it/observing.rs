@@ -3,3 +3,4 @@
 mod metrics;
 mod processor_health;
 mod prometheus;
+mod workers;

@@ -13,7 +13,7 @@ use crate::api::{
         cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
         submit_batch,
     },
-    scale, status,
+    scale, status, workers,
 };
 
 pub(crate) const PATH: &str = "/openapi.json";
@@ -50,7 +50,8 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         health::live,
         health::ready,
         metrics::metrics,
-        scale::scale
+        scale::scale,
+        workers::workers
     ),
     tags(
         (name = "requests", description = "Submitting requests and getting their results"),

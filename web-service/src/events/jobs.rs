@@ -67,6 +67,11 @@ impl RunningJobs {
         self.registry().get(id).cloned()
     }
 
+    /// The requests that are worked on with their jobs, oldest first, `limit` at most.
+    pub fn all(&self, limit: usize) -> Vec<(Uuid, Job)> {
+        self.registry().all(limit)
+    }
+
     /// The ids of the newest requests below `below` that are worked on, newest first.
     pub fn newest(&self, below: Uuid, limit: usize) -> Vec<Uuid> {
         self.registry().newest(below, limit)

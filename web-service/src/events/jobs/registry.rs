@@ -100,6 +100,11 @@ impl JobRegistry {
         self.jobs.get(&id).map(|known| &known.job)
     }
 
+    /// All requests that are worked on, oldest first, `limit` at most.
+    pub(crate) fn all(&self, limit: usize) -> Vec<(Uuid, Job)> {
+        self.jobs.iter().take(limit).map(|(id, known)| (*id, known.job.clone())).collect()
+    }
+
     /// The ids below `below`, newest first.
     pub(crate) fn newest(&self, below: Uuid, limit: usize) -> Vec<Uuid> {
         self.jobs.range(..below).rev().take(limit).map(|(id, _)| *id).collect()
