@@ -171,7 +171,7 @@ async fn the_heir_of_a_killed_worker_says_at_once_that_it_has_the_job() -> Resul
     let heir = worker_of(&heir, "precious").await?;
     loop {
         let told = events.next().await?.json()?;
-        if told["worker"] == *heir {
+        if told["worker"] == *heir && told["requestId"] == "precious" {
             assert_eq!((&told["attempt"], &told["delivery"]), (&json!(1), &json!(2)), "{told}");
             return Ok(());
         }

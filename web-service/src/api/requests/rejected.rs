@@ -64,10 +64,10 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
         }
         ReplayError::NotRecorded(_) => Problem::outcome_unknown(
             id,
-            "The broker has the request, but the replay could not be stored. Repeat the call; that does no harm.",
+            "The broker has the request, but the replay could not be stored. Make the same call again: it does no harm.",
         ),
         ReplayError::Publish(error) => {
-            not_published(id, error, "Repeat the call; that does no harm.")
+            not_published(id, error, "Make the same call again: it does no harm.")
         }
     }
 }
