@@ -11,6 +11,10 @@ use crate::topology::{
 /// The prefix of the names of the retry queues and of their exchanges.
 pub const RETRY: &str = "processing.retry.";
 
+/// The longest queue has this delay at least. A request that has to wait for longer than all delays passes through the longest
+/// one again and again, and with shorter ones that would keep the broker and the workers busy.
+const MIN_LONGEST_DELAY: Duration = Duration::from_secs(1);
+
 /// The pauses before a request is tried again, in the order of its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryDelays(Vec<Duration>);
@@ -29,13 +33,17 @@ impl RetryDelays {
 
     /// The shortest pause of at least this length, or else the longest one.
     pub fn reaching(&self, wanted: Duration) -> Duration {
-        let enough = self.0.iter().filter(|delay| **delay >= wanted).min();
-        enough.or(self.0.iter().max()).copied().unwrap_or(wanted)
+        let steps = self.steps();
+        let enough = steps.iter().find(|delay| **delay >= wanted);
+        enough.or(steps.last()).copied().unwrap_or(wanted)
     }
 
-    /// Each pause once, the shortest first.
+    /// The delays of the queues: each pause once, the shortest first, and one second if all are shorter.
     pub fn steps(&self) -> Vec<Duration> {
         let mut steps = self.0.clone();
+        if steps.iter().all(|delay| *delay < MIN_LONGEST_DELAY) {
+            steps.push(MIN_LONGEST_DELAY);
+        }
         steps.sort_unstable();
         steps.dedup();
         steps
@@ -91,6 +99,15 @@ mod tests {
         let delays = delays(&[60, 1, 10]);
         let reached = [0, 1, 2, 10, 60, 61].map(|s| delays.reaching(Duration::from_secs(s)));
         assert_eq!(reached.map(|pause| pause.as_secs()), [1, 1, 10, 10, 60, 60]);
+    }
+
+    #[test]
+    fn a_wait_that_is_longer_than_all_pauses_goes_round_once_a_second_at_most() {
+        let zero = delays(&[0]);
+        assert_eq!(zero.steps(), [0, 1].map(Duration::from_secs));
+        assert_eq!(zero.after(1), Duration::ZERO);
+        assert_eq!(zero.reaching(Duration::ZERO), Duration::ZERO, "the next attempt is at once");
+        assert_eq!(zero.reaching(Duration::from_secs(30)), Duration::from_secs(1));
     }
 
     #[test]
