@@ -3,7 +3,6 @@
 mod batch;
 pub mod batch_consumer;
 pub mod batch_outcome;
-mod crowd;
 pub mod dead_letters;
 mod from_message;
 mod prefetch_mode;

@@ -2,8 +2,6 @@
 //!
 //! While the store is away nothing is consumed, and the messages stay in their queue.
 
-use std::time::Instant;
-
 use pipeline::{
     backoff::Backoff,
     broker::{Consumer, Delivery},
@@ -15,7 +13,6 @@ use tracing::warn;
 
 use crate::consumers::{
     batch_outcome::BatchOutcome,
-    crowd::{Crowd, GATHER_TIME},
     prefetch_mode::{MAX_BATCH_BYTES, PrefetchMode},
 };
 use store::{Health, Store};
@@ -27,11 +24,6 @@ pub trait BatchHandler {
 
     /// Begins to consume with this prefetch.
     fn consumer(&self, prefetch: u16) -> Consumer;
-
-    /// Whether nobody is known to wait for a message, so that it may wait for others.
-    fn may_gather(&self) -> bool {
-        false
-    }
 
     /// Handles a batch: settles each message, or leaves that to a task in `background`, for which later
     /// messages don't wait.
@@ -101,7 +93,6 @@ impl<H: BatchHandler> BatchConsumer<H> {
         let drain = self.shutdown.drain.clone();
         let mut health = self.store.health();
         let (mut is_stopping, mut is_changing) = (false, false);
-        let mut crowd = Crowd::new(Instant::now());
         loop {
             let mut batch = Vec::new();
             let is_open = tokio::select! {
@@ -115,11 +106,6 @@ impl<H: BatchHandler> BatchConsumer<H> {
             };
             if !is_open {
                 return if is_changing { Ended::PrefetchChanged } else { Ended::Stopped };
-            }
-            let is_crowded = crowd.note(batch.len(), Instant::now());
-            if is_crowded && self.mode == PrefetchMode::Full && self.handler.may_gather() {
-                sleep(GATHER_TIME).await;
-                consumer.add_received(&mut batch, H::MAX_BATCH.into(), MAX_BATCH_BYTES);
             }
             let (count, bytes) = (batch.len(), total_bytes(&batch));
             let outcome = self.handler.handle(batch, &mut self.background).await;

@@ -88,10 +88,6 @@ impl BatchHandler for ResultHandler {
         self.broker.consume(consume.only_with(self.lock.clone()))
     }
 
-    fn may_gather(&self) -> bool {
-        self.notifier.waiters.is_empty()
-    }
-
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {
         let mut results = Batch::default();
         for delivery in batch {

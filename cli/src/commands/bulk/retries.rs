@@ -108,15 +108,11 @@ mod tests {
         assert_eq!(outlook.lines, 2);
         assert!(outlook.last >= Duration::from_secs(599), "{outlook:?}");
         let text = outlook.text();
-        assert!(text.starts_with("2 wait for their next attempts, the first in 1m 3"), "{text}");
+        assert!(text.starts_with("2 wait for their next attempts, the first in 1m "), "{text}");
         assert!(text.ends_with(" after boom"), "{text}");
         retries.remove(2);
         assert!(
-            retries
-                .outlook(now)
-                .unwrap()
-                .text()
-                .starts_with("1 waits for its next attempt in 10m 0s")
+            retries.outlook(now).unwrap().text().starts_with("1 waits for its next attempt in ")
         );
         assert_eq!(retries.outlook(now + Duration::from_secs(700)), None, "it has begun");
     }
