@@ -174,11 +174,16 @@ async fn what_waits_with_a_suspect_in_the_same_worker_goes_back_before_that_begi
     worker.wait().await?;
     let _heir = holding(stack.faulty(1), PREFETCH).start()?;
     let mut results = foreign.consume(RESULTS, 1).await?;
-    for _ in 0..4 {
+    let mut left = vec!["before", "after", "last"];
+    while !left.is_empty() {
         let result = results.next().await?;
         let id = result.json()?["requestId"].clone();
         ensure!(id != "killer", "it kills");
-        assert_eq!(result.header("slowlane-deliveries").as_deref(), Some("1"), "{id}");
+        // The ack of the first one may not have reached the broker before the kill: then it is done twice.
+        if id != "first" {
+            assert_eq!(result.header("slowlane-deliveries").as_deref(), Some("1"), "{id}");
+        }
+        left.retain(|other| id != *other);
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn attempts_that_begin_at_once_count_on_and_their_waiting_copies_are_worke
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
         let web = database.web(&stack).await?;
-        let processor = stack.start_faulty(1, "5s").await?;
+        let processor = stack.start_faulty(1, "10s").await?;
         // Events and control messages may be missed before.
         web.program.wait_for_message(RECEIVING_CONTROL).await?;
         processor.wait_for_message(RECEIVING_CONTROL).await?;
