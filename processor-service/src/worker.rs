@@ -126,6 +126,9 @@ impl<P: Processor> Worker<P> {
             if let Some(turn) = intake.pop() {
                 return Some(turn);
             }
+            if intake.has_ended() {
+                return None;
+            }
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => {}
@@ -155,6 +158,9 @@ impl<P: Processor> Worker<P> {
         }
         intake.take_one_by_one();
         self.hand_back_waiting(intake, background);
+        if intake.is_closing() || !background.is_empty() {
+            self.claim(&turn);
+        }
         while intake.is_closing() || !background.is_empty() {
             tokio::select! {
                 biased;
@@ -180,8 +186,9 @@ impl<P: Processor> Worker<P> {
         background: &mut Background<'a>,
     ) {
         let was_suspect = turn.is_suspect();
-        if !was_suspect {
-            let switching = intake.consume_ahead_after_short_jobs();
+        if !was_suspect && intake.has_enough_short_jobs() {
+            self.claim(&turn);
+            let switching = intake.consume_ahead();
             let _switched_or_stopping = self.drain.run_until_cancelled(switching).await;
         }
         let handling = self.handle(turn, intake.is_ahead());
@@ -230,17 +237,35 @@ impl<P: Processor> Worker<P> {
         if intake.has_suspect() {
             return background.push(self.give_back(Turn::New(delivery)).boxed());
         }
-        if !intake::is_suspect(&delivery) {
+        if IncomingRequest::from(&delivery).deliveries() == 1 {
             return intake.push(self.waiting(delivery));
         }
         let delivery = match Request::parse(&delivery.body) {
             Ok(request) => self.not_mine_now(&request.id, delivery),
             Err(_) => Some(delivery),
         };
-        if let Some(delivery) = delivery {
+        let Some(turn) = delivery.map(Turn::New) else { return };
+        if turn.is_suspect() {
             intake.take_one_by_one();
             self.hand_back_waiting(intake, background);
-            intake.push(Turn::New(delivery));
+        }
+        self.claim(&turn);
+        intake.push(turn);
+    }
+
+    /// Claims a delivery that has to wait before it is looked at: if the connection is lost meanwhile, no worker has died
+    /// of it.
+    fn claim(&self, turn: &Turn) {
+        let Turn::New(delivery) = turn else { return };
+        let incoming = IncomingRequest::from(delivery);
+        if admission::is_claimed_at_once(incoming, &self.policy, SystemTime::now())
+            && let Ok(request) = Request::parse(&delivery.body)
+        {
+            let execution = incoming.execution(&request.id);
+            // What this process has finished needs only an ack.
+            if !self.claims.is_finished(&execution) {
+                self.claims.take(&execution, incoming.deliveries(), delivery.watch());
+            }
         }
     }
 

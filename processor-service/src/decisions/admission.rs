@@ -99,6 +99,20 @@ pub(crate) fn after_answers(
     republish(copy, broker_start)
 }
 
+/// Whether a delivery is claimed before it is looked at, since it has to wait for that: it would begin, or be published
+/// again under the number that it has. One that comes again under the same number is not, and none that is asked about.
+pub(crate) fn is_claimed_at_once(
+    request: IncomingRequest<'_>,
+    policy: &Policy,
+    now: SystemTime,
+) -> bool {
+    match admit(request, policy, None, now) {
+        Admission::Accept { .. } => true,
+        Admission::Republish(_) => !request.redelivered,
+        Admission::Ask { .. } | Admission::Reject(_) => false,
+    }
+}
+
 /// Whether the request comes from a queue that was recovered after a crash of the broker, as far as is known: such a
 /// queue delivers all its messages as redelivered. A first redelivery is not believed either where it would be the last.
 fn may_never_have_been_delivered(
@@ -195,6 +209,22 @@ mod tests {
             let fresh = decided(false, &[(headers::DELIVERIES, deliveries.into())]);
             assert!(matches!(fresh, Admission::Accept { isolated: is } if is == isolated));
         }
+    }
+
+    #[test]
+    fn what_waits_is_claimed_unless_all_are_asked_about_it() {
+        let claimed = |redelivered, name, count: i64| {
+            let headers = [(name, count.into())];
+            with(redelivered, &headers, |request| is_claimed_at_once(request, &policy(5), AT))
+        };
+        assert!(claimed(false, headers::DELIVERIES, 0), "a first delivery");
+        assert!(claimed(true, headers::DELIVERY_COUNT, 1), "a first redelivery begins");
+        assert!(claimed(false, headers::DELIVERIES, 4), "a copy of a suspect");
+        assert!(
+            !claimed(false, headers::DELIVERIES, 5),
+            "or this process would answer for a dead one"
+        );
+        assert!(!claimed(true, headers::DELIVERIES, 2), "it comes again under the same number");
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Turn {
 }
 
 /// Whether a worker may have died of a delivered request.
-pub(crate) fn is_suspect(delivery: &Delivery) -> bool {
+fn is_suspect(delivery: &Delivery) -> bool {
     IncomingRequest::from(delivery).suspected_deaths() > 0
 }
 
@@ -147,7 +147,7 @@ impl Intake {
                     Event::Ended
                 }
             },
-            () = becomes(&mut self.receiving, false), if self.is_closing => {
+            () = has_become_false(&mut self.receiving), if self.is_closing => {
                 self.is_closing = false;
                 Event::Closed
             }
@@ -183,6 +183,7 @@ impl Intake {
     pub(crate) fn take_one_by_one(&mut self) {
         self.short_jobs = 0;
         if self.is_ahead() {
+            self.receiving.mark_unchanged();
             self.one_by_one.send_replace(true);
             self.is_closing = true;
         }
@@ -200,15 +201,18 @@ impl Intake {
             if is_short && !was_suspect { self.short_jobs.saturating_add(1) } else { 0 };
     }
 
-    /// Lets the broker send requests ahead from the next one on, if there were enough short jobs. The worker has a
-    /// delivery that is not settled, so that no other is on its way when the subscription is cancelled.
-    pub(crate) async fn consume_ahead_after_short_jobs(&mut self) {
+    /// Whether there were enough short jobs to let the broker send requests ahead.
+    pub(crate) fn has_enough_short_jobs(&self) -> bool {
         let is_one_by_one = self.prefetch > 1 && !self.is_ahead() && !self.is_closing;
-        if is_one_by_one && self.short_jobs >= self.prefetch {
-            debug!(worker = self.worker, prefetch = self.prefetch, "{CONSUMING_AHEAD}");
-            self.one_by_one.send_replace(false);
-            becomes(&mut self.receiving, false).await;
-        }
+        is_one_by_one && self.short_jobs >= self.prefetch
+    }
+
+    /// Lets the broker send requests ahead from the next one on. The worker has a delivery that is not settled, so that no
+    /// other is on its way when the subscription is cancelled.
+    pub(crate) async fn consume_ahead(&mut self) {
+        debug!(worker = self.worker, prefetch = self.prefetch, "{CONSUMING_AHEAD}");
+        self.one_by_one.send_replace(false);
+        becomes(&mut self.receiving, false).await;
     }
 
     /// Cancels the subscription. What has arrived before is still received.
@@ -225,6 +229,14 @@ impl Intake {
 /// Waits until the watched value is this, or can change no more.
 async fn becomes(watched: &mut watch::Receiver<bool>, value: bool) {
     let _so_or_over = watched.wait_for(|now| *now == value).await;
+}
+
+/// Waits until the watched value is false, or was since it was last marked as seen: when that is noticed, the next
+/// subscription may have begun.
+async fn has_become_false(watched: &mut watch::Receiver<bool>) {
+    if *watched.borrow() {
+        let _changed_or_over = watched.changed().await;
+    }
 }
 
 /// Whether the oldest delivery has waited for too long. The timer is not set anew for each.
@@ -244,4 +256,22 @@ fn poll_wait(
         timer.as_mut().reset(until);
     }
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_subscription_is_noticed_after_the_next_has_begun() {
+        let (receiving, mut watched) = watch::channel(false);
+        receiving.send_replace(true);
+        watched.mark_unchanged();
+        assert_eq!(has_become_false(&mut watched).now_or_never(), None);
+        receiving.send_replace(false);
+        receiving.send_replace(true);
+        assert_eq!(has_become_false(&mut watched).now_or_never(), Some(()));
+    }
 }
