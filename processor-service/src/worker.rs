@@ -175,6 +175,11 @@ impl<P: Processor> Worker<P> {
                 },
             }
         }
+        if intake.may_hold_several() {
+            // An ack that the broker has not read is lost if this process dies.
+            let _settled_or_goes_back =
+                self.unless_it_goes_back(delivery.others_settled(), delivery).await;
+        }
         Some(turn)
     }
 

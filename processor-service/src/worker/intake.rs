@@ -119,6 +119,11 @@ impl Intake {
         self.prefetch > 1 && !*self.one_by_one.borrow()
     }
 
+    /// Whether the worker may hold several deliveries at a time.
+    pub(crate) fn may_hold_several(&self) -> bool {
+        self.prefetch > 1
+    }
+
     /// Whether the consumer was stopped and has no more deliveries.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended

@@ -123,12 +123,14 @@ impl Delivery {
 
     /// Like [`Self::ack`], and waits until the broker has read it, or the channel is closed.
     pub async fn ack_and_wait(self) {
-        let (flushed, done) = oneshot::channel();
         let settles = self.settles.clone();
         self.ack();
-        if settles.send(Settle::Flush(flushed)).is_ok() {
-            let _flushed_or_closed = done.await;
-        }
+        flush(&settles).await;
+    }
+
+    /// Waits until the broker has read all settlements of other deliveries so far, or the channel is closed.
+    pub async fn others_settled(&self) {
+        flush(&self.settles).await;
     }
 
     /// Returns the message to the queue (nack with requeue).
@@ -169,6 +171,13 @@ impl Delivery {
             Ok(()) if is_ack => self.counters.acked(),
             _ => self.counters.requeued(),
         }
+    }
+}
+
+async fn flush(settles: &mpsc::UnboundedSender<Settle>) {
+    let (flushed, done) = oneshot::channel();
+    if settles.send(Settle::Flush(flushed)).is_ok() {
+        let _flushed_or_closed = done.await;
     }
 }
 
