@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -20,6 +20,8 @@ const MAX_QUEUED_BYTES: usize = 4 << 20;
 const MAX_WRITE_BYTES: usize = 64 << 10;
 /// For how long after a write lines are gathered for the next one. Each wakes this program's thread, and the reader.
 const GATHER_TIME: Duration = Duration::from_millis(2);
+/// The pause before another write to an output that is full and does not block.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 /// How long the end of a program waits until its last lines are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -110,7 +112,7 @@ impl LineQueue {
         loop {
             let lines = self.next(last_write);
             // There is nowhere to tell of an error here. Such a line is not counted, or counting would write the next.
-            let _written = output.write_all(&lines).and_then(|()| output.flush());
+            let _written = write_all(&mut output, &lines).and_then(|()| output.flush());
             last_write = Some(Instant::now());
             self.lock().bytes -= lines.len();
             if let Some(dropped) = self.take_dropped() {
@@ -154,6 +156,21 @@ impl LineQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes all of it, also to an output that does not block: another program may have made standard error such, since all
+/// that share a terminal or a pipe share that setting.
+fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -210,6 +227,36 @@ mod tests {
         let writes = writes.load(Ordering::Relaxed) as u128;
         let most = began.elapsed().as_millis() / GATHER_TIME.as_millis() + 2;
         assert!((1..=most).contains(&writes) && writes < 90, "{writes} writes, at most {most}");
+    }
+
+    /// Takes three bytes at every second write, and is full at the others.
+    #[derive(Default)]
+    struct OftenFull {
+        is_free: bool,
+        taken: Vec<u8>,
+    }
+
+    impl Write for OftenFull {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.is_free = !self.is_free;
+            if self.is_free {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let taken = &bytes[..bytes.len().min(3)];
+            self.taken.extend(taken);
+            Ok(taken.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_at_an_output_that_does_not_block_and_is_full() {
+        let mut output = OftenFull::default();
+        write_all(&mut output, b"two\nlines\n").unwrap();
+        assert_eq!(output.taken, b"two\nlines\n");
     }
 
     #[test]
