@@ -1,7 +1,5 @@
 //! `slowlane replay`: processes a failed request again, under the same id.
 
-use serde_json::json;
-
 use super::{
     request_id::parse,
     wait::{self, WaitFlag},
@@ -10,7 +8,6 @@ use crate::{
     api::client::Client,
     arguments::Format,
     exit::{Exit, Failure},
-    output,
 };
 
 /// Replays a failed request, and with `--wait` waits for its end.
@@ -25,15 +22,5 @@ pub(super) async fn run(
     let id = parse(&id.ok_or_else(missing)?)?;
     let before = client.get(id).await?;
     client.replay(id, before.details.run).await?;
-    match (wait, format) {
-        (WaitFlag::Wait { timeout }, _) => {
-            output::note(format!("{id} is queued again"));
-            return wait::run(client, id, timeout, format).await;
-        }
-        (WaitFlag::Absent, Format::Text) => {
-            output::note(format!("{id} is queued again; slowlane wait {id} waits for its end"));
-        }
-        (WaitFlag::Absent, Format::Json) => output::line(json!({ "requestId": id }))?,
-    }
-    Ok(Exit::Completed)
+    wait::after(client, id, wait, format, &format!("{id} is queued again")).await
 }

@@ -1,7 +1,5 @@
 //! `slowlane retry-now`: begins the attempt at once that a request waits for.
 
-use serde_json::json;
-
 use super::{
     request_id::parse,
     wait::{self, WaitFlag},
@@ -10,7 +8,6 @@ use crate::{
     api::client::Client,
     arguments::Format,
     exit::{Exit, Failure},
-    output,
 };
 
 /// Begins the next attempt at a request, and with `--wait` waits for its end.
@@ -26,15 +23,6 @@ pub(super) async fn run(
     let before = client.get(id).await?;
     client.retry_now(id, before.details.run).await?;
     let attempt = before.details.attempts + 1;
-    match (wait, format) {
-        (WaitFlag::Wait { timeout }, _) => {
-            output::note(format!("attempt {attempt} at {id} begins now"));
-            return wait::run(client, id, timeout, format).await;
-        }
-        (WaitFlag::Absent, Format::Text) => output::note(format!(
-            "attempt {attempt} at {id} begins now; slowlane wait {id} waits for its end"
-        )),
-        (WaitFlag::Absent, Format::Json) => output::line(json!({ "requestId": id }))?,
-    }
-    Ok(Exit::Completed)
+    let done = format!("attempt {attempt} at {id} begins now");
+    wait::after(client, id, wait, format, &done).await
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{follow, request_text};
@@ -47,6 +48,27 @@ impl WaitFlag {
             ))),
         }
     }
+}
+
+/// Ends a command that has queued a request: says what it has `done`, and waits for the request's end if the flag says so.
+pub(super) async fn after(
+    client: &Client,
+    id: Uuid,
+    flag: WaitFlag,
+    format: Format,
+    done: &str,
+) -> Result<Exit, Failure> {
+    match (flag, format) {
+        (WaitFlag::Wait { timeout }, _) => {
+            output::note(done);
+            return run(client, id, timeout, format).await;
+        }
+        (WaitFlag::Absent, Format::Text) => {
+            output::note(format!("{done}; slowlane wait {id} waits for its end"));
+        }
+        (WaitFlag::Absent, Format::Json) => output::line(json!({ "requestId": id }))?,
+    }
+    Ok(Exit::Completed)
 }
 
 /// Waits until a request has ended, and prints its result or error.
