@@ -81,7 +81,8 @@ impl Gathered {
         let has_gathered = !self.requests.is_empty();
         self.requests.extend(finished);
         match self.last.map(|last| last + GATHER_INTERVAL) {
-            _ if has_gathered => Next::Nothing,
+            // Unless whoever was to publish what was gathered has ended with its runtime.
+            Some(at) if has_gathered && at + GATHER_INTERVAL > now => Next::Nothing,
             Some(at) if at > now => Next::PublishAt(at),
             _ => Next::Publish(self.take(now)),
         }
@@ -115,6 +116,11 @@ mod tests {
         assert_eq!(gathered.add(of(2), began), Next::PublishAt(end));
         assert_eq!(gathered.add(of(3), began), Next::Nothing);
         assert_eq!(gathered.take(end), [of(2), of(3)].concat());
-        assert_eq!(gathered.add(of(4), end + GATHER_INTERVAL), Next::Publish(of(4)));
+        let later = end + GATHER_INTERVAL;
+        assert_eq!(gathered.add(of(4), later), Next::Publish(of(4)));
+        assert_eq!(gathered.add(of(5), later), Next::PublishAt(later + GATHER_INTERVAL));
+        // The task that was to publish it has ended with its runtime.
+        let at_last = later + 2 * GATHER_INTERVAL;
+        assert_eq!(gathered.add(of(6), at_last), Next::Publish([of(5), of(6)].concat()));
     }
 }
