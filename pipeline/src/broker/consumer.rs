@@ -5,6 +5,7 @@ mod exclusive_queue;
 pub(crate) mod options;
 pub(crate) mod prefetch_mode;
 pub(crate) mod resubscribe;
+mod settlement_frames;
 pub(crate) mod subscription;
 
 use std::{sync::Arc, time::Duration};

@@ -1,10 +1,6 @@
 //! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
@@ -24,6 +20,7 @@ use crate::broker::{
         exclusive_queue::{self, DeclaredQueue},
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
+        settlement_frames::{Frame, frames},
     },
     error::AskError,
     session::{OpenChannel, Session, watch::ChannelEvent},
@@ -350,64 +347,4 @@ async fn subscribe(
     channel.basic_qos(qos(options)).await?;
     let mut consume = BasicConsumeArguments::new(&queue, "");
     Ok((own, channel.basic_consume_rx(consume.manual_ack(true).finish()).await?))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Frame {
-    Ack { tag: u64, multiple: bool },
-    Requeue { tag: u64 },
-}
-
-/// What to write for a batch of settlements: acks of the oldest outstanding messages become one.
-fn frames(outstanding: &mut BTreeSet<u64>, batch: impl Iterator<Item = Settle>) -> Vec<Frame> {
-    let mut acked = HashSet::new();
-    let mut frames = Vec::new();
-    for settle in batch {
-        match settle {
-            Settle::Ack(tag) => drop(acked.insert(tag)),
-            Settle::Requeue(tag) => {
-                outstanding.remove(&tag);
-                frames.push(Frame::Requeue { tag });
-            }
-            Settle::Flush(_) => {}
-        }
-    }
-    let mut last = None;
-    while let Some(first) = outstanding.first().copied().filter(|first| acked.remove(first)) {
-        let multiple = last.is_some();
-        outstanding.remove(&first);
-        last = Some(Frame::Ack { tag: first, multiple });
-    }
-    frames.extend(last);
-    for tag in acked {
-        outstanding.remove(&tag);
-        frames.push(Frame::Ack { tag, multiple: false });
-    }
-    frames
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn acks_of_the_oldest_become_one() {
-        let mut outstanding = BTreeSet::from([1, 2, 3, 4, 5]);
-        let batch = [Settle::Ack(2), Settle::Ack(1), Settle::Requeue(3), Settle::Ack(5)];
-        let written = frames(&mut outstanding, batch.into_iter());
-        let expected = [
-            Frame::Requeue { tag: 3 },
-            Frame::Ack { tag: 2, multiple: true },
-            Frame::Ack { tag: 5, multiple: false },
-        ];
-        assert_eq!(written, expected);
-        assert_eq!(outstanding, BTreeSet::from([4]));
-    }
-
-    #[test]
-    fn one_ack_stays_one() {
-        let mut outstanding = BTreeSet::from([7]);
-        let written = frames(&mut outstanding, [Settle::Ack(7)].into_iter());
-        assert_eq!(written, [Frame::Ack { tag: 7, multiple: false }]);
-    }
 }
