@@ -3,34 +3,35 @@
 mod docs;
 mod health;
 pub(crate) mod http;
-mod index;
 mod metrics;
 pub(crate) mod openapi;
 mod parked;
-mod requests;
+pub(crate) mod requests;
 mod scale;
 mod shared_overview;
 pub(crate) mod state;
-mod status;
-mod workers;
+pub(crate) mod status;
+pub(crate) mod workers;
 
-use actix_web::{
-    FromRequest, Handler, HttpResponse, Resource, Responder, middleware::from_fn, web,
-};
+use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
 
 use crate::api::{
-    http::{access, problem::Problem},
+    http::{
+        access,
+        problem::Problem,
+        resource::{on_get, on_get_and_delete, on_post},
+    },
     requests::{
         cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
         submit_batch,
     },
 };
 
-/// Adds all routes. They need [`state::State`], [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) and
+/// Adds all routes, and `pages` beside those of the API. They need [`state::State`], [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) and
 /// [`CallsInFlight`](http::calls_in_flight::CallsInFlight) as application data.
-pub(crate) fn configure(config: &mut web::ServiceConfig) {
+pub(crate) fn configure(config: &mut web::ServiceConfig, pages: Vec<(&'static str, Resource)>) {
     let mut routes = web::scope("").wrap(from_fn(access::middleware));
-    for (_, resource) in resources() {
+    for (_, resource) in resources().into_iter().chain(pages) {
         routes = routes.service(resource);
     }
     config.service(routes.default_service(web::to(not_found)));
@@ -58,65 +59,10 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(scale::PATH, scale::scale),
         on_get(workers::PATH, workers::workers),
         on_get(openapi::PATH, openapi::openapi),
-        on_get(index::PATH, index::index),
         on_get(docs::PATH, docs::page),
         on_get(docs::FOLDER, docs::page),
         on_get(docs::FILES, docs::file),
     ]
-}
-
-/// A path for GET, and for HEAD, which is the same without the body.
-fn on_get<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    (path, with_get(resource(path, "GET, HEAD"), handler))
-}
-
-/// A path for GET, HEAD and DELETE.
-fn on_get_and_delete<G, GetArgs, D, DeleteArgs>(
-    path: &'static str,
-    get: G,
-    delete: D,
-) -> (&'static str, Resource)
-where
-    G: Handler<GetArgs>,
-    GetArgs: FromRequest + 'static,
-    G::Output: Responder + 'static,
-    D: Handler<DeleteArgs>,
-    DeleteArgs: FromRequest + 'static,
-    D::Output: Responder + 'static,
-{
-    let resource = with_get(resource(path, "GET, HEAD, DELETE"), get);
-    (path, resource.route(web::delete().to(delete)))
-}
-
-/// A path for POST.
-fn on_post<F, Args>(path: &'static str, handler: F) -> (&'static str, Resource)
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    (path, resource(path, "POST").route(web::post().to(handler)))
-}
-
-fn with_get<F, Args>(resource: Resource, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    resource.route(web::get().to(handler.clone())).route(web::head().to(handler))
-}
-
-/// A path that answers 405 to all methods but those that are added.
-fn resource(path: &str, allowed: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(move || async move {
-        Result::<HttpResponse, _>::Err(Problem::method_not_allowed(allowed))
-    }))
 }
 
 async fn not_found() -> Result<HttpResponse, Problem> {
@@ -145,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_document_describes_every_path_and_no_other() {
-        let of_the_document = [index::PATH, openapi::PATH, docs::PATH, docs::FOLDER, docs::FILES];
+        let of_the_document = [openapi::PATH, docs::PATH, docs::FOLDER, docs::FILES];
         let mut paths: Vec<_> = resources().into_iter().map(|(path, _)| path).collect();
         paths.retain(|path| !of_the_document.contains(path));
         paths.sort_unstable();
@@ -158,7 +104,8 @@ mod tests {
     async fn every_path_answers_405_to_other_methods_and_names_its_own() {
         let hosts = AllowedHosts::new(([127, 0, 0, 1], 80).into(), HostNames::default());
         let calls = web::Data::new(CallsInFlight::default());
-        let app = App::new().app_data(web::Data::new(hosts)).app_data(calls).configure(configure);
+        let app = App::new().app_data(web::Data::new(hosts)).app_data(calls);
+        let app = app.configure(|config| configure(config, Vec::new()));
         let app = init_service(app).await;
         let described = described();
         for (path, _) in resources() {

@@ -25,6 +25,7 @@ use crate::{
     api::{self, http::calls_in_flight::CallsInFlight, state::State},
     config::Config,
     consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
+    dashboard,
     dispatch::{Dispatch, availability},
     events::{
         jobs::RunningJobs, listener::EventListener, notifier::Notifier,
@@ -308,7 +309,8 @@ fn serve(
     let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
     let app = move || {
         let app = App::new().app_data(state.clone()).app_data(hosts.clone());
-        app.app_data(calls.clone()).configure(api::configure)
+        let app = app.app_data(calls.clone());
+        app.configure(|config| api::configure(config, dashboard::resources()))
     };
     let server = HttpServer::new(app)
         .workers(worker_threads())

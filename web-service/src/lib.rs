@@ -2,13 +2,15 @@
 //! returns them by id.
 //!
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
-//! and [`webhooks`] tell that it has ended, `views` is what clients see of it. [`app`] builds and stops all.
+//! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`app`]
+//! builds and stops all.
 
 pub mod allowed_hosts;
 mod api;
 pub mod app;
 pub mod config;
 pub mod consumers;
+mod dashboard;
 pub mod dispatch;
 pub mod events;
 pub mod metrics;

@@ -72,6 +72,7 @@ async fn prepare(options: &Options) -> Result<(Broker, Session)> {
 fn print_urls(options: &Options, session: &Session) {
     let url = session.url();
     console::blank_line();
+    console::line("page", AnsiColors::Green, format!("{url}/"));
     console::line("api", AnsiColors::Green, format!("{url}/api/v1/processData"));
     console::line("docs", AnsiColors::Green, format!("{url}/docs"));
     console::line("health", AnsiColors::Green, format!("{url}/health/ready"));

@@ -147,6 +147,7 @@ fn print_usage(broker: &Broker, session: &Session, folder: &DataFolder) {
     let line = |part, text: String| console::line(part, AnsiColors::Green, text);
     let url = session.url();
     console::blank_line();
+    line("page", format!("{url}/"));
     line("api", format!("{url}/api/v1/processData"));
     line("docs", format!("{url}/docs"));
     line(

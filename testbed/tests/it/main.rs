@@ -9,6 +9,7 @@ mod failures;
 mod house;
 mod observing;
 mod outages;
+mod page;
 mod processing;
 mod support;
 mod testbed_itself;

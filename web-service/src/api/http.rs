@@ -2,15 +2,16 @@
 
 pub(super) mod accepted;
 pub(super) mod access;
-pub(super) mod body;
+pub(crate) mod body;
 pub(crate) mod body_memory;
 pub(crate) mod calls_in_flight;
-pub(super) mod etag;
+pub(crate) mod etag;
 pub(super) mod idempotency_key;
-pub(super) mod page;
+pub(crate) mod page;
 pub(super) mod prefer;
-pub(super) mod problem;
-pub(super) mod problem_type;
-pub(super) mod request_id;
+pub(crate) mod problem;
+pub(crate) mod problem_type;
+pub(crate) mod request_id;
+pub(crate) mod resource;
 pub(super) mod responses;
 pub(super) mod trace;

@@ -20,94 +20,94 @@ pub(crate) const PATH: &str = "/api/v1/status";
 /// What happens at present. What is not known, because the broker or the store is away, is left out.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+pub(crate) struct Status {
     #[schema(value_type = String, format = DateTime)]
-    at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Whether requests can be accepted now, as `/health/ready` tells.
     #[schema(value_type = schema::ReadyStatus)]
-    status: &'static str,
+    pub(crate) status: &'static str,
     /// The parts that the service needs, by name.
     #[schema(value_type = BTreeMap<String, schema::Part>)]
-    parts: BTreeMap<&'static str, health::Part>,
-    requests: Requests,
+    pub(crate) parts: BTreeMap<&'static str, health::Part>,
+    pub(crate) requests: Requests,
     /// The counts `open`, `retrying` and `failed` go no further: this number stands for that many or more.
-    count_limit: u32,
+    pub(crate) count_limit: u32,
     /// The open request that was submitted first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Oldest)]
-    oldest: Option<Oldest>,
+    pub(crate) oldest: Option<Oldest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Rates)]
-    rates: Option<Rates>,
-    workers: Workers,
+    pub(crate) rates: Option<Rates>,
+    pub(crate) workers: Workers,
     /// The queues, as the broker answered some seconds ago.
-    queues: Vec<QueueView>,
+    pub(crate) queues: Vec<QueueView>,
 }
 
 /// How many requests there are.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Requests {
+pub(crate) struct Requests {
     /// They have not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
-    open: Option<u32>,
+    pub(crate) open: Option<u32>,
     /// They wait in the queue for a worker, those of other programs too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
-    waiting: Option<u32>,
+    pub(crate) waiting: Option<u32>,
     /// A worker is known to work on them: for 100 ms at least.
-    processing: usize,
+    pub(crate) processing: usize,
     /// They wait for their next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
-    retrying: Option<u32>,
+    pub(crate) retrying: Option<u32>,
     /// They have failed, and were neither replayed nor discarded, nor have expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
-    failed: Option<u32>,
+    pub(crate) failed: Option<u32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Oldest {
+pub(crate) struct Oldest {
     #[schema(value_type = String, format = "uuid")]
-    request_id: Uuid,
+    pub(crate) request_id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    accepted_at: Option<Timestamp>,
+    pub(crate) accepted_at: Option<Timestamp>,
 }
 
 /// How many requests a second, on average over the last minute, or over the last thousand requests if those took less.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Rates {
-    accepted_per_second: f64,
-    ended_per_second: f64,
+pub(crate) struct Rates {
+    pub(crate) accepted_per_second: f64,
+    pub(crate) ended_per_second: f64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Workers {
+pub(crate) struct Workers {
     /// How many workers consume requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
-    subscribed: Option<u32>,
+    pub(crate) subscribed: Option<u32>,
     /// How many are known to work on a request.
-    busy: usize,
+    pub(crate) busy: usize,
 }
 
 /// A queue.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Queue)]
-struct QueueView {
+pub(crate) struct QueueView {
     #[schema(value_type = String)]
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// The messages that wait in it; those that are being processed are not among them.
-    messages: u32,
+    pub(crate) messages: u32,
     /// The programs' subscriptions to it.
-    consumers: u32,
+    pub(crate) consumers: u32,
 }
 
 /// The state of the whole system on one page: how many requests wait, are worked on and have failed, the workers, the
@@ -128,7 +128,8 @@ pub(crate) async fn status(state: web::Data<State>) -> HttpResponse {
 }
 
 impl Status {
-    async fn of(state: &State) -> Self {
+    /// What is known now.
+    pub(crate) async fn of(state: &State) -> Self {
         let overview = state.overview.read(&state.store).await;
         let queues = state.counted_queues();
         let requests = queues.of(topology::REQUESTS).ok();

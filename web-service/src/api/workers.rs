@@ -22,42 +22,42 @@ const MAX_REQUESTS: usize = 10_000;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = BusyWorkers)]
-struct Workers {
+pub(crate) struct Workers {
     /// How many workers consume requests, busy or not; null while it is not known.
     #[schema(required = true)]
-    consumers: Option<u32>,
+    pub(crate) consumers: Option<u32>,
     /// The workers that work on requests, by name.
-    busy: Vec<BusyWorker>,
+    pub(crate) busy: Vec<BusyWorker>,
     /// Whether more requests are worked on than are shown.
-    is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// A worker and what it works on.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct BusyWorker {
+pub(crate) struct BusyWorker {
     /// `host:pid/slot`; empty for workers of your own that do not tell.
-    worker: String,
+    pub(crate) worker: String,
     /// One request, but for workers that share a name.
-    requests: Vec<Work>,
+    pub(crate) requests: Vec<Work>,
 }
 
 /// The work on a request.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Work {
+pub(crate) struct Work {
     #[schema(value_type = String, format = "uuid")]
-    request_id: Uuid,
-    run: u32,
-    attempt: u32,
+    pub(crate) request_id: Uuid,
+    pub(crate) run: u32,
+    pub(crate) attempt: u32,
     /// By the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     /// What the worker has said of its progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    message: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 /// The workers that work on requests, as their events tell. It is at hand: a call asks neither the broker nor the store.
@@ -70,11 +70,16 @@ struct Work {
     responses((status = 200, description = "The workers", body = Workers), MethodNotAllowed)
 )]
 pub(crate) async fn workers(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().json(known(&state))
+}
+
+/// The workers that are known to work on requests.
+pub(crate) fn known(state: &State) -> Workers {
     let mut jobs = state.jobs.all(MAX_REQUESTS + 1);
     let is_cut = jobs.len() > MAX_REQUESTS;
     jobs.truncate(MAX_REQUESTS);
     let consumers = state.queue_counts().map(|counts| counts.consumers);
-    HttpResponse::Ok().json(Workers { consumers, busy: by_worker(jobs), is_cut })
+    Workers { consumers, busy: by_worker(jobs), is_cut }
 }
 
 fn by_worker(jobs: Vec<(Uuid, Job)>) -> Vec<BusyWorker> {

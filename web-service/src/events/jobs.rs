@@ -9,7 +9,10 @@ pub mod registry;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -31,6 +34,7 @@ pub struct RunningJobs {
     /// Those who follow the progress of a request. Who waits only for the end is not among them: no job
     /// event ends a request.
     followers: Waiters,
+    changes: Arc<AtomicU64>,
 }
 
 impl RunningJobs {
@@ -46,19 +50,28 @@ impl RunningJobs {
         };
         drop(registry);
         if change == Change::Changed {
+            self.changes.fetch_add(1, Ordering::Relaxed);
             self.followers.wake([id]);
         }
+    }
+
+    /// Rises whenever a job begins, makes progress or is gone.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Removes the jobs of requests that have ended, and returns them. The caller also wakes those who
     /// wait for the end.
     pub fn ended(&self, ids: impl IntoIterator<Item = Uuid>) -> HashMap<Uuid, Job> {
-        self.registry().remove(ids)
+        let ended = self.registry().remove(ids);
+        self.changes.fetch_add(ended.len() as u64, Ordering::Relaxed);
+        ended
     }
 
     /// Removes the jobs that no worker has claimed since `since`, and wakes their followers.
     pub fn remove_unclaimed(&self, since: Instant) {
         let removed = self.registry().remove_unclaimed(since);
+        self.changes.fetch_add(removed.len() as u64, Ordering::Relaxed);
         self.followers.wake(removed);
     }
 

@@ -11,27 +11,27 @@ use store::Callback;
 #[serde(rename_all = "camelCase")]
 #[schema(as = Callback)]
 pub(crate) struct CallbackView {
-    status: CallbackStatus,
+    pub(crate) status: CallbackStatus,
     /// How many attempts were begun.
-    attempts: u32,
+    pub(crate) attempts: u32,
     /// Why the last failed attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// When the next attempt begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    next_attempt_at: Option<Timestamp>,
+    pub(crate) next_attempt_at: Option<Timestamp>,
     /// When the receiver accepted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    delivered_at: Option<Timestamp>,
+    pub(crate) delivered_at: Option<Timestamp>,
 }
 
 /// The status of a callback: `pending` until it is delivered or given up.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum CallbackStatus {
+pub(crate) enum CallbackStatus {
     Pending,
     Delivered,
     Failed,
@@ -46,6 +46,17 @@ impl From<Callback> for CallbackView {
             last_error: callback.last_error,
             next_attempt_at: callback.next_attempt_at,
             delivered_at: callback.delivered_at,
+        }
+    }
+}
+
+impl CallbackStatus {
+    /// The word for it in the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
         }
     }
 }

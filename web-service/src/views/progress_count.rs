@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 #[schema(as = ProgressCount)]
 pub(crate) struct CountView {
     /// How many are done.
-    done: u64,
+    pub(crate) done: u64,
     /// How many there are.
     #[schema(minimum = 1)]
-    total: u64,
+    pub(crate) total: u64,
 }
 
 impl From<ProgressCount> for CountView {

@@ -18,64 +18,64 @@ use store::{Record, Status, Summary};
 #[schema(as = Request)]
 pub(crate) struct RequestView {
     #[schema(value_type = String, format = "uuid")]
-    request_id: Uuid,
-    status: RequestStatus,
+    pub(crate) request_id: Uuid,
+    pub(crate) status: RequestStatus,
     /// The type of its work.
     #[serde(rename = "type")]
-    kind: String,
+    pub(crate) kind: String,
     /// The result: any JSON, as the worker wrote it. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
-    processing_results: Option<Box<RawValue>>,
+    pub(crate) processing_results: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Failure)]
-    error: Option<Failure>,
+    pub(crate) error: Option<Failure>,
     /// How many attempts were made, as far as it is known.
-    attempts: u32,
+    pub(crate) attempts: u32,
     /// How often it was delivered to a worker, as far as it is known.
-    deliveries: u32,
+    pub(crate) deliveries: u32,
     /// 0, and one more for each replay.
-    run: u32,
+    pub(crate) run: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    accepted_at: Option<Timestamp>,
+    pub(crate) accepted_at: Option<Timestamp>,
     /// By the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     /// By the worker's clock, else by the store's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     /// The worker that processes or processed it: `host:pid/slot`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    worker: Option<String>,
+    pub(crate) worker: Option<String>,
     /// The progress of the work, if the worker reports it: from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = f64, minimum = 0, maximum = 1)]
-    progress: Option<f64>,
+    pub(crate) progress: Option<f64>,
     /// What `progress` was counted from, if the worker counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = CountView)]
-    progress_count: Option<CountView>,
+    pub(crate) progress_count: Option<CountView>,
     /// Why an attempt failed that was not the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// When the next attempt begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    next_attempt_at: Option<Timestamp>,
+    pub(crate) next_attempt_at: Option<Timestamp>,
     /// The state of its callback, if it was submitted with a `callbackUrl`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = CallbackView)]
-    callback: Option<CallbackView>,
+    pub(crate) callback: Option<CallbackView>,
     #[serde(skip)]
-    is_final: bool,
+    pub(crate) is_final: bool,
     /// The job that is shown, if the status is `processing`.
     #[serde(skip)]
-    job: Option<Job>,
+    pub(crate) job: Option<Job>,
 }
 
 /// The status of a request.
@@ -92,12 +92,12 @@ pub(crate) enum RequestStatus {
 
 /// Why a request failed.
 #[derive(Debug, Serialize, ToSchema)]
-struct Failure {
+pub(crate) struct Failure {
     /// For programs: `permanent`, `attempts_exhausted`, `timeout`, `poison`, `malformed`,
     /// `result_too_large`, `delivery_limit`, `expired`, or a worker's own code.
-    code: String,
+    pub(crate) code: String,
     /// For people.
-    message: String,
+    pub(crate) message: String,
 }
 
 impl RequestView {
@@ -208,7 +208,8 @@ impl From<Summary> for RequestView {
 }
 
 impl RequestStatus {
-    const ALL: [Self; 5] =
+    /// All statuses, in the order of a request's life.
+    pub(crate) const ALL: [Self; 5] =
         [Self::Queued, Self::Processing, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// The status of this name.
@@ -216,7 +217,8 @@ impl RequestStatus {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    fn name(self) -> &'static str {
+    /// The word for it in the API.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
             Self::Processing => "processing",

@@ -47,6 +47,11 @@ fn paths() -> impl Strategy<Value = String> {
         "/health/live",
         "/openapi.json",
         "/docs",
+        "/",
+        "/requests",
+        "/requests/01890000-0000-7000-8000-000000000000",
+        "/submit",
+        "/live",
     ]);
     let query =
         "(\\?(status|limit|cursor|type|x)=[!-~]{0,20}(&(status|limit|cursor)=[a-z0-9%]{0,20})?)?";

@@ -60,9 +60,9 @@ async fn the_first_line_of_a_web_service_is_where_it_is_found() -> Result<()> {
     assert_eq!(listening["docs"], format!("{url}/docs"));
     let first = web.lines().into_iter().next().context("a line")?;
     ensure!(json_message(&first, LISTENING).is_some(), "{first}");
-    // A browser that is led there by the first part of it alone.
+    // The address is that of the page.
     let page = testbed::http::builder().build()?.get(&url).send().await?;
-    assert_eq!((page.status().as_u16(), page.url().path()), (200, "/docs"));
+    assert_eq!((page.status().as_u16(), page.url().path()), (200, "/"));
     Ok(())
 }
 

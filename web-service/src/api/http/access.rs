@@ -1,4 +1,4 @@
-//! Which calls are served at all: `ALLOWED_HOSTS` against DNS rebinding, and no cross-origin calls from browsers (CORS).
+//! Which calls are served at all: `ALLOWED_HOSTS` against DNS rebinding, and no cross-origin calls from browsers (CORS, CSRF).
 
 use actix_web::{
     Error, HttpRequest, ResponseError,
@@ -39,7 +39,30 @@ fn check(request: &HttpRequest, hosts: &AllowedHosts) -> Result<(), Problem> {
             serve the page and the API under one origin, or let the page's own server call.";
         return Err(Problem::new(ProblemType::CrossOrigin, detail));
     }
-    Ok(())
+    check_origin(request)
+}
+
+/// Refuses what a page of another origin makes a browser send (CSRF). No preflight precedes forms and some scripted POSTs;
+/// browsers name the page in headers that it can't change. Clients that are no browsers send neither.
+fn check_origin(request: &HttpRequest) -> Result<(), Problem> {
+    if request.method().is_safe() || comes_from_own_page(request) {
+        return Ok(());
+    }
+    let detail = "A page of another origin has sent this. Browsers may call this service from its own pages only.";
+    Err(Problem::new(ProblemType::CrossOrigin, detail))
+}
+
+/// Whether a call comes from a page of this origin, or from no page.
+fn comes_from_own_page(request: &HttpRequest) -> bool {
+    let header = |name: &str| Some(request.headers().get(name)?.to_str().unwrap_or_default());
+    // Behind a proxy that changes the host, too, the browser knows. It tells over HTTPS and on this machine.
+    if let Some(site) = header("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
+    let Some(origin) = header("origin") else { return true };
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    authority
+        .is_some_and(|origin| header("host").is_some_and(|host| host.eq_ignore_ascii_case(origin)))
 }
 
 /// Checks every host that the call names: browsers send one, and what is between may heed another.
@@ -92,5 +115,27 @@ mod tests {
             || TestRequest::default().method(Method::OPTIONS).insert_header(("host", "localhost"));
         assert_eq!(status(options()), 200);
         assert_eq!(status(options().insert_header(("access-control-request-method", "POST"))), 403);
+    }
+
+    #[test]
+    fn what_a_page_of_another_origin_sends_is_refused() {
+        let post = || TestRequest::post().insert_header(("host", "localhost:3000"));
+        assert_eq!(status(post()), 200);
+        for (name, value, expected) in [
+            ("sec-fetch-site", "same-origin", 200),
+            ("sec-fetch-site", "none", 200),
+            ("sec-fetch-site", "same-site", 403),
+            ("sec-fetch-site", "cross-site", 403),
+            ("origin", "http://localhost:3000", 200),
+            ("origin", "http://localhost:4000", 403),
+            ("origin", "https://evil.example", 403),
+            ("origin", "null", 403),
+        ] {
+            assert_eq!(status(post().insert_header((name, value))), expected, "{name}: {value}");
+            let get = TestRequest::get().insert_header(("host", "localhost:3000"));
+            assert_eq!(status(get.insert_header((name, value))), 200, "GET {name}: {value}");
+        }
+        let proxied = post().insert_header(("origin", "https://slowlane.example"));
+        assert_eq!(status(proxied.insert_header(("sec-fetch-site", "same-origin"))), 200);
     }
 }

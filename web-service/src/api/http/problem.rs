@@ -46,6 +46,21 @@ impl Problem {
         Self { kind, title, status, detail: detail.into(), request_id, allowed, accepted_coding }
     }
 
+    /// What its type means, for people.
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// What is wrong this time, and what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The request that may have been accepted all the same.
+    pub(crate) fn request_id(&self) -> Option<Uuid> {
+        self.request_id
+    }
+
     /// 404: there is no such path.
     pub(crate) fn not_found() -> Self {
         Self::new(ProblemType::NotFound, "There is nothing at this address.")

@@ -69,10 +69,15 @@ pub(crate) async fn stream(
     if request.method() != Method::HEAD {
         actix_web::rt::spawn(send_updates(follower, events));
     }
-    let stream = sse::Sse::from_infallible_receiver(received).with_keep_alive(KEEP_ALIVE_INTERVAL);
-    let mut response = stream.respond_to(&request).map_into_boxed_body();
+    Ok(response(&request, received))
+}
+
+/// A stream of these events, until their sender is dropped.
+pub(crate) fn response(request: &HttpRequest, events: mpsc::Receiver<sse::Event>) -> HttpResponse {
+    let stream = sse::Sse::from_infallible_receiver(events).with_keep_alive(KEEP_ALIVE_INTERVAL);
+    let mut response = stream.respond_to(request).map_into_boxed_body();
     prepare_for_proxies(request.version(), &mut response);
-    Ok(response)
+    response
 }
 
 /// The id of the last event that a reconnecting client has received.

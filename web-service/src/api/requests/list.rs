@@ -23,34 +23,34 @@ use store::{Cursor, RequestQuery, Status, StoreError};
 
 pub(crate) const PATH: &str = "/api/v1/requests";
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Query {
+pub(crate) struct Query {
     /// Only requests with this status.
     #[param(value_type = RequestStatus, inline, required = false)]
-    status: Option<String>,
+    pub(crate) status: Option<String>,
     /// Only requests of this type.
     #[serde(rename = "type")]
     #[param(value_type = String, required = false)]
-    kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// The maximum number of items on a page.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 50)]
-    limit: Option<String>,
+    pub(crate) limit: Option<String>,
     /// The `nextCursor` of the page before. Its format may change with any release.
     #[param(value_type = String, required = false, pattern = "^a[0-9a-f]{32}$")]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 /// A page of requests.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+pub(crate) struct Page {
     /// Requests without their results, newest first.
-    items: Vec<RequestView>,
+    pub(crate) items: Vec<RequestView>,
     /// The `cursor` of the next page; null on the last one.
     #[schema(required = true)]
-    next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Requests without their results, newest first, page by page.
@@ -72,7 +72,15 @@ pub(crate) async fn list(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let query: Query = page::query(&request)?;
+    let page = page_of(&state, page::query(&request)?).await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+/// The page that a query asks for.
+///
+/// # Errors
+/// 400 if a parameter has no valid value, 503 if the store is unavailable.
+pub(crate) async fn page_of(state: &State, query: Query) -> Result<Page, Problem> {
     let status = query.status.as_deref().map(status).transpose()?;
     let filter = RequestQuery {
         status: status.and_then(RequestStatus::stored),
@@ -81,14 +89,13 @@ pub(crate) async fn list(
         cursor: page::cursor(query.cursor.as_deref())?,
     };
     let page = match status {
-        Some(RequestStatus::Processing) => processing(&state, filter).await,
-        _ => stored(&state, filter).await,
+        Some(RequestStatus::Processing) => processing(state, filter).await,
+        _ => stored(state, filter).await,
     };
-    let page = page.map_err(|error| match error {
+    page.map_err(|error| match error {
         StoreError::Refused(reason) => Problem::wrong_query(reason),
         StoreError::Unavailable(_) => error.into(),
-    })?;
-    Ok(HttpResponse::Ok().json(page))
+    })
 }
 
 /// The parameter `status`.

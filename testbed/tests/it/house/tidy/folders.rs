@@ -78,6 +78,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("house", &["support"]),
             ("observing", &["support"]),
             ("outages", &["support"]),
+            ("page", &["support"]),
             ("processing", &["support"]),
             ("support", &[]),
             ("testbed_itself", &[]),
@@ -88,6 +89,7 @@ const CRATES: &[(&str, Arrows)] = &[
         &[
             ("api", &["allowed_hosts", "dispatch", "events", "metrics", "views", "webhooks"]),
             ("consumers", &["events"]),
+            ("dashboard", &["api", "dispatch", "views"]),
             ("dispatch", &["events", "metrics"]),
             ("events", &["metrics"]),
             ("views", &["events::jobs"]),

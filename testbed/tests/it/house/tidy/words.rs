@@ -15,6 +15,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
         &[
             "web-service/src/api",
             "web-service/src/app.rs",
+            "web-service/src/dashboard",
             "processor-service/src/health_listener.rs",
             "examples",
         ],

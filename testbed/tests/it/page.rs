@@ -1,0 +1,4 @@
+//! The page at `/`, as browsers load it.
+
+mod forms;
+mod served;

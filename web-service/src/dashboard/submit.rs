@@ -1,0 +1,229 @@
+//! `GET` and `POST /submit`: a form for a new request, also with the data of another one.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use maud::{Markup, html};
+use pipeline::log_messages::ACCEPTED;
+use serde_json::value::RawValue;
+use tracing::info;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use crate::{
+    api::{
+        http::{
+            body::{self, BodyRules},
+            problem::Problem,
+        },
+        requests::{rejected, submission::SubmissionBody},
+        state::State,
+        status::Status,
+    },
+    dashboard::{
+        banners,
+        format::size,
+        layout::{Page, Section},
+        respond,
+    },
+    dispatch::{accept, request_data},
+};
+
+pub(super) const PATH: &str = "/submit";
+
+/// Longer data are not put into the form: browsers become slow.
+const MAX_EDITABLE_BYTES: usize = 256 * 1024;
+
+/// What stands in the form.
+#[derive(Default)]
+struct Form {
+    data: String,
+    /// Whether the data are a text, which becomes a JSON string.
+    is_text: bool,
+    expires_in: String,
+    callback_url: String,
+    /// Sent twice, it is one request.
+    key: String,
+}
+
+/// The form, with the data of the request `from` if it is given.
+pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let query = web::Query::<HashMap<String, String>>::from_query(request.query_string());
+    let from = query.ok().and_then(|query| Uuid::try_parse(query.get("from")?).ok());
+    let mut form = Form { key: Uuid::now_v7().to_string(), ..Form::default() };
+    let note = match from {
+        Some(id) => fill(&mut form, &state, id).await,
+        None => None,
+    };
+    show(&state, &form, note, StatusCode::OK).await
+}
+
+/// Puts the data of a request into the form. Says why not, if that can't be.
+async fn fill(form: &mut Form, state: &State, id: Uuid) -> Option<String> {
+    match request_data::find(&state.store, id).await {
+        Ok(found) => match found.data {
+            Some(data) if data.get().len() <= MAX_EDITABLE_BYTES => {
+                data.get().clone_into(&mut form.data);
+                None
+            }
+            Some(data) => Some(format!(
+                "The data of {id} ({}) are too long to edit here: use the command line on its page.",
+                size(data.get().len())
+            )),
+            None => Some(format!("The data of {id} are not known.")),
+        },
+        Err(error) => Some(format!("The data of {id} can't be read: {error}.")),
+    }
+}
+
+/// Submits what the form has, and leads to the new request.
+pub(super) async fn submit(
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<State>,
+) -> HttpResponse {
+    let rules = BodyRules {
+        media_types: &["application/x-www-form-urlencoded"],
+        // A byte becomes three in a form.
+        max_bytes: state.body_limit.saturating_mul(3).saturating_add(16 * 1024),
+        too_large: Problem::body_too_large,
+    };
+    let read = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await;
+    let form = match &read {
+        Ok(body) => Form::parse(body),
+        Err(problem) => return respond::problem(&state, problem, Section::Submit, "./").await,
+    };
+    match accepted(&form, &state).await {
+        Ok(id) => respond::see_other(&format!("requests/{id}")),
+        Err(problem) => {
+            let text = format!("{}: {}", problem.title(), problem.detail());
+            show(&state, &form, Some(text), actix_web::ResponseError::status_code(&problem)).await
+        }
+    }
+}
+
+async fn accepted(form: &Form, state: &State) -> Result<Uuid, Problem> {
+    let body = form.body()?;
+    if body.len() > state.body_limit {
+        return Err(Problem::body_too_large(state.body_limit));
+    }
+    let key = Some(form.key.as_str()).filter(|key| !key.is_empty());
+    let submission = SubmissionBody::submission(body.as_bytes(), key, None, &state.callbacks)?;
+    let accepted = accept::accept(&state.dispatch, &submission).await;
+    let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
+    info!(requestId = %id, "{ACCEPTED}");
+    Ok(id)
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Self {
+        let mut form = Self::default();
+        for (name, value) in form_urlencoded::parse(body) {
+            let field = match &*name {
+                "data" => &mut form.data,
+                "expiresIn" => &mut form.expires_in,
+                "callbackUrl" => &mut form.callback_url,
+                "key" => &mut form.key,
+                "text" => {
+                    form.is_text = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            *field = value.into_owned();
+        }
+        form
+    }
+
+    /// The body of the same call of the API.
+    fn body(&self) -> Result<String, Problem> {
+        let mut body = format!("{{\"data\":{}", self.json()?);
+        let options = [("expiresIn", &self.expires_in), ("callbackUrl", &self.callback_url)];
+        for (name, value) in options {
+            let value = value.trim();
+            if !value.is_empty() {
+                body.push_str(&format!(",\"{name}\":{}", json_text(value)));
+            }
+        }
+        body.push('}');
+        Ok(body)
+    }
+
+    /// The data as JSON. What is not JSON by itself must not become a part of the body.
+    fn json(&self) -> Result<String, Problem> {
+        if self.is_text {
+            return Ok(json_text(&self.data));
+        }
+        match serde_json::from_str::<&RawValue>(&self.data) {
+            Ok(json) => Ok(json.get().to_owned()),
+            Err(error) => Err(Problem::wrong_shape(format!(
+                "The data are not JSON: {error}. For a plain text, choose \u{201c}Send as text\u{201d}."
+            ))),
+        }
+    }
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+async fn show(
+    state: &State,
+    form: &Form,
+    note: Option<String>,
+    status: StatusCode,
+) -> HttpResponse {
+    let body = html! {
+        h1 { "Submit a request" }
+        @if let Some(note) = &note { p.banner.bad role="alert" { (note) } }
+        (markup(form))
+    };
+    let banners = banners::bad(&Status::of(state).await);
+    let page = Page { title: "Submit", section: Section::Submit, root: "./", banners, body };
+    respond::page_with(status, &page)
+}
+
+fn markup(form: &Form) -> Markup {
+    html! {
+        form.submit method="post" action="submit" data-keep {
+            input type="hidden" name="key" value=(form.key);
+            label for="field-data" { "Data" }
+            // A browser drops the first line break of a text area.
+            textarea #field-data name="data" rows="14" required spellcheck="false" autocomplete="off"
+                placeholder="{\"any\": \"JSON\"}" { "\n" (form.data) }
+            label.check { input type="checkbox" name="text" value="1" checked[form.is_text]; " Send as text" }
+            details open[!form.expires_in.is_empty() || !form.callback_url.is_empty()] {
+                summary { "Options" }
+                label for="field-expires" { "Expires in, if no worker has begun by then" }
+                input #field-expires name="expiresIn" placeholder="10m" value=(form.expires_in) autocomplete="off";
+                label for="field-callback" { "Callback URL" }
+                input #field-callback name="callbackUrl" type="url" placeholder="https://…" value=(form.callback_url) autocomplete="off";
+            }
+            button.primary type="submit" { "Submit" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(form: &str) -> Result<String, Problem> {
+        Form::parse(form.as_bytes()).body()
+    }
+
+    #[test]
+    fn a_form_becomes_the_body_of_the_call() {
+        assert_eq!(body("data=%7B%22a%22%3A1.0%7D").unwrap(), r#"{"data":{"a":1.0}}"#);
+        assert_eq!(body("data=it+%22is%22&text=1").unwrap(), r#"{"data":"it \"is\""}"#);
+        let all = body("data=1&expiresIn=10m&callbackUrl=https%3A%2F%2Fa.example%2F").unwrap();
+        assert_eq!(all, r#"{"data":1,"expiresIn":"10m","callbackUrl":"https://a.example/"}"#);
+    }
+
+    #[test]
+    fn what_is_not_json_does_not_get_into_the_body() {
+        for data in ["", "hello", "1,%22expiresIn%22:%221s%22", "%7B"] {
+            assert!(body(&format!("data={data}")).is_err(), "{data}");
+        }
+    }
+}
