@@ -163,6 +163,27 @@ fn request(data: String) -> Result<pipeline::contract::Message> {
 }
 
 #[tokio::test]
+async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    proxy.refuse().await?;
+    let broker = connect(&proxy.url(&vhost.url))?;
+    let (publisher, request) = (broker.publisher(), request("1".to_owned())?);
+    let not_sent = publisher.publish(&request, Instant::now() + WAIT_TIMEOUT).await;
+    ensure!(matches!(not_sent, Err(PublishError::NotSent(_))), "{not_sent:?}");
+    let publishing = publisher.publish_once_possible(&request, Instant::now() + WAIT_TIMEOUT);
+    let accepting = async {
+        // Another refusal shows that the first one has passed.
+        let again = publisher.publish(&request, Instant::now() + WAIT_TIMEOUT).await;
+        ensure!(matches!(again, Err(PublishError::NotSent(_))), "{again:?}");
+        proxy.accept().await
+    };
+    let (published, accepted) = tokio::join!(publishing, accepting);
+    accepted?;
+    Ok(published?)
+}
+
+#[tokio::test]
 async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<()> {
     let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     node.set_max_message_size(1000).await?;

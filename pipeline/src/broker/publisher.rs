@@ -81,6 +81,27 @@ impl Publisher {
         self.publish_as(message, Routing::Mandatory, deadline).await
     }
 
+    /// Like [`Self::publish`], and tries again until the deadline while nothing can be sent, as before the connection is
+    /// open: for a message whose sender has nothing better to do than to wait.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_once_possible(
+        &self,
+        message: &Message,
+        deadline: Instant,
+    ) -> Result<(), PublishError> {
+        loop {
+            let ended = self.publish(message, deadline).await;
+            let may_pass =
+                matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
+            if !may_pass || Instant::now() + RETRY_INTERVAL >= deadline {
+                return ended;
+            }
+            sleep(RETRY_INTERVAL).await;
+        }
+    }
+
     /// Like [`Self::publish`], for a message to whoever receives it at the moment, if anybody: the broker
     /// also confirms, and drops, one for which no queue is bound.
     ///

@@ -173,7 +173,13 @@ impl Settler {
             .map_or(0, |execution| self.claims.times_before(execution, incoming.deliveries()));
         let copy = copy(incoming, mine, SystemTime::now());
         let _republishing = self.isolation.republishing();
-        match self.publisher.publish(&copy, Instant::now() + HAND_BACK_TIMEOUT).await {
+        let deadline = Instant::now() + HAND_BACK_TIMEOUT;
+        let published = tokio::select! {
+            biased;
+            () = delivery.revoked() => return,
+            published = self.publisher.publish_once_possible(&copy, deadline) => published,
+        };
+        match published {
             Ok(()) => {
                 if let Some(execution) = execution {
                     self.claims.release(&execution);
