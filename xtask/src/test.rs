@@ -188,10 +188,9 @@ async fn tests(options: &Options, version: &str, node: &Node, name: String) -> R
     Ok(Part { name, outcome, time: start.elapsed() })
 }
 
-/// More threads than cores, since most tests wait for a broker.
+/// Twice as many threads as cores, since most tests wait for a broker.
 fn threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    cores + cores.div_ceil(2)
+    2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Writes the file that tells tests how to reach the node.

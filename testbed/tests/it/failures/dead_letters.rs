@@ -181,6 +181,11 @@ async fn a_letter_that_comes_again_after_a_kill_is_kept_once() -> Result<()> {
     let database = Database::postgres().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let web = database.web(&Stack { url: proxy.url(&vhost.url) }).await?;
+    // The service is ready before this connection is.
+    let hears_letters = |line: &str| {
+        json_message(line, log_messages::CONSUMING).filter(|line| line["queue"] == FAILED)
+    };
+    web.program.wait_for("a consumer of the failed queue", hears_letters).await?;
     let id = web.accepted("a".into()).await?;
     // From now on it hears the broker, and the broker doesn't hear it.
     proxy.mute();
