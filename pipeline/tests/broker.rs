@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
-        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Lock, LockState, PublishError,
+        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Lock, LockState,
+        PublishError,
     },
     contract::{
         Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Request, Timestamp,
         TraceParent,
     },
-    topology::{self, Events, Topology},
+    topology::{self, Events, REQUESTS, Topology},
 };
 use serde_json::value::RawValue;
 use testbed::{
@@ -22,6 +23,9 @@ use testbed::{
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// How often a consumer is stopped between two messages.
+const STOPS: usize = 10;
 
 fn connect(url: &str) -> Result<Broker> {
     let address = Address::parse(url)?;
@@ -160,6 +164,38 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
 fn request(data: String) -> Result<pipeline::contract::Message> {
     let (id, data) = (Uuid::now_v7(), RawValue::from_string(data)?);
     Ok(Request::message(&id.into(), &data, &TraceParent::for_request(id)))
+}
+
+#[tokio::test]
+async fn a_consumer_that_stops_between_two_messages_leaves_none_that_counts_as_delivered()
+-> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let published = Instant::now() + WAIT_TIMEOUT;
+    for round in 0..STOPS {
+        for n in 1..=3 {
+            let request = request(n.to_string())?;
+            broker.publisher().publish_once_possible(&request, published).await?;
+        }
+        let mut consumer = broker.consume(Consume::queue(REQUESTS, 1, "1"));
+        consumer.next().await.context("a first message")?.ack();
+        consumer.stop();
+        let mut taken = 1;
+        while let Some(delivery) = consumer.next().await {
+            ensure!(!delivery.redelivered, "{taken} before it, round {round}");
+            delivery.ack_and_wait().await;
+            taken += 1;
+        }
+        consumer.close().await;
+        let mut rest = broker.consume(Consume::queue(REQUESTS, 3, "rest"));
+        for _ in taken..3 {
+            let delivery = rest.next().await.context("another message")?;
+            ensure!(!delivery.redelivered, "a message that nobody received, round {round}");
+            delivery.ack_and_wait().await;
+        }
+        rest.close().await;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use amqprs::channel::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::sleep,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,7 +32,7 @@ use crate::broker::{
 const MAX_SETTLEMENTS: usize = 256;
 
 /// How long messages may be on their way that the broker sends for settlements it has read.
-const QUIESCE_TIME: Duration = Duration::from_millis(20);
+const QUIESCE_TIME: Duration = Duration::from_millis(100);
 
 /// A subscription that waits for its start.
 ///
@@ -190,7 +190,7 @@ impl Subscribed {
                     return ended;
                 },
                 () = stop.cancelled() => {
-                    self.quiesce().await;
+                    self.quiesce(deliveries, ties).await;
                     self.cancel().await;
                     return Ended::Stopped;
                 }
@@ -217,15 +217,25 @@ impl Subscribed {
         }
     }
 
-    /// Waits until no message is on its way, if as many are unsettled as may be, because nothing is settled meanwhile.
-    /// RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they would come again
-    /// as redelivered. With a prefetch of 1 a message that is being worked on keeps others from being sent.
-    async fn quiesce(&self) {
-        if self.qos.prefetch_count > 1 {
-            // The broker's answer means that it has read all settlements before.
-            let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
-            sleep(QUIESCE_TIME).await;
+    /// Waits until no message is on its way: until as many are unsettled as may be, or none has come for a while. Nothing is
+    /// settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
+    /// would come again as redelivered, and count as a death of their worker.
+    async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Ties) {
+        if self.is_full() {
+            return;
         }
+        // The broker's answer means that it has read all settlements before.
+        let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
+        while !self.is_full()
+            && let Ok(Some(message)) = timeout(QUIESCE_TIME, self.messages.recv()).await
+        {
+            self.deliver(message, deliveries, ties);
+        }
+    }
+
+    /// Whether the broker may send no other message before one is settled.
+    fn is_full(&self) -> bool {
+        self.outstanding.len() >= usize::from(self.qos.prefetch_count)
     }
 
     async fn cancel(&self) {
