@@ -132,7 +132,7 @@ fn os_release(key: &str) -> Option<String> {
 }
 
 /// Keeps two processes from unpacking at once. The lock goes with the file handle.
-async fn lock(path: &Path, name: &str, say: &(dyn Fn(&str) + Sync)) -> Result<File> {
+pub(crate) async fn lock(path: &Path, name: &str, say: &(dyn Fn(&str) + Sync)) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
     if file.try_lock().is_err() {
         say(&format!("waiting for another process that is unpacking {name}"));

@@ -5,6 +5,7 @@
 //! even when the owner is killed with SIGKILL. Nothing leaves the machine: all listeners are on 127.0.0.1, and
 //! children see a cleared environment, so no real broker can be reached by accident.
 
+pub mod browser;
 mod debian;
 mod fifo;
 pub mod foreign;

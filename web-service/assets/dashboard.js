@@ -62,6 +62,8 @@ setInterval(() => { if (!document.hidden) showTimes(document); }, 1000);
 const keyOf = (node) => node.nodeType === 1 ? node.dataset.key || node.id || "" : "";
 const isSame = (one, other) => one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
 const OWN = new Set(["open", "aria-selected", "class"]);
+// What this script has added, and what is said once, is not in the fresh page.
+const isOwn = (node) => node.nodeType === 1 && node.matches(".copy, .done");
 
 function morph(from, to) {
   if (from.nodeType !== 1) {
@@ -80,11 +82,11 @@ function morph(from, to) {
       from.insertBefore(document.importNode(wanted, true), next);
       continue;
     }
-    while (next !== found) { const gone = next; next = next.nextSibling; gone.remove(); }
+    while (next !== found) { const gone = next; next = next.nextSibling; if (!isOwn(gone)) gone.remove(); }
     next = found.nextSibling;
     morph(found, wanted);
   }
-  while (next) { const gone = next; next = next.nextSibling; if (!gone.classList?.contains("copy")) gone.remove(); }
+  while (next) { const gone = next; next = next.nextSibling; if (!isOwn(gone)) gone.remove(); }
 }
 
 // Rows of a list change in place. New ones wait until they are asked for, and those that belong there no more stay, dimmed.
@@ -199,7 +201,7 @@ channel?.addEventListener("message", ({ data }) => {
   data === "changed" ? refresh() : state();
 });
 
-if ($("#main [data-keep]") === null) {
+if ($("#main [data-still]") === null) {
   const visible = () => {
     if (document.hidden) return leave();
     join();
@@ -211,6 +213,7 @@ if ($("#main [data-keep]") === null) {
   setInterval(beat, BEAT_INTERVAL);
   setInterval(() => { if (!hasStream()) refresh(); }, POLL_INTERVAL);
   setInterval(refresh, CHECK_INTERVAL);
+  setInterval(() => { if ($("[data-busy]")) refresh(); }, REFRESH_INTERVAL);
   if (!document.hidden) join();
   setTimeout(() => { if (live.dataset.state === "off") state(); }, 2000);
 } else {

@@ -307,8 +307,10 @@ fn serve(
     calls: CallsInFlight,
 ) -> anyhow::Result<Server> {
     let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
+    let shared = web::Data::new(dashboard::shared());
     let app = move || {
-        let app = App::new().app_data(state.clone()).app_data(hosts.clone());
+        let app =
+            App::new().app_data(shared.clone()).app_data(state.clone()).app_data(hosts.clone());
         let app = app.app_data(calls.clone());
         app.configure(|config| api::configure(config, dashboard::resources()))
     };

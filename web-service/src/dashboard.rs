@@ -6,6 +6,7 @@
 mod actions;
 mod assets;
 mod banners;
+mod bulk;
 mod failed;
 mod format;
 mod layout;
@@ -20,9 +21,18 @@ mod workers;
 
 use actix_web::Resource;
 
-use crate::api::http::resource::{on_get, on_get_and_post, on_post};
+use crate::{
+    api::http::resource::{on_get, on_get_and_post, on_post},
+    dashboard::bulk::run::BulkRuns,
+};
 
-/// All paths with their handlers, in the order in which they are matched. They need the state of the API.
+/// What pages share beside the state of the API.
+pub(crate) fn shared() -> BulkRuns {
+    BulkRuns::default()
+}
+
+/// All paths with their handlers, in the order in which they are matched. They need the state of the API and what
+/// [`shared`] makes, as application data.
 pub(crate) fn resources() -> Vec<(&'static str, Resource)> {
     vec![
         on_get(overview::PATH, overview::page),
@@ -31,6 +41,9 @@ pub(crate) fn resources() -> Vec<(&'static str, Resource)> {
         on_get(failed::PATH, failed::page),
         on_get(workers::PATH, workers::page),
         on_get_and_post(submit::PATH, submit::page, submit::submit),
+        on_get_and_post(bulk::PATH, bulk::dry_run, bulk::begin),
+        on_get(bulk::RUN_PATH, bulk::page),
+        on_post(bulk::STOP_PATH, bulk::stop),
         on_get(live::PATH, live::stream),
         on_get(assets::PATH, assets::file),
         on_get(request::PATH, request::page),

@@ -131,7 +131,11 @@ pub(super) async fn act(
 }
 
 /// The same as the call of the API.
-async fn perform(action: Action, id: String, state: web::Data<State>) -> Result<(), Problem> {
+pub(super) async fn perform(
+    action: Action,
+    id: String,
+    state: web::Data<State>,
+) -> Result<(), Problem> {
     let id = web::Path::from(id);
     match action {
         Action::Cancel => cancel::cancel(id, state).await,

@@ -70,8 +70,12 @@ fn missing<'a>(status: &'a Status, name: &str) -> Option<&'a str> {
     status.parts.get(name).filter(|part| !part.ok).map(|part| part.detail.as_str())
 }
 
+/// On SQLite it is not used while the broker is away; what was read from it shows that it is there.
 fn store(status: &Status) -> Option<Banner> {
     let detail = missing(status, "store")?;
+    if broker(status).is_some() && status.requests.open.is_some() {
+        return None;
+    }
     let detail = format!("{detail}. Requests are refused meanwhile; results wait in the broker");
     Some(Banner::new(Level::Bad, "The store is away.", detail))
 }
@@ -171,6 +175,7 @@ mod tests {
     fn each_trouble_has_its_banner_and_the_worst_comes_first() {
         let mut status = calm();
         status.parts.insert("store", Part::missing("no answer"));
+        status.requests.open = None;
         status.parts.insert("broker.consume", Part::missing("refused"));
         status.parts.insert("topology", Part::missing("not checked"));
         status.workers.subscribed = Some(0);
@@ -186,6 +191,15 @@ mod tests {
         ];
         assert_eq!(titles(&status), expected);
         assert_eq!(bad(&status).len(), 2);
+    }
+
+    #[test]
+    fn a_store_that_waits_for_the_broker_is_not_away() {
+        let mut status = calm();
+        for part in ["store", "broker.publish"] {
+            status.parts.insert(part, Part::missing("refused"));
+        }
+        assert_eq!(titles(&status), ["The broker is away."]);
     }
 
     #[test]

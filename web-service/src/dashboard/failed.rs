@@ -33,6 +33,10 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
                 "They are kept until RESULT_RETENTION is over, are replayed, or are discarded."
             }
             (table(&list.items, Columns::All, "./"))
+            p.bulk {
+                a.button href="bulk?action=replay&status=failed" { "Replay all…" }
+                a.button href="bulk?action=discard&status=failed" { "Discard all…" }
+            }
             @if list.next_cursor.is_some() { nav.pages aria-label="Pages of the list" { a href="requests?status=failed" { "All of them" } } }
         }
     };

@@ -82,7 +82,7 @@ fn numbers(status: &Status) -> Markup {
     html! {
         dl.tiles {
             (tile("Waiting", exact(requests.waiting), Some("requests?status=queued"), html! {
-                @if let Some((id, at)) = oldest { "oldest " a href={ "requests/" (id) } { (age(at)) } }
+                @if let Some((id, at)) = oldest { "oldest open " a href={ "requests/" (id) } { (age(at)) } }
             }))
             (tile("In work", number(requests.processing as u64), Some("requests?status=processing"), html! {
                 (number(status.workers.busy as u64)) " of " (exact(status.workers.subscribed)) " workers"

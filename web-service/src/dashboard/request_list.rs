@@ -13,6 +13,7 @@ use crate::{
         status::Status,
     },
     dashboard::{
+        actions::Action,
         banners,
         format::{duration, number, progress, state, time},
         layout::{Page, Section},
@@ -28,6 +29,8 @@ pub(super) const FIND: &str = "/find";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Columns {
     All,
+    /// And a box to choose each request.
+    Chosen,
     /// For a place beside another table.
     Few,
 }
@@ -46,7 +49,10 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
         h1 { "Requests" }
         (filters.markup())
         @if list.items.is_empty() { (nothing(&filters, list.next_cursor.is_some())) }
-        @else { (table(&list.items, Columns::All, "./")) }
+        @else {
+            (table(&list.items, Columns::Chosen, "./"))
+            (bulk(&filters))
+        }
         (pages(&filters, list.next_cursor.as_deref()))
     };
     let banners = banners::bad(&Status::of(&state).await);
@@ -95,6 +101,11 @@ impl Filters {
         self.0.iter().filter(|(name, _)| name != "cursor" && name != "limit")
     }
 
+    /// Those that choose requests, as a query.
+    fn query(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(self.chosen()).finish()
+    }
+
     fn is_first_page(&self) -> bool {
         self.get("cursor").is_none()
     }
@@ -137,10 +148,12 @@ impl Filters {
 
 /// Requests as a table, whose rows the script keeps up to date.
 pub(super) fn table(requests: &[RequestView], columns: Columns, root: &str) -> Markup {
-    let is_full = columns == Columns::All;
+    let is_full = columns != Columns::Few;
+    let has_boxes = columns == Columns::Chosen;
     html! {
-        div.scroll { table.requests.few[!is_full] data-list=[is_full.then_some("requests")] {
+        div.scroll { table.requests.few[!is_full] data-list=[has_boxes.then_some("requests")] {
             thead { tr {
+                @if has_boxes { th.pick { span.hidden { "Choose" } } }
                 th { "State" }
                 th { "Request" }
                 @if is_full { th.minor { "Type" } }
@@ -148,15 +161,18 @@ pub(super) fn table(requests: &[RequestView], columns: Columns, root: &str) -> M
                 @if is_full { th.num.minor { "Took" } th.num.minor { "Attempts" } }
                 th.rest { @if is_full { "Worker, progress or error" } @else { "Error" } }
             } }
-            tbody { @for request in requests { (row(request, is_full, root)) } }
+            tbody { @for request in requests { (row(request, is_full, has_boxes, root)) } }
         } }
     }
 }
 
-fn row(request: &RequestView, is_full: bool, root: &str) -> Markup {
+fn row(request: &RequestView, is_full: bool, has_box: bool, root: &str) -> Markup {
     let id = request.request_id;
     html! {
         tr data-key=(id) {
+            @if has_box {
+                td.pick { input type="checkbox" name="pick" value=(id) form="bulk" aria-label={ "Choose " (id) }; }
+            }
             td { (state(request)) }
             td.mono { a href={ (root) "requests/" (id) } { (id) } }
             @if is_full { td.minor { (request.kind) } }
@@ -220,12 +236,35 @@ fn nothing(filters: &Filters, more_follow: bool) -> Markup {
     }
 }
 
+/// One action on those that were chosen, or on all that the filters choose.
+fn bulk(filters: &Filters) -> Markup {
+    let actions = match filters.get("status") {
+        Some("failed") => &[Action::Replay, Action::Discard][..],
+        Some("queued" | "processing") => &[Action::Cancel],
+        Some(_) => &[],
+        None => &[Action::Replay, Action::Discard, Action::Cancel],
+    };
+    html! {
+        @if !actions.is_empty() {
+            form.bulk #bulk action="bulk" data-keep {
+                span.dim { "Chosen ones:" }
+                @for action in actions { button name="action" value=(action.name()) { (action.label()) "…" } }
+                @if filters.get("status").is_some_and(|status| status != "processing") {
+                    @for action in actions {
+                        a.button href={ "bulk?action=" (action.name()) "&" (filters.query()) } { (action.label()) " all that match…" }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn pages(filters: &Filters, next: Option<&str>) -> Markup {
     html! {
         nav.pages aria-label="Pages of the list" {
             @if !filters.is_first_page() { a href=(filters.with("cursor", None)) { "Newest" } }
             @if let Some(next) = next { a rel="next" href=(filters.with("cursor", Some(next))) { "Older" } }
-            button.news #news type="button" hidden { "" }
+            button.news #news type="button" hidden data-keep {}
         }
     }
 }

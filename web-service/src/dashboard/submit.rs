@@ -185,7 +185,7 @@ async fn show(
 
 fn markup(form: &Form) -> Markup {
     html! {
-        form.submit method="post" action="submit" data-keep {
+        form.submit method="post" action="submit" data-still {
             input type="hidden" name="key" value=(form.key);
             label for="field-data" { "Data" }
             // A browser drops the first line break of a text area.

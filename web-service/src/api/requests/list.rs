@@ -98,6 +98,15 @@ pub(crate) async fn page_of(state: &State, query: Query) -> Result<Page, Problem
     })
 }
 
+/// These requests, without those that are gone.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn by_ids(state: &State, ids: Vec<Uuid>) -> Result<Vec<RequestView>, Problem> {
+    let summaries = state.store.get_many(ids).await?;
+    Ok(summaries.into_iter().map(|summary| with_job(state, summary)).collect())
+}
+
 /// The parameter `status`.
 fn status(text: &str) -> Result<RequestStatus, Problem> {
     RequestStatus::named(text).ok_or_else(|| {
