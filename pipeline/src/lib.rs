@@ -21,6 +21,7 @@ pub mod topology;
 pub mod broker;
 
 pub mod config;
+pub mod error_summary;
 pub mod health;
 pub mod log_messages;
 pub mod metrics;

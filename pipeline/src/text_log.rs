@@ -13,12 +13,18 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use crate::stderr::StderrWriter;
+use crate::{error_summary::beginning, log_messages, stderr::StderrWriter};
 
 /// The field that follows the message without its name: its values are easily recognised, and long.
 const REQUEST_ID: &str = "requestId";
 /// What is left out, since it is so most of the time.
 const USUAL: [(&str, &str); 2] = [("attempt", "1"), ("redelivered", "false")];
+/// The field with the beginning of a result or an error, which is shown as far as the line has room for it.
+const RESULT_FIELD: &str = "result";
+/// What fits into a line of a terminal of usual width.
+const MAX_COLUMNS: usize = 140;
+/// What a message does not show, since another line about the request has it.
+const SHOWN_ELSEWHERE: [(&str, &str); 1] = [(log_messages::RESULT, "worker")];
 /// The crates whose lines need no target to be understood.
 const OWN_CRATES: [&str; 5] = ["pipeline", "store", "setup", "web_service", "processor_service"];
 
@@ -116,11 +122,7 @@ fn line(
     fields: &Fields,
     has_colours: bool,
 ) -> String {
-    let mut line = format!("{} ", humantime::format_rfc3339_millis(time));
-    match has_colours {
-        true => line.push_str(&format!("\x1b[{}m{level:<5}\x1b[0m ", colour(level))),
-        false => line.push_str(&format!("{level:<5} ")),
-    }
+    let mut line = format!("{} {level:<5} ", humantime::format_rfc3339_millis(time));
     let target = fields.log_target.as_deref().unwrap_or(target);
     let is_own = OWN_CRATES.contains(&target.split("::").next().unwrap_or_default());
     if !is_own || level > Level::INFO {
@@ -133,13 +135,23 @@ fn line(
     }
     for (name, value) in &fields.others {
         let is_usual = USUAL.contains(&(name, value));
-        if *name != REQUEST_ID && !is_usual {
-            line.push_str(&format!(" {name}="));
-            push_value(&mut line, value);
+        let is_elsewhere = SHOWN_ELSEWHERE.contains(&(&fields.message, name));
+        if *name == REQUEST_ID || is_usual || is_elsewhere {
+            continue;
         }
+        line.push_str(&format!(" {name}="));
+        let mut shown = String::new();
+        push_value(&mut shown, value);
+        if *name == RESULT_FIELD {
+            shown = beginning(&shown, MAX_COLUMNS.saturating_sub(line.chars().count()));
+        }
+        line.push_str(&shown);
     }
     line.push('\n');
-    line
+    match has_colours {
+        true => line.replacen(level.as_str(), &format!("\x1b[{}m{level}\x1b[0m", colour(level)), 1),
+        false => line,
+    }
 }
 
 /// As a terminal takes it after `ESC [`.
@@ -217,7 +229,21 @@ mod tests {
                     ("attempt", "1"),
                     worker,
                     ("ms", "5003"),
-                    ("result", "\"a-ok\""),
+                    ("result", "\"hello-processed\""),
+                ],
+            ),
+            (
+                "result",
+                vec![
+                    ("requestId", ID),
+                    ("status", "failed"),
+                    ("attempt", "5"),
+                    worker,
+                    ("ms", "1500003"),
+                    (
+                        "result",
+                        r#"{"code":"attempts_exhausted","message":"no \nluck at all, not even after hours"}"#,
+                    ),
                 ],
             ),
         ] {
@@ -226,6 +252,26 @@ mod tests {
             let line = format!("1970-01-01T00:00:00.000Z INFO  {message} {ID} ");
             assert!(text.starts_with(&line) && text.matches(ID).count() == 1, "{text}");
         }
+    }
+
+    #[test]
+    fn a_result_is_shown_as_far_as_the_line_has_room() {
+        let long = "ü".repeat(300);
+        let fields = [("requestId", ID), ("worker", "a:1/1"), ("result", long.as_str())];
+        let shown = text(Level::INFO, log_messages::RESULT, &fields);
+        assert_eq!(shown.trim_end().chars().count(), MAX_COLUMNS);
+        assert!(shown.ends_with("üü...\n") && !shown.contains("worker"), "{shown}");
+        let short = text(Level::INFO, log_messages::RESULT, &[("result", "\"a b\"")]);
+        assert!(short.ends_with(" result=\"a b\"\n"), "{short}");
+        let other = text(Level::WARN, "failed", &[("error", long.as_str()), ("worker", "a:1/1")]);
+        assert!(other.contains(&long) && other.contains("worker=a:1/1"), "{other}");
+    }
+
+    #[test]
+    fn a_colour_is_that_of_the_level_alone() {
+        let fields = Fields { message: "INFO".to_owned(), ..Fields::default() };
+        let shown = line(SystemTime::UNIX_EPOCH, Level::INFO, "store", &fields, true);
+        assert_eq!(shown, "1970-01-01T00:00:00.000Z \x1b[32mINFO\x1b[0m  INFO\n");
     }
 
     #[test]

@@ -38,6 +38,18 @@ impl RetryDelays {
         enough.or(steps.last()).copied().unwrap_or(wanted)
     }
 
+    /// How long a request waits that is to wait this long at least: again and again in the longest queue, and at last in the
+    /// one with the shortest pause that is long enough.
+    pub fn waited(&self, wanted: Duration) -> Duration {
+        let longest = self.reaching(Duration::MAX);
+        let rounds = wanted.as_nanos().checked_div(longest.as_nanos()).unwrap_or(0);
+        let in_longest = longest.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+        match wanted.saturating_sub(in_longest) {
+            Duration::ZERO if rounds > 0 => in_longest,
+            rest => in_longest.saturating_add(self.reaching(rest)),
+        }
+    }
+
     /// The delays of the queues: each pause once, the shortest first, and one second if all are shorter.
     pub fn steps(&self) -> Vec<Duration> {
         let mut steps = self.0.clone();
@@ -92,6 +104,16 @@ mod tests {
         let delays = delays(&[1, 10, 60]);
         let pauses = [i64::MIN, 0, 1, 2, 3, 4, i64::MAX].map(|n| delays.after(n).as_secs());
         assert_eq!(pauses, [1, 1, 1, 10, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_request_waits_for_whole_steps() {
+        let delays = delays(&[1, 10, 60]);
+        for (wanted, waited) in [(0, 1), (1, 1), (2, 10), (60, 60), (61, 61), (75, 120), (120, 120)]
+        {
+            let expected = Duration::from_secs(waited);
+            assert_eq!(delays.waited(Duration::from_secs(wanted)), expected, "{wanted} s");
+        }
     }
 
     #[test]

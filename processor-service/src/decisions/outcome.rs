@@ -82,6 +82,15 @@ pub(crate) struct NextAttempt {
     pub(crate) error: ErrorBody,
     /// When the next attempt may start.
     pub(crate) at: SystemTime,
+    /// What becomes of the delay that the work has asked for, if it waits longer.
+    pub(crate) longer: Option<LongerDelay>,
+}
+
+/// A delay that is longer than the one that was asked for: waiting queues are steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LongerDelay {
+    pub(crate) asked: Duration,
+    pub(crate) delay: Duration,
 }
 
 /// Which worker processed a request, and when.
@@ -161,7 +170,10 @@ fn next_attempt(
     };
     let delay = policy.retry_delays.reaching(wanted);
     let message = request.next_attempt(delay, wanted, now);
-    NextAttempt { message, error, at: now + delay.max(wanted) }
+    let waited = policy.retry_delays.waited(wanted);
+    let longer = requested_delay.filter(|asked| *asked < waited);
+    let longer = longer.map(|asked| LongerDelay { asked, delay: waited });
+    NextAttempt { message, error, at: now + waited, longer }
 }
 
 /// The messages of a failed request: the request itself with the reason to the failed queue, then the error
@@ -330,7 +342,7 @@ mod tests {
         let headers = &next.message.properties.headers;
         assert_eq!(headers.number(headers::ATTEMPT), Some(3));
         let not_before = headers::time(headers, headers::NOT_BEFORE);
-        assert!(not_before.is_none_or(|at| at == next.at));
+        assert!(not_before.is_none_or(|at| at <= next.at));
         let pause = next.at.duration_since(finished).unwrap().as_secs();
         (pause, next.message.exchange.into_owned(), not_before.is_some())
     }
@@ -342,8 +354,22 @@ mod tests {
         assert_eq!(retried(Some(0)), (1, queue(1000), false));
         assert_eq!(retried(Some(4)), (5, queue(5000), false));
         assert_eq!(retried(Some(6)), (6, queue(5000), true));
+        assert_eq!(retried(Some(7)), (10, queue(5000), true));
         let month = MAX_RETRY_DELAY.as_secs();
         assert_eq!(retried(Some(u64::MAX)), (month, queue(5000), true));
+    }
+
+    #[test]
+    fn a_delay_that_is_longer_than_the_requested_one_is_told() {
+        let longer = |seconds: Option<u64>| {
+            let delay = seconds.map(Duration::from_secs);
+            let Settlement::Retry(next) = settlement(JobOutcome::Retry(transient(), delay)) else {
+                panic!("there is another attempt")
+            };
+            next.longer.map(|longer| (longer.asked.as_secs(), longer.delay.as_secs()))
+        };
+        assert_eq!([4, 7].map(|asked| longer(Some(asked))), [Some((4, 5)), Some((7, 10))]);
+        assert_eq!([None, Some(1), Some(5), Some(6)].map(longer), [None; 4]);
     }
 
     #[test]

@@ -94,11 +94,14 @@ impl Settler {
         in_flight: &InFlightGuard,
         delivery: Delivery,
     ) -> bool {
-        let NextAttempt { message, error, at } = next;
+        let NextAttempt { message, error, at, longer } = next;
         let published = self.publish_copy(id, &message, delivery, true).await;
         let Some(delivery) = published else { return false };
         // The line of the failure, before it, names the worker.
-        info!(requestId = id.text(), nextAttemptAt = headers::moment(at), "{RETRY_SCHEDULED}");
+        let text = |duration| humantime::format_duration(duration).to_string();
+        let (asked, delay) = longer.map(|it| (text(it.asked), text(it.delay))).unzip();
+        let next = headers::moment(at);
+        info!(requestId = id.text(), nextAttemptAt = next, asked, delay, "{RETRY_SCHEDULED}");
         in_flight.announce_retrying(error, at);
         delivery.ack();
         true

@@ -40,6 +40,16 @@ async fn work_that_fails_twice_and_then_goes_well_is_completed_in_its_third_atte
     paused(&processor, &id, &PAUSES)
 }
 
+#[tokio::test]
+async fn a_longer_delay_than_the_work_asks_for_is_logged_beside_it() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, "1s,10s"))?;
+    web.accepted(json!({"retryAfter": "2s"})).await?;
+    let scheduled = processor.wait_for_message(log_messages::RETRY_SCHEDULED).await?;
+    assert_eq!((&scheduled["asked"], &scheduled["delay"]), (&json!("2s"), &json!("10s")));
+    Ok(())
+}
+
 /// Commits of new requests take a second.
 const SLOW_COMMITS: &str = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql \
     AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$; \
