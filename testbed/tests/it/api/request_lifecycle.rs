@@ -9,6 +9,7 @@ use crate::support::{
     database::Database,
     requests::LOG_WAITERS,
     stack::{Stack, Web},
+    wait::settles,
 };
 
 #[tokio::test]
@@ -156,6 +157,31 @@ async fn never_seen_and_expired_are_told_apart() -> Result<()> {
         assert_eq!(answer.status(), 404);
         assert_eq!(answer.headers()["content-type"], "application/problem+json");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wait_that_is_over_before_the_end_shows_the_request_as_it_is_then() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let program = stack.program("web-service").env("RUST_LOG", LOG_WAITERS);
+    let (web, _processor) = tokio::try_join!(Web::start(program), stack.start_faulty(1, "1h"))?;
+    let id = web.accepted(json!({"fail": 2})).await?;
+    settles("the first attempt has failed", async || {
+        Ok(web.request(&id).await?["nextAttemptAt"].is_string())
+    })
+    .await?;
+    // Shorter than the pause after which the service reads the request again by itself.
+    let url = format!("{}/api/v1/requests/{id}", web.base);
+    let waiting = tokio::spawn(web.client.get(url).header("Prefer", "wait=4").send());
+    web.is_waited_at_by(1).await?;
+    assert_eq!(web.retry_now(&id).await?.0, 202);
+    settles("the second attempt has failed", async || {
+        let request = web.request(&id).await?;
+        Ok(request["attempts"] == 2 && request["nextAttemptAt"].is_string())
+    })
+    .await?;
+    let answer: Value = waiting.await??.json().await?;
+    assert_eq!((&answer["status"], &answer["attempts"]), (&json!("queued"), &json!(2)), "{answer}");
     Ok(())
 }
 

@@ -94,7 +94,7 @@ pub(crate) struct StoreUnavailable(Problem);
     status = 503,
     description = "`unavailable`: the broker is away, how many requests wait is not known",
     content_type = "application/problem+json",
-    headers(("Retry-After" = u32, description = "Seconds after which trying again makes sense"))
+    headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))
 )]
 pub(crate) struct BacklogUnknown(Problem);
 

@@ -35,8 +35,9 @@ pub(crate) async fn wait(
         tokio::select! {
             () = waiter.changed() => {}
             () = sleep(RELOAD_INTERVAL) => {}
-            () = sleep_until(deadline) => return Ok(request),
-            () = state.drain.cancelled() => return Ok(request),
+            // It may have changed since: only its end wakes the caller.
+            () = sleep_until(deadline) => return load(state, id).await,
+            () = state.drain.cancelled() => return load(state, id).await,
         }
     }
 }
