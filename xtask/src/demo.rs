@@ -47,7 +47,7 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
     };
     // Also after an error the programs finish the requests in flight.
     let drained = interrupt.or(session.drain()).await.unwrap_or(Ok(()));
-    let summary = session.summary();
+    let summary = session.summary(matches!(broker, Broker::Private(_)));
     drop(session);
     let _ = interrupt.or(broker.stop()).await;
     ended.and(drained)?;

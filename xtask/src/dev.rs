@@ -156,15 +156,14 @@ fn print_usage(broker: &Broker, session: &Session, folder: &DataFolder) {
             "curl -i {url}/api/v1/processData -H 'Content-Type: application/json' -d '{{\"data\":\"hello\"}}'"
         ),
     );
+    if session.has_own_work() {
+        line("", console::dimmed("with data that your work takes, in place of \"hello\""));
+    }
     match broker {
-        Broker::Private(node) => line(
-            "broker",
-            format!(
-                "AMQP_URL={}  {}",
-                node.url(),
-                console::dimmed("for a worker in another terminal")
-            ),
-        ),
+        Broker::Private(node) => {
+            let use_of_it = "for more workers; a second web service waits until this one ends";
+            line("broker", format!("AMQP_URL={}  {}", node.url(), console::dimmed(use_of_it)));
+        }
         Broker::Configured { variable, .. } => line("broker", format!("the one of {variable}")),
     }
     line("logs", shown(&folder.inside("logs")));

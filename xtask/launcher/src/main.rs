@@ -33,7 +33,12 @@ fn main() -> ExitCode {
 fn run(arguments: &[OsString]) -> io::Result<ExitCode> {
     let xtask = path_of_xtask()?;
     if !xtask.exists() {
-        println!("    build  the programs and their libraries; this takes a few minutes, once");
+        println!(
+            "    build  the programs and their libraries, once: this takes 2 to 5 minutes, and single"
+        );
+        println!(
+            "           steps of it up to half a minute, in which cargo's progress stands still"
+        );
     }
     let status = build(arguments.first().map(OsString::as_os_str)).status()?;
     if !status.success() {

@@ -113,11 +113,9 @@ impl Session {
         Ok(())
     }
 
-    /// How many requests were sent and finished.
-    pub(super) fn summary(&self) -> String {
-        let open = self.open.0.len();
-        let rest = if open == 0 { String::new() } else { format!(", {open} not finished") };
-        format!("{} requests sent, {} results{rest}", self.sent, self.sent - open)
+    /// How many requests were sent and finished, and what becomes of the others. A private broker's data end with it.
+    pub(super) fn summary(&self, is_private: bool) -> String {
+        summary(self.sent, self.open.0.len(), is_private)
     }
 
     async fn send(&mut self) -> Result<()> {
@@ -171,6 +169,15 @@ impl Session {
     }
 }
 
+fn summary(sent: usize, open: usize, is_private: bool) -> String {
+    let rest = match (open, is_private) {
+        (0, _) => String::new(),
+        (_, true) => format!(", {open} were still waiting and are gone with the demo's own broker"),
+        (_, false) => format!(", {open} wait in the broker for the next worker"),
+    };
+    format!("{sent} requests sent, {} results{rest}", sent - open)
+}
+
 /// The data of requests that have no result yet, by id.
 #[derive(Default)]
 struct OpenRequests(HashMap<String, String>);
@@ -203,5 +210,19 @@ async fn due(replacement: Option<(Instant, &'static str)>) {
     match replacement {
         Some((time, _)) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_says_what_becomes_of_requests_without_a_result() {
+        assert_eq!(summary(5, 0, true), "5 requests sent, 5 results");
+        let gone = "5 requests sent, 3 results, 2 were still waiting and are gone with the demo's own broker";
+        assert_eq!(summary(5, 2, true), gone);
+        let kept = "5 requests sent, 3 results, 2 wait in the broker for the next worker";
+        assert_eq!(summary(5, 2, false), kept);
     }
 }

@@ -81,6 +81,11 @@ impl Session {
         self.programs.url()
     }
 
+    /// Whether the work is the user's own, which may take other data than text.
+    pub(super) fn has_own_work(&self) -> bool {
+        self.work.is_own()
+    }
+
     /// Shows events and keeps the worker running until an interrupt. Fails if the web service ends.
     pub(super) async fn run_until(&mut self, interrupt: &mut Interrupt) -> Result<()> {
         loop {

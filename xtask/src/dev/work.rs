@@ -87,6 +87,11 @@ impl Work {
         }
     }
 
+    /// Whether it is not the simulated work.
+    pub(super) fn is_own(&self) -> bool {
+        !matches!(self, Self::Configured { processor } if processor == "simulate")
+    }
+
     /// What it is, for people.
     pub(super) fn description(&self) -> String {
         match self {

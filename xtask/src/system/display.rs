@@ -8,9 +8,12 @@ use std::{
 };
 
 use owo_colors::AnsiColors;
-use pipeline::log_messages::{
-    ACCEPTED, CANCELLED, COMMAND_STDERR, FAILED, FINISHED, HANDED_BACK, REJECTED, RESULT,
-    RETRY_SCHEDULED, STARTED,
+use pipeline::{
+    error_summary::{error_summary, shorten},
+    log_messages::{
+        ACCEPTED, CANCELLED, COMMAND_STDERR, FAILED, FINISHED, HANDED_BACK, REJECTED, RESULT,
+        RETRY_SCHEDULED, STARTED,
+    },
 };
 use serde_json::Value;
 
@@ -27,10 +30,8 @@ const FAILURE: AnsiColors = AnsiColors::Red;
 
 /// How many characters of a text a line shows, so that it fits 140 columns.
 const MAX_TEXT_CHARS: usize = 118;
-/// How many of them are the end of a longer text.
-const TAIL_CHARS: usize = 60;
-/// Stands for what is left out.
-const ELLIPSIS: &str = " ... ";
+/// From this delay on it is said how the next attempt begins at once.
+const LONG_DELAY: Duration = Duration::from_secs(60);
 
 /// Each request has one of these colours on all its lines.
 const REQUEST_COLOURS: [AnsiColors; 6] = [
@@ -96,16 +97,22 @@ impl Display {
             (STARTED, Some(id)) => self.started(program, id),
             (FINISHED, Some(id)) => self.request(program, colour, id, &finished(log)),
             (FAILED, Some(id)) => self.request(program, WARNING, id, &failed(log)),
-            (RETRY_SCHEDULED, Some(id)) => self.request(program, WARNING, id, &retried(log)),
+            (RETRY_SCHEDULED, Some(id)) => self.request(program, WARNING, id, &retried(id, log)),
             (HANDED_BACK, Some(id)) => self.request(program, colour, id, "is handed back"),
-            (CANCELLED, Some(id)) => self.request(program, colour, id, "is cancelled"),
+            (CANCELLED, Some(id)) => {
+                self.request(program, colour, id, "is stopped: its result is no longer needed")
+            }
             (REJECTED, Some(id)) => self.request(program, WARNING, id, &rejected(log)),
             (COMMAND_STDERR, Some(id)) => {
                 self.request(program, colour, id, &format!("| {}", text_of(&log["stderr"])))
             }
             (RESULT, Some(id)) => self.result(program, id, log),
-            _ if matches!(log["level"].as_str(), Some("WARN" | "ERROR")) => {
-                self.program(program, &with_reason(message, log))
+            (_, id) if matches!(log["level"].as_str(), Some("WARN" | "ERROR")) => {
+                let text = shorten(&with_reason(message, log), MAX_TEXT_CHARS);
+                match id {
+                    Some(id) if !id.is_empty() => self.request(program, WARNING, id, &text),
+                    _ => self.program(program, &text),
+                }
             }
             _ => {}
         }
@@ -123,12 +130,12 @@ impl Display {
 
     fn result(&mut self, program: &'static str, id: &str, log: &Value) {
         let status = log["status"].as_str().unwrap_or("?");
+        let max_chars = MAX_TEXT_CHARS.saturating_sub(status.len() + 2);
         let (colour, result) = match status {
-            "completed" => (WEB_COLOUR, result_text(log)),
-            _ => (FAILURE, error_text(&result_text(log))),
+            "completed" => (WEB_COLOUR, shorten(&result_text(log), max_chars)),
+            _ => (FAILURE, error_text(&result_text(log), max_chars)),
         };
-        let text = shorten(&format!("{status}: {result}"));
-        let result = console::coloured(text.split_at(status.len() + 2).1, colour);
+        let result = console::coloured(result, colour);
         self.request(program, colour, id, &format!("{status}: {result}"));
         self.requests.remove(id);
     }
@@ -169,13 +176,17 @@ fn finished(log: &Value) -> String {
 
 fn failed(log: &Value) -> String {
     let (attempt, ms) = (text_of(&log["attempt"]), text_of(&log["ms"]));
-    shorten(&format!(
-        "attempt {attempt} failed after {ms} ms: {}",
-        one_line(&text_of(&log["error"]))
-    ))
+    let begin = format!("attempt {attempt} failed after {ms} ms: ");
+    with_error(begin, &text_of(&log["error"]), MAX_TEXT_CHARS)
 }
 
-fn retried(log: &Value) -> String {
+/// `begin` and the error, in this many characters.
+fn with_error(begin: String, error: &str, max_chars: usize) -> String {
+    let error = error_summary(error, max_chars.saturating_sub(begin.chars().count()));
+    begin + &error
+}
+
+fn retried(id: &str, log: &Value) -> String {
     let time = text_of(&log["nextAttemptAt"]);
     let Ok(at) = humantime::parse_rfc3339_weak(&time) else {
         return format!("is tried again at {time}");
@@ -183,42 +194,28 @@ fn retried(log: &Value) -> String {
     let left = at.duration_since(SystemTime::now()).unwrap_or_default();
     // What the log line took on its way here is no part of the delay.
     let left = Duration::from_secs_f64(left.as_secs_f64().round());
-    format!("is tried again in {}, at {time}", humantime::format_duration(left))
+    let asked =
+        log["asked"].as_str().map(|asked| format!(" ({asked} was asked for: see RETRY_DELAYS)"));
+    let at_once = match left < LONG_DELAY {
+        true => format!(", at {time}"),
+        false => format!("; at once: cargo run --bin slowlane -- retry-now {id}"),
+    };
+    let left = humantime::format_duration(left);
+    format!("is tried again in {left}{}{at_once}", asked.unwrap_or_default())
 }
 
 fn rejected(log: &Value) -> String {
     let (code, reason) = (text_of(&log["code"]), text_of(&log["reason"]));
-    shorten(&format!("not processed: {code}: {}", one_line(&reason)))
+    with_error(format!("not processed: {code}: "), &reason, MAX_TEXT_CHARS)
 }
 
 /// The code and the message of an error in JSON; the text as it is if that was too long to be logged whole.
-fn error_text(text: &str) -> String {
+fn error_text(text: &str, max_chars: usize) -> String {
     let error: Value = serde_json::from_str(text).unwrap_or_default();
     match (error["code"].as_str(), error["message"].as_str()) {
-        (Some(code), Some(message)) => format!("{code}: {}", one_line(message)),
-        _ => text.to_owned(),
+        (Some(code), Some(message)) => with_error(format!("{code}: "), message, max_chars),
+        _ => shorten(text, max_chars),
     }
-}
-
-/// A text on one line. Of several lines the first and the last are shown: a traceback ends with its reason.
-fn one_line(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default();
-    match lines.next_back() {
-        Some(last) => format!("{first} ... {last}"),
-        None => first.to_owned(),
-    }
-}
-
-/// The beginning and the end of a text that is too long for a line.
-fn shorten(text: &str) -> String {
-    let count = text.chars().count();
-    if count <= MAX_TEXT_CHARS {
-        return text.to_owned();
-    }
-    let head = text.chars().take(MAX_TEXT_CHARS - ELLIPSIS.len() - TAIL_CHARS);
-    let tail = text.chars().skip(count - TAIL_CHARS);
-    head.chain(ELLIPSIS.chars()).chain(tail).collect()
 }
 
 /// The text of a field, which is a string or a number.
@@ -244,38 +241,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_several_lines_becomes_one_with_its_reason() {
-        let traceback =
-            "exit code 1: Traceback (most recent call last):\n  File \"w.py\"\nKeyError: 'x'\n";
-        let expected = "exit code 1: Traceback (most recent call last): ... KeyError: 'x'";
-        assert_eq!(one_line(traceback), expected);
-        assert_eq!(one_line("no invoice"), "no invoice");
-        assert_eq!(error_text(r#"{"code":"permanent","message":"a\nb"}"#), "permanent: a ... b");
-        assert_eq!(error_text(r#"{"code":"permanent","mess"#), r#"{"code":"permanent","mess"#);
-    }
-
-    #[test]
-    fn a_long_text_is_shortened_to_its_beginning_and_its_end() {
-        let error = serde_json::json!({
-            "attempt": 1, "ms": 3, "error": format!("first {}\nthe reason", "ü".repeat(300)),
-        });
-        let shown = failed(&error);
-        assert!(
-            shown.starts_with("attempt 1 failed after 3 ms: first")
-                && shown.ends_with("the reason")
+    fn a_long_error_is_shown_with_the_kind_of_its_exception() {
+        let traceback = format!(
+            "the command ended with exit code 1: Traceback (most recent call last):\n  File \"w.py\"\nbinascii.Error: {}",
+            "ü".repeat(113)
         );
-        assert_eq!(shown.chars().count(), MAX_TEXT_CHARS);
-        let long = shorten(&"ü".repeat(300));
-        assert_eq!(long.chars().count(), MAX_TEXT_CHARS);
-        assert!(long.contains(ELLIPSIS));
-        assert_eq!(shorten("short"), "short");
+        let log = serde_json::json!({ "attempt": 1, "ms": 3, "error": traceback });
+        let shown = failed(&log);
+        assert!(shown.starts_with("attempt 1 failed after 3 ms: the command ended"), "{shown}");
+        assert!(shown.contains(" ... binascii.Error: "), "{shown}");
+        assert!(shown.chars().count() <= MAX_TEXT_CHARS, "{shown}");
+        let error = serde_json::json!({ "code": "permanent", "message": "a\nb" }).to_string();
+        assert_eq!(error_text(&error, 80), "permanent: a ... b");
+        assert_eq!(error_text(r#"{"code":"permanent","mess"#, 80), r#"{"code":"permanent","mess"#);
     }
 
     #[test]
-    fn a_retry_says_how_long_it_waits() {
-        let at = SystemTime::now() + Duration::from_millis(9_800);
-        let at = humantime::format_rfc3339_millis(at).to_string();
-        let text = retried(&serde_json::json!({ "nextAttemptAt": at }));
-        assert_eq!(text, format!("is tried again in 10s, at {at}"));
+    fn a_retry_says_how_long_it_waits_and_how_it_begins_at_once() {
+        let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+        let at = |millis| {
+            let at = SystemTime::now() + Duration::from_millis(millis);
+            humantime::format_rfc3339_millis(at).to_string()
+        };
+        let soon = at(9_800);
+        let text = retried(id, &serde_json::json!({ "nextAttemptAt": soon }));
+        assert_eq!(text, format!("is tried again in 10s, at {soon}"));
+        let text = retried(id, &serde_json::json!({ "nextAttemptAt": soon, "asked": "2s" }));
+        assert_eq!(
+            text,
+            format!("is tried again in 10s (2s was asked for: see RETRY_DELAYS), at {soon}")
+        );
+        let text = retried(id, &serde_json::json!({ "nextAttemptAt": at(599_900) }));
+        let expected =
+            format!("is tried again in 10m; at once: cargo run --bin slowlane -- retry-now {id}");
+        assert_eq!(text, expected);
+        assert!(text.chars().count() <= MAX_TEXT_CHARS);
     }
 }

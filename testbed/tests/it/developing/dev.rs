@@ -125,6 +125,7 @@ async fn from_the_command_to_the_first_result_an_edit_and_a_second_start() -> Re
     let left = dev.post(r#""stop""#).await?;
     dev.shows(&["worker", &left, "starts"]).await?;
     let (broker, api) = (dev.line_of("broker").await?, dev.line_of("api").await?);
+    ensure!(broker.contains("a second web service waits until this one ends"), "{broker}");
     dev.interrupt().await?;
     for url in [&broker, &api] {
         let address = url.split(['/', '@']).find(|part| part.starts_with("127.0.0.1:"));
@@ -177,6 +178,7 @@ async fn a_failed_attempt_is_shown_with_its_reason_and_the_next_one() -> Result<
     let broker = shared_node::vhost().await.url;
     let env = [("AMQP_URL", broker.as_str()), ("RETRY_DELAYS", "1s"), ("MAX_ATTEMPTS", "2")];
     let dev = desk.dev(&["--command", "sh work.sh"], &env)?;
+    dev.shows(&["with data that your work takes, in place of \"hello\""]).await?;
     let id = dev.post("1").await?;
     dev.shows(&["worker", &id, "| broken"]).await?;
     dev.shows(&["worker", &id, "attempt 1 failed after", "exit code 1: broken"]).await?;
