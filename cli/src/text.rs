@@ -2,12 +2,10 @@
 
 use std::{borrow::Cow, time::Duration};
 
-/// How many characters of a long text a table shows from its beginning.
-const SHORT_HEAD_CHARS: usize = 60;
-/// How many characters of a long text a table shows from its end.
-const SHORT_TAIL_CHARS: usize = 80;
-/// Stands for the characters between.
-const ELLIPSIS: &str = " ... ";
+use pipeline::error_summary::error_summary;
+
+/// How many characters of an error stand in a line with other text, so that it fits 140 columns.
+pub(crate) const SHORT_ERROR_CHARS: usize = 64;
 
 /// Escapes control characters except those in `keep`, so that a text can't control the terminal.
 pub(crate) fn escape_controls<'a>(text: &'a str, keep: &[char]) -> Cow<'a, str> {
@@ -27,19 +25,15 @@ pub(crate) fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_controls(text, &['\n', '\t'])
 }
 
-/// A text on one line. Of a long one only the beginning and the end are left: programs tell in
-/// either what went wrong.
-pub(crate) fn shorten(text: &str) -> String {
-    let head = text.char_indices().nth(SHORT_HEAD_CHARS);
-    let tail = text.char_indices().rev().nth(SHORT_TAIL_CHARS - 1);
-    let too_long = text.chars().nth(SHORT_HEAD_CHARS + SHORT_TAIL_CHARS + ELLIPSIS.len());
-    match (head, tail, too_long) {
-        (Some((head, _)), Some((tail, _)), Some(_)) => {
-            let (head, tail) = (&text[..head], &text[tail..]);
-            format!("{}{ELLIPSIS}{}", escape_controls(head, &[]), escape_controls(tail, &[]))
-        }
-        _ => escape_controls(text, &[]).into_owned(),
-    }
+/// An error on one line of about this many characters: control characters are escaped afterwards.
+pub(crate) fn short_error(text: &str, max_chars: usize) -> String {
+    escape_controls(&error_summary(text, max_chars), &[]).into_owned()
+}
+
+/// The time until something begins, which has not begun after "0s".
+pub(crate) fn countdown(left: Duration) -> String {
+    let begun = u64::from(left.subsec_nanos() > 0);
+    short_duration(Duration::from_secs(left.as_secs().saturating_add(begun)))
 }
 
 /// A duration for people, in its two largest units: `3m 30s`.
@@ -90,16 +84,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_keeps_its_beginning_and_its_end() {
-        assert_eq!(shorten("two\nlines"), "two\\nlines");
-        let short = shorten(&format!("it ended with 1:\n{}\nno luck", "ü".repeat(500)));
-        assert!(
-            short.starts_with("it ended with 1:\\nüüü") && short.ends_with("ü\\nno luck"),
-            "{short}"
+    fn a_second_that_has_begun_is_counted() {
+        let shown = [0, 1, 999, 1000, 59_001].map(|ms| countdown(Duration::from_millis(ms)));
+        assert_eq!(shown, ["0s", "1s", "1s", "1s", "1m 0s"]);
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_can_not_control_the_terminal() {
+        let traceback = "it ended with 1:\n\x1b[2J\nValueError: \x1b[31mno luck\n";
+        assert_eq!(
+            short_error(traceback, 60),
+            "it ended with 1: ... ValueError: \\u{1b}[31mno luck"
         );
-        assert_eq!(short.matches('ü').count(), SHORT_HEAD_CHARS + SHORT_TAIL_CHARS - 17 - 8);
-        let longest = "ü".repeat(SHORT_HEAD_CHARS + SHORT_TAIL_CHARS + ELLIPSIS.len());
-        assert_eq!(shorten(&longest), longest);
     }
 
     #[test]

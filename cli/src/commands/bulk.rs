@@ -25,7 +25,7 @@ use self::{
     reorder_buffer::ReorderBuffer,
     repaired::take_up,
     run_state::RunState,
-    submit_line::submit_line,
+    submit_line::LineClient,
 };
 use super::{connect::client_with_bar, interrupt::until_interrupted};
 use crate::{
@@ -56,7 +56,8 @@ pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure>
     let ended = until_interrupted(showing(&progress, work)).await;
     progress.finish();
     out.sync()?;
-    summary(&bulk, &survey, &out, format, ended)
+    let later = progress.ended().saturating_sub(out.counts().lines());
+    summary(&bulk, &survey, &out, later, format, ended)
 }
 
 /// Keeps `concurrency` lines in flight, and writes each result once all before it are written. If it is
@@ -69,6 +70,7 @@ async fn submit_all(
     progress: &Progress,
     concurrency: usize,
 ) -> Result<(), Failure> {
+    let client = &LineClient::new(client, &progress.retries, concurrency);
     let mut in_flight = FuturesUnordered::new();
     let mut buffer = ReorderBuffer::default();
     let mut at_end = false;
@@ -78,10 +80,7 @@ async fn submit_all(
                 Some(line) => {
                     let position = buffer.reserve();
                     let key = run.idempotency_key(line.number);
-                    in_flight.push(async move {
-                        let result = submit_line(client, line, &key, &progress.retries).await;
-                        (position, result)
-                    });
+                    in_flight.push(async move { (position, client.submit(line, &key).await) });
                 }
                 None => at_end = true,
             }
@@ -108,11 +107,13 @@ async fn showing<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Prints the counts at the end. `ended` is whether all lines are done.
+/// Prints the counts at the end. `later` is how many lines have ended, but wait for one before them; `ended` is whether all
+/// lines are done.
 fn summary(
     bulk: &Bulk,
     survey: &Survey,
     out: &OutputFile,
+    later: u64,
     format: Format,
     ended: Result<bool, Failure>,
 ) -> Result<Exit, Failure> {
@@ -125,8 +126,12 @@ fn summary(
         Ok(false) | Err(_) => Exit::Other,
     };
     if exit == Exit::Other {
+        let kept = match later {
+            0 => String::new(),
+            _ => format!(", and has the results of the {later} that ended after the next one"),
+        };
         output::note(format!(
-            "stopped after {done} of {lines} lines; the same command goes on from there"
+            "stopped after {done} of {lines} lines; the same command goes on from there{kept}"
         ));
     }
     match format {

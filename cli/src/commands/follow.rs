@@ -87,7 +87,7 @@ impl Display {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
-        let style = ProgressStyle::with_template("{msg}").expect("the template is valid");
+        let style = ProgressStyle::with_template("{wide_msg}").expect("the template is valid");
         let line = ProgressBar::with_draw_target(None, target).with_style(style);
         Self { line, request: None, progress: None, noted: None }
     }

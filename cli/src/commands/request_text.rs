@@ -12,11 +12,15 @@ use crate::{
         progress::{Count, Progress},
         request::{Callback, Request, Status},
     },
-    text::{escape_controls, escape_lines, field, raw_field, short_duration, shorten},
+    text::{self, SHORT_ERROR_CHARS, countdown, escape_controls, escape_lines, field, raw_field},
 };
 
 /// How many characters a bar has.
 const BAR_WIDTH: usize = 20;
+/// How many characters the last column of a table has.
+const ERROR_COLUMN: usize = 54;
+/// So much of a message is shown in any case.
+const MIN_MESSAGE_CHARS: usize = 30;
 const NO_REASON: &str = "no reason is known";
 
 /// A request with all its fields, one on each line.
@@ -75,10 +79,12 @@ pub(super) fn error(request: &Request) -> String {
     escape_lines(&format!("{} ({})", error.message, error.code)).into_owned()
 }
 
-/// Why the request failed, short enough for a table.
+/// Why the request failed, short enough for the last column of a table.
 pub(super) fn short_error(request: &Request) -> String {
     let Some(error) = &request.error else { return NO_REASON.to_owned() };
-    format!("{} ({})", shorten(&error.message), escape_controls(&error.code, &[]))
+    let code = escape_controls(&error.code, &[]);
+    let left = ERROR_COLUMN.saturating_sub(code.chars().count() + 3).max(MIN_MESSAGE_CHARS);
+    format!("{} ({code})", text::short_error(&error.message, left))
 }
 
 /// The attempt that has failed, if the request waits for the next one, and when that begins.
@@ -86,7 +92,8 @@ pub(super) fn failed_attempt(request: &Request, now: SystemTime) -> Option<Strin
     let awaited = awaited_attempt(request, now)?;
     let attempt = request.details.attempts;
     let error = request.details.last_error.as_deref().unwrap_or(NO_REASON);
-    Some(format!("attempt {attempt} failed: {}; {awaited}", shorten(error)))
+    let error = text::short_error(error, SHORT_ERROR_CHARS);
+    Some(format!("attempt {attempt} failed: {error}; {awaited}"))
 }
 
 /// The attempt that the request waits for, and when it begins.
@@ -96,7 +103,7 @@ pub(super) fn awaited_attempt(request: &Request, now: SystemTime) -> Option<Stri
     let at = humantime::parse_rfc3339_weak(at).ok()?;
     let next = details.attempts + 1;
     Some(match at.duration_since(now) {
-        Ok(left) => format!("attempt {next} begins in {}", short_duration(left)),
+        Ok(left) => format!("attempt {next} begins in {}", countdown(left)),
         Err(_) => format!("attempt {next} begins as soon as a worker is free"),
     })
 }
@@ -170,6 +177,35 @@ mod tests {
         );
         let begun = request(r#""status":"processing","attempts":3,"lastError":"boom""#);
         assert_eq!(failed_attempt(&begun, at("2026-11-21T10:00:11Z")), None);
+    }
+
+    #[test]
+    fn the_note_of_a_failed_python_command_fits_a_line_and_names_the_exception() {
+        let error = [
+            "the command ended with exit code 1: got 'bad'",
+            "Traceback (most recent call last):",
+            "  File 'work.py', line 5, in <module>",
+            "ValueError: a number is wanted, not the text 'bad', which is none at all",
+        ]
+        .join("\\n");
+        let next = "2026-11-21T10:00:10Z";
+        let waiting = request(&format!(
+            r#""status":"queued","attempts":2,"lastError":"{error}","nextAttemptAt":"{next}""#
+        ));
+        for now in ["2026-11-21T10:00:00.900Z", "2026-11-21T10:00:11Z"] {
+            let now = humantime::parse_rfc3339_weak(now).unwrap();
+            let note = format!("slowlane: {}", failed_attempt(&waiting, now).unwrap());
+            assert!(note.chars().count() <= 140 && note.contains("ValueError: a number"), "{note}");
+            assert!(note.ends_with(" in 10s") || note.ends_with("worker is free"), "{note}");
+        }
+        let failed = request(&format!(
+            r#""status":"failed","error":{{"code":"attempts_exhausted","message":"{error}"}}"#
+        ));
+        let column = short_error(&failed);
+        assert!(
+            column.chars().count() <= ERROR_COLUMN && column.contains("ValueError"),
+            "{column}"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     arguments::Format,
     exit::{Exit, Failure},
     output,
-    text::{escape_controls, one_line, shorten},
+    text::{SHORT_ERROR_CHARS, escape_controls, one_line, short_error},
 };
 
 /// The pause before a stream that was lost is opened again.
@@ -67,7 +67,7 @@ fn state(request: &Request) -> String {
         parts.push(request_text::error(request));
     } else if let Some(at) = details.next_attempt_at.as_ref().filter(|_| details.attempts > 0) {
         let (attempt, next) = (details.attempts, details.attempts + 1);
-        let error = details.last_error.as_deref().map(|error| format!(": {}", shorten(error)));
+        let error = details.last_error.as_deref().map(|error| format!(": {}", short(error)));
         parts.push(format!("attempt {attempt} failed{}", error.unwrap_or_default()));
         parts.push(format!("attempt {next} begins at {}", escape_controls(at, &[])));
     } else if !request.status.is_final() {
@@ -76,9 +76,13 @@ fn state(request: &Request) -> String {
         parts.extend(Progress::of(request).as_ref().map(request_text::progress));
         parts.extend((details.attempts > 1).then(|| format!("attempt {}", details.attempts)));
         let after = details.last_error.as_ref();
-        parts.extend(after.map(|error| format!("after {}", shorten(error))));
+        parts.extend(after.map(|error| format!("after {}", short(error))));
     }
     parts.join("  ").trim_end().to_owned()
+}
+
+fn short(error: &str) -> String {
+    short_error(error, SHORT_ERROR_CHARS)
 }
 
 fn progress(reported: &Progress) -> String {

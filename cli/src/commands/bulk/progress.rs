@@ -22,6 +22,9 @@ const DRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Slower than this many lines a second is a standstill.
 const MIN_SPEED: f64 = 0.005;
 
+/// On a terminal there is no room for them in the line of the bar.
+const OWN_LINE: &str = "\n  ";
+
 const BAR: &str = "{bar:30} {human_pos} of {human_len} lines  {msg}";
 
 /// The progress. Without a terminal the bar is hidden and only computes the speed.
@@ -30,6 +33,8 @@ pub(super) struct Progress {
     terminal: bool,
     /// The lines that have ended, also those whose results can't be written yet.
     ended: Cell<Counts>,
+    /// When the last of them ended, or the run began.
+    last_end: Cell<Instant>,
     /// The lines that wait for their next attempt.
     pub(super) retries: Retries,
 }
@@ -44,7 +49,8 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(Some(lines), target);
         bar.set_style(ProgressStyle::with_template(BAR).expect("the template is valid"));
-        let progress = Self { bar, terminal, ended: Cell::new(done), retries: Retries::default() };
+        let (ended, last_end) = (Cell::new(done), Cell::new(Instant::now()));
+        let progress = Self { bar, terminal, ended, last_end, retries: Retries::default() };
         progress.show();
         // Lines of an earlier start say nothing about the speed of this one.
         progress.bar.reset_eta();
@@ -62,7 +68,13 @@ impl Progress {
         let mut ended = self.ended.get();
         ended.add(completed);
         self.ended.set(ended);
+        self.last_end.set(Instant::now());
         self.show();
+    }
+
+    /// How many lines have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.get().lines()
     }
 
     /// Prints a line, or draws the bar again.
@@ -70,8 +82,8 @@ impl Progress {
         match self.terminal {
             true => self.show(),
             false => {
-                let (ended, lines) = (self.ended.get().lines(), self.bar.length().unwrap_or(0));
-                output::note(format!("{ended} of {lines} lines, {}", self.message()));
+                let (ended, lines) = (self.ended(), self.bar.length().unwrap_or(0));
+                output::note(format!("{ended} of {lines} lines, {}", self.message(", ")));
             }
         }
     }
@@ -90,22 +102,24 @@ impl Progress {
     }
 
     fn show(&self) {
-        self.bar.set_position(self.ended.get().lines());
-        self.bar.set_message(self.message());
+        self.bar.set_position(self.ended());
+        self.bar.set_message(self.message(OWN_LINE));
     }
 
-    fn message(&self) -> String {
+    /// What is known beside the count. `before_retries` stands before what is known of the lines that wait.
+    fn message(&self, before_retries: &str) -> String {
         let ended = self.ended.get();
         let left = self.bar.length().unwrap_or(0).saturating_sub(ended.lines());
         let outlook = self.retries.outlook(SystemTime::now());
         let speed = self.bar.per_sec();
         let parts = [
             Some(pace(speed)),
-            time_left(left, speed, outlook.as_ref()),
+            time_left(left, speed, self.last_end.get().elapsed(), outlook.as_ref()),
             (ended.failed > 0).then(|| format!("{} failed", ended.failed)),
-            outlook.map(|outlook| outlook.text()),
         ];
-        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let message = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        let retries = outlook.map(|outlook| format!("{before_retries}{}", outlook.text()));
+        message + &retries.unwrap_or_default()
     }
 }
 
@@ -120,15 +134,19 @@ fn pace(speed: f64) -> String {
 }
 
 /// How long the remaining lines take at this speed. Those that wait for their next attempts begin no earlier, and nobody
-/// knows how these end. Nothing is told of lines that end at no speed.
-fn time_left(left: u64, speed: f64, waiting: Option<&Outlook>) -> Option<String> {
+/// knows how these end. Nothing is told of lines that end at no speed. If none has ended for a time, the others are expected
+/// to take as long again: what is known of the speed does not hold for them.
+fn time_left(left: u64, speed: f64, idle: Duration, waiting: Option<&Outlook>) -> Option<String> {
     let others = left.saturating_sub(waiting.map_or(0, |outlook| outlook.lines));
     let seconds = match others {
         0 => 0.0,
         _ if speed < MIN_SPEED => return waiting.map(|outlook| at_least(outlook.last)),
         others => others as f64 / speed,
     };
-    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let time = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).max(match others {
+        0 => Duration::ZERO,
+        _ => idle,
+    });
     match waiting {
         Some(outlook) => Some(at_least(time.max(outlook.last))),
         None if left == 0 => None,
@@ -158,13 +176,44 @@ mod tests {
 
     #[test]
     fn the_time_left_is_no_shorter_than_the_pause_before_the_last_attempt() {
-        let left =
-            |lines, speed, waiting: Option<Outlook>| time_left(lines, speed, waiting.as_ref());
+        let left = |lines, speed, waiting: Option<Outlook>| {
+            time_left(lines, speed, Duration::ZERO, waiting.as_ref())
+        };
         assert_eq!(left(30, 0.25, None).unwrap(), "about 2 minutes left");
         assert_eq!(left(30, 0.0, None), None, "a standstill");
         assert_eq!(left(0, 5.0, None), None);
         assert_eq!(left(4, 5.0, Some(outlook(4, 600))).unwrap(), "at least 10 minutes left");
         assert_eq!(left(4, 0.0, Some(outlook(1, 600))).unwrap(), "at least 10 minutes left");
         assert_eq!(left(3601, 1.0, Some(outlook(1, 60))).unwrap(), "at least 60 minutes left");
+    }
+
+    #[test]
+    fn the_time_left_is_no_shorter_than_the_time_in_which_none_has_ended() {
+        let left = |lines, idle, waiting: Option<Outlook>| {
+            time_left(lines, 2.0, Duration::from_secs(idle), waiting.as_ref())
+        };
+        assert_eq!(left(20, 1, None).unwrap(), "about 10 seconds left");
+        assert_eq!(left(1, 15, None).unwrap(), "about 15 seconds left");
+        assert_eq!(left(1, 90, Some(outlook(1, 60))).unwrap(), "at least 60 seconds left");
+        assert_eq!(left(0, 90, None), None);
+    }
+
+    #[test]
+    fn what_waits_for_its_next_attempt_stands_below_the_bar() {
+        let progress = Progress::new(2, Counts::default());
+        progress.line_ended(1, true);
+        assert!(!progress.message(OWN_LINE).contains('\n'));
+        let at = humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(600));
+        let request = format!(
+            r#"{{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"queued","attempts":1,
+                "lastError":"{}","nextAttemptAt":"{at}"}}"#,
+            "boom ".repeat(100)
+        );
+        progress.retries.note(2, &serde_json::from_str(&request).unwrap());
+        let message = progress.message(OWN_LINE);
+        let (first, second) = message.split_once('\n').unwrap();
+        assert!(first.chars().count() < 80 && second.chars().count() <= 140, "{message}");
+        assert!(second.starts_with("  1 waits for its next attempt in "), "{message}");
+        assert!(!progress.message(", ").contains('\n'));
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::{
     output_file::{FailedLine, OutputFile},
     progress::Progress,
-    submit_line::{LineResult, wait_for_line},
+    submit_line::{LineClient, LineResult},
 };
 use crate::{
     api::{client::Client, error::CallError, request::Status},
@@ -36,8 +36,9 @@ pub(super) async fn take_up(
         lines => format!("{lines} lines that were replayed"),
     };
     progress.bar().suspend(|| output::note(format!("taking up {lines}")));
+    let lines = LineClient::new(client, &progress.retries, concurrency);
     let results = stream::iter(repaired).map(async |(line, id)| {
-        let result = wait_for_line(client, line, id, &progress.retries).await;
+        let result = lines.wait(line, id).await;
         progress.retries.remove(line);
         result
     });

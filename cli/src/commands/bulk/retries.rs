@@ -8,8 +8,11 @@ use std::{
 
 use crate::{
     api::request::{Request, Status},
-    text::{short_duration, shorten},
+    text::{countdown, short_error},
 };
+
+/// How much of an error is shown.
+const MAX_ERROR_CHARS: usize = 80;
 
 /// The waiting lines by their numbers.
 #[derive(Debug, Default)]
@@ -42,7 +45,8 @@ impl Retries {
         let at = at.and_then(|at| humantime::parse_rfc3339_weak(at).ok());
         match at.filter(|at| *at > SystemTime::now()) {
             Some(at) => {
-                let error = shorten(details.last_error.as_deref().unwrap_or_default());
+                let error = details.last_error.as_deref().unwrap_or_default();
+                let error = short_error(error, MAX_ERROR_CHARS);
                 self.0.borrow_mut().insert(line, Retry { error, at });
             }
             None => self.remove(line),
@@ -72,7 +76,7 @@ impl Retries {
 impl Outlook {
     /// How many wait for what, in a few words.
     pub(super) fn text(&self) -> String {
-        let (lines, next) = (self.lines, short_duration(self.next));
+        let (lines, next) = (self.lines, countdown(self.next));
         let why = match self.error.as_str() {
             "" => String::new(),
             error => format!(" after {error}"),
@@ -108,7 +112,7 @@ mod tests {
         assert_eq!(outlook.lines, 2);
         assert!(outlook.last >= Duration::from_secs(599), "{outlook:?}");
         let text = outlook.text();
-        assert!(text.starts_with("2 wait for their next attempts, the first in 1m "), "{text}");
+        assert!(text.starts_with("2 wait for their next attempts, the first in 1m 30s"), "{text}");
         assert!(text.ends_with(" after boom"), "{text}");
         retries.remove(2);
         assert!(

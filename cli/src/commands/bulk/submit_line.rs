@@ -1,6 +1,6 @@
 //! Submits one line of the input, waits for its end, and makes its line of the output.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -17,8 +17,10 @@ use crate::{
     text,
 };
 
-/// How often the request of a line is looked at, at least: its failed attempts are shown.
-const MAX_POLL: Duration = Duration::from_secs(10);
+/// How many requests are looked at in a second, at most: their failed attempts are shown.
+const MAX_POLLS_PER_SECOND: u64 = 10;
+/// How often the request of a line is looked at, if there are few or many.
+const POLL_SECONDS: RangeInclusive<u64> = 2..=10;
 
 /// The result of a line.
 #[derive(Debug)]
@@ -30,43 +32,57 @@ pub(super) struct LineResult {
     pub(super) completed: bool,
 }
 
-/// Submits a line and waits for its end.
-///
-/// # Errors
-/// If the error concerns more than this line; a rejection of its data is a result.
-pub(super) async fn submit_line(
-    client: &Client,
-    line: Line,
-    idempotency_key: &str,
-    retries: &Retries,
-) -> Result<LineResult, CallError> {
-    let id = match client.submit(&Submission::new(&line.data), idempotency_key).await {
-        Ok(id) => id,
-        Err(CallError::Rejected { status: 400 | 413 | 422, problem_type, detail }) => {
-            return Ok(failed(line.number, None, &problem_type, &detail));
-        }
-        // Other rejections, as of missing rights, would meet every line.
-        Err(error) => return Err(error),
-    };
-    wait_for_line(client, line.number, id, retries).await
+/// Submits the lines of a run, and waits for their ends.
+pub(super) struct LineClient<'a> {
+    client: &'a Client,
+    retries: &'a Retries,
+    /// How often the request of a line is looked at, at least.
+    poll: Duration,
 }
 
-/// Waits for the end of the request of a line, and notes meanwhile what it waits for.
-///
-/// # Errors
-/// If the error concerns more than this line.
-pub(super) async fn wait_for_line(
-    client: &Client,
-    line: u64,
-    id: Uuid,
-    retries: &Retries,
-) -> Result<LineResult, CallError> {
-    let note = |request: &Request| retries.note(line, request);
-    match client.wait_showing(id, None, MAX_POLL, note).await {
-        Ok(request) => Ok(ended(line, &request)),
-        Err(CallError::NotFound(detail)) => Ok(failed(line, Some(id), "not-found", &detail)),
-        Err(error) => Err(error),
+impl<'a> LineClient<'a> {
+    /// For so many lines at a time. What they wait for is noted in `retries`.
+    pub(super) fn new(client: &'a Client, retries: &'a Retries, concurrency: usize) -> Self {
+        Self { client, retries, poll: poll_interval(concurrency) }
     }
+
+    /// Submits a line and waits for its end.
+    ///
+    /// # Errors
+    /// If the error concerns more than this line; a rejection of its data is a result.
+    pub(super) async fn submit(
+        &self,
+        line: Line,
+        idempotency_key: &str,
+    ) -> Result<LineResult, CallError> {
+        let id = match self.client.submit(&Submission::new(&line.data), idempotency_key).await {
+            Ok(id) => id,
+            Err(CallError::Rejected { status: 400 | 413 | 422, problem_type, detail }) => {
+                return Ok(failed(line.number, None, &problem_type, &detail));
+            }
+            // Other rejections, as of missing rights, would meet every line.
+            Err(error) => return Err(error),
+        };
+        self.wait(line.number, id).await
+    }
+
+    /// Waits for the end of the request of a line, and notes meanwhile what it waits for.
+    ///
+    /// # Errors
+    /// If the error concerns more than this line.
+    pub(super) async fn wait(&self, line: u64, id: Uuid) -> Result<LineResult, CallError> {
+        let note = |request: &Request| self.retries.note(line, request);
+        match self.client.wait_showing(id, None, self.poll, note).await {
+            Ok(request) => Ok(ended(line, &request)),
+            Err(CallError::NotFound(detail)) => Ok(failed(line, Some(id), "not-found", &detail)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn poll_interval(concurrency: usize) -> Duration {
+    let (few, many) = POLL_SECONDS.into_inner();
+    Duration::from_secs((concurrency as u64 / MAX_POLLS_PER_SECOND).clamp(few, many))
 }
 
 /// A line of the output.
@@ -106,5 +122,16 @@ fn line_result(output: &OutputLine<'_>) -> LineResult {
         json: text::one_line(&json).into_owned(),
         line: output.line,
         completed: output.status == Status::Completed.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_lines_are_looked_at_less_often() {
+        let seconds = [1, 16, 50, 256].map(|lines| poll_interval(lines).as_secs());
+        assert_eq!(seconds, [2, 2, 5, 10]);
     }
 }

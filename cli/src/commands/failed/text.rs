@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     api::{parked_message::ParkedMessage, request::Request},
     commands::request_text,
-    text::{escape_controls, escape_lines, field, raw_field, shorten},
+    text::{SHORT_ERROR_CHARS, escape_controls, escape_lines, field, raw_field, short_error},
 };
 
 pub(super) const REQUEST_HEADER: &str =
@@ -26,7 +26,8 @@ pub(super) fn request_row(request: &Request) -> String {
 pub(super) fn message_row(message: &ParkedMessage) -> String {
     let details = &message.details;
     let (number, size, at) = (details.number, details.size, &details.received_at);
-    let (error, reason) = (shorten(&details.error), escape_controls(&details.reason, &[]));
+    let error = short_error(&details.error, SHORT_ERROR_CHARS);
+    let reason = escape_controls(&details.reason, &[]);
     format!("{number:>7}  {size:>8}  {at:<24}  {error} ({reason})")
 }
 

@@ -78,7 +78,8 @@ fn waiting(waiting: Option<u64>) -> String {
 fn in_work(processing: Option<u64>, workers: &Workers) -> String {
     let busy = workers.busy.unwrap_or(0);
     let of = match workers.subscribed {
-        Some(0) => coloured("no worker consumes requests: start a processor", AnsiColors::Red),
+        // The part `workers` tells what to do.
+        Some(0) => coloured("no worker", AnsiColors::Red),
         Some(1) => format!("{busy} of 1 worker busy"),
         Some(all) => format!("{busy} of {all} workers busy"),
         None => format!("{busy} workers busy"),
@@ -169,6 +170,6 @@ processing.requests              5          8";
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
         let alone = screen(r#"{"status":"ready","workers":{"subscribed":0}}"#);
-        assert!(alone.contains("no worker consumes requests"), "{alone}");
+        assert!(alone.contains("in work     0; no worker\n"), "{alone}");
     }
 }

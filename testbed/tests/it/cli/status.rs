@@ -19,19 +19,20 @@ async fn the_status_is_one_screen_for_people_and_one_object_for_programs() -> Re
         let said = run_slowlane(&web.base, &["status"]).await?;
         ensure!(said.code == Some(0), "{}", said.text);
         seen = said.text;
-        Ok(seen.contains("waiting     1 for a worker"))
+        Ok(seen.contains("waiting     1 for a worker") && seen.contains("1 request waits, "))
     })
     .await?;
     for text in [
         format!("service     ready at {}", web.base),
         "store       it answers".to_owned(),
-        "in work     0; no worker consumes requests: start a processor".to_owned(),
+        "in work     0; no worker".to_owned(),
         "retrying    0 wait for their next attempt".to_owned(),
         format!("open        1 in all; the oldest is {id}, for "),
         "processing.requests              1          0".to_owned(),
     ] {
         ensure!(seen.contains(&text), "{text}: {seen}");
     }
+    ensure!(seen.matches("no worker consumes").count() == 1, "told once: {seen}");
     let said = run_slowlane(&web.base, &["status", "--output", "json"]).await?;
     assert_eq!(said.json()?["requests"]["open"], json!(1), "{}", said.text);
 
