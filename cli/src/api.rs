@@ -1,12 +1,13 @@
 //! Client of the web service's HTTP API, which docs/api.md describes.
 //!
-//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`] and [`status`] are
+//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`] and [`verification`] are
 //! the calls by subject; the other files are what goes over the wire.
 
 pub(crate) mod client;
 pub(crate) mod failed;
 pub(crate) mod requests;
 pub(crate) mod status;
+pub(crate) mod verification;
 
 pub(crate) mod error;
 mod error_response;

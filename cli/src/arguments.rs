@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
     /// How long to retry while the service can't be reached or accepts no requests [default:
-    /// 5m for wait, watch, status --watch, bulk and failed, 30s for submit, retry-now, cancel and replay, else 5s]
+    /// 5m for wait, watch, status --watch, bulk and failed, 30s for submit, retry-now, verify, cancel and replay, else 5s]
     #[arg(long, global = true, help_heading = COMMON_OPTIONS, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub(crate) retry_for: Option<Duration>,
     /// What to do.
@@ -60,6 +60,12 @@ pub(crate) enum Command {
         /// Show it again every two seconds, until Ctrl-C
         #[arg(long, short)]
         watch: bool,
+    },
+    /// Name open requests whose message is missing in the broker
+    Verify {
+        /// Publish them again
+        #[arg(long)]
+        mend: bool,
     },
     /// Show what happens to a request until it has ended
     Watch {

@@ -12,6 +12,7 @@ mod replay;
 mod retry_now;
 mod status;
 mod submit;
+mod verify;
 mod wait;
 mod watch;
 
@@ -56,6 +57,9 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Status { watch } => {
             let retry = if watch { LONG_RETRY } else { READ_RETRY };
             status::run(&client(settings, retry)?, watch, format).await
+        }
+        Command::Verify { mend } => {
+            verify::run(&client(settings, WRITE_RETRY)?, mend, format).await
         }
         Command::Bulk(bulk) => bulk::run(settings, bulk).await,
         Command::Callbacks { command: Callbacks::Retry { id } } => {

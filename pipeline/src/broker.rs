@@ -91,7 +91,7 @@ pub use crate::broker::consumer::{
     options::Consume,
 };
 pub use crate::broker::declare::Declarer;
-pub use crate::broker::error::{AskError, OpenError, PublishError};
+pub use crate::broker::error::{AskError, NotConnected, OpenError, PublishError};
 pub use crate::broker::exclusive_consumer::{ExclusiveConsumer, Received};
 pub use crate::broker::lock::{Lock, LockState};
 pub use crate::broker::publisher::{

@@ -104,3 +104,5 @@ pub const CALLBACK_DELIVERED: &str = "callback delivered";
 pub const CALLBACK_FAILED: &str = "callback failed";
 /// A worker's clock differs from the web service's by more than a minute (`host`, `skew`).
 pub const CLOCK_SKEW: &str = "the clock of a worker's host differs, use NTP on all hosts";
+/// A request whose message was missing was published again (`requestId`, `run`).
+pub const PUBLISHED_AGAIN: &str = "published again";

@@ -12,13 +12,14 @@ use crate::{
     model::{
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+        open_request::OpenRequest,
         overview::Overview,
         page::{Page, RequestQuery},
         parked::{DeleteParked, NewParked, ParkedMessage, ParkedQuery},
         replay::{Discard, Replay},
         request::{Cancel, Ended, Found, NewRequest, Origin, ScheduledRetry, Summary},
         retention::{Cleared, Expiry},
-        retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
+        retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
         worker_result::{Applied, WorkerResult},
     },
 };
@@ -41,9 +42,9 @@ pub(crate) enum Write {
     /// Replays a request that has failed in this run.
     Replay(Uuid, u32, Reply<Replay>),
     /// Notes that the attempt that a request waits for is about to be published.
-    NoteRetry(Uuid, AwaitedAttempt, Reply<NoteRetry>),
+    NoteRetry(Uuid, AwaitedAttempt, Reissue, Reply<NoteRetry>),
     /// Begins the run of such an attempt.
-    BeginRetry(Uuid, u32, Reply<BeginRetry>),
+    BeginRetry(Uuid, u32, Reissue, Reply<BeginRetry>),
     Discard(Uuid, Reply<Discard>),
     DeleteParked(i64, Reply<DeleteParked>),
     Expire(Expiry, Reply<Cleared>),
@@ -66,5 +67,9 @@ pub(crate) enum Read {
     /// How long until the next callback is due that goes to none of these hosts.
     NextCallbackIn(Vec<String>, Reply<Option<Duration>>),
     Overview(Reply<Overview>),
+    /// The open requests above this id, and how many at most.
+    Open(Uuid, u32, Reply<Vec<OpenRequest>>),
+    /// How many open requests are below this id.
+    OpenBefore(Uuid, Reply<u32>),
     Clock(Reply<Timestamp>),
 }

@@ -79,7 +79,8 @@ for_both_backends! {
         a_retry_that_begins_at_once_is_a_run_that_counts_on,
         only_what_waits_for_this_attempt_is_retried_now,
         of_several_retries_at_once_the_last_run_counts,
-        news_of_a_run_that_is_noted_show_that_it_was_published;
+        news_of_a_run_that_is_noted_show_that_it_was_published,
+        what_is_missing_is_published_again_and_keeps_its_time;
     payloads:
         payloads_survive_byte_by_byte,
         a_nul_in_a_text_does_not_lose_the_result,
@@ -87,7 +88,8 @@ for_both_backends! {
     lists:
         the_list_is_newest_first_page_by_page,
         a_list_can_be_of_a_status_or_a_type_or_both,
-        a_cursor_stays_where_it_is_while_others_come;
+        a_cursor_stays_where_it_is_while_others_come,
+        open_requests_are_read_in_the_order_of_their_ids;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
         a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand;

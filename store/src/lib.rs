@@ -43,6 +43,7 @@ pub use model::{
         LeasedCallback,
     },
     idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+    open_request::OpenRequest,
     overview::{COUNT_LIMIT, OldestRequest, Overview},
     page::{BadCursor, Cursor, Page, RequestQuery},
     parked::{DeleteParked, NewParked, ParkedFilter, ParkedMessage, ParkedQuery},
@@ -51,7 +52,7 @@ pub use model::{
         Cancel, End, Ended, Found, NewRequest, Origin, Record, ScheduledRetry, Status, Summary,
     },
     retention::{Cleared, Expiry},
-    retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
+    retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
     send_capacity::SendCapacity,
     worker_result::{Applied, ResultOutcome, WorkerResult},
 };

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod idempotency;
+mod open_requests;
 mod overview;
 mod parked;
 mod replay;

@@ -4,6 +4,7 @@
 use crate::model::{
     page::RequestQuery,
     parked::{ParkedFilter, ParkedQuery},
+    retry_now::Reissue,
 };
 
 /// The columns of a summary, [`SUMMARY_COLUMNS`] of them.
@@ -139,6 +140,30 @@ macro_rules! list_parked {
     };
 }
 
+/// Notes a run in which a message of an open request is about to be published again.
+macro_rules! note_retry {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE requests SET noted_run = \
+             CASE WHEN noted_run > run THEN noted_run ELSE run END + 1 \
+             WHERE id = $1 AND status = 0 AND run = $2 AND attempts = $3",
+            $condition,
+            " RETURNING noted_run"
+        )
+    };
+}
+
+/// Begins a run that was noted.
+macro_rules! begin_retry {
+    ($also:literal) => {
+        concat!(
+            "UPDATE requests SET run = $1, deliveries = 0",
+            $also,
+            " WHERE id = $2 AND status = 0 AND run < $1 RETURNING id"
+        )
+    };
+}
+
 /// A list of requests, newest first.
 macro_rules! list {
     ($condition:literal, $limit:literal) => {
@@ -215,12 +240,16 @@ pub(crate) const DELETE_CLAIM: &str =
 pub(crate) const ALLOW_TAKEOVER: &str =
     "UPDATE claims SET claimed_at = 0 WHERE name = $1 AND id = $2";
 /// Each call notes a run of its own, so that of several copies that were published one is the latest.
-pub(crate) const NOTE_RETRY: &str = "UPDATE requests SET noted_run = \
-    CASE WHEN noted_run > run THEN noted_run ELSE run END + 1 \
-    WHERE id = $1 AND status = 0 AND run = $2 AND attempts = $3 AND next_attempt_at IS NOT NULL \
-    RETURNING noted_run";
-pub(crate) const BEGIN_RETRY: &str = "UPDATE requests SET run = $1, deliveries = 0, \
-    next_attempt_at = NULL WHERE id = $2 AND status = 0 AND run < $1 RETURNING id";
+const NOTE_RETRY: &str = note_retry!(" AND next_attempt_at IS NOT NULL");
+const NOTE_REPUBLISH: &str = note_retry!("");
+const BEGIN_RETRY: &str = begin_retry!(", next_attempt_at = NULL");
+const BEGIN_REPUBLISH: &str = begin_retry!("");
+/// The open requests above an id.
+pub(crate) const OPEN: &str = "SELECT id, run, attempts, accepted_at, next_attempt_at FROM requests \
+    WHERE status = 0 AND id > $1 ORDER BY id LIMIT $2";
+/// How many open requests are below an id.
+pub(crate) const OPEN_BEFORE: &str =
+    concat!("SELECT ", count!("status = 0 AND id < $1 ORDER BY id"));
 /// A request's status and run.
 pub(crate) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
 pub(crate) const END: &str = "SELECT status, run, error_code FROM requests WHERE id = $1";
@@ -270,6 +299,22 @@ const LIST_TYPE: &str = concat!(
     of_type!("3"),
     ") ORDER BY id DESC LIMIT $3"
 );
+
+/// The statement that notes a run. Its parameters: the request, its run, its attempts.
+pub(crate) fn note_retry(reissue: Reissue) -> &'static str {
+    match reissue {
+        Reissue::AtOnce => NOTE_RETRY,
+        Reissue::Missing => NOTE_REPUBLISH,
+    }
+}
+
+/// The statement that begins a run which was noted. Its parameters: the run, the request.
+pub(crate) fn begin_retry(reissue: Reissue) -> &'static str {
+    match reissue {
+        Reissue::AtOnce => BEGIN_RETRY,
+        Reissue::Missing => BEGIN_REPUBLISH,
+    }
+}
 
 /// The statement for a list of parked messages. Its parameters: the number that all are below, the request
 /// if the query names one, how many rows.

@@ -11,6 +11,7 @@ mod scale;
 mod shared_overview;
 pub(crate) mod state;
 pub(crate) mod status;
+mod verify;
 pub(crate) mod workers;
 
 use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
@@ -22,8 +23,8 @@ use crate::api::{
         resource::{on_get, on_get_and_delete, on_post},
     },
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
-        submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
+        retry_now, submit, submit_batch,
     },
 };
 
@@ -47,6 +48,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(data::PATH, data::data),
         on_post(retry_callback::PATH, retry_callback::retry),
         on_post(retry_now::PATH, retry_now::retry_now),
+        on_post(republish::PATH, republish::republish),
         on_post(replay::PATH, replay::replay),
         on_post(discard::PATH, discard::discard),
         on_get(parked::PATH, parked::list),
@@ -58,6 +60,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(metrics::PATH, metrics::metrics),
         on_get(scale::PATH, scale::scale),
         on_get(workers::PATH, workers::workers),
+        on_get(verify::PATH, verify::verify),
         on_get(openapi::PATH, openapi::openapi),
         on_get(docs::PATH, docs::page),
         on_get(docs::FOLDER, docs::page),

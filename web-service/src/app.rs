@@ -34,6 +34,7 @@ use crate::{
     },
     metrics::Metrics,
     retention,
+    verify::Verifier,
     webhooks::WebhookLoop,
 };
 use store::{Store, StoreOptions};
@@ -118,8 +119,11 @@ impl Application {
             config.body_limit,
             shutdown.drain.clone(),
         );
+        let jobs = notifier.jobs.clone();
+        let verifier = Verifier::new(broker.clone(), store.clone(), jobs, &config.retry_delays);
         let (address, calls) = (listener.local_addr()?, CallsInFlight::default());
-        let server = serve(&config, listener, web::Data::new(state), calls.clone())?;
+        let (state, verifier) = (web::Data::new(state), web::Data::new(verifier));
+        let server = serve(&config, listener, state, verifier, calls.clone())?;
         Ok(Self {
             config,
             address,
@@ -304,14 +308,14 @@ fn serve(
     config: &Config,
     listener: TcpListener,
     state: web::Data<State>,
+    verifier: web::Data<Verifier>,
     calls: CallsInFlight,
 ) -> anyhow::Result<Server> {
     let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
     let shared = web::Data::new(dashboard::shared());
     let app = move || {
-        let app =
-            App::new().app_data(shared.clone()).app_data(state.clone()).app_data(hosts.clone());
-        let app = app.app_data(calls.clone());
+        let app = App::new().app_data(shared.clone()).app_data(state.clone());
+        let app = app.app_data(hosts.clone()).app_data(calls.clone()).app_data(verifier.clone());
         app.configure(|config| api::configure(config, dashboard::resources()))
     };
     let server = HttpServer::new(app)

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use pipeline::{
     config::{self, BrokerConfig, Logging, Reader, Secret, Size, Variable, variables},
     program::Settings,
+    topology::RetryDelays,
 };
 
 use crate::{
@@ -37,6 +38,8 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// `DRAIN_TIMEOUT`: how long a stopping service may take to finish what is in flight.
     pub drain_timeout: Duration,
+    /// `RETRY_DELAYS`: which retry queues there are.
+    pub retry_delays: RetryDelays,
     /// How to log.
     pub logging: Logging,
 }
@@ -54,6 +57,7 @@ impl Settings for Config {
             &variables::BODY_LIMIT,
             &variables::PUBLISH_TIMEOUT,
             &variables::DRAIN_TIMEOUT,
+            &variables::RETRY_DELAYS,
         ];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
@@ -75,6 +79,7 @@ impl Settings for Config {
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
+            retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             logging: Logging::read(reader),
         };
         let anonymous = reader.read(&variables::ALLOW_ANONYMOUS, config::flag);

@@ -2,8 +2,8 @@
 //! returns them by id.
 //!
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
-//! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`app`]
-//! builds and stops all.
+//! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`verify`]
+//! finds requests whose message is missing. [`app`] builds and stops all.
 
 pub mod allowed_hosts;
 mod api;
@@ -16,6 +16,7 @@ pub mod events;
 pub mod metrics;
 pub mod open_files;
 pub mod retention;
+pub mod verify;
 mod views;
 pub mod webhooks;
 

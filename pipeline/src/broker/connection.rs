@@ -19,6 +19,8 @@ use crate::broker::{
     broker_metrics::BrokerMetrics,
     broker_start::BrokerStart,
     consumer::{Consumer, options::Consume},
+    declare::Declarer,
+    error::NotConnected,
     exclusive_consumer::ExclusiveConsumer,
     link::{Link, LinkOptions, LinkState},
     lock::Lock,
@@ -244,6 +246,20 @@ impl Broker {
     /// about all of them.
     pub fn counted_queues(&self) -> watch::Receiver<CountedQueues> {
         self.queue_watch.counted()
+    }
+
+    /// Asks the broker questions, on a channel of the connection that consumes.
+    ///
+    /// # Errors
+    /// If there is no connection, or too few channels are left on it.
+    pub fn declarer(&self) -> Result<Declarer, NotConnected> {
+        match self.consume.state() {
+            LinkState::Ready(session) if session.channels_run_short() => {
+                Err(NotConnected("too few channels are left on the connection".to_owned()))
+            }
+            LinkState::Ready(session) => Ok(Declarer::on(session)),
+            LinkState::Away(reason) | LinkState::Incomplete(reason) => Err(NotConnected(reason)),
+        }
     }
 
     /// Adds the metrics of the connections to a registry. [`Self::update_metrics`] sets those that are not counted.

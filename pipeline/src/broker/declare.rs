@@ -23,7 +23,7 @@ use crate::topology::{
 
 /// Checks what exists in a virtual host and declares what should; `setup` uses it.
 ///
-/// Dropping it closes the connection.
+/// Dropping it closes the connection, if it is its own.
 pub struct Declarer {
     session: Arc<Session>,
     channel: Option<OpenChannel>,
@@ -87,7 +87,7 @@ impl Declarer {
     ///
     /// # Errors
     /// If there is no such queue, the broker refuses to tell, or is lost.
-    pub(super) async fn queue_counts(&mut self, queue: &str) -> Result<QueueCounts, AskError> {
+    pub async fn queue_counts(&mut self, queue: &str) -> Result<QueueCounts, AskError> {
         let mut arguments = QueueDeclareArguments::new(queue);
         arguments.passive(true);
         let (reply, counts) = oneshot::channel();
@@ -127,10 +127,12 @@ impl Declarer {
         self.session.version.as_deref()
     }
 
-    /// Closes the connection.
+    /// Closes the connection, or on a connection that others use too, only the channel.
     pub async fn close(mut self) {
         self.close_channel().await;
-        self.session.close().await;
+        if self.target.is_some() {
+            self.session.close().await;
+        }
     }
 
     /// Opens a channel, on a new connection if channels that the broker closed have used up the numbers of

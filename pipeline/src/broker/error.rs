@@ -37,6 +37,11 @@ impl fmt::Display for OpenError {
     }
 }
 
+/// Why the broker can't be asked: the connection is away, or something that the program needs is missing there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotConnected(pub(super) String);
+
 /// Why a declaration or another question to the broker failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskError {

@@ -230,7 +230,7 @@ pub static RETRY_DELAYS: Variable = variable(
     "1s,10s,1m,10m",
     "durations from 0 to 7d, separated by commas, 20 at most, like 1s,10s,1m,10m",
     "The delays before the second, third, ... attempt; the last one is repeated. setup declares a queue for each, \
-     so set the same delays for setup and all processors.",
+     so set the same delays for all programs.",
 );
 
 /// How often a message may be delivered without coming to an end.

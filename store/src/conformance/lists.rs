@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::{Cursor, NewRequest, Page, RequestQuery, Status, Store};
+use crate::{Cursor, NewRequest, OpenRequest, Page, RequestQuery, ScheduledRetry, Status, Store};
 
 const ALL: RequestQuery = RequestQuery { status: None, kind: None, limit: 10, cursor: None };
 
@@ -81,4 +82,35 @@ pub(super) async fn a_cursor_stays_where_it_is_while_others_come(world: World) {
     assert_eq!(listed, newest_first(listed.clone()));
     let old: Vec<Uuid> = listed.into_iter().filter(|id| before.contains(id)).collect();
     assert_eq!(old, newest_first(before), "none is left out");
+}
+
+pub(super) async fn open_requests_are_read_in_the_order_of_their_ids(world: World) {
+    let store = &world.store;
+    let ids: [Uuid; 5] = std::array::from_fn(|_| Uuid::now_v7());
+    for id in ids {
+        store.accept(new(id)).await.unwrap();
+    }
+    store.apply_results(vec![completed(ids[1], "1")]).await.unwrap();
+    let retry = ScheduledRetry {
+        id: ids[2],
+        run: 0,
+        attempts: 3,
+        last_error: String::new(),
+        next_attempt_at: Some(Timestamp::from_millis(7)),
+    };
+    store.record_retries(vec![retry]).await.unwrap();
+    let first = store.open_requests(Uuid::nil(), 2).await.unwrap();
+    let open = |id, attempts, next_attempt_at| OpenRequest {
+        id,
+        run: 0,
+        attempts,
+        accepted_at: Some(new(id).accepted_at),
+        next_attempt_at,
+    };
+    let next_attempt_at = Some(Timestamp::from_millis(7));
+    assert_eq!(first, [open(ids[0], 0, None), open(ids[2], 3, next_attempt_at)]);
+    let rest = store.open_requests(ids[2], 5).await.unwrap();
+    assert_eq!(rest, [open(ids[3], 0, None), open(ids[4], 0, None)]);
+    assert_eq!(store.open_before(ids[3]).await.unwrap(), 2);
+    assert_eq!(store.open_before(ids[0]).await.unwrap(), 0);
 }

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::world::{World, all_first, completed, failed, new};
 use crate::{
-    Applied, AwaitedAttempt, BeginRetry, Cancel, End, Ended, NoteRetry, ScheduledRetry, Status,
-    Store, Summary, WorkerResult,
+    Applied, AwaitedAttempt, BeginRetry, Cancel, End, Ended, NoteRetry,
+    Reissue::{AtOnce, Missing},
+    ScheduledRetry, Status, Store, Summary, WorkerResult,
 };
 
 fn retry(id: Uuid, run: u32, attempts: u32) -> ScheduledRetry {
@@ -33,10 +34,10 @@ fn numbers(summary: &Summary) -> (Status, u32, u32) {
 
 pub(super) async fn a_retry_that_begins_at_once_is_a_run_that_counts_on(mut world: World) {
     let id = waiting(&world.store).await;
-    assert_eq!(world.store.note_retry(id, AWAITED).await.unwrap(), NoteRetry::Noted(1));
+    assert_eq!(world.store.note_retry(id, AWAITED, AtOnce).await.unwrap(), NoteRetry::Noted(1));
     let noted = world.request(id).await.summary;
     assert!(numbers(&noted) == (Status::Queued, 0, 2) && noted.next_attempt_at.is_some());
-    assert_eq!(world.store.begin_retry(id, 1).await.unwrap(), BeginRetry::Done);
+    assert_eq!(world.store.begin_retry(id, 1, AtOnce).await.unwrap(), BeginRetry::Done);
     world.restart();
     let store = &world.store;
     let begun = world.request(id).await.summary;
@@ -53,17 +54,17 @@ pub(super) async fn a_retry_that_begins_at_once_is_a_run_that_counts_on(mut worl
     store.record_retries(vec![retry(id, 1, 3)]).await.unwrap();
     assert_eq!(numbers(&world.request(id).await.summary), (Status::Queued, 1, 3));
     let awaited = AwaitedAttempt { run: 1, attempts: 3 };
-    assert_eq!(store.note_retry(id, awaited).await.unwrap(), NoteRetry::Noted(2));
+    assert_eq!(store.note_retry(id, awaited, AtOnce).await.unwrap(), NoteRetry::Noted(2));
     let end = WorkerResult { run: Some(1), attempt: 4, ..completed(id, "1") };
     assert!(all_first(&store.apply_results(vec![end]).await.unwrap()));
     let ended = BeginRetry::Ended(Status::Completed);
-    assert_eq!(store.begin_retry(id, 2).await.unwrap(), ended);
+    assert_eq!(store.begin_retry(id, 2, AtOnce).await.unwrap(), ended);
     // Its own end may come before it is recorded.
     let quick = waiting(store).await;
-    assert_eq!(store.note_retry(quick, AWAITED).await.unwrap(), NoteRetry::Noted(1));
+    assert_eq!(store.note_retry(quick, AWAITED, AtOnce).await.unwrap(), NoteRetry::Noted(1));
     let end = WorkerResult { run: Some(1), attempt: 3, ..completed(quick, "1") };
     assert!(all_first(&store.apply_results(vec![end]).await.unwrap()));
-    assert_eq!(store.begin_retry(quick, 1).await.unwrap(), BeginRetry::Overtaken);
+    assert_eq!(store.begin_retry(quick, 1, AtOnce).await.unwrap(), BeginRetry::Overtaken);
     assert_eq!(numbers(&world.request(id).await.summary), (Status::Completed, 1, 4));
 }
 
@@ -80,24 +81,26 @@ pub(super) async fn only_what_waits_for_this_attempt_is_retried_now(world: World
     {
         let awaited = AwaitedAttempt { run: 0, attempts: 0 };
         let refused = NoteRetry::NotWaiting(status);
-        assert_eq!(store.note_retry(id, awaited).await.unwrap(), refused);
+        assert_eq!(store.note_retry(id, awaited, AtOnce).await.unwrap(), refused);
     }
     let id = waiting(store).await;
     for other in [AwaitedAttempt { attempts: 1, ..AWAITED }, AwaitedAttempt { run: 1, ..AWAITED }] {
         let refused = NoteRetry::NotWaiting(Status::Queued);
-        assert_eq!(store.note_retry(id, other).await.unwrap(), refused);
+        assert_eq!(store.note_retry(id, other, AtOnce).await.unwrap(), refused);
     }
     let unknown = Uuid::now_v7();
-    assert_eq!(store.note_retry(unknown, AWAITED).await.unwrap(), NoteRetry::Unknown);
-    assert_eq!(store.begin_retry(unknown, 1).await.unwrap(), BeginRetry::Unknown);
+    assert_eq!(store.note_retry(unknown, AWAITED, AtOnce).await.unwrap(), NoteRetry::Unknown);
+    assert_eq!(store.begin_retry(unknown, 1, AtOnce).await.unwrap(), BeginRetry::Unknown);
 }
 
 pub(super) async fn of_several_retries_at_once_the_last_run_counts(world: World) {
     let other = world.second();
     for of_first in [true, false] {
         let id = waiting(&world.store).await;
-        let noted =
-            tokio::join!(world.store.note_retry(id, AWAITED), other.note_retry(id, AWAITED));
+        let noted = tokio::join!(
+            world.store.note_retry(id, AWAITED, AtOnce),
+            other.note_retry(id, AWAITED, AtOnce)
+        );
         let mut runs = [noted.0, noted.1].map(|noted| match noted.unwrap() {
             NoteRetry::Noted(run) => run,
             refused => panic!("{refused:?}"),
@@ -107,13 +110,13 @@ pub(super) async fn of_several_retries_at_once_the_last_run_counts(world: World)
         if !of_first {
             runs.reverse();
         }
-        let [one, two] = runs.map(|run| world.store.begin_retry(id, run));
+        let [one, two] = runs.map(|run| world.store.begin_retry(id, run, AtOnce));
         let begun = [one.await.unwrap(), two.await.unwrap()];
         let second = if of_first { BeginRetry::Done } else { BeginRetry::Overtaken };
         assert_eq!(begun, [BeginRetry::Done, second]);
         assert_eq!(world.request(id).await.summary.run, 2);
         let refused = NoteRetry::NotWaiting(Status::Queued);
-        assert_eq!(world.store.note_retry(id, AWAITED).await.unwrap(), refused);
+        assert_eq!(world.store.note_retry(id, AWAITED, AtOnce).await.unwrap(), refused);
     }
 }
 
@@ -123,11 +126,36 @@ pub(super) async fn news_of_a_run_that_is_noted_show_that_it_was_published(world
     let id = waiting(store).await;
     store.record_retries(vec![retry(id, 1, 3)]).await.unwrap();
     assert_eq!(world.request(id).await.summary.run, 0, "nobody has noted it");
-    assert_eq!(store.note_retry(id, AWAITED).await.unwrap(), NoteRetry::Noted(1));
+    assert_eq!(store.note_retry(id, AWAITED, AtOnce).await.unwrap(), NoteRetry::Noted(1));
     store.record_retries(vec![retry(id, 1, 3)]).await.unwrap();
     assert_eq!(numbers(&world.request(id).await.summary), (Status::Queued, 1, 3));
-    assert_eq!(store.begin_retry(id, 1).await.unwrap(), BeginRetry::Overtaken);
+    assert_eq!(store.begin_retry(id, 1, AtOnce).await.unwrap(), BeginRetry::Overtaken);
     assert!(world.request(id).await.summary.next_attempt_at.is_some(), "it waits again");
     let failure = WorkerResult { run: Some(1), ..failed(id, "permanent") };
     assert!(all_first(&store.apply_results(vec![failure]).await.unwrap()));
+}
+
+pub(super) async fn what_is_missing_is_published_again_and_keeps_its_time(world: World) {
+    let store = &world.store;
+    let [never_tried, done] = std::array::from_fn(|_| Uuid::now_v7());
+    store.accept(new(never_tried)).await.unwrap();
+    let first = AwaitedAttempt { run: 0, attempts: 0 };
+    let noted = store.note_retry(never_tried, first, Missing).await.unwrap();
+    assert_eq!(noted, NoteRetry::Noted(1));
+    assert_eq!(store.begin_retry(never_tried, 1, Missing).await.unwrap(), BeginRetry::Done);
+    let begun = world.request(never_tried).await.summary;
+    assert_eq!((numbers(&begun), begun.next_attempt_at), ((Status::Queued, 1, 0), None));
+    let moved = store.note_retry(never_tried, first, Missing).await.unwrap();
+    assert_eq!(moved, NoteRetry::NotWaiting(Status::Queued), "it is in a later run");
+
+    let id = waiting(store).await;
+    let at = world.request(id).await.summary.next_attempt_at;
+    assert_eq!(store.note_retry(id, AWAITED, Missing).await.unwrap(), NoteRetry::Noted(1));
+    assert_eq!(store.begin_retry(id, 1, Missing).await.unwrap(), BeginRetry::Done);
+    let begun = world.request(id).await.summary;
+    assert_eq!((numbers(&begun), begun.next_attempt_at), ((Status::Queued, 1, 2), at));
+
+    store.apply_results(vec![completed(done, "1")]).await.unwrap();
+    let ended = store.note_retry(done, first, Missing).await.unwrap();
+    assert_eq!(ended, NoteRetry::NotWaiting(Status::Completed));
 }

@@ -1,6 +1,16 @@
-//! What can be decided about a request whose next attempt is to begin at once, as a run of its own.
+//! What can be decided about a request whose message is published again before it has ended, as a run of its own: its next
+//! attempt is to begin at once, or its message is missing.
 
 use crate::model::request::{RequestState, Status};
+
+/// Why a message is published again for a request that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reissue {
+    /// It waits for the time of its next attempt, which is to begin at once.
+    AtOnce,
+    /// Its message is missing. The time of its next attempt stays, if it waits for one.
+    Missing,
+}
 
 /// Which attempt a request waits for, as far as the caller knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +21,7 @@ pub struct AwaitedAttempt {
     pub attempts: u32,
 }
 
-/// The answer to the note of a run in which a request's next attempt begins at once.
+/// The answer to the note of a run in which a request's next attempt is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoteRetry {
     /// The attempt may be published as this run. No other call gets the same.
@@ -24,7 +34,7 @@ pub enum NoteRetry {
     Unknown,
 }
 
-/// The answer to the beginning of a run in which a request's next attempt begins at once.
+/// The answer to the beginning of a run in which a request's next attempt was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeginRetry {
     /// The request is in this run now. Work on earlier ones is obsolete.

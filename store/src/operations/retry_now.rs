@@ -1,4 +1,4 @@
-//! Requests that wait for their next attempt: begin it at once, as a run of its own.
+//! Requests that have not ended: publish their next attempt again, as a run of its own.
 
 use uuid::Uuid;
 
@@ -6,7 +6,7 @@ use crate::{
     Store,
     command::Write,
     error::StoreError,
-    model::retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
+    model::retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
 };
 
 impl Store {
@@ -18,15 +18,21 @@ impl Store {
         &self,
         id: Uuid,
         awaited: AwaitedAttempt,
+        reissue: Reissue,
     ) -> Result<NoteRetry, StoreError> {
-        self.write_for_client(|reply| Write::NoteRetry(id, awaited, reply)).await
+        self.write_for_client(|reply| Write::NoteRetry(id, awaited, reissue, reply)).await
     }
 
     /// Begins the run that was noted and published. The attempts that were made go on counting.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be recorded all the same.
-    pub async fn begin_retry(&self, id: Uuid, run: u32) -> Result<BeginRetry, StoreError> {
-        self.write_for_client(|reply| Write::BeginRetry(id, run, reply)).await
+    pub async fn begin_retry(
+        &self,
+        id: Uuid,
+        run: u32,
+        reissue: Reissue,
+    ) -> Result<BeginRetry, StoreError> {
+        self.write_for_client(|reply| Write::BeginRetry(id, run, reissue, reply)).await
     }
 }

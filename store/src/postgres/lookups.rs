@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{
+        open_request::OpenRequest,
         page::{Page, RequestQuery},
         request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
@@ -113,6 +114,42 @@ impl Work for RequestQuery {
         }
         let rows = query.bind(self.rows()).fetch_all(connection).await?;
         Ok(self.page(rows.iter().map(row::summary).collect::<Result<_, _>>()?))
+    }
+}
+
+/// The open requests above an id.
+pub(super) struct GetOpen {
+    pub(super) after: Uuid,
+    pub(super) limit: u32,
+}
+
+impl Work for GetOpen {
+    type Answer = Vec<OpenRequest>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<OpenRequest>> {
+        let open = sqlx::query(sql::OPEN).bind(self.after).bind(i64::from(self.limit));
+        let rows = open.fetch_all(connection).await?;
+        let open = rows.iter().map(|row| {
+            Ok(OpenRequest {
+                id: row.try_get(0)?,
+                run: row::number(row, 1)?,
+                attempts: row::number(row, 2)?,
+                accepted_at: row::optional_time(row, 3)?,
+                next_attempt_at: row::optional_time(row, 4)?,
+            })
+        });
+        open.collect()
+    }
+}
+
+/// How many open requests are below an id.
+pub(super) struct CountOpenBefore(pub(super) Uuid);
+
+impl Work for CountOpenBefore {
+    type Answer = u32;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<u32> {
+        row::number(&sqlx::query(sql::OPEN_BEFORE).bind(self.0).fetch_one(connection).await?, 0)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     postgres::{
         callbacks::NextCallbackIn,
         clock::Clock,
-        lookups::{Get, GetEnded, GetMany, GetOrigin},
+        lookups::{CountOpenBefore, Get, GetEnded, GetMany, GetOpen, GetOrigin},
         overview::GetOverview,
         parked::GetParked,
         session::Session,
@@ -68,6 +68,8 @@ async fn execute(session: &mut Session, command: Read) {
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,
         Read::Overview(reply) => session.answer(reply, &GetOverview).await,
+        Read::Open(after, limit, reply) => session.answer(reply, &GetOpen { after, limit }).await,
+        Read::OpenBefore(id, reply) => session.answer(reply, &CountOpenBefore(id)).await,
         Read::Clock(reply) => session.answer(reply, &Clock).await,
     }
 }

@@ -82,11 +82,11 @@ async fn execute(session: &mut Session, command: Write) {
             session.answer(reply, &NoteReplay { id, run }).await;
         }
         Write::Replay(id, run, reply) => session.answer(reply, &ReplayOne { id, run }).await,
-        Write::NoteRetry(id, awaited, reply) => {
-            session.answer(reply, &NoteOneRetry { id, awaited }).await;
+        Write::NoteRetry(id, awaited, reissue, reply) => {
+            session.answer(reply, &NoteOneRetry { id, awaited, reissue }).await;
         }
-        Write::BeginRetry(id, run, reply) => {
-            session.answer(reply, &BeginOneRetry { id, run }).await;
+        Write::BeginRetry(id, run, reissue, reply) => {
+            session.answer(reply, &BeginOneRetry { id, run, reissue }).await;
         }
         Write::Discard(id, reply) => session.answer(reply, &DiscardOne(id)).await,
         Write::DeleteParked(number, reply) => session.answer(reply, &DeleteOne(number)).await,

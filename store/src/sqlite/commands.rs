@@ -63,10 +63,12 @@ fn execute(
         Write::Cancel(id, reply) => later(answers, reply, requests::cancel(tx, id)),
         Write::NoteReplay(id, run, reply) => later(answers, reply, replay::note(tx, id, run)),
         Write::Replay(id, run, reply) => later(answers, reply, replay::replay(tx, id, run)),
-        Write::NoteRetry(id, awaited, reply) => {
-            later(answers, reply, retry_now::note(tx, id, awaited))
+        Write::NoteRetry(id, awaited, reissue, reply) => {
+            later(answers, reply, retry_now::note(tx, id, awaited, reissue))
         }
-        Write::BeginRetry(id, run, reply) => later(answers, reply, retry_now::begin(tx, id, run)),
+        Write::BeginRetry(id, run, reissue, reply) => {
+            later(answers, reply, retry_now::begin(tx, id, run, reissue))
+        }
         Write::Discard(id, reply) => later(answers, reply, replay::discard(tx, id)),
         Write::DeleteParked(number, reply) => later(answers, reply, parked::delete(tx, number)),
         Write::Expire(expiry, reply) => later(answers, reply, retention::expire(tx, expiry)),

@@ -1,10 +1,11 @@
 //! Looks up requests in SQLite, one by one and in lists.
 
-use rusqlite::{Connection, OptionalExtension, ToSql};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use uuid::Uuid;
 
 use crate::{
     model::{
+        open_request::OpenRequest,
         page::{Page, RequestQuery},
         request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
@@ -90,6 +91,28 @@ pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::R
     Ok(query.page(items))
 }
 
+pub(super) fn open(
+    connection: &Connection,
+    after: Uuid,
+    limit: u32,
+) -> rusqlite::Result<Vec<OpenRequest>> {
+    let mut statement = connection.prepare_cached(sql::OPEN)?;
+    let rows = statement.query_map(params![after.as_bytes(), limit], |row| {
+        Ok(OpenRequest {
+            id: row::id(row, 0)?,
+            run: row.get(1)?,
+            attempts: row.get(2)?,
+            accepted_at: row::optional_time(row, 3)?,
+            next_attempt_at: row::optional_time(row, 4)?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn open_before(connection: &Connection, id: Uuid) -> rusqlite::Result<u32> {
+    connection.prepare_cached(sql::OPEN_BEFORE)?.query_row([id.as_bytes()], |row| row.get(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +150,19 @@ mod tests {
             let plan = plan(&connection, sql::list_parked(&query));
             assert!(plan.starts_with("SEARCH parked USING INDEX parked_"), "{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn open_requests_are_read_along_an_index() {
+        let connection = Connection::open_in_memory().unwrap();
+        for (_, migration) in migrations::SQLITE {
+            connection.execute_batch(migration).unwrap();
+        }
+        for statement in [sql::OPEN, sql::OPEN_BEFORE] {
+            let plan = plan(&connection, statement);
+            assert!(plan.contains("SEARCH requests USING"), "{plan}");
+            assert!(!plan.contains("SCAN requests") && !plan.contains("TEMP B-TREE"), "{plan}");
         }
     }
 

@@ -69,6 +69,12 @@ impl Reader {
                 self.answer(reply, |reader| callbacks::next_in(reader, &full));
             }
             Read::Overview(reply) => self.answer(reply, overview::overview),
+            Read::Open(after, limit, reply) => {
+                self.answer(reply, |reader| lookups::open(reader, after, limit));
+            }
+            Read::OpenBefore(id, reply) => {
+                self.answer(reply, |reader| lookups::open_before(reader, id));
+            }
             Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
         }
     }

@@ -1,11 +1,11 @@
-//! Begins the attempts that requests wait for at once, in SQLite.
+//! Notes and begins runs in which open requests are published again, in SQLite.
 
 use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::{
-    model::retry_now::{AwaitedAttempt, BeginRetry, NoteRetry},
-    sql::{BEGIN_RETRY, NOTE_RETRY},
+    model::retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
+    sql,
     sqlite::{lookups, transaction::WriteTransaction},
 };
 
@@ -13,8 +13,9 @@ pub(super) fn note(
     tx: &WriteTransaction<'_>,
     id: Uuid,
     awaited: AwaitedAttempt,
+    reissue: Reissue,
 ) -> rusqlite::Result<NoteRetry> {
-    let mut note = tx.prepare_cached(NOTE_RETRY)?;
+    let mut note = tx.prepare_cached(sql::note_retry(reissue))?;
     let values = params![id.as_bytes(), awaited.run, awaited.attempts];
     match note.query_row(values, |row| row.get(0)).optional()? {
         Some(run) => Ok(NoteRetry::Noted(run)),
@@ -22,8 +23,13 @@ pub(super) fn note(
     }
 }
 
-pub(super) fn begin(tx: &WriteTransaction<'_>, id: Uuid, run: u32) -> rusqlite::Result<BeginRetry> {
-    if tx.prepare_cached(BEGIN_RETRY)?.exists(params![run, id.as_bytes()])? {
+pub(super) fn begin(
+    tx: &WriteTransaction<'_>,
+    id: Uuid,
+    run: u32,
+    reissue: Reissue,
+) -> rusqlite::Result<BeginRetry> {
+    if tx.prepare_cached(sql::begin_retry(reissue))?.exists(params![run, id.as_bytes()])? {
         return Ok(BeginRetry::Done);
     }
     Ok(BeginRetry::refused(run, lookups::state(tx, id)?))

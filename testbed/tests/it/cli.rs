@@ -7,4 +7,5 @@ mod https;
 mod requests;
 mod status;
 mod terminal;
+mod verify;
 mod waiting;

@@ -10,10 +10,10 @@ use utoipa::OpenApi;
 use crate::api::{
     health, metrics, parked,
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, retry_callback, retry_now, submit,
-        submit_batch,
+        cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
+        retry_now, submit, submit_batch,
     },
-    scale, status, workers,
+    scale, status, verify, workers,
 };
 
 pub(crate) const PATH: &str = "/openapi.json";
@@ -51,7 +51,9 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         health::ready,
         metrics::metrics,
         scale::scale,
-        workers::workers
+        workers::workers,
+        verify::verify,
+        republish::republish
     ),
     tags(
         (name = "requests", description = "Submitting requests and getting their results"),

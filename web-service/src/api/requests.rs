@@ -1,4 +1,4 @@
-//! The calls for requests: submit, get, its data, follow, list, cancel, retry now, replay, discard.
+//! The calls for requests: submit, get, its data, follow, list, cancel, retry now, publish again, replay, discard.
 
 pub(crate) mod cancel;
 pub(crate) mod data;
@@ -11,6 +11,7 @@ pub(crate) mod load;
 pub(super) mod long_poll;
 pub(crate) mod rejected;
 pub(crate) mod replay;
+pub(super) mod republish;
 pub(crate) mod retry_callback;
 pub(crate) mod retry_now;
 pub(crate) mod submission;

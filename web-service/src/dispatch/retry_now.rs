@@ -1,16 +1,19 @@
-//! Begins the attempt at once that a request waits for: notes a run, publishes the attempt as that run, waits for the
-//! confirm, commits the run.
+//! Publishes the next attempt at a request that has not ended, because it is to begin at once, or its message is missing:
+//! notes a run, publishes the attempt as that run, waits for the confirm, commits the run.
 //!
-//! The copy that waits in the broker can't be taken out of its queue. It is of an earlier run, so once the run is committed
+//! A copy that waits in the broker can't be taken out of its queue. It is of an earlier run, so once the run is committed
 //! nobody need work on it: processors are told at once, and again when one of them begins it all the same. Until the
 //! commit it counts, so whatever happens in between, one copy at least is worked on. Each call has a run of its own: of
 //! several at once, the latest that is committed makes the others obsolete.
 
 use pipeline::{
     broker::PublishError,
-    contract::{Message, Timestamp},
+    contract::{Message, Timestamp, headers},
+    log_messages::PUBLISHED_AGAIN,
 };
-use store::{AwaitedAttempt, BeginRetry, Found, NoteRetry, Status, Store, StoreError, Summary};
+use store::{
+    AwaitedAttempt, BeginRetry, Found, NoteRetry, Reissue, Status, Store, StoreError, Summary,
+};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
@@ -23,7 +26,7 @@ use crate::{
 /// The reason of a store that has not answered when the caller has to have an answer.
 const STORE_TIMED_OUT: &str = "no answer in time";
 
-/// Why an attempt did not begin at once.
+/// Why an attempt was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryNowError {
     /// There is no such request.
@@ -70,6 +73,9 @@ pub enum NotWaiting {
     /// Its next attempt is due, and begins as soon as a worker takes it; or none has failed yet.
     #[error("it waits for a worker, not for a time")]
     Due,
+    /// It was looked at, and meanwhile its next attempt or run has begun.
+    #[error("another attempt or run has begun meanwhile")]
+    Moved,
 }
 
 /// Begins the attempt at once that a request waits for. The attempts that were made go on counting.
@@ -81,18 +87,43 @@ pub async fn retry_now(
     notifier: &Notifier,
     id: Uuid,
 ) -> Result<(), RetryNowError> {
+    reissue(dispatch, notifier, id, Reissue::AtOnce).await
+}
+
+/// Publishes a request again whose message is missing, unless a worker claims it. If it waits for its next attempt, it goes
+/// on waiting.
+///
+/// # Errors
+/// See [`RetryNowError`]. In all cases the call may be repeated.
+pub async fn republish(
+    dispatch: &Dispatch,
+    notifier: &Notifier,
+    id: Uuid,
+) -> Result<(), RetryNowError> {
+    reissue(dispatch, notifier, id, Reissue::Missing).await
+}
+
+async fn reissue(
+    dispatch: &Dispatch,
+    notifier: &Notifier,
+    id: Uuid,
+    reissue: Reissue,
+) -> Result<(), RetryNowError> {
     let deadline = Instant::now() + dispatch.timeout;
     dispatch.availability.check()?;
-    let preparing = prepare(&dispatch.store, notifier.jobs.get(id), id);
+    let preparing = prepare(&dispatch.store, notifier.jobs.get(id), id, reissue);
     let prepared = timeout_at(deadline, preparing).await;
     let (run, message) =
         prepared.map_err(|_| RetryNowError::StoreAway(STORE_TIMED_OUT.into()))??;
     dispatch.publisher.publish(&message, deadline).await?;
-    let recorded = timeout_at(deadline, dispatch.store.begin_retry(id, run)).await;
+    let recorded = timeout_at(deadline, dispatch.store.begin_retry(id, run, reissue)).await;
     let recorded = recorded.map_err(|_| RetryNowError::NotRecorded(STORE_TIMED_OUT.into()))?;
     match recorded.map_err(|error| RetryNowError::NotRecorded(error.to_string()))? {
         BeginRetry::Done | BeginRetry::Overtaken => {
-            info!(requestId = %id, run, "retried now");
+            match reissue {
+                Reissue::AtOnce => info!(requestId = %id, run, "retried now"),
+                Reissue::Missing => info!(requestId = %id, run, "{PUBLISHED_AGAIN}"),
+            }
             notifier.notify_retried_now(id, run);
             Ok(())
         }
@@ -107,36 +138,62 @@ async fn prepare(
     store: &Store,
     job: Option<Job>,
     id: Uuid,
+    reissue: Reissue,
 ) -> Result<(u32, Message), RetryNowError> {
     let summary = match store.get(id).await.map_err(away)? {
         Found::Record(request) => request.summary,
         Found::Expired => return Err(RetryNowError::Expired),
         Found::Unknown => return Err(RetryNowError::Unknown),
     };
-    let awaited = awaited(&summary, job.as_ref(), Timestamp::now())?;
-    let run = match store.note_retry(id, awaited).await.map_err(away)? {
+    let now = Timestamp::now();
+    let awaited = awaited(&summary, job.as_ref(), now, reissue)?;
+    let run = match store.note_retry(id, awaited, reissue).await.map_err(away)? {
         NoteRetry::Noted(run) => run,
-        NoteRetry::NotWaiting(Status::Queued) => return Err(NotWaiting::Due.into()),
+        NoteRetry::NotWaiting(Status::Queued) => return Err(moved(reissue).into()),
         NoteRetry::NotWaiting(status) => return Err(NotWaiting::Ended(status).into()),
         NoteRetry::Expired => return Err(RetryNowError::Expired),
         NoteRetry::Unknown => return Err(RetryNowError::Unknown),
     };
     let attempt = i64::from(awaited.attempts) + 1;
     let message = request_data::message(store, id, run, attempt).await.map_err(away)?;
-    Ok((run, message.ok_or(RetryNowError::NoData)?))
+    let mut message = message.ok_or(RetryNowError::NoData)?;
+    if reissue == Reissue::Missing
+        && let Some(at) = summary.next_attempt_at.filter(|at| *at > now)
+    {
+        wait_until(&mut message, at, now);
+    }
+    Ok((run, message))
 }
 
-/// The attempt that a request waits for.
+/// Lets the worker that receives a message send it to wait.
+fn wait_until(message: &mut Message, at: Timestamp, now: Timestamp) {
+    let left = at.saturating_duration_since(now);
+    let headers = &mut message.properties.headers;
+    headers.set(headers::NOT_BEFORE, at.to_string());
+    headers.set(headers::WAIT, i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+}
+
+fn moved(reissue: Reissue) -> NotWaiting {
+    match reissue {
+        Reissue::AtOnce => NotWaiting::Due,
+        Reissue::Missing => NotWaiting::Moved,
+    }
+}
+
+/// The attempt that a request waits for: for its time, unless its message is missing.
 fn awaited(
     summary: &Summary,
     job: Option<&Job>,
     now: Timestamp,
+    reissue: Reissue,
 ) -> Result<AwaitedAttempt, NotWaiting> {
     let Summary { status, run, attempts, next_attempt_at, .. } = *summary;
     let is_later = |job: &&Job| (job.execution.run, job.execution.attempt) > (run, attempts);
     match status {
         Status::Queued if job.filter(is_later).is_some() => Err(NotWaiting::Processing),
-        Status::Queued if next_attempt_at.is_some_and(|at| at > now) => {
+        Status::Queued
+            if reissue == Reissue::Missing || next_attempt_at.is_some_and(|at| at > now) =>
+        {
             Ok(AwaitedAttempt { run, attempts })
         }
         Status::Queued => Err(NotWaiting::Due),
@@ -159,6 +216,7 @@ mod tests {
         status: Status,
         next: Option<i64>,
         job: Option<(u32, u32)>,
+        reissue: Reissue,
     ) -> Result<AwaitedAttempt, NotWaiting> {
         let summary = Summary {
             id: Uuid::nil(),
@@ -183,11 +241,26 @@ mod tests {
             started_at: None,
             progress: None,
         });
-        awaited(&summary, job.as_ref(), NOW)
+        awaited(&summary, job.as_ref(), NOW, reissue)
+    }
+
+    #[test]
+    fn whatever_no_worker_claims_can_be_published_again_until_it_has_ended() {
+        let decided = |status, next, job| decided(status, next, job, Reissue::Missing);
+        let waits = Ok(AwaitedAttempt { run: 1, attempts: 2 });
+        for next in [Some(1001), Some(1000), None] {
+            assert_eq!(decided(Status::Queued, next, None), waits);
+        }
+        assert_eq!(decided(Status::Queued, None, Some((0, 9))), waits, "of an earlier run");
+        let claimed = decided(Status::Queued, None, Some((1, 3)));
+        assert_eq!(claimed, Err(NotWaiting::Processing));
+        let ended = decided(Status::Completed, None, None);
+        assert_eq!(ended, Err(NotWaiting::Ended(Status::Completed)));
     }
 
     #[test]
     fn only_a_request_that_waits_for_a_time_can_be_retried_now() {
+        let decided = |status, next, job| decided(status, next, job, Reissue::AtOnce);
         let waits = Ok(AwaitedAttempt { run: 1, attempts: 2 });
         assert_eq!(decided(Status::Queued, Some(1001), None), waits);
         assert_eq!(decided(Status::Queued, Some(1001), Some((1, 2))), waits, "that one has failed");

@@ -88,6 +88,16 @@ pub(crate) struct NotConfirmed(Problem);
 )]
 pub(crate) struct StoreUnavailable(Problem);
 
+/// The response of a call that looks at the queues and at the store, if one of them is away.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "`unavailable`: the broker or the store is away, try again",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))
+)]
+pub(crate) struct VerifyUnavailable(Problem);
+
 /// The response while the numbers of the queue are not known.
 #[derive(IntoResponses)]
 #[response(

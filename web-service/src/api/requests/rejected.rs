@@ -72,9 +72,9 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
     }
 }
 
-/// The problem of a request whose next attempt did not begin at once.
+/// The problem of a request whose next attempt was not published.
 pub(crate) fn retry_now(id: Uuid, error: &RetryNowError) -> Problem {
-    warn!(requestId = %id, %error, "not retried now");
+    warn!(requestId = %id, %error, "not published again");
     match error {
         RetryNowError::Unknown => Problem::unknown_request(id),
         RetryNowError::Expired => Problem::expired(id),
@@ -103,6 +103,7 @@ fn not_waiting(why: NotWaiting) -> String {
             status.as_str()
         ),
         NotWaiting::Processing => "It is being worked on at present.".to_owned(),
+        NotWaiting::Moved => "Another attempt or run of it has begun meanwhile.".to_owned(),
         NotWaiting::Due => {
             "It waits for a worker, not for a time: it begins as soon as a worker is free."
                 .to_owned()

@@ -87,11 +87,15 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "web-service/src",
         &[
-            ("api", &["allowed_hosts", "dispatch", "events", "metrics", "views", "webhooks"]),
+            (
+                "api",
+                &["allowed_hosts", "dispatch", "events", "metrics", "verify", "views", "webhooks"],
+            ),
             ("consumers", &["events"]),
             ("dashboard", &["api", "dispatch", "views"]),
             ("dispatch", &["events", "metrics"]),
             ("events", &["metrics"]),
+            ("verify", &["events"]),
             ("views", &["events::jobs"]),
             ("webhooks", &["metrics", "views"]),
         ],

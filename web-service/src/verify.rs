@@ -1,0 +1,83 @@
+//! Verify: compares the open requests in the store with what the queues hold and what workers claim, and names the requests
+//! whose message is missing.
+//!
+//! A message that is taken out of a queue to look at it counts as delivered, so none is. What can be seen is how many
+//! messages a queue holds, and that they leave it in order. See [`decide`] for what follows from that.
+
+pub mod decide;
+pub mod error;
+mod observe;
+
+use std::{collections::HashMap, sync::Arc};
+
+use pipeline::{
+    broker::Broker,
+    topology::{RetryDelays, retry},
+};
+use store::Store;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    events::jobs::RunningJobs,
+    verify::{
+        decide::{Missing, Observation, missing},
+        error::VerifyError,
+        observe::Observer,
+    },
+};
+
+/// Finds requests whose message is missing.
+pub struct Verifier {
+    broker: Arc<Broker>,
+    store: Store,
+    jobs: RunningJobs,
+    /// The names of the retry queues.
+    retry_queues: Vec<String>,
+    /// One verification at a time: it reads all open requests.
+    turn: Mutex<()>,
+}
+
+/// What a verification found.
+#[derive(Debug)]
+pub struct Verified {
+    /// The requests whose message is missing.
+    pub missing: Vec<Missing>,
+    /// The last look at the system.
+    pub seen: Observation,
+}
+
+impl Verifier {
+    /// A verifier of the requests in this store and on this broker, with the retry queues of these delays.
+    pub fn new(broker: Arc<Broker>, store: Store, jobs: RunningJobs, delays: &RetryDelays) -> Self {
+        let retry_queues = delays.steps().into_iter().map(retry).collect();
+        Self { broker, store, jobs, retry_queues, turn: Mutex::default() }
+    }
+
+    /// Looks at the system for some seconds, and at what seems to be missing for some seconds more.
+    ///
+    /// # Errors
+    /// If the broker or the store is away.
+    pub async fn verify(&self) -> Result<Verified, VerifyError> {
+        let _turn = self.turn.lock().await;
+        let observer = Observer {
+            broker: &self.broker,
+            store: &self.store,
+            jobs: &self.jobs,
+            retry_queues: &self.retry_queues,
+        };
+        let first = observer.observe().await?;
+        let suspects: HashMap<Uuid, u32> = runs(&missing(&first));
+        if suspects.is_empty() {
+            return Ok(Verified { missing: Vec::new(), seen: first });
+        }
+        let seen = observer.observe().await?;
+        let mut missing = missing(&seen);
+        missing.retain(|it| suspects.get(&it.request.id) == Some(&it.request.run));
+        Ok(Verified { missing, seen })
+    }
+}
+
+fn runs(missing: &[Missing]) -> HashMap<Uuid, u32> {
+    missing.iter().map(|it| (it.request.id, it.request.run)).collect()
+}
