@@ -1,9 +1,10 @@
 //! Client of the web service's HTTP API, which docs/api.md describes.
 //!
-//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`] and [`verification`] are
+//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`], [`verification`] and [`diagnosis`] are
 //! the calls by subject; the other files are what goes over the wire.
 
 pub(crate) mod client;
+pub(crate) mod diagnosis;
 pub(crate) mod failed;
 pub(crate) mod requests;
 pub(crate) mod status;

@@ -61,6 +61,8 @@ pub(crate) enum Command {
         #[arg(long, short)]
         watch: bool,
     },
+    /// Look for what is configured wrongly or works badly, and say how to mend it
+    Doctor,
     /// Name open requests whose message is missing in the broker
     Verify {
         /// Publish them again

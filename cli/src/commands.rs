@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod bulk;
 mod callbacks;
 mod cancel;
+mod doctor;
 mod failed;
 mod get;
 mod list;
@@ -58,6 +59,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
             let retry = if watch { LONG_RETRY } else { READ_RETRY };
             status::run(&client(settings, retry)?, watch, format).await
         }
+        Command::Doctor => doctor::run(&client(settings, READ_RETRY)?, format).await,
         Command::Verify { mend } => {
             verify::run(&client(settings, WRITE_RETRY)?, mend, format).await
         }

@@ -98,3 +98,4 @@ pub use crate::broker::publisher::{
     Publisher, background_publisher::BackgroundPublisher, event_publisher::EventPublisher,
 };
 pub use crate::broker::queue_watch::{CountedQueues, NotCounted};
+pub use crate::broker::session::Tuning;

@@ -12,6 +12,7 @@ use crate::{
     model::{
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+        inspection::Inspection,
         open_request::OpenRequest,
         overview::Overview,
         page::{Page, RequestQuery},
@@ -72,4 +73,5 @@ pub(crate) enum Read {
     /// How many open requests are below this id.
     OpenBefore(Uuid, Reply<u32>),
     Clock(Reply<Timestamp>),
+    Inspect(Reply<Inspection>),
 }

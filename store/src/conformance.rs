@@ -92,7 +92,8 @@ for_both_backends! {
         open_requests_are_read_in_the_order_of_their_ids;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
-        a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand;
+        a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand,
+        the_database_can_be_inspected;
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         what_has_not_ended_never_expires,

@@ -43,6 +43,7 @@ pub use model::{
         LeasedCallback,
     },
     idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
+    inspection::Inspection,
     open_request::OpenRequest,
     overview::{COUNT_LIMIT, OldestRequest, Overview},
     page::{BadCursor, Cursor, Page, RequestQuery},

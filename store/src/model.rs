@@ -2,6 +2,7 @@
 
 pub(crate) mod callback;
 pub(crate) mod idempotency;
+pub(crate) mod inspection;
 pub(crate) mod open_request;
 pub(crate) mod overview;
 pub(crate) mod page;

@@ -10,6 +10,7 @@ mod callbacks;
 mod clock;
 mod error;
 mod idempotency;
+mod inspection;
 mod lookups;
 mod overview;
 mod parked;

@@ -1,6 +1,7 @@
 //! The HTTP API: the table of routes.
 
 mod docs;
+mod doctor;
 mod health;
 pub(crate) mod http;
 mod metrics;
@@ -61,6 +62,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(scale::PATH, scale::scale),
         on_get(workers::PATH, workers::workers),
         on_get(verify::PATH, verify::verify),
+        on_get(doctor::PATH, doctor::doctor),
         on_get(openapi::PATH, openapi::openapi),
         on_get(docs::PATH, docs::page),
         on_get(docs::FOLDER, docs::page),

@@ -27,6 +27,7 @@ use crate::{
     consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
     dashboard,
     dispatch::{Dispatch, availability},
+    doctor::Doctor,
     events::{
         jobs::RunningJobs, listener::EventListener, notifier::Notifier,
         obsolete_work::obsolete_work, retry_recorder::retry_recorder, waiters::Waiters,
@@ -54,6 +55,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKLOG: u32 = 2048;
 /// How long closing the broker's connections may take beyond `DRAIN_TIMEOUT`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What looks after the system when somebody asks.
+struct Care {
+    verifier: web::Data<Verifier>,
+    doctor: web::Data<Doctor>,
+}
 
 /// The web service, bound to its address and connecting to the broker.
 pub struct Application {
@@ -120,10 +127,12 @@ impl Application {
             shutdown.drain.clone(),
         );
         let jobs = notifier.jobs.clone();
+        let settings = config.doctor_settings();
+        let doctor = Doctor::new(broker.clone(), store.clone(), jobs.clone(), settings);
         let verifier = Verifier::new(broker.clone(), store.clone(), jobs, &config.retry_delays);
+        let care = Care { verifier: web::Data::new(verifier), doctor: web::Data::new(doctor) };
         let (address, calls) = (listener.local_addr()?, CallsInFlight::default());
-        let (state, verifier) = (web::Data::new(state), web::Data::new(verifier));
-        let server = serve(&config, listener, state, verifier, calls.clone())?;
+        let server = serve(&config, listener, web::Data::new(state), care, calls.clone())?;
         Ok(Self {
             config,
             address,
@@ -308,14 +317,15 @@ fn serve(
     config: &Config,
     listener: TcpListener,
     state: web::Data<State>,
-    verifier: web::Data<Verifier>,
+    care: Care,
     calls: CallsInFlight,
 ) -> anyhow::Result<Server> {
     let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
     let shared = web::Data::new(dashboard::shared());
     let app = move || {
         let app = App::new().app_data(shared.clone()).app_data(state.clone());
-        let app = app.app_data(hosts.clone()).app_data(calls.clone()).app_data(verifier.clone());
+        let app = app.app_data(care.verifier.clone()).app_data(care.doctor.clone());
+        let app = app.app_data(hosts.clone()).app_data(calls.clone());
         app.configure(|config| api::configure(config, dashboard::resources()))
     };
     let server = HttpServer::new(app)

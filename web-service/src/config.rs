@@ -10,10 +10,14 @@ use pipeline::{
 
 use crate::{
     allowed_hosts::{AllowedHosts, HostNames},
+    doctor::DoctorSettings,
     webhooks::{
         callback_policy::CallbackPolicy, signature::WebhookSecrets, target::AllowedTargets,
     },
 };
+
+/// What a worker needs beyond its work and its stop before the broker takes a request back.
+const ACK_MARGIN: Duration = Duration::from_secs(120);
 
 /// The settings of the web service.
 #[derive(Debug, Clone)]
@@ -38,6 +42,10 @@ pub struct Config {
     pub publish_timeout: Duration,
     /// `DRAIN_TIMEOUT`: how long a stopping service may take to finish what is in flight.
     pub drain_timeout: Duration,
+    /// `JOB_TIMEOUT` of the processors, if it is set for the web service, too.
+    pub job_timeout: Option<Duration>,
+    /// `PREFETCH` of the processors, if it is set for the web service, too.
+    pub prefetch: u16,
     /// `RETRY_DELAYS`: which retry queues there are.
     pub retry_delays: RetryDelays,
     /// How to log.
@@ -57,6 +65,8 @@ impl Settings for Config {
             &variables::BODY_LIMIT,
             &variables::PUBLISH_TIMEOUT,
             &variables::DRAIN_TIMEOUT,
+            &variables::JOB_TIMEOUT,
+            &variables::PREFETCH,
             &variables::RETRY_DELAYS,
         ];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
@@ -79,6 +89,8 @@ impl Settings for Config {
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
+            job_timeout: reader.read_optional(&variables::JOB_TIMEOUT, config::duration),
+            prefetch: reader.read(&variables::PREFETCH, config::prefetch),
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             logging: Logging::read(reader),
         };
@@ -109,6 +121,17 @@ impl Config {
     /// Which `Host` headers are served.
     pub fn allowed_hosts(&self) -> AllowedHosts {
         AllowedHosts::new(self.address, self.allowed_hosts.clone())
+    }
+
+    /// What the doctor compares with what it finds.
+    pub fn doctor_settings(&self) -> DoctorSettings {
+        let work = self.job_timeout.map(|timeout| timeout.saturating_mul(self.prefetch.into()));
+        let around_work = self.drain_timeout + ACK_MARGIN;
+        DoctorSettings {
+            addresses: self.broker.addresses.clone(),
+            delays: self.retry_delays.clone(),
+            longest_hold: work.map(|work| work.saturating_add(around_work)),
+        }
     }
 
     /// Which `callbackUrl` is taken.

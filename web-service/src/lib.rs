@@ -3,7 +3,7 @@
 //!
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
 //! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`verify`]
-//! finds requests whose message is missing. [`app`] builds and stops all.
+//! finds requests whose message is missing, [`doctor`] what is configured wrongly. [`app`] builds and stops all.
 
 pub mod allowed_hosts;
 mod api;
@@ -12,6 +12,7 @@ pub mod config;
 pub mod consumers;
 mod dashboard;
 pub mod dispatch;
+pub mod doctor;
 pub mod events;
 pub mod metrics;
 pub mod open_files;

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use crate::broker::{
     address::Address,
     error::{AskError, OpenError},
-    session::{OpenChannel, Session},
+    session::{OpenChannel, Session, Tuning},
     wire,
 };
 use crate::health::QueueCounts;
@@ -125,6 +125,11 @@ impl Declarer {
     /// The broker's release, as `3.10.8`; none if it doesn't tell, or is another kind of broker.
     pub fn version(&self) -> Option<&str> {
         self.session.version.as_deref()
+    }
+
+    /// What was agreed on for the connection.
+    pub fn tuning(&self) -> Tuning {
+        self.session.tuning.clone()
     }
 
     /// Closes the connection, or on a connection that others use too, only the channel.

@@ -84,6 +84,19 @@ impl OpenChannel {
     }
 }
 
+/// What a program and the broker have agreed on for a connection, and what the broker has said of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tuning {
+    /// In seconds; 0 is none.
+    pub heartbeat: u16,
+    /// The longest frame, in bytes; 0 is no limit.
+    pub frame_max: u32,
+    /// The highest number of a channel; 0 is no limit.
+    pub channel_max: u16,
+    /// The name of the broker's cluster, if it tells.
+    pub cluster_name: Option<String>,
+}
+
 enum Command {
     OpenChannel(oneshot::Sender<Result<OpenChannel, AskError>>),
     Close(oneshot::Sender<()>),
@@ -103,6 +116,8 @@ pub(super) struct Session {
     end: SessionEnd,
     /// How many channels the broker allows on this connection.
     pub(super) max_channels: u16,
+    /// What was agreed on for this connection.
+    pub(super) tuning: Tuning,
     /// The broker's release, as `3.10.8`; none if it isn't RabbitMQ or doesn't say.
     pub(super) version: Option<String>,
     /// Whether the connection uses TLS. Over TLS the client leaves the end of a burst in its buffers
@@ -131,6 +146,7 @@ impl Session {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             max_channels: 0,
             version: None,
+            tuning: Tuning::default(),
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             commands,
@@ -142,8 +158,9 @@ impl Session {
         session.handle.spawn(run_connection(arguments, session.end.clone(), opened, received));
         let began = Instant::now();
         let error = match timeout(OPEN_TIMEOUT, answer).await {
-            Ok(Ok(Ok(Opened { version, max_channels }))) => {
+            Ok(Ok(Ok(Opened { version, max_channels, tuning }))) => {
                 (session.version, session.max_channels) = (version, max_channels);
+                session.tuning = tuning;
                 return Ok(Arc::new(session));
             }
             Ok(Ok(Err(error))) => error.to_string(),
@@ -265,6 +282,7 @@ impl Drop for Session {
 struct Opened {
     version: Option<String>,
     max_channels: u16,
+    tuning: Tuning,
 }
 
 /// Owns the connection, so that it is dropped on the session's runtime, and executes commands on it.
@@ -281,6 +299,7 @@ async fn run_connection(
     let registered = connection.register_callback(ConnectionWatch(end.clone())).await;
     let handshake = Opened {
         version: version(&connection),
+        tuning: tuning(&connection),
         max_channels: channel_numbers::max_channels(connection.channel_max()),
     };
     if opened.send(registered.map(|()| handshake)).is_err() {
@@ -303,6 +322,17 @@ fn version(connection: &Connection) -> Option<String> {
     let broker = connection.server_properties();
     let is_known = broker.product() == "RabbitMQ" && broker.version().starts_with(char::is_numeric);
     is_known.then(|| broker.version().to_owned())
+}
+
+fn tuning(connection: &Connection) -> Tuning {
+    // The client says "unknown" where the broker doesn't name it.
+    let cluster = connection.server_properties().cluster_name().to_owned();
+    Tuning {
+        heartbeat: connection.heartbeat(),
+        frame_max: connection.frame_max(),
+        channel_max: connection.channel_max(),
+        cluster_name: Some(cluster).filter(|name| !matches!(name.as_str(), "" | "unknown")),
+    }
 }
 
 async fn open_channel(connection: &Connection, end: &SessionEnd) -> Result<OpenChannel, AskError> {

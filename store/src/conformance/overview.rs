@@ -6,7 +6,7 @@ use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new};
-use crate::{OldestRequest, ScheduledRetry};
+use crate::{Inspection, OldestRequest, ScheduledRetry};
 
 pub(super) async fn the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed(
     world: World,
@@ -53,4 +53,11 @@ pub(super) async fn a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_
     assert!(overview.accepted_per_second > 21.0, "{overview:?}");
     assert!(overview.ended_per_second > 21.0, "{overview:?}");
     assert_eq!((overview.open, overview.oldest), (0, None));
+}
+
+pub(super) async fn the_database_can_be_inspected(world: World) {
+    match world.store.inspect().await.unwrap() {
+        Inspection::Sqlite { path, .. } => assert!(path.ends_with("store.db"), "{path}"),
+        Inspection::Postgres { is_standby, .. } => assert!(!is_standby),
+    }
 }

@@ -1,4 +1,4 @@
-//! Retention and upkeep: delete what has expired, tell the time, check for life.
+//! Retention and upkeep: delete what has expired, tell the time, check for life, look at the database.
 
 use pipeline::contract::Timestamp;
 
@@ -6,7 +6,10 @@ use crate::{
     Store,
     command::{Read, Write},
     error::StoreError,
-    model::retention::{Cleared, Expiry},
+    model::{
+        inspection::Inspection,
+        retention::{Cleared, Expiry},
+    },
 };
 
 impl Store {
@@ -26,6 +29,14 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn clock(&self) -> Result<Timestamp, StoreError> {
         self.read(Read::Clock).await
+    }
+
+    /// The settings of the database that can lose what was committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn inspect(&self) -> Result<Inspection, StoreError> {
+        self.read(Read::Inspect).await
     }
 
     /// Checks whether the store takes writes.

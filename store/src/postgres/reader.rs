@@ -12,6 +12,7 @@ use crate::{
     postgres::{
         callbacks::NextCallbackIn,
         clock::Clock,
+        inspection::Inspect,
         lookups::{CountOpenBefore, Get, GetEnded, GetMany, GetOpen, GetOrigin},
         overview::GetOverview,
         parked::GetParked,
@@ -71,5 +72,6 @@ async fn execute(session: &mut Session, command: Read) {
         Read::Open(after, limit, reply) => session.answer(reply, &GetOpen { after, limit }).await,
         Read::OpenBefore(id, reply) => session.answer(reply, &CountOpenBefore(id)).await,
         Read::Clock(reply) => session.answer(reply, &Clock).await,
+        Read::Inspect(reply) => session.answer(reply, &Inspect).await,
     }
 }

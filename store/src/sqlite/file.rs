@@ -13,7 +13,13 @@ use percent_encoding::percent_decode_str;
 use pipeline::contract::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::{error::BadUrl, migrations, options::StoreOptions, sqlite::file_lock::FileLock};
+use crate::{
+    error::BadUrl,
+    migrations,
+    model::inspection::{self, Inspection},
+    options::StoreOptions,
+    sqlite::file_lock::FileLock,
+};
 
 /// How many prepared statements each connection keeps.
 const STATEMENT_CACHE_CAPACITY: usize = 32;
@@ -103,6 +109,14 @@ impl File {
             Ok(connection)
         };
         open().map_err(|error| self.error(error))
+    }
+
+    /// The path, and the file system that it is on.
+    pub(super) fn inspect(&self) -> Inspection {
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let path = path.display().to_string();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        Inspection::Sqlite { file_system: inspection::file_system(&mounts, &path), path }
     }
 
     /// Fails if another file, or none, is at the path by now: what is written to the old one would not be

@@ -76,6 +76,7 @@ impl Reader {
                 self.answer(reply, |reader| lookups::open_before(reader, id));
             }
             Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
+            Read::Inspect(reply) => drop(reply.send(Ok(self.file.inspect()))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The command line `slowlane` against the whole system.
 
 mod bulk;
+mod doctor;
 mod failed;
 mod fake;
 mod https;

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    health, metrics, parked,
+    doctor, health, metrics, parked,
     requests::{
         cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
         retry_now, submit, submit_batch,
@@ -53,6 +53,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         scale::scale,
         workers::workers,
         verify::verify,
+        doctor::doctor,
         republish::republish
     ),
     tags(

@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,17 +19,59 @@ const MAX_HOSTS: usize = 1000;
 /// How the clock of a worker's host differs from ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skew {
+    /// It is ahead by so much.
     Ahead(Duration),
+    /// It is behind by so much.
     Behind(Duration),
+}
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Ahead(skew) | Self::Behind(skew)) = self;
+        let skew = humantime::format_duration(Duration::from_secs(skew.as_secs()));
+        match self {
+            Self::Ahead(_) => write!(f, "{skew} ahead of"),
+            Self::Behind(_) => write!(f, "{skew} behind"),
+        }
+    }
+}
+
+/// The hosts whose clocks differed lately. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecentSkews(Arc<Mutex<HashMap<String, (Instant, Skew)>>>);
+
+impl RecentSkews {
+    /// The hosts whose clocks differed in the last ten minutes, in the order of their names.
+    pub(crate) fn recent(&self, now: Instant) -> Vec<(String, Skew)> {
+        let skews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = skews.iter().filter(|(_, (at, _))| now < *at + WARN_INTERVAL);
+        let mut recent: Vec<_> = recent.map(|(host, (_, skew))| (host.clone(), *skew)).collect();
+        recent.sort_unstable_by(|(host, _), (other, _)| host.cmp(other));
+        recent
+    }
+
+    fn note(&self, host: &str, skew: Skew, now: Instant) {
+        let mut skews = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if skews.len() >= MAX_HOSTS {
+            skews.clear();
+        }
+        skews.insert(host.to_owned(), (now, skew));
+    }
 }
 
 /// The hosts that were warned about.
 #[derive(Debug, Default)]
 pub(crate) struct ClockSkew {
+    recent: RecentSkews,
     warned: HashMap<String, Instant>,
 }
 
 impl ClockSkew {
+    /// Notes each difference in `recent`, too.
+    pub(crate) fn noting_in(recent: RecentSkews) -> Self {
+        Self { recent, warned: HashMap::new() }
+    }
+
     /// The skew of the host of an event that came now, if it is to be warned about. `clock` is our clock.
     pub(crate) fn check(
         &mut self,
@@ -37,6 +81,7 @@ impl ClockSkew {
     ) -> Option<(String, Skew)> {
         let skew = skew(event, clock)?;
         let host = event.worker.split(':').next().unwrap_or_default();
+        self.recent.note(host, skew, now);
         if self.warned.get(host).is_some_and(|warned| now < *warned + WARN_INTERVAL) {
             return None;
         }

@@ -20,6 +20,7 @@ use pipeline::contract::{JobEvent, JobEventName};
 use uuid::Uuid;
 
 use crate::events::{
+    clock_skew::RecentSkews,
     jobs::{
         job::{ExecutionId, Job},
         registry::{Change, JobRegistry},
@@ -30,6 +31,8 @@ use crate::events::{
 /// The requests that are being worked on. Clones share the same jobs.
 #[derive(Debug, Clone, Default)]
 pub struct RunningJobs {
+    /// The hosts of workers whose clocks differ.
+    pub(crate) skews: RecentSkews,
     registry: Arc<Mutex<JobRegistry>>,
     /// Those who follow the progress of a request. Who waits only for the end is not among them: no job
     /// event ends a request.

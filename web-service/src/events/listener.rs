@@ -46,7 +46,8 @@ impl EventListener {
         started: ObsoleteWorkSender,
         event_publisher: EventPublisher,
     ) -> Self {
-        let (schedule, skews) = (PollSchedule::default(), ClockSkew::default());
+        let skews = ClockSkew::noting_in(jobs.skews.clone());
+        let schedule = PollSchedule::default();
         Self { waiters, jobs, retries, started, event_publisher, schedule, skews }
     }
 

@@ -89,12 +89,22 @@ const CRATES: &[(&str, Arrows)] = &[
         &[
             (
                 "api",
-                &["allowed_hosts", "dispatch", "events", "metrics", "verify", "views", "webhooks"],
+                &[
+                    "allowed_hosts",
+                    "dispatch",
+                    "doctor",
+                    "events",
+                    "metrics",
+                    "verify",
+                    "views",
+                    "webhooks",
+                ],
             ),
             ("consumers", &["events"]),
             ("dashboard", &["api", "dispatch", "views"]),
             ("dispatch", &["events", "metrics"]),
             ("events", &["metrics"]),
+            ("doctor", &["events", "webhooks"]),
             ("verify", &["events"]),
             ("views", &["events::jobs"]),
             ("webhooks", &["metrics", "views"]),

@@ -1,0 +1,166 @@
+//! `slowlane doctor`: what is configured wrongly is found, and nothing where all is well.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{
+    Proxy,
+    foreign::{arguments, persistent, types::AMQPValue},
+    shared_node::{self, Vhost},
+};
+
+use crate::support::{
+    database::Database,
+    slowlane::run_slowlane,
+    stack::{RESULTS, Stack, Web},
+    wait::settles,
+};
+
+/// The checks that found something, with what was said.
+async fn findings(web: &Web) -> Result<(BTreeSet<String>, Value)> {
+    let said = run_slowlane(&web.base, &["doctor", "--output", "json"]).await?;
+    let told = said.json()?;
+    let findings = told["findings"].as_array().context("a list")?;
+    let checks = findings.iter().map(|it| it["check"].as_str().unwrap_or_default().to_owned());
+    let checks: BTreeSet<_> = checks.collect();
+    ensure!(said.code == Some(i32::from(!checks.is_empty())), "{}", said.text);
+    for finding in findings {
+        let mend = finding["mend"].as_str().unwrap_or_default();
+        ensure!(!mend.is_empty(), "nothing mends {finding}");
+    }
+    Ok((checks, told))
+}
+
+fn set<const N: usize>(checks: [&str; N]) -> BTreeSet<String> {
+    checks.into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn where_all_is_well_nothing_is_found_and_what_can_not_be_seen_is_said() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let _processor = stack.processor(1, "1ms").await?;
+        let (found, told) = findings(&web).await?;
+        ensure!(found.is_empty(), "{told}");
+        let unseen = told["unseen"].to_string();
+        ensure!(unseen.contains("policies") && unseen.contains("list_policies"), "{unseen}");
+        let said = run_slowlane(&web.base, &["doctor"]).await?;
+        ensure!(said.code == Some(0), "{}", said.text);
+        ensure!(said.text.contains("can't see  policies"), "{}", said.text);
+        ensure!(said.text.contains("nothing wrong was found"), "{}", said.text);
+        // A look at the system leaves nothing behind.
+        let ready: Value = web.get("/health/ready").await?.json().await?;
+        ensure!(ready["status"] == "ready", "{ready}");
+    }
+    Ok(())
+}
+
+/// Seven at once: a queue with other arguments, a retry queue that nobody declared, no worker, a message that nobody can read, an
+/// alternate exchange, work that may take longer than the broker waits, a clock that is ahead.
+#[tokio::test]
+async fn seven_misconfigurations_of_one_system_are_all_found() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack { url: vhost.url.clone() };
+    let foreign = stack.foreign().await?;
+    let classic = [("x-queue-type", AMQPValue::LongString("classic".into()))];
+    foreign.declare_queue(RESULTS, arguments(classic)).await?;
+    let web = stack.program("web-service").env("RETRY_DELAYS", "1s,7s").env("JOB_TIMEOUT", "2h");
+    let web = Web::start(web).await?;
+    foreign.publish("processing", "unreadable", persistent(), b"?").await?;
+    foreign.declare_queue("unrouted", arguments([])).await?;
+    foreign.bind("unrouted", "amq.fanout", "").await?;
+    vhost.set_alternate_exchange(&vhost.name, "processing", "amq.fanout").await?;
+    let event = json!({
+        "requestId": "01890000-0000-7000-8000-000000000000",
+        "event": "request.started",
+        "at": "2999-01-01T00:00:00.000Z",
+        "worker": "ahead:1/1",
+    });
+    let expected = set([
+        "arguments",
+        "missing",
+        "workers",
+        "unreadable",
+        "alternate-exchange",
+        "ack-timeout",
+        "worker-clock",
+    ]);
+    let mut last = (BTreeSet::new(), Value::Null);
+    let found = settles("all are found", async || {
+        // The web service may not have been listening yet, and a policy takes effect a moment later.
+        let event = event.to_string();
+        foreign
+            .publish("processing.events", "request.started", persistent(), event.as_bytes())
+            .await?;
+        last = findings(&web).await?;
+        Ok(last.0 == expected)
+    });
+    found.await.with_context(|| last.1.to_string())
+}
+
+#[tokio::test]
+async fn a_user_without_the_permission_to_write_is_found() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    Stack::on(&vhost.url).await?;
+    let user = format!("reader-{}", vhost.name);
+    let permissions = [".*", r"^processing\.(instance|web).*", ".*"];
+    vhost.add_user(&user, "s3cret", &vhost.name, permissions).await?;
+    let web = Stack { url: vhost.url_as(&user, "s3cret", &vhost.name) }.web().await?;
+    let _processor = Stack { url: vhost.url.clone() }.processor(1, "1ms").await?;
+    let (found, told) = findings(&web).await?;
+    ensure!(found.contains("confirms"), "{told}");
+    ensure!(told["findings"].to_string().contains("set_permissions"), "{told}");
+    ensure!(!told.to_string().contains("s3cret"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_limit_of_connections_that_is_reached_is_found() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let web = stack.web().await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    limit_connections(&vhost, 1).await?;
+    let (found, told) = findings(&web).await?;
+    ensure!(found == set(["connection"]), "{told}");
+    limit_connections(&vhost, -1).await?;
+    let (found, told) = findings(&web).await?;
+    ensure!(found.is_empty(), "{told}");
+    Ok(())
+}
+
+async fn limit_connections(vhost: &Vhost, limit: i32) -> Result<()> {
+    let limit = format!("{{\"max-connections\": {limit}}}");
+    vhost.ctl(&["set_vhost_limits", "-p", &vhost.name, &limit]).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_broker_that_confirms_nothing_is_found() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let web = stack.program("web-service").env("AMQP_URL", proxy.url(&vhost.url));
+    let web = Web::start(web).await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    // Another message may be the next one that is confirmed.
+    settles("it is found", async || {
+        proxy.swallow_confirm();
+        Ok(findings(&web).await?.0.contains("confirms"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_web_service_on_sqlite_and_a_broker_that_is_away_are_found() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let _first = stack.web().await?;
+    let second = Web::start_without_broker(stack.program("web-service")).await?;
+    settles("it is told of", async || Ok(findings(&second).await?.0.contains("store"))).await?;
+    let nobody = Stack { url: "amqp://127.0.0.1:1".to_owned() };
+    let web = Web::start_without_broker(nobody.program("web-service")).await?;
+    let (found, told) = findings(&web).await?;
+    ensure!(found.contains("broker.publish") && found.contains("connection"), "{told}");
+    Ok(())
+}
