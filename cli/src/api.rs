@@ -1,6 +1,6 @@
 //! Client of the web service's HTTP API, which docs/api.md describes.
 //!
-//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`], [`verification`] and [`diagnosis`] are
+//! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`], [`verification`], [`diagnosis`] and [`why`] are
 //! the calls by subject; the other files are what goes over the wire.
 
 pub(crate) mod client;
@@ -9,6 +9,7 @@ pub(crate) mod failed;
 pub(crate) mod requests;
 pub(crate) mod status;
 pub(crate) mod verification;
+pub(crate) mod why;
 
 pub(crate) mod error;
 mod error_response;

@@ -45,6 +45,11 @@ pub(crate) enum Command {
         #[arg(long)]
         data: bool,
     },
+    /// Tell why a request has not ended, and when its work may begin
+    Why {
+        /// The id of the request, as submit prints it
+        id: String,
+    },
     /// Wait until a request has ended and print its result
     Wait {
         /// The id of the request, as submit prints it

@@ -16,6 +16,7 @@ mod submit;
 mod verify;
 mod wait;
 mod watch;
+mod why;
 
 mod connect;
 mod follow;
@@ -48,6 +49,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Get { id, data: false } => {
             get::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await
         }
+        Command::Why { id } => why::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await,
         Command::Wait { id, timeout } => {
             wait::run(&client(settings, LONG_RETRY)?, parse(&id)?, timeout, format).await
         }

@@ -25,7 +25,7 @@ use crate::api::{
     },
     requests::{
         cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
-        retry_now, submit, submit_batch,
+        retry_now, submit, submit_batch, why,
     },
 };
 
@@ -47,6 +47,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(list::PATH, list::list),
         on_get_and_delete(get::PATH, get::get, cancel::cancel),
         on_get(data::PATH, data::data),
+        on_get(why::PATH, why::why_request),
         on_post(retry_callback::PATH, retry_callback::retry),
         on_post(retry_now::PATH, retry_now::retry_now),
         on_post(republish::PATH, republish::republish),

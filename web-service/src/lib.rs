@@ -3,7 +3,8 @@
 //!
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
 //! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`verify`]
-//! finds requests whose message is missing, [`doctor`] what is configured wrongly. [`app`] builds and stops all.
+//! finds requests whose message is missing, [`doctor`] what is configured wrongly, and [`why`] tells why a request has not
+//! ended. [`app`] builds and stops all.
 
 pub mod allowed_hosts;
 mod api;
@@ -20,5 +21,6 @@ pub mod retention;
 pub mod verify;
 mod views;
 pub mod webhooks;
+pub mod why;
 
 pub use api::openapi::document as openapi_document;

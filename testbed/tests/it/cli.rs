@@ -10,3 +10,4 @@ mod status;
 mod terminal;
 mod verify;
 mod waiting;
+mod why;

@@ -11,7 +11,7 @@ use crate::api::{
     doctor, health, metrics, parked,
     requests::{
         cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
-        retry_now, submit, submit_batch,
+        retry_now, submit, submit_batch, why,
     },
     scale, status, verify, workers,
 };
@@ -36,6 +36,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         submit_batch::batch,
         get::get,
         data::data,
+        why::why_request,
         cancel::cancel,
         list::list,
         event_stream::stream,

@@ -1,4 +1,4 @@
-//! The calls for requests: submit, get, its data, follow, list, cancel, retry now, publish again, replay, discard.
+//! The calls for requests: submit, get, its data, why, follow, list, cancel, retry now, publish again, replay, discard.
 
 pub(crate) mod cancel;
 pub(crate) mod data;
@@ -17,3 +17,4 @@ pub(crate) mod retry_now;
 pub(crate) mod submission;
 pub(super) mod submit;
 pub(super) mod submit_batch;
+pub(crate) mod why;

@@ -98,6 +98,7 @@ const CRATES: &[(&str, Arrows)] = &[
                     "verify",
                     "views",
                     "webhooks",
+                    "why",
                 ],
             ),
             ("consumers", &["events"]),
