@@ -3,6 +3,7 @@
 //! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`], [`verification`], [`diagnosis`] and [`why`] are
 //! the calls by subject; the other files are what goes over the wire.
 
+pub(crate) mod attempts;
 pub(crate) mod client;
 pub(crate) mod diagnosis;
 pub(crate) mod failed;

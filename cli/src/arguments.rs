@@ -44,6 +44,9 @@ pub(crate) enum Command {
         /// Print the data that were sent instead
         #[arg(long)]
         data: bool,
+        /// Print the attempts instead: who worked on it, when, and how that ended
+        #[arg(long, conflicts_with = "data")]
+        attempts: bool,
     },
     /// Tell why a request has not ended, and when its work may begin
     Why {

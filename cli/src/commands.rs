@@ -43,10 +43,13 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Submit(submit) => {
             submit::run(&client(settings, WRITE_RETRY)?, submit, format).await
         }
-        Command::Get { id, data: true } => {
+        Command::Get { id, data: true, .. } => {
             get::data(&client(settings, READ_RETRY)?, parse(&id)?).await
         }
-        Command::Get { id, data: false } => {
+        Command::Get { id, attempts: true, .. } => {
+            get::attempts(&client(settings, READ_RETRY)?, parse(&id)?, format).await
+        }
+        Command::Get { id, .. } => {
             get::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await
         }
         Command::Why { id } => why::run(&client(settings, READ_RETRY)?, parse(&id)?, format).await,

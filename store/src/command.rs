@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     error::StoreError,
     model::{
+        attempt::Attempt,
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
         inspection::Inspection,
@@ -61,6 +62,8 @@ pub(crate) enum Read {
     Get(Uuid, Reply<Found>),
     GetMany(Vec<Uuid>, Reply<Vec<Summary>>),
     GetEnded(Vec<Uuid>, Reply<Vec<Ended>>),
+    /// The attempts at a request that failed, the latest first, this many at most.
+    FailedAttempts(Uuid, u32, Reply<Vec<Attempt>>),
     GetOrigin(Uuid, Reply<Origin>),
     List(RequestQuery, Reply<Page>),
     ListParked(ParkedQuery, Reply<Vec<ParkedMessage>>),

@@ -2,6 +2,7 @@
 //!
 //! A [`World`] is a store of its own, whose database a test can change or take away.
 
+mod attempts;
 mod bad_rows;
 mod callbacks;
 mod concurrency;
@@ -45,6 +46,14 @@ macro_rules! for_both_backends {
 }
 
 for_both_backends! {
+    attempts:
+        each_attempt_is_kept_with_its_worker_times_and_error,
+        an_attempt_that_is_told_again_is_kept_once,
+        a_report_that_comes_after_the_end_is_kept_too,
+        the_attempts_of_earlier_runs_stay,
+        attempts_go_with_their_request,
+        the_attempts_that_are_told_are_bounded,
+        the_failure_of_a_request_of_an_earlier_release_is_told;
     results:
         a_request_is_queued_until_its_result_comes,
         a_result_that_comes_first_makes_its_own_row_and_stays,

@@ -38,6 +38,7 @@ use crate::{backend::Backend, metrics::StoreMetrics};
 pub use error::{BadUrl, StoreError};
 pub use health::Health;
 pub use model::{
+    attempt::{Attempt, AttemptEnd, FoundAttempts, MAX_ATTEMPTS_TOLD},
     callback::{
         AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, LeaseCallbacks,
         LeasedCallback,

@@ -20,6 +20,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 5, "0005_noted_runs"),
     migration!("sqlite", 6, "0006_claims_by_id"),
     migration!("sqlite", 7, "0007_waiting_for_a_retry"),
+    migration!("sqlite", 8, "0008_attempts"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -29,6 +30,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 5, "0005_noted_runs"),
     migration!("postgres", 6, "0006_claims_by_id"),
     migration!("postgres", 7, "0007_waiting_for_a_retry"),
+    migration!("postgres", 8, "0008_attempts"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

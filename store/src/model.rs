@@ -1,5 +1,6 @@
 //! Plain data and pure decisions: no I/O, no clock, no SQL.
 
+pub(crate) mod attempt;
 pub(crate) mod callback;
 pub(crate) mod idempotency;
 pub(crate) mod inspection;

@@ -1,5 +1,6 @@
 //! What a `Store` can do, by subject.
 
+mod attempts;
 mod callbacks;
 mod idempotency;
 mod open_requests;

@@ -5,6 +5,7 @@
 //! the order of their ids, so that two web services can't deadlock. A connection that fails is replaced;
 //! the supervisor finds out whether the server can be reached.
 
+mod attempts;
 mod batch;
 mod callbacks;
 mod clock;

@@ -1,6 +1,8 @@
 //! The SQL that both backends share. Parameters are numbered in the order in which they first appear,
 //! since SQLite takes `$1` for a name.
 
+pub(crate) mod attempts;
+
 use crate::model::{
     page::RequestQuery,
     parked::{ParkedFilter, ParkedQuery},

@@ -5,6 +5,7 @@
 //! writer. They are threads and not tasks because disk I/O blocks.
 
 mod answer;
+mod attempts;
 mod callbacks;
 mod checker;
 mod commands;

@@ -24,7 +24,7 @@ use crate::api::{
         resource::{on_get, on_get_and_delete, on_post},
     },
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
+        attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
         retry_now, submit, submit_batch, why,
     },
 };
@@ -46,6 +46,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_post(submit_batch::PATH, submit_batch::batch),
         on_get(list::PATH, list::list),
         on_get_and_delete(get::PATH, get::get, cancel::cancel),
+        on_get(attempts::PATH, attempts::attempts),
         on_get(data::PATH, data::data),
         on_get(why::PATH, why::why_request),
         on_post(retry_callback::PATH, retry_callback::retry),

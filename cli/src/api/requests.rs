@@ -10,6 +10,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
+    attempts::Attempts,
     client::{Client, RESPONSE_TIMEOUT},
     error::CallError,
     event_stream::EventStream,
@@ -63,6 +64,11 @@ impl Client {
     /// The data of a request, as they were sent.
     pub(crate) async fn data(&self, id: Uuid) -> Result<Box<RawValue>, CallError> {
         self.call(Method::GET, self.url(&["requests", &id.to_string(), "data"])).await
+    }
+
+    /// The attempts at a request.
+    pub(crate) async fn attempts(&self, id: Uuid) -> Result<Attempts, CallError> {
+        self.call(Method::GET, self.url(&["requests", &id.to_string(), "attempts"])).await
     }
 
     /// A request once it has ended, or as it is after `timeout`. Without a timeout it waits for the end.

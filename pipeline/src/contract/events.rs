@@ -52,6 +52,9 @@ pub struct JobEvent {
     /// Who works on it: `host:pid/slot`.
     #[serde(default)]
     pub worker: String,
+    /// When the work began that is over, by the worker's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// How far the work is. What has another unit is left out.
     #[serde(
         default,
@@ -172,6 +175,7 @@ impl JobEvent {
             attempt: 1,
             delivery: 1,
             worker: worker.to_owned(),
+            started_at: None,
             progress: None,
             message: None,
             error: None,
@@ -203,7 +207,7 @@ fn one() -> i64 {
 mod tests {
     use super::*;
 
-    const FULL: &str = r#"{"requestId":1.50,"event":"request.retrying","at":"2023-11-14T22:13:20.123Z","run":1,"attempt":2,"delivery":3,"worker":"h:1/1","progress":0.5,"message":"half","error":{"code":"x","message":"y"},"nextAttemptAt":"2023-11-14T22:14:20.000Z"}"#;
+    const FULL: &str = r#"{"requestId":1.50,"event":"request.retrying","at":"2023-11-14T22:13:20.123Z","run":1,"attempt":2,"delivery":3,"worker":"h:1/1","startedAt":"2023-11-14T22:13:10.000Z","progress":0.5,"message":"half","error":{"code":"x","message":"y"},"nextAttemptAt":"2023-11-14T22:14:20.000Z"}"#;
 
     fn body(event: &Event) -> String {
         String::from_utf8(event.message().body).unwrap()

@@ -202,6 +202,7 @@ impl InFlightGuard {
     pub(crate) fn announce_retrying(&self, error: ErrorBody, at: SystemTime) {
         self.announce(|event| {
             event.event = JobEventName::Retrying;
+            event.started_at = Some(event.at);
             event.at = SystemTime::now().into();
             event.error = Some(error);
             event.next_attempt_at = Some(at.into());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new};
+use super::world::{World, completed, failed, new, retried};
 use crate::{Inspection, OldestRequest, ScheduledRetry};
 
 pub(super) async fn the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed(
@@ -20,13 +20,7 @@ pub(super) async fn the_overview_counts_what_is_open_waits_for_a_retry_and_has_f
     }
     // As another program may make it: no time is in it.
     store.accept(new(Uuid::max())).await.unwrap();
-    let retry = |id, at| ScheduledRetry {
-        id,
-        run: 0,
-        attempts: 1,
-        last_error: String::new(),
-        next_attempt_at: Some(at),
-    };
+    let retry = |id, at| ScheduledRetry { next_attempt_at: Some(at), ..retried(id, 0, 1, "") };
     let hour = Duration::from_secs(3600);
     let (later, due) = (Timestamp::now() + hour, Timestamp::now() - hour);
     let retries = vec![retry(ids[0], later), retry(ids[1], later), retry(ids[2], due)];

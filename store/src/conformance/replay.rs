@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     callbacks::{lease_all, report},
     parked,
-    world::{World, all_first, completed, failed, new},
+    world::{World, all_first, completed, failed, new, retried},
 };
 use crate::{
     Applied, AttemptOutcome, CallbackTarget, Cancel, Discard, Expiry, Found, NewRequest, Origin,
@@ -56,11 +56,8 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
     };
     assert_eq!(store.expire(expiry).await.unwrap().requests, 0);
     let retry = |run| ScheduledRetry {
-        id,
-        run,
-        attempts: 2,
-        last_error: format!("in run {run}"),
         next_attempt_at: None,
+        ..retried(id, run, 2, &format!("in run {run}"))
     };
     store.record_retries(vec![retry(0), retry(1)]).await.unwrap();
     assert_eq!(world.request(id).await.summary.last_error.as_deref(), Some("in run 1"));

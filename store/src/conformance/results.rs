@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new};
+use super::world::{World, all_first, completed, failed, new, retried};
 use crate::{
     Applied, Cancel, End, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
     WorkerResult,
@@ -247,11 +247,8 @@ pub(super) async fn of_many_requests_those_that_have_ended_are_found(world: Worl
 pub(super) async fn scheduled_retries_are_recorded_unless_they_are_old(world: World) {
     let id = Uuid::now_v7();
     let retry = |run, attempts| ScheduledRetry {
-        id,
-        run,
-        attempts,
-        last_error: format!("attempt {attempts} of run {run}"),
         next_attempt_at: Some(Timestamp::from_millis(5)),
+        ..retried(id, run, attempts, &format!("attempt {attempts} of run {run}"))
     };
     let last_error = async || world.request(id).await.summary.last_error.unwrap();
     world.store.accept(new(id)).await.unwrap();
@@ -298,5 +295,5 @@ pub(super) async fn a_retry_of_an_unknown_request_makes_no_row(world: World) {
 }
 
 fn retry_of(id: Uuid, run: u32) -> ScheduledRetry {
-    ScheduledRetry { id, run, attempts: 2, last_error: "busy".to_owned(), next_attempt_at: None }
+    ScheduledRetry { next_attempt_at: None, ..retried(id, run, 2, "busy") }
 }

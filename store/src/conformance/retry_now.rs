@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new};
+use super::world::{World, all_first, completed, failed, new, retried};
 use crate::{
     Applied, AwaitedAttempt, BeginRetry, Cancel, End, Ended, NoteRetry,
     Reissue::{AtOnce, Missing},
@@ -14,8 +14,8 @@ use crate::{
 
 fn retry(id: Uuid, run: u32, attempts: u32) -> ScheduledRetry {
     let next_attempt_at = Some(Timestamp::now() + Duration::from_secs(3600));
-    let last_error = format!("attempt {attempts} of run {run}");
-    ScheduledRetry { id, run, attempts, last_error, next_attempt_at }
+    let message = format!("attempt {attempts} of run {run}");
+    ScheduledRetry { next_attempt_at, ..retried(id, run, attempts, &message) }
 }
 
 /// A request that waits for its third attempt.

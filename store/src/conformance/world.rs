@@ -12,7 +12,7 @@ use testbed::postgres::{self, Access, Install, Server};
 use uuid::Uuid;
 
 use crate::{
-    Applied, Found, NewRequest, Record, ResultOutcome, Store, StoreError, StoreOptions,
+    Applied, Found, NewRequest, Record, ResultOutcome, ScheduledRetry, Store, StoreError, StoreOptions,
     WorkerResult,
 };
 
@@ -223,6 +223,21 @@ impl World {
         }
     }
 
+    /// How many rows a table has.
+    pub(super) async fn rows(&self, table: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        match &self.backend {
+            Backend::File { dir, .. } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                other.query_row(&count, [], |row| row.get(0)).unwrap()
+            }
+            Backend::Database { access, name } => {
+                access.sql(name, &count).await.unwrap()[0].parse().unwrap()
+            }
+            Backend::Server { .. } => panic!("it may be away"),
+        }
+    }
+
     /// Closes the store, which must be the last one on its data, and returns how many deadlocks the
     /// database has counted.
     pub(super) async fn deadlocks(self) -> u64 {
@@ -301,6 +316,21 @@ pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
 pub(super) fn failed(id: Uuid, code: &str) -> WorkerResult {
     let error = pipeline::contract::ErrorBody::new(code, "it can't be done");
     WorkerResult { outcome: ResultOutcome::Failed(error), ..completed(id, "") }
+}
+
+/// An attempt that failed with this message, and was followed by another one.
+pub(super) fn retried(id: Uuid, run: u32, attempts: u32, message: &str) -> ScheduledRetry {
+    ScheduledRetry {
+        id,
+        run,
+        attempts,
+        delivery: 1,
+        worker: Some(format!("host:{attempts}/1")),
+        started_at: Some(Timestamp::from_millis(1_700_000_001_000)),
+        ended_at: Some(Timestamp::from_millis(1_700_000_002_000)),
+        error: pipeline::contract::ErrorBody::new("transient", message),
+        next_attempt_at: Some(Timestamp::from_millis(1_700_000_003_000)),
+    }
 }
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {

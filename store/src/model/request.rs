@@ -148,10 +148,26 @@ pub struct ScheduledRetry {
     pub run: u32,
     /// How many attempts were made, including this one.
     pub attempts: u32,
+    /// Which delivery of this attempt it was, counted from 1.
+    pub delivery: u32,
+    /// The worker, if it is known.
+    pub worker: Option<String>,
+    /// When the work began, by the worker's clock.
+    pub started_at: Option<Timestamp>,
+    /// When it failed, by the worker's clock.
+    pub ended_at: Option<Timestamp>,
     /// The error.
-    pub last_error: String,
+    pub error: ErrorBody,
     /// When the next attempt starts.
     pub next_attempt_at: Option<Timestamp>,
+}
+
+impl ScheduledRetry {
+    /// The error in a few words.
+    pub(crate) fn last_error(&self) -> &str {
+        let ErrorBody { code, message } = &self.error;
+        if message.is_empty() { code } else { message }
+    }
 }
 
 /// The answer to a cancel.

@@ -28,7 +28,8 @@ pub(crate) fn parked(message: &mut NewParked) {
 }
 
 pub(crate) fn retry(retry: &mut ScheduledRetry) {
-    text(&mut retry.last_error);
+    retry.worker.iter_mut().for_each(text);
+    [&mut retry.error.code, &mut retry.error.message].into_iter().for_each(text);
 }
 
 pub(crate) fn attempt_report(report: &mut AttemptReport) {

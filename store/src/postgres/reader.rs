@@ -10,6 +10,7 @@ use crate::{
     command::{Read, Reply},
     model::request::Found,
     postgres::{
+        attempts::GetFailedAttempts,
         callbacks::NextCallbackIn,
         clock::Clock,
         inspection::Inspect,
@@ -63,6 +64,9 @@ async fn execute(session: &mut Session, command: Read) {
         Read::Get(id, reply) => get(session, &[id], vec![reply]).await,
         Read::GetMany(ids, reply) => session.answer(reply, &GetMany(ids)).await,
         Read::GetEnded(ids, reply) => session.answer(reply, &GetEnded(ids)).await,
+        Read::FailedAttempts(id, limit, reply) => {
+            session.answer(reply, &GetFailedAttempts { id, limit }).await;
+        }
         Read::GetOrigin(id, reply) => session.answer(reply, &GetOrigin(id)).await,
         Read::List(query, reply) => session.answer(reply, &query).await,
         Read::ListParked(query, reply) => session.answer(reply, &query).await,

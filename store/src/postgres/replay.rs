@@ -19,6 +19,7 @@ const DISCARD: &str = concat!(
     "WITH gone AS (",
     discard!(),
     "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)), \
      unparked AS (DELETE FROM parked WHERE request_id IN (SELECT id FROM gone)), \
      buried AS (INSERT INTO tombstones SELECT id, ",
     now!(),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     model::worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     postgres::{
+        attempts::attempts_of_ended,
         batch::Rows,
         callbacks::callbacks_of_ended,
         clock::now,
@@ -41,8 +42,11 @@ const APPLY: &str = concat!(
      next_attempt_at = NULL, worker = excluded.worker, error_code = excluded.error_code, \
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_stored!("excluded.status", "excluded.run"),
-    " RETURNING id, run, settled_at, callback_host), ",
+    " RETURNING id, status, run, attempts, deliveries, worker, started_at, finished_at, settled_at, \
+     error_code, error_message, callback_host), ",
     callbacks_of_ended!(),
+    ", ",
+    attempts_of_ended!(),
     " SELECT id FROM ended"
 );
 const STORED: &str = "SELECT id, status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";

@@ -20,7 +20,8 @@ const EXPIRE: &str = concat!(
      (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
      (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
      ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
-     uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)) \
+     uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)) \
      INSERT INTO tombstones SELECT id, ",
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING"

@@ -11,7 +11,7 @@ use crate::{
     error::StoreError,
     health::HealthMonitor,
     sqlite::{
-        callbacks,
+        attempts, callbacks,
         file::{File, FileError},
         lookups, overview, parked,
     },
@@ -57,6 +57,9 @@ impl Reader {
                 self.answer(reply, |reader| lookups::get_many(reader, &ids));
             }
             Read::GetEnded(ids, reply) => self.answer(reply, |reader| lookups::ended(reader, &ids)),
+            Read::FailedAttempts(id, limit, reply) => {
+                self.answer(reply, |reader| attempts::failed(reader, id, limit));
+            }
             Read::GetOrigin(id, reply) => self.answer(reply, |reader| lookups::origin(reader, id)),
             Read::List(query, reply) => self.answer(reply, |reader| lookups::page(reader, &query)),
             Read::ListParked(query, reply) => {

@@ -11,7 +11,7 @@ use crate::{
     },
     sql::{is_stored, unnamed_run},
     sqlite::{
-        callbacks, row,
+        attempts, callbacks, row,
         transaction::{RowRefused, WriteTransaction},
     },
 };
@@ -43,6 +43,7 @@ pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::
         Ok(0) => {}
         Ok(_) => {
             tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+            keep_attempt(tx, new)?;
             return Ok(Applied::Stored);
         }
         Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
@@ -52,7 +53,10 @@ pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::
     }
     Ok(match write(tx, INSERT, new)? {
         Ok(0) => not_stored(None, new),
-        Ok(_) => Applied::Stored,
+        Ok(_) => {
+            keep_attempt(tx, new)?;
+            Applied::Stored
+        }
         Err(RowRefused(reason)) => Applied::BadRow(reason),
     })
 }
@@ -63,11 +67,23 @@ pub(super) fn record_retry(
 ) -> rusqlite::Result<()> {
     let next_attempt_at = retry.next_attempt_at.map(Timestamp::as_millis);
     let id = retry.id.as_bytes();
-    let values = params![retry.attempts, retry.last_error, next_attempt_at, retry.run, id];
-    if let Err(RowRefused(reason)) = tx.try_execute(RECORD_RETRY, values)? {
+    let values = params![retry.attempts, retry.last_error(), next_attempt_at, retry.run, id];
+    let recorded = match tx.try_execute(RECORD_RETRY, values)? {
+        Ok(_) => attempts::keep_retried(tx, retry)?,
+        Err(refused) => Err(refused),
+    };
+    if let Err(RowRefused(reason)) = recorded {
         tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
     }
     Ok(())
+}
+
+/// Keeps the attempt of a result that was stored. One that completed is in the row of its request.
+fn keep_attempt(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<()> {
+    match new.outcome.status() {
+        Status::Failed => attempts::keep_failed(tx, new.id),
+        _ => Ok(()),
+    }
 }
 
 fn write(

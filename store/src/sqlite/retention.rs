@@ -8,7 +8,7 @@ use crate::{
         retention::{Cleared, Expiry},
     },
     sql,
-    sqlite::{callbacks, transaction::WriteTransaction},
+    sqlite::{attempts, callbacks, transaction::WriteTransaction},
 };
 
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
@@ -37,9 +37,10 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     })
 }
 
-/// Remembers the id of a request that was deleted, and deletes its callback.
+/// Remembers the id of a request that was deleted, and deletes its callback and its attempts.
 pub(super) fn leave_tombstone(tx: &WriteTransaction<'_>, id: &[u8; 16]) -> rusqlite::Result<()> {
     tx.execute(callbacks::DELETE, [id])?;
+    tx.execute(attempts::DELETE, [id])?;
     tx.execute(LEAVE_TOMBSTONE, params![id, tx.now.as_millis()]).map(drop)
 }
 

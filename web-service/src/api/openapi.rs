@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use crate::api::{
     doctor, health, metrics, parked,
     requests::{
-        cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
+        attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
         retry_now, submit, submit_batch, why,
     },
     scale, status, verify, workers,
@@ -35,6 +35,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         submit::process_data,
         submit_batch::batch,
         get::get,
+        attempts::attempts,
         data::data,
         why::why_request,
         cancel::cancel,

@@ -76,6 +76,8 @@ impl EarlyRetries {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::contract::ErrorBody;
+
     use super::*;
 
     fn retry() -> EarlyRetry {
@@ -83,7 +85,11 @@ mod tests {
             id: Uuid::now_v7(),
             run: 0,
             attempts: 1,
-            last_error: String::new(),
+            delivery: 1,
+            worker: None,
+            started_at: None,
+            ended_at: None,
+            error: ErrorBody::new("busy", ""),
             next_attempt_at: None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pipeline::contract::{ErrorBody, JobEvent};
+use pipeline::contract::{ErrorBody, JobEvent, codes};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -12,7 +12,7 @@ use crate::events::{
     early_retries::{EarlyRetries, EarlyRetry},
     jobs::{
         RunningJobs,
-        job::{ExecutionId, truncated},
+        job::{ExecutionId, truncated, worker},
     },
     lossy_queue::{BatchReceiver, LossySender, lossy_queue},
 };
@@ -20,6 +20,8 @@ use store::{ScheduledRetry, Store, StoreError};
 
 /// The longest error text that is stored.
 const MAX_ERROR_BYTES: usize = 2000;
+/// The longest error code that is stored.
+const MAX_CODE_BYTES: usize = 200;
 
 /// Passes on retries.
 #[derive(Debug)]
@@ -95,14 +97,23 @@ fn retrying(event: &JobEvent) -> Option<ScheduledRetry> {
         id: event.request_id.uuid()?,
         run: execution.run,
         attempts: execution.attempt,
-        last_error: event.error.as_ref().map(last_error).unwrap_or_default(),
+        delivery: execution.delivery,
+        worker: worker(event),
+        started_at: event.started_at,
+        ended_at: Some(event.at),
+        error: event.error.as_ref().map_or_else(unknown_error, short_error),
         next_attempt_at: event.next_attempt_at,
     })
 }
 
-fn last_error(error: &ErrorBody) -> String {
-    let text = if error.message.is_empty() { &error.code } else { &error.message };
-    truncated(text, MAX_ERROR_BYTES)
+fn short_error(error: &ErrorBody) -> ErrorBody {
+    let code = truncated(&error.code, MAX_CODE_BYTES);
+    ErrorBody::new(code, truncated(&error.message, MAX_ERROR_BYTES))
+}
+
+/// The error of an attempt whose worker does not tell it.
+fn unknown_error() -> ErrorBody {
+    ErrorBody::new(codes::TRANSIENT, "")
 }
 
 #[cfg(test)]
@@ -122,15 +133,29 @@ mod tests {
     fn all_fields_of_a_retry_are_read() {
         let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
         let full = format!(
-            r#"{{"requestId":"{id}","run":1,"attempt":2,"error":{{"code":"busy","message":"later"}},
+            r#"{{"requestId":"{id}","run":1,"attempt":2,"delivery":3,"worker":"a:1/1","at":"1970-01-01T00:00:01.000Z",
+                "startedAt":"1970-01-01T00:00:00.500Z","error":{{"code":"busy","message":"later"}},
                 "nextAttemptAt":"1970-01-01T00:00:01.500Z"}}"#
         );
-        let retrying = read(&full).unwrap();
-        assert_eq!((retrying.run, retrying.attempts, &*retrying.last_error), (1, 2, "later"));
-        assert_eq!(retrying.next_attempt_at, Some(Timestamp::from_millis(1500)));
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        let expected = ScheduledRetry {
+            id: Uuid::try_parse(id).unwrap(),
+            run: 1,
+            attempts: 2,
+            delivery: 3,
+            worker: Some("a:1/1".to_owned()),
+            started_at: at(500),
+            ended_at: at(1000),
+            error: ErrorBody::new("busy", "later"),
+            next_attempt_at: at(1500),
+        };
+        assert_eq!(read(&full), Some(expected));
         let sparse = format!(r#"{{"requestId":"{id}","attempt":-7,"error":{{"code":"busy"}}}}"#);
         let retrying = read(&sparse).unwrap();
-        assert_eq!((retrying.run, retrying.attempts, &*retrying.last_error), (0, 1, "busy"));
+        assert_eq!((retrying.run, retrying.attempts, &*retrying.error.code), (0, 1, "busy"));
+        assert_eq!((retrying.worker, retrying.started_at), (None, None));
+        let silent = read(&format!(r#"{{"requestId":"{id}"}}"#)).unwrap();
+        assert_eq!(silent.error.code, "transient");
         assert_eq!(read(r#"{"requestId":7}"#), None);
     }
 }

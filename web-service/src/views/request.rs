@@ -1,6 +1,6 @@
 //! A request as JSON: its stored row, with the work on it that is known of.
 
-use pipeline::contract::{ErrorBody, Progress, Timestamp};
+use pipeline::contract::{Progress, Timestamp};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     events::jobs::job::Job,
-    views::{callback::CallbackView, progress_count::CountView},
+    views::{callback::CallbackView, failure::Failure, progress_count::CountView},
 };
 use store::{Record, Status, Summary};
 
@@ -88,16 +88,6 @@ pub(crate) enum RequestStatus {
     Completed,
     Failed,
     Cancelled,
-}
-
-/// Why a request failed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Failure {
-    /// For programs: `permanent`, `attempts_exhausted`, `timeout`, `poison`, `malformed`,
-    /// `result_too_large`, `delivery_limit`, `expired`, or a worker's own code.
-    pub(crate) code: String,
-    /// For people.
-    pub(crate) message: String,
 }
 
 impl RequestView {
@@ -242,12 +232,6 @@ impl From<Status> for RequestStatus {
             Status::Failed => Self::Failed,
             Status::Cancelled => Self::Cancelled,
         }
-    }
-}
-
-impl From<ErrorBody> for Failure {
-    fn from(ErrorBody { code, message }: ErrorBody) -> Self {
-        Self { code, message }
     }
 }
 

@@ -45,6 +45,8 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
         (format!("{requests}/{id}"), "/api/v1/requests/{id}", 200),
         (format!("{requests}/{failed}"), "/api/v1/requests/{id}", 200),
         (format!("{requests}/{id}/data"), "/api/v1/requests/{id}/data", 200),
+        (format!("{requests}/{failed}/attempts"), "/api/v1/requests/{id}/attempts", 200),
+        (format!("{requests}/nonsense/attempts"), "/api/v1/requests/{id}/attempts", 404),
         (format!("{requests}/nonsense/data"), "/api/v1/requests/{id}/data", 404),
         (format!("{requests}/nonsense"), "/api/v1/requests/{id}", 404),
         (format!("{requests}/%ff"), "/api/v1/requests/{id}", 404),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use pipeline::log_messages;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{foreign::Properties, process::json_message};
 
 use crate::support::{
     database::Database,
     faulty::{began, paused},
-    stack::{FAILED, REQUESTS, Stack},
+    stack::{FAILED, REQUESTS, Stack, Web},
     wait::settles,
 };
 
@@ -47,6 +47,41 @@ async fn a_longer_delay_than_the_work_asks_for_is_logged_beside_it() -> Result<(
     web.accepted(json!({"retryAfter": "2s"})).await?;
     let scheduled = processor.wait_for_message(log_messages::RETRY_SCHEDULED).await?;
     assert_eq!((&scheduled["asked"], &scheduled["delay"]), (&json!("2s"), &json!("10s")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_attempt_is_listed_with_worker_times_and_error_also_after_a_restart() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        web.program.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
+        let _processor = stack.start_faulty(1, DELAYS).await?;
+        let id = web.accepted(json!({"fail": 2})).await?;
+        web.ended(&id).await?;
+        let path = format!("/api/v1/requests/{id}/attempts");
+        let listed = async |web: &Web| Ok::<Value, Error>(web.get(&path).await?.json().await?);
+        settles("all attempts are listed", async || {
+            Ok(listed(&web).await?["items"].as_array().is_some_and(|items| items.len() == 3))
+        })
+        .await?;
+        let told = listed(&web).await?;
+        let items = told["items"].as_array().context("a list")?;
+        for (at, item) in items.iter().enumerate() {
+            assert_eq!((&item["run"], &item["attempt"]), (&json!(0), &json!(at + 1)), "{told}");
+            let [started, ended] = ["startedAt", "endedAt"].map(|name| item[name].as_str());
+            ensure!(started.is_some() && started <= ended && item["worker"].is_string(), "{told}");
+            let is_last = at == 2;
+            let outcome = if is_last { "completed" } else { "failed" };
+            assert_eq!(item["outcome"], outcome, "{told}");
+            ensure!(is_last == item.get("nextAttemptAt").is_none(), "{told}");
+            let error = json!({"code": "transient", "message": "as ordered"});
+            ensure!(is_last || item["error"] == error, "{told}");
+        }
+        ensure!(items.is_sorted_by_key(|item| item["startedAt"].as_str()), "{told}");
+        web.program.stop().await?;
+        assert_eq!(listed(&database.web(&stack).await?).await?, told);
+    }
     Ok(())
 }
 

@@ -65,10 +65,9 @@ impl Job {
     }
 
     fn of(event: &JobEvent) -> Self {
-        let worker = truncated(&event.worker, MAX_WORKER_BYTES);
         Self {
             execution: ExecutionId::of(event),
-            worker: Some(worker).filter(|worker| !worker.is_empty()),
+            worker: worker(event),
             started_at: None,
             progress: None,
         }
@@ -89,6 +88,11 @@ impl ExecutionId {
 /// A number from a message, clamped to our range.
 fn clamped(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
+}
+
+/// The worker that an event names.
+pub(crate) fn worker(event: &JobEvent) -> Option<String> {
+    Some(truncated(&event.worker, MAX_WORKER_BYTES)).filter(|worker| !worker.is_empty())
 }
 
 /// The beginning of a text, at most `max_bytes` long.
