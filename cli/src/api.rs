@@ -3,7 +3,6 @@
 //! [`client`] sends one call and repeats it while that can help; [`requests`], [`failed`], [`status`], [`verification`], [`diagnosis`] and [`why`] are
 //! the calls by subject; the other files are what goes over the wire.
 
-pub(crate) mod attempts;
 pub(crate) mod client;
 pub(crate) mod diagnosis;
 pub(crate) mod failed;
@@ -17,6 +16,7 @@ mod error_response;
 mod http;
 pub(crate) mod retry;
 
+pub(crate) mod attempts;
 pub(crate) mod event_stream;
 pub(crate) mod page;
 pub(crate) mod parked_message;

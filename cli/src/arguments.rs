@@ -242,6 +242,21 @@ pub(crate) struct List {
     /// Only requests of this type
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) kind: Option<String>,
+    /// Only requests that have failed with this error code
+    #[arg(long)]
+    pub(crate) code: Option<String>,
+    /// Only requests whose ids begin so
+    #[arg(long, value_name = "DIGITS")]
+    pub(crate) id: Option<String>,
+    /// Only requests accepted since then: 2h (ago), or 2026-11-21T09:00:00Z
+    #[arg(long, alias = "after", value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<SystemTime>,
+    /// Only requests accepted before then
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) before: Option<SystemTime>,
+    /// Only requests of which so many attempts were made, or more
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) attempts: Option<u32>,
     /// How many to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use pipeline::contract::Timestamp;
 use serde_json::json;
-use store::{Applied, NewRequest, RequestQuery, ResultOutcome, Store, StoreOptions, WorkerResult};
+use store::{
+    Applied, NewRequest, RequestFilter, RequestQuery, ResultOutcome, Store, StoreOptions,
+    WorkerResult,
+};
 use uuid::Uuid;
 
 /// How many requests are stored at once.
@@ -55,8 +58,9 @@ async fn add(store: &Store, ids: &[Uuid]) -> Result<()> {
 
 /// The cursor of the page after the newest request.
 async fn newest(store: &Store) -> Result<Option<String>> {
-    let page =
-        store.list(RequestQuery { status: None, kind: None, limit: 1, cursor: None }).await?;
+    let page = store
+        .list(RequestQuery { filter: RequestFilter::default(), limit: 1, cursor: None })
+        .await?;
     Ok(page.next.map(|cursor| cursor.to_string()))
 }
 

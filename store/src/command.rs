@@ -12,6 +12,7 @@ use crate::{
     model::{
         attempt::Attempt,
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
+        filter::{Count, RequestFilter},
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
         inspection::Inspection,
         open_request::OpenRequest,
@@ -66,6 +67,7 @@ pub(crate) enum Read {
     FailedAttempts(Uuid, u32, Reply<Vec<Attempt>>),
     GetOrigin(Uuid, Reply<Origin>),
     List(RequestQuery, Reply<Page>),
+    Count(RequestFilter, Reply<Count>),
     ListParked(ParkedQuery, Reply<Vec<ParkedMessage>>),
     GetParked(i64, Reply<Option<ParkedMessage>>),
     /// How long until the next callback is due that goes to none of these hosts.

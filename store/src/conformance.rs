@@ -98,7 +98,11 @@ for_both_backends! {
         the_list_is_newest_first_page_by_page,
         a_list_can_be_of_a_status_or_a_type_or_both,
         a_cursor_stays_where_it_is_while_others_come,
-        open_requests_are_read_in_the_order_of_their_ids;
+        open_requests_are_read_in_the_order_of_their_ids,
+        a_list_meets_all_conditions_of_its_filter,
+        a_count_is_capped,
+        a_page_looks_at_so_many_rows_and_no_more,
+        no_filter_scans_or_sorts;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
         a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand,

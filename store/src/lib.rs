@@ -43,6 +43,7 @@ pub use model::{
         AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, LeaseCallbacks,
         LeasedCallback,
     },
+    filter::{BadIdPrefix, Count, IdPrefix, MAX_COUNT, RequestFilter},
     idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
     inspection::Inspection,
     open_request::OpenRequest,

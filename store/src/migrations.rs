@@ -21,6 +21,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 6, "0006_claims_by_id"),
     migration!("sqlite", 7, "0007_waiting_for_a_retry"),
     migration!("sqlite", 8, "0008_attempts"),
+    migration!("sqlite", 9, "0009_filters"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -31,6 +32,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 6, "0006_claims_by_id"),
     migration!("postgres", 7, "0007_waiting_for_a_retry"),
     migration!("postgres", 8, "0008_attempts"),
+    migration!("postgres", 9, "0009_filters"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

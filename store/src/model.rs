@@ -2,6 +2,8 @@
 
 pub(crate) mod attempt;
 pub(crate) mod callback;
+pub(crate) mod filter;
+pub(crate) mod id_time;
 pub(crate) mod idempotency;
 pub(crate) mod inspection;
 pub(crate) mod open_request;

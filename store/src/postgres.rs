@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod idempotency;
 mod inspection;
+mod list;
 mod lookups;
 mod overview;
 mod parked;

@@ -2,9 +2,9 @@
 //! since SQLite takes `$1` for a name.
 
 pub(crate) mod attempts;
+pub(crate) mod list;
 
 use crate::model::{
-    page::RequestQuery,
     parked::{ParkedFilter, ParkedQuery},
     retry_now::Reissue,
 };
@@ -166,33 +166,6 @@ macro_rules! begin_retry {
     };
 }
 
-/// A list of requests, newest first.
-macro_rules! list {
-    ($condition:literal, $limit:literal) => {
-        concat!(
-            "SELECT ",
-            summary!(),
-            with_callbacks!(),
-            "WHERE ",
-            $condition,
-            " ORDER BY id DESC LIMIT ",
-            $limit
-        )
-    };
-}
-
-/// The ids of the newest requests of a type that have one of its statuses.
-macro_rules! of_type {
-    ($status:literal) => {
-        concat!(
-            "SELECT id FROM (SELECT id FROM requests WHERE id < $1 AND type = $2 AND status = ",
-            $status,
-            " ORDER BY id DESC LIMIT $3) AS of_status_",
-            $status
-        )
-    };
-}
-
 /// How many rows of `requests` there are, 10,000 at most, counted along an index.
 macro_rules! count {
     ($rows:literal) => {
@@ -283,25 +256,6 @@ pub(crate) const OLDEST: &str =
 const LIST_PARKED_WITHOUT_REQUEST: &str = list_parked!("request_id IS NULL", "$2");
 const LIST_PARKED_OF_REQUEST: &str = list_parked!("request_id = $2", "$3");
 
-const LIST: &str = list!("id < $1", "$2");
-const LIST_STATUS: &str = list!("id < $1 AND status = $2", "$3");
-const LIST_TYPE_STATUS: &str = list!("id < $1 AND type = $2 AND status = $3", "$4");
-/// The newest of a type are among the newest of its four statuses.
-const LIST_TYPE: &str = concat!(
-    "SELECT ",
-    summary!(),
-    with_callbacks!(),
-    "WHERE id IN (",
-    of_type!("0"),
-    " UNION ALL ",
-    of_type!("1"),
-    " UNION ALL ",
-    of_type!("2"),
-    " UNION ALL ",
-    of_type!("3"),
-    ") ORDER BY id DESC LIMIT $3"
-);
-
 /// The statement that notes a run. Its parameters: the request, its run, its attempts.
 pub(crate) fn note_retry(reissue: Reissue) -> &'static str {
     match reissue {
@@ -324,16 +278,5 @@ pub(crate) fn list_parked(query: &ParkedQuery) -> &'static str {
     match query.filter {
         ParkedFilter::WithoutRequest => LIST_PARKED_WITHOUT_REQUEST,
         ParkedFilter::OfRequest(_) => LIST_PARKED_OF_REQUEST,
-    }
-}
-
-/// The statement for a list of requests. Its parameters: the id that all are below, the type if the query
-/// has one, the status if the query has one, how many rows.
-pub(crate) fn list(query: &RequestQuery) -> &'static str {
-    match (&query.kind, query.status) {
-        (None, None) => LIST,
-        (None, Some(_)) => LIST_STATUS,
-        (Some(_), None) => LIST_TYPE,
-        (Some(_), Some(_)) => LIST_TYPE_STATUS,
     }
 }

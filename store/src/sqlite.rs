@@ -13,6 +13,7 @@ mod file;
 mod file_lock;
 mod idempotency;
 mod jobs;
+mod list;
 mod lookups;
 mod overview;
 mod parked;

@@ -59,14 +59,16 @@ pub(super) async fn attempts(client: &Client, id: Uuid, format: Format) -> Resul
 
 fn row(attempt: &Attempt) -> String {
     let escape = |text: &str| text::escape_controls(text, &[]).into_owned();
-    let [started, ended] = [&attempt.started_at, &attempt.ended_at].map(|at| at.as_deref().unwrap_or("-"));
+    let [started, ended] =
+        [&attempt.started_at, &attempt.ended_at].map(|at| at.as_deref().unwrap_or("-"));
     let (outcome, worker) = (escape(&attempt.outcome), escape(&attempt.worker));
     let error = attempt.error.as_ref();
     let error = error.map(|it| format!("{} ({})", text::shorten(&it.message), escape(&it.code)));
     let error = error.unwrap_or_default();
     let Attempt { run, attempt, .. } = attempt;
-    let row =
-        format!("{run:<3}  {attempt:<7}  {outcome:<9}  {started:<24}  {ended:<24}  {worker}  {error}");
+    let row = format!(
+        "{run:<3}  {attempt:<7}  {outcome:<9}  {started:<24}  {ended:<24}  {worker}  {error}"
+    );
     row.trim_end().to_owned()
 }
 
@@ -81,7 +83,10 @@ mod tests {
         let row = row(&serde_json::from_str(json).unwrap());
         let at = |name: &str| &row[HEADER.find(name).unwrap()..];
         assert!(row.starts_with("1    2") && at("ATTEMPT").starts_with("2 "), "{row}");
-        assert!(at("OUTCOME").starts_with("given-up") && at("STARTED").starts_with("2026"), "{row}");
+        assert!(
+            at("OUTCOME").starts_with("given-up") && at("STARTED").starts_with("2026"),
+            "{row}"
+        );
         assert!(at("ENDED").starts_with("2026-11-21T09:54:23") && !row.contains('\n'), "{row}");
         assert!(at("WORKER").starts_with("a:1/1  it") && row.ends_with("(poison)"), "{row}");
     }

@@ -1,5 +1,7 @@
 //! `slowlane list`: lists requests, newest first.
 
+use std::time::SystemTime;
+
 use clap::ValueEnum;
 
 use super::{
@@ -43,6 +45,12 @@ fn query(list: &List, limit: u64, cursor: Option<String>) -> Vec<(&'static str, 
     let status = list.status.and_then(|status| status.to_possible_value());
     query.extend(status.map(|status| ("status", status.get_name().to_owned())));
     query.extend(list.kind.clone().map(|kind| ("type", kind)));
+    query.extend(list.code.clone().map(|code| ("code", code)));
+    query.extend(list.id.clone().map(|id| ("id", id)));
+    let time = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
+    query.extend(list.since.map(|since| ("acceptedAfter", time(since))));
+    query.extend(list.before.map(|before| ("acceptedBefore", time(before))));
+    query.extend(list.attempts.map(|attempts| ("attempts", attempts.to_string())));
     query.extend(cursor.map(|cursor| ("cursor", cursor)));
     query
 }
@@ -59,6 +67,8 @@ fn row(request: &Request) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::arguments::StatusFilter;
 
@@ -67,12 +77,28 @@ mod tests {
         let list = List {
             status: Some(StatusFilter::Failed),
             kind: Some("a b".to_owned()),
+            code: Some("timeout".to_owned()),
+            id: Some("01a1".to_owned()),
+            since: Some(SystemTime::UNIX_EPOCH),
+            before: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500)),
+            attempts: Some(2),
             limit: 1,
             all: false,
         };
         let query = query(&list, 1200, Some("c".to_owned()));
         let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(pairs, ["limit=500", "status=failed", "type=a b", "cursor=c"]);
+        let expected = [
+            "limit=500",
+            "status=failed",
+            "type=a b",
+            "code=timeout",
+            "id=01a1",
+            "acceptedAfter=1970-01-01T00:00:00.000Z",
+            "acceptedBefore=1970-01-01T00:00:01.500Z",
+            "attempts=2",
+            "cursor=c",
+        ];
+        assert_eq!(pairs, expected);
     }
 
     #[test]

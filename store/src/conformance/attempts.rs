@@ -137,7 +137,10 @@ pub(super) async fn the_attempts_that_are_told_are_bounded(world: World) {
     store.accept(new(id)).await.unwrap();
     let many = u32::try_from(MAX_ATTEMPTS_TOLD).unwrap();
     let message = "x".repeat(5000);
-    store.record_retries((1..=many).map(|at| retried(id, 0, at, &message)).collect()).await.unwrap();
+    store
+        .record_retries((1..=many).map(|at| retried(id, 0, at, &message)).collect())
+        .await
+        .unwrap();
     assert_eq!(attempts(store, id).await.len(), MAX_ATTEMPTS_TOLD);
     store.apply_results(vec![attempt(failed(id, "permanent"), many + 1)]).await.unwrap();
     match store.attempts(id).await.unwrap() {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::world::{World, completed, failed, new};
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, Cancel,
-    Expiry, Found, LeaseCallbacks, LeasedCallback, NewParked, NewRequest, RequestQuery,
-    SendCapacity, Store, WorkerResult,
+    Expiry, Found, LeaseCallbacks, LeasedCallback, NewParked, NewRequest, RequestFilter,
+    RequestQuery, SendCapacity, Store, WorkerResult,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -183,7 +183,7 @@ pub(super) async fn an_attempt_that_failed_is_repeated_at_its_time(world: World)
         delivered_at: None,
     };
     assert_eq!(shown, expected);
-    let list = RequestQuery { status: None, kind: None, limit: 10, cursor: None };
+    let list = RequestQuery { filter: RequestFilter::default(), limit: 10, cursor: None };
     let listed = store.list(list).await.unwrap();
     assert_eq!(listed.items[0].callback, Some(expected));
 }

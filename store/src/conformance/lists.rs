@@ -6,10 +6,21 @@ use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new};
-use crate::{Cursor, NewRequest, OpenRequest, Page, RequestQuery, ScheduledRetry, Status, Store};
+use super::world::{World, completed, failed, new, retried};
+use crate::{
+    Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
+    ScheduledRetry, Status, Store, WorkerResult,
+    sql::list::{self, MAX_WINDOW_ROWS, Statement},
+};
 
-const ALL: RequestQuery = RequestQuery { status: None, kind: None, limit: 10, cursor: None };
+/// A list of so many requests a page.
+fn pages_of(limit: u32, filter: RequestFilter) -> RequestQuery {
+    RequestQuery { filter, limit, cursor: None }
+}
+
+fn all() -> RequestFilter {
+    RequestFilter::default()
+}
 
 /// The ids of a whole list, page by page.
 async fn ids(store: &Store, list: &RequestQuery) -> Vec<Uuid> {
@@ -34,11 +45,11 @@ fn newest_first(mut ids: Vec<Uuid>) -> Vec<Uuid> {
 }
 
 pub(super) async fn the_list_is_newest_first_page_by_page(world: World) {
-    assert_eq!(ids(&world.store, &ALL).await, Vec::<Uuid>::new());
+    assert_eq!(ids(&world.store, &pages_of(10, all())).await, Vec::<Uuid>::new());
     let wanted: Vec<Uuid> = (0..25).map(|_| Uuid::now_v7()).collect();
     join_all(wanted.iter().map(|id| world.store.accept(new(*id)))).await;
-    assert_eq!(ids(&world.store, &ALL).await, newest_first(wanted.clone()));
-    let exactly = RequestQuery { limit: 25, ..ALL };
+    assert_eq!(ids(&world.store, &pages_of(10, all())).await, newest_first(wanted.clone()));
+    let exactly = pages_of(25, all());
     assert_eq!(ids(&world.store, &exactly).await, newest_first(wanted));
 }
 
@@ -64,8 +75,14 @@ pub(super) async fn a_list_can_be_of_a_status_or_a_type_or_both(world: World) {
                     && status.is_none_or(|status| status == *its_status)
             });
             let wanted = newest_first(wanted.map(|(id, ..)| *id).collect());
-            let list = RequestQuery { kind: kind.map(str::to_owned), status, limit: 5, ..ALL };
-            assert_eq!(ids(&world.store, &list).await, wanted, "{list:?}");
+            let filter = RequestFilter { kind: kind.map(str::to_owned), status, ..all() };
+            let count = Count { value: u32::try_from(wanted.len()).unwrap(), is_capped: false };
+            assert_eq!(world.store.count(filter.clone()).await.unwrap(), count, "{filter:?}");
+            assert_eq!(
+                ids(&world.store, &pages_of(5, filter)).await,
+                wanted,
+                "{kind:?} {status:?}"
+            );
         }
     }
 }
@@ -75,7 +92,7 @@ pub(super) async fn a_cursor_stays_where_it_is_while_others_come(world: World) {
     join_all(before.iter().map(|id| world.store.accept(new(*id)))).await;
     let later: Vec<Uuid> = (0..100).map(|_| Uuid::now_v7()).collect();
     let writing = join_all(later.iter().map(|id| world.store.accept(new(*id))));
-    let list = RequestQuery { limit: 7, ..ALL };
+    let list = pages_of(7, all());
     let (listed, _) = tokio::join!(ids(&world.store, &list), writing);
     let unique: HashSet<&Uuid> = listed.iter().collect();
     assert_eq!(unique.len(), listed.len(), "none is listed twice");
@@ -92,11 +109,8 @@ pub(super) async fn open_requests_are_read_in_the_order_of_their_ids(world: Worl
     }
     store.apply_results(vec![completed(ids[1], "1")]).await.unwrap();
     let retry = ScheduledRetry {
-        id: ids[2],
-        run: 0,
-        attempts: 3,
-        last_error: String::new(),
         next_attempt_at: Some(Timestamp::from_millis(7)),
+        ..retried(ids[2], 0, 3, "")
     };
     store.record_retries(vec![retry]).await.unwrap();
     let first = store.open_requests(Uuid::nil(), 2).await.unwrap();
@@ -113,4 +127,213 @@ pub(super) async fn open_requests_are_read_in_the_order_of_their_ids(world: Worl
     assert_eq!(rest, [open(ids[3], 0, None), open(ids[4], 0, None)]);
     assert_eq!(store.open_before(ids[3]).await.unwrap(), 2);
     assert_eq!(store.open_before(ids[0]).await.unwrap(), 0);
+}
+
+/// An id of version 7 that was made in this millisecond.
+fn id_of(millis: u64, last: u64) -> Uuid {
+    Uuid::from_u64_pair(millis << 16 | 0x7000, 0x8000_0000_0000_0000 | last)
+}
+
+/// Requests of two types, one in each of 48 milliseconds, with one to three attempts: of each four one is open, one
+/// completed, and two have failed with different codes.
+async fn different_requests(store: &Store) -> Vec<(Uuid, &'static str, &'static str, u32)> {
+    let codes = ["", "", "timeout", "permanent"];
+    let kinds = ["default", "video"];
+    let mut made = Vec::new();
+    for at in 0..48_usize {
+        let id = id_of(1000 + at as u64, 7);
+        let (kind, code, attempt) = (kinds[at % 2], codes[at / 2 % 4], at as u32 / 8 % 3 + 1);
+        store.accept(NewRequest { kind: kind.to_owned(), ..new(id) }).await.unwrap();
+        if at / 2 % 4 == 0 {
+            store.record_retries(vec![retried(id, 0, attempt, "busy")]).await.unwrap();
+        } else {
+            let end = if code.is_empty() { completed(id, "1") } else { failed(id, code) };
+            store.apply_results(vec![WorkerResult { attempt, ..end }]).await.unwrap();
+        }
+        made.push((id, kind, code, attempt));
+    }
+    made
+}
+
+pub(super) async fn a_list_meets_all_conditions_of_its_filter(world: World) {
+    let made = different_requests(&world.store).await;
+    let at = |millis| Some(Timestamp::from_millis(millis));
+    let times = [(None, None), (at(1010), None), (None, at(1030)), (at(1010), at(1030))];
+    let id_prefixes = [None, Some("0000"), Some("00000000-03f"), Some("1")];
+    for code in [None, Some("timeout"), Some("a\0b"), Some("timeou")] {
+        for kind in [None, Some("video")] {
+            for status in [None, Some(Status::Failed), Some(Status::Queued)] {
+                for (min_attempts, (after, before), prefix) in [None, Some(2), Some(3), Some(4)]
+                    .into_iter()
+                    .zip(times)
+                    .zip(id_prefixes)
+                    .map(|((attempts, times), prefix)| (attempts, times, prefix))
+                    .chain([None, Some(2), Some(3)].map(|least| (least, (None, None), None)))
+                {
+                    let filter = RequestFilter {
+                        status,
+                        kind: kind.map(str::to_owned),
+                        code: code.map(str::to_owned),
+                        id_prefix: prefix.map(|prefix| prefix.parse().unwrap()),
+                        accepted_after: after,
+                        accepted_before: before,
+                        min_attempts,
+                    };
+                    let wanted = made.iter().filter(|(id, its_kind, its_code, attempts)| {
+                        let millis = Timestamp::from_millis((id.as_u128() >> 80) as i64);
+                        let number = made.iter().position(|one| one.0 == *id).unwrap() / 2 % 4;
+                        let its_status =
+                            [Status::Queued, Status::Completed, Status::Failed, Status::Failed];
+                        kind.is_none_or(|kind| kind == *its_kind)
+                            && code.is_none_or(|code| code == *its_code)
+                            && status.is_none_or(|status| status == its_status[number])
+                            && min_attempts.is_none_or(|least| *attempts >= least)
+                            && after.is_none_or(|after| millis >= after)
+                            && before.is_none_or(|before| millis < before)
+                            && prefix.is_none_or(|prefix| {
+                                id.simple().to_string().starts_with(&prefix.replace('-', ""))
+                            })
+                    });
+                    let wanted = newest_first(wanted.map(|(id, ..)| *id).collect());
+                    let count = world.store.count(filter.clone()).await.unwrap();
+                    let expected = u32::try_from(wanted.len()).unwrap();
+                    assert_eq!((count.value, count.is_capped), (expected, false), "{filter:?}");
+                    let list = pages_of(5, filter);
+                    assert_eq!(ids(&world.store, &list).await, wanted, "{list:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Fills the store with failed requests of this type, behind its back.
+async fn fill(world: &World, count: u32, kind: &str) {
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers";
+    world
+        .sql(&match world.is_sqlite() {
+            true => format!(
+                "INSERT INTO requests (id, type, status, attempts, error_code, settled_at) \
+                 {numbers} WHERE n < {count}) \
+                 SELECT unhex(printf('%032x', n)), '{kind}', 2, 3, 'busy', 1 FROM numbers"
+            ),
+            false => format!(
+                "INSERT INTO requests (id, type, status, attempts, error_code, settled_at) \
+                 SELECT lpad(to_hex(n), 32, '0')::uuid, '{kind}', 2, 3, 'busy', 1 \
+                 FROM generate_series(1, {count}) AS n"
+            ),
+        })
+        .await;
+}
+
+pub(super) async fn a_count_is_capped(world: World) {
+    world.store.ping().await.unwrap();
+    fill(&world, MAX_COUNT, "default").await;
+    let filters = [
+        all(),
+        RequestFilter { kind: Some("default".to_owned()), ..all() },
+        RequestFilter { status: Some(Status::Failed), ..all() },
+        RequestFilter { code: Some("busy".to_owned()), min_attempts: Some(3), ..all() },
+    ];
+    for is_capped in [false, true] {
+        for filter in &filters {
+            let count = world.store.count(filter.clone()).await.unwrap();
+            assert_eq!(count, Count { value: MAX_COUNT, is_capped }, "{filter:?}");
+        }
+        world.store.accept(new(Uuid::now_v7())).await.unwrap();
+        let one_more = WorkerResult { attempt: 3, ..failed(Uuid::now_v7(), "busy") };
+        world.store.apply_results(vec![one_more]).await.unwrap();
+    }
+}
+
+/// However many rows are to be checked for a page, it looks at some, and the next one goes on from there.
+pub(super) async fn a_page_looks_at_so_many_rows_and_no_more(world: World) {
+    world.store.ping().await.unwrap();
+    let first = Uuid::nil();
+    let needle = NewRequest { kind: "needle".to_owned(), ..new(first) };
+    world.store.accept(needle).await.unwrap();
+    world.store.apply_results(vec![failed(first, "busy")]).await.unwrap();
+    fill(&world, MAX_WINDOW_ROWS + 5, "hay").await;
+    let filter =
+        RequestFilter { code: Some("busy".to_owned()), kind: Some("needle".to_owned()), ..all() };
+    let count = world.store.count(filter.clone()).await.unwrap();
+    assert_eq!(count, Count { value: 0, is_capped: true });
+    let mut list = pages_of(5, filter);
+    let page = world.store.list(list.clone()).await.unwrap();
+    assert!(page.items.is_empty());
+    let next = page.next.unwrap();
+    assert_eq!(next, Cursor::after(Uuid::from_u128(6)));
+    list.cursor = Some(next);
+    let page = world.store.list(list).await.unwrap();
+    assert_eq!((page.items[0].id, page.next), (first, None));
+}
+
+/// However many requests there are, a page and a count cost only what their rows cost.
+pub(super) async fn no_filter_scans_or_sorts(world: World) {
+    world.store.ping().await.unwrap();
+    fill(&world, 2000, "default").await;
+    let text = |text: &str| [None, Some(text.to_owned())];
+    let mut filters = Vec::new();
+    for code in text("busy") {
+        for kind in text("default") {
+            for status in [None, Some(Status::Failed)] {
+                for min_attempts in [None, Some(2), Some(3)] {
+                    let (code, kind) = (code.clone(), kind.clone());
+                    filters.push(RequestFilter { code, kind, status, min_attempts, ..all() });
+                }
+            }
+        }
+    }
+    for filter in filters {
+        let index = match (&filter.code, filter.min_attempts, &filter.kind, filter.status) {
+            (Some(_), ..) => "requests_by_code",
+            (None, Some(_), ..) => "requests_by_attempts",
+            (None, None, Some(_), _) => "requests_by_type",
+            (None, None, None, Some(_)) => "requests_by_status",
+            (None, None, None, None) => "requests",
+        };
+        let window = list::window(&filter, filter.ids());
+        assert_eq!(window.is_some(), filter_is_combined(&filter), "{filter:?}");
+        let statements =
+            [list::page(&pages_of(50, filter.clone()), None), list::count(&filter, None)];
+        for statement in statements.into_iter().chain(window) {
+            let plan = explain(&world, &statement).await;
+            let scans =
+                ["SCAN requests", "Seq Scan on requests"].iter().any(|it| plan.contains(it));
+            // The newest of a type are sorted out of those of its statuses.
+            let sorts = ["TEMP B-TREE FOR ORDER BY", "Sort Key"].iter().any(|it| plan.contains(it))
+                && index != "requests_by_type";
+            assert!(!scans && !sorts && plan.contains(index), "{filter:?}\n{statement:?}\n{plan}");
+        }
+    }
+}
+
+fn filter_is_combined(filter: &RequestFilter) -> bool {
+    let others = [filter.kind.is_some(), filter.status.is_some()];
+    match (&filter.code, filter.min_attempts) {
+        (Some(_), attempts) => attempts.is_some() || others.contains(&true),
+        (None, Some(least)) => least > 2 || others.contains(&true),
+        (None, None) => false,
+    }
+}
+
+/// The plan of a statement. Tables as small as these would be scanned if indexes were not preferred.
+async fn explain(world: &World, statement: &Statement) -> String {
+    let mut sql = statement.sql.clone();
+    for (at, value) in statement.values.iter().enumerate().rev() {
+        let literal = match (value, world.is_sqlite()) {
+            (list::Value::Id(id), true) => format!("x'{}'", id.simple()),
+            (list::Value::Id(id), false) => format!("'{id}'::uuid"),
+            (list::Value::Text(text), _) => format!("'{text}'"),
+            (list::Value::Number(number), true) => format!("{number}"),
+            (list::Value::Number(number), false) => format!("{number}::bigint"),
+        };
+        sql = sql.replace(&format!("${}", at + 1), &literal);
+    }
+    let explain = match world.is_sqlite() {
+        true => format!("EXPLAIN QUERY PLAN {sql}"),
+        false => format!(
+            "ANALYZE requests; SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN {sql}"
+        ),
+    };
+    world.lines(&explain).await
 }

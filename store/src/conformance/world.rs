@@ -12,8 +12,8 @@ use testbed::postgres::{self, Access, Install, Server};
 use uuid::Uuid;
 
 use crate::{
-    Applied, Found, NewRequest, Record, ResultOutcome, ScheduledRetry, Store, StoreError, StoreOptions,
-    WorkerResult,
+    Applied, Found, NewRequest, Record, ResultOutcome, ScheduledRetry, Store, StoreError,
+    StoreOptions, WorkerResult,
 };
 
 /// A store with its own file or database.
@@ -220,6 +220,25 @@ impl World {
             }
             Backend::Database { access, name } => drop(access.sql(name, sql).await.unwrap()),
             Backend::Server { .. } => {}
+        }
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.backend, Backend::File { .. })
+    }
+
+    /// The last column of each row of the answer to a statement, a line each.
+    pub(super) async fn lines(&self, sql: &str) -> String {
+        match &self.backend {
+            Backend::File { dir, .. } => {
+                let other = Connection::open(disk(dir).join("store.db")).unwrap();
+                let mut statement = other.prepare(sql).unwrap();
+                let last = statement.column_count() - 1;
+                let rows = statement.query_map([], |row| row.get::<_, String>(last)).unwrap();
+                rows.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
+            }
+            Backend::Database { access, name } => access.sql(name, sql).await.unwrap().join("\n"),
+            Backend::Server { .. } => panic!("it may be away"),
         }
     }
 

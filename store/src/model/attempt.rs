@@ -92,7 +92,8 @@ pub(crate) fn of_request(summary: Summary, mut failed: Vec<Attempt>) -> FoundAtt
     failed.reverse();
     // A failure of which an earlier release has kept no attempt is in the row of the request only.
     let is_told = |last: &Attempt| {
-        let key = |one: &Attempt| (one.run, one.attempt, one.error.as_ref().map(|it| it.code.clone()));
+        let key =
+            |one: &Attempt| (one.run, one.attempt, one.error.as_ref().map(|it| it.code.clone()));
         failed.iter().any(|one| one.next_attempt_at.is_none() && key(one) == key(last))
     };
     let last = Attempt::last_of(&summary).filter(|last| !is_told(last));

@@ -4,15 +4,16 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use crate::model::request::{Status, Summary};
+use crate::model::{
+    filter::{IdRange, RequestFilter},
+    request::Summary,
+};
 
 /// Which requests to list, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestQuery {
-    /// Only those with this status.
-    pub status: Option<Status>,
-    /// Only those of this type.
-    pub kind: Option<String>,
+    /// Which requests.
+    pub filter: RequestFilter,
     /// How many at most.
     pub limit: u32,
     /// Where the page before ended.
@@ -43,9 +44,10 @@ pub struct BadCursor;
 const FORMAT_VERSION: char = 'a';
 
 impl RequestQuery {
-    /// All listed requests have smaller ids than this one.
-    pub(crate) fn below(&self) -> Uuid {
-        self.cursor.map_or(Uuid::max(), |cursor| cursor.0)
+    /// Between which ids the requests lie.
+    pub(crate) fn ids(&self) -> IdRange {
+        let ids = self.filter.ids();
+        self.cursor.map_or(ids, |cursor| ids.below(cursor.0))
     }
 
     /// How many rows to read: one more than wanted tells whether there is another page.
@@ -53,13 +55,16 @@ impl RequestQuery {
         i64::from(self.limit) + 1
     }
 
-    /// The page made of the rows that were read.
-    pub(crate) fn page(&self, mut items: Vec<Summary>) -> Page {
+    /// The page made of the rows that were read, and of the lowest id that was looked at, if that was not all.
+    pub(crate) fn page(&self, mut items: Vec<Summary>, window: Option<Uuid>) -> Page {
         let limit = self.limit as usize;
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|last| Cursor(last.id));
-        Page { items, next }
+        let next = match more {
+            true => items.last().map(|last| last.id),
+            false => window,
+        };
+        Page { items, next: next.map(Cursor) }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::model::{
     callback::AttemptReport,
-    page::RequestQuery,
+    filter::RequestFilter,
     parked::NewParked,
     request::{NewRequest, ScheduledRetry},
     worker_result::{ResultOutcome, WorkerResult},
@@ -36,8 +36,8 @@ pub(crate) fn attempt_report(report: &mut AttemptReport) {
     report.error.iter_mut().for_each(text);
 }
 
-pub(crate) fn query(query: &mut RequestQuery) {
-    query.kind.iter_mut().for_each(text);
+pub(crate) fn filter(filter: &mut RequestFilter) {
+    filter.kind.iter_mut().chain(&mut filter.code).for_each(text);
 }
 
 fn text(text: &mut String) {

@@ -10,6 +10,7 @@ use crate::{
     command::{Read, Write},
     error::StoreError,
     model::{
+        filter::{Count, RequestFilter},
         page::{Page, RequestQuery},
         request::{Cancel, Ended, Found, NewRequest, Origin, Summary},
         sanitize,
@@ -136,12 +137,22 @@ impl Store {
         self.read(|reply| Read::GetOrigin(id, reply)).await
     }
 
-    /// A page of requests, newest first.
+    /// A page of requests, newest first. If filters are combined, a page looks at 10,000 rows at most: it may be short, or
+    /// empty, though there is a next one.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn list(&self, mut query: RequestQuery) -> Result<Page, StoreError> {
-        sanitize::query(&mut query);
+        sanitize::filter(&mut query.filter);
         self.read(|reply| Read::List(query, reply)).await
+    }
+
+    /// How many requests there are, [`MAX_COUNT`](crate::MAX_COUNT) at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn count(&self, mut filter: RequestFilter) -> Result<Count, StoreError> {
+        sanitize::filter(&mut filter);
+        self.read(|reply| Read::Count(filter, reply)).await
     }
 }

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::{
     model::{
         open_request::OpenRequest,
-        page::{Page, RequestQuery},
         request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
     postgres::{row, session::Work},
@@ -98,22 +97,6 @@ impl Work for GetOrigin {
         row.map_or(Ok(Origin::default()), |row| {
             Ok(Origin { trace: row.try_get(0)?, data: row.try_get(1)? })
         })
-    }
-}
-
-impl Work for RequestQuery {
-    type Answer = Page;
-
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Page> {
-        let mut query = sqlx::query(sql::list(self)).bind(self.below());
-        if let Some(kind) = &self.kind {
-            query = query.bind(kind);
-        }
-        if let Some(status) = self.status {
-            query = query.bind(status.number());
-        }
-        let rows = query.bind(self.rows()).fetch_all(connection).await?;
-        Ok(self.page(rows.iter().map(row::summary).collect::<Result<_, _>>()?))
     }
 }
 

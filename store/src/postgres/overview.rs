@@ -3,7 +3,10 @@
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use crate::{
-    model::overview::{Lately, OldestRequest, Overview, OverviewTimes, made_at},
+    model::{
+        id_time::made_at,
+        overview::{Lately, OldestRequest, Overview, OverviewTimes},
+    },
     postgres::{
         clock::Clock,
         row::{number, optional_time},

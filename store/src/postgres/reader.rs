@@ -69,6 +69,7 @@ async fn execute(session: &mut Session, command: Read) {
         }
         Read::GetOrigin(id, reply) => session.answer(reply, &GetOrigin(id)).await,
         Read::List(query, reply) => session.answer(reply, &query).await,
+        Read::Count(filter, reply) => session.answer(reply, &filter).await,
         Read::ListParked(query, reply) => session.answer(reply, &query).await,
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,

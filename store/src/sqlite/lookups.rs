@@ -1,12 +1,11 @@
 //! Looks up requests in SQLite, one by one and in lists.
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::{
     model::{
         open_request::OpenRequest,
-        page::{Page, RequestQuery},
         request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     },
     sql::{self, summary, with_callbacks},
@@ -78,19 +77,6 @@ pub(super) fn origin(connection: &Connection, id: Uuid) -> rusqlite::Result<Orig
     Ok(origin.optional()?.unwrap_or_default())
 }
 
-pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::Result<Page> {
-    let below = query.below().into_bytes();
-    let status = query.status.map(|status| status.number());
-    let rows = query.rows();
-    let mut values: Vec<&dyn ToSql> = vec![&below];
-    values.extend(query.kind.as_ref().map(|kind| kind as &dyn ToSql));
-    values.extend(status.as_ref().map(|status| status as &dyn ToSql));
-    values.push(&rows);
-    let mut statement = connection.prepare_cached(sql::list(query))?;
-    let items = statement.query_map(&*values, row::summary)?.collect::<Result<_, _>>()?;
-    Ok(query.page(items))
-}
-
 pub(super) fn open(
     connection: &Connection,
     after: Uuid,
@@ -120,24 +106,6 @@ mod tests {
         migrations,
         model::parked::{ParkedFilter, ParkedQuery},
     };
-
-    /// However many requests there are, a page costs only what its rows cost.
-    #[test]
-    fn no_list_sorts_or_scans() {
-        let connection = Connection::open_in_memory().unwrap();
-        for (_, migration) in migrations::SQLITE {
-            connection.execute_batch(migration).unwrap();
-        }
-        for kind in [None, Some("a".to_owned())] {
-            for status in [None, Some(Status::Failed)] {
-                let query = RequestQuery { status, kind: kind.clone(), limit: 50, cursor: None };
-                let plan = plan(&connection, sql::list(&query));
-                assert!(!plan.contains("SCAN requests"), "{plan}");
-                let sorts = plan.contains("TEMP B-TREE FOR ORDER BY");
-                assert!(!sorts, "{plan}");
-            }
-        }
-    }
 
     #[test]
     fn no_list_of_parked_messages_sorts_or_scans() {

@@ -4,7 +4,10 @@ use pipeline::contract::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
-    model::overview::{Lately, OldestRequest, Overview, OverviewTimes, made_at},
+    model::{
+        id_time::made_at,
+        overview::{Lately, OldestRequest, Overview, OverviewTimes},
+    },
     sql,
     sqlite::row,
 };

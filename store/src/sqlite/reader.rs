@@ -13,7 +13,7 @@ use crate::{
     sqlite::{
         attempts, callbacks,
         file::{File, FileError},
-        lookups, overview, parked,
+        list, lookups, overview, parked,
     },
 };
 
@@ -61,7 +61,10 @@ impl Reader {
                 self.answer(reply, |reader| attempts::failed(reader, id, limit));
             }
             Read::GetOrigin(id, reply) => self.answer(reply, |reader| lookups::origin(reader, id)),
-            Read::List(query, reply) => self.answer(reply, |reader| lookups::page(reader, &query)),
+            Read::List(query, reply) => self.answer(reply, |reader| list::page(reader, &query)),
+            Read::Count(filter, reply) => {
+                self.answer(reply, |reader| list::count(reader, &filter));
+            }
             Read::ListParked(query, reply) => {
                 self.answer(reply, |reader| parked::list(reader, &query));
             }

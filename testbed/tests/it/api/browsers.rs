@@ -108,9 +108,20 @@ async fn a_wrong_query_is_explained_in_our_own_words() -> Result<()> {
     for (query, detail) in [
         (
             "requests?state=queued",
-            "There is no parameter \"state\", only status, type, limit, cursor.",
+            "There is no parameter \"state\", only status, type, code, id, acceptedAfter, acceptedBefore, \
+             attempts, count, limit, cursor.",
         ),
         ("requests?status=done", "status is queued, processing, completed, failed or cancelled"),
+        ("requests?attempts=1", "attempts is a number, 2 or more"),
+        (
+            "requests?id=xyz",
+            "the beginning of an id is 1 to 32 hexadecimal digits, with or without dashes",
+        ),
+        (
+            "requests?acceptedAfter=yesterday",
+            "acceptedAfter is a time in UTC, as 2026-11-21T09:54:22.988Z",
+        ),
+        ("requests?count=yes", "count is true or false"),
         ("requests?status=", "status is queued, processing, completed, failed or cancelled"),
         ("requests?limit=1&limit=2", "limit is given twice."),
         ("parked?id=1", "There is no parameter \"id\", only request, limit, cursor."),

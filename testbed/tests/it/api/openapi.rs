@@ -51,6 +51,7 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
         (format!("{requests}/nonsense"), "/api/v1/requests/{id}", 404),
         (format!("{requests}/%ff"), "/api/v1/requests/{id}", 404),
         (format!("{requests}?limit=1"), requests, 200),
+        (format!("{requests}?count=true&code=teapot&attempts=2"), requests, 200),
         (format!("{requests}?limit=0"), requests, 400),
         ("/api/v1/parked".to_owned(), "/api/v1/parked", 200),
         (format!("/api/v1/parked?request={failed}"), "/api/v1/parked", 200),

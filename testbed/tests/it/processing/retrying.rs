@@ -79,7 +79,7 @@ async fn each_attempt_is_listed_with_worker_times_and_error_also_after_a_restart
             ensure!(is_last || item["error"] == error, "{told}");
         }
         ensure!(items.is_sorted_by_key(|item| item["startedAt"].as_str()), "{told}");
-        web.program.stop().await?;
+        web.program.kill();
         assert_eq!(listed(&database.web(&stack).await?).await?, told);
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use pipeline::contract::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -19,12 +20,14 @@ use crate::{
     },
     views::request::{RequestStatus, RequestView},
 };
-use store::{Cursor, RequestQuery, Status, StoreError};
+use store::{
+    BadIdPrefix, Count, Cursor, MAX_COUNT, RequestFilter, RequestQuery, Status, StoreError,
+};
 
 pub(crate) const PATH: &str = "/api/v1/requests";
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Query {
     /// Only requests with this status.
@@ -34,6 +37,24 @@ pub(crate) struct Query {
     #[serde(rename = "type")]
     #[param(value_type = String, required = false)]
     pub(crate) kind: Option<String>,
+    /// Only requests that have failed with this error code.
+    #[param(value_type = String, required = false)]
+    pub(crate) code: Option<String>,
+    /// Only requests whose ids begin with these hexadecimal digits, with or without dashes.
+    #[param(value_type = String, required = false, pattern = "^[0-9a-fA-F-]{1,36}$")]
+    pub(crate) id: Option<String>,
+    /// Only requests that were accepted then or later, by the time in their ids.
+    #[param(value_type = String, required = false, format = DateTime)]
+    pub(crate) accepted_after: Option<String>,
+    /// Only requests that were accepted before, by the time in their ids.
+    #[param(value_type = String, required = false, format = DateTime)]
+    pub(crate) accepted_before: Option<String>,
+    /// Only requests of which so many attempts were made, or more.
+    #[param(value_type = u32, required = false, minimum = 2)]
+    pub(crate) attempts: Option<String>,
+    /// Whether to count the requests of all pages, 1,000 at most.
+    #[param(value_type = bool, required = false, default = false)]
+    pub(crate) count: Option<String>,
     /// The maximum number of items on a page.
     #[param(value_type = u32, required = false, minimum = 1, maximum = 500, default = 50)]
     pub(crate) limit: Option<String>,
@@ -51,9 +72,18 @@ pub(crate) struct Page {
     /// The `cursor` of the next page; null on the last one.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
+    /// With `count=true`: how many requests all pages have, 1,000 at most. Not for `status=processing` with other filters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u32)]
+    pub(crate) count: Option<u32>,
+    /// Whether there may be more than `count`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = bool)]
+    pub(crate) is_count_capped: Option<bool>,
 }
 
-/// Requests without their results, newest first, page by page.
+/// Requests without their results, newest first, page by page. A page may be shorter than `limit`, and even empty, though
+/// more follow: only a `nextCursor` of null ends the list.
 #[utoipa::path(
     get,
     path = PATH,
@@ -82,17 +112,13 @@ pub(crate) async fn list(
 /// 400 if a parameter has no valid value, 503 if the store is unavailable.
 pub(crate) async fn page_of(state: &State, query: Query) -> Result<Page, Problem> {
     let status = query.status.as_deref().map(status).transpose()?;
-    let filter = RequestQuery {
-        status: status.and_then(RequestStatus::stored),
-        kind: query.kind,
+    let wanted = RequestQuery {
+        filter: filter(&query, status)?,
         limit: page::limit(query.limit.as_deref())?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
-    let page = match status {
-        Some(RequestStatus::Processing) => processing(state, filter).await,
-        _ => stored(state, filter).await,
-    };
-    page.map_err(|error| match error {
+    let is_counted = is_counted(query.count.as_deref())?;
+    counted(state, wanted, status, is_counted).await.map_err(|error| match error {
         StoreError::Refused(reason) => Problem::wrong_query(reason),
         StoreError::Unavailable(_) => error.into(),
     })
@@ -107,6 +133,65 @@ pub(crate) async fn by_ids(state: &State, ids: Vec<Uuid>) -> Result<Vec<RequestV
     Ok(summaries.into_iter().map(|summary| with_job(state, summary)).collect())
 }
 
+async fn counted(
+    state: &State,
+    wanted: RequestQuery,
+    status: Option<RequestStatus>,
+    is_counted: bool,
+) -> Result<Page, StoreError> {
+    let filter = wanted.filter.clone();
+    let is_processing = status == Some(RequestStatus::Processing);
+    let page = match is_processing {
+        true => processing(state, wanted).await?,
+        false => stored(state, wanted).await?,
+    };
+    if !is_counted {
+        return Ok(page);
+    }
+    let count = match is_processing {
+        true => count_processing(state, &filter),
+        false => Some(state.store.count(filter).await?),
+    };
+    Ok(page.with_count(count))
+}
+
+/// The filters of a query. The status `processing` is not stored.
+fn filter(query: &Query, status: Option<RequestStatus>) -> Result<RequestFilter, Problem> {
+    let id_prefix = query.id.as_deref().map(str::parse).transpose();
+    Ok(RequestFilter {
+        status: status.and_then(RequestStatus::stored),
+        kind: query.kind.clone(),
+        code: query.code.clone(),
+        id_prefix: id_prefix
+            .map_err(|error: BadIdPrefix| Problem::wrong_query(error.to_string()))?,
+        accepted_after: time("acceptedAfter", query.accepted_after.as_deref())?,
+        accepted_before: time("acceptedBefore", query.accepted_before.as_deref())?,
+        min_attempts: query.attempts.as_deref().map(attempts).transpose()?,
+    })
+}
+
+/// The parameter `attempts`.
+fn attempts(text: &str) -> Result<u32, Problem> {
+    let attempts = text.parse().ok().filter(|attempts| *attempts >= 2);
+    attempts.ok_or_else(|| Problem::wrong_query("attempts is a number, 2 or more"))
+}
+
+/// A parameter that is a time.
+fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let time = text.map(str::parse).transpose();
+    let example = "2026-11-21T09:54:22.988Z";
+    time.map_err(|_| Problem::wrong_query(format!("{name} is a time in UTC, as {example}")))
+}
+
+/// The parameter `count`.
+fn is_counted(text: Option<&str>) -> Result<bool, Problem> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::wrong_query("count is true or false")),
+    }
+}
+
 /// The parameter `status`.
 fn status(text: &str) -> Result<RequestStatus, Problem> {
     RequestStatus::named(text).ok_or_else(|| {
@@ -116,29 +201,43 @@ fn status(text: &str) -> Result<RequestStatus, Problem> {
 
 /// A page of stored requests. Those that are queued in the store but shown as `processing` are left out
 /// of a list of queued ones: such a page is shorter, and the next one follows all the same.
-async fn stored(state: &State, filter: RequestQuery) -> Result<Page, StoreError> {
-    let only_queued = filter.status == Some(Status::Queued);
-    let page = state.store.list(filter).await?;
+async fn stored(state: &State, wanted: RequestQuery) -> Result<Page, StoreError> {
+    let only_queued = wanted.filter.status == Some(Status::Queued);
+    let page = state.store.list(wanted).await?;
     let views = page.items.into_iter().map(|summary| with_job(state, summary));
     let items = views.filter(|view| !(only_queued && view.job().is_some())).collect();
     Ok(Page::new(items, page.next))
 }
 
 /// A page of requests that are being processed. The known jobs of requests that have ended meanwhile or
-/// are of another type make it shorter.
-async fn processing(state: &State, filter: RequestQuery) -> Result<Page, StoreError> {
-    let below = filter.cursor.map_or(Uuid::max(), Cursor::id);
-    let mut ids = state.jobs.newest(below, filter.limit as usize + 1);
-    let next = page::cut(&mut ids, filter.limit).map(|last| Cursor::after(*last));
+/// do not meet the other conditions make it shorter.
+async fn processing(state: &State, wanted: RequestQuery) -> Result<Page, StoreError> {
+    let below = wanted.cursor.map_or(Uuid::max(), Cursor::id);
+    let mut ids = state.jobs.newest(below, wanted.limit as usize + 1);
+    let next = page::cut(&mut ids, wanted.limit).map(|last| Cursor::after(*last));
     let mut summaries = state.store.get_many(ids).await?;
     summaries.sort_by_key(|summary| Reverse(summary.id));
-    summaries.retain(|summary| filter.kind.as_ref().is_none_or(|kind| *kind == summary.kind));
+    summaries.retain(|summary| wanted.filter.matches_open(summary));
     let views = summaries.into_iter().map(|summary| with_job(state, summary));
     Ok(Page::new(views.filter(|view| view.job().is_some()).collect(), next))
 }
 
+/// How many requests are being processed; none if there are other conditions.
+fn count_processing(state: &State, filter: &RequestFilter) -> Option<Count> {
+    let jobs = u32::try_from(state.jobs.counts().0).unwrap_or(u32::MAX);
+    let count = Count { value: jobs.min(MAX_COUNT), is_capped: jobs > MAX_COUNT };
+    (*filter == RequestFilter::default()).then_some(count)
+}
+
 impl Page {
     fn new(items: Vec<RequestView>, next: Option<Cursor>) -> Self {
-        Self { items, next_cursor: next.map(|next| next.to_string()) }
+        let next_cursor = next.map(|next| next.to_string());
+        Self { items, next_cursor, count: None, is_count_capped: None }
+    }
+
+    fn with_count(self, count: Option<Count>) -> Self {
+        let (value, is_capped) =
+            (count.map(|count| count.value), count.map(|count| count.is_capped));
+        Self { count: value, is_count_capped: is_capped, ..self }
     }
 }
