@@ -12,7 +12,9 @@ use crate::{
     model::{
         attempt::Attempt,
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
-        filter::{Count, RequestFilter},
+        count::Count,
+        error_group::{ErrorGroup, GroupId},
+        filter::RequestFilter,
         idempotency::{Claim, Claimed, IdempotencyKeyHash, ReleaseClaim},
         inspection::Inspection,
         open_request::OpenRequest,
@@ -68,6 +70,9 @@ pub(crate) enum Read {
     GetOrigin(Uuid, Reply<Origin>),
     List(RequestQuery, Reply<Page>),
     Count(RequestFilter, Reply<Count>),
+    /// Error groups, only those in which requests are failed now, or all; this many at most.
+    ListGroups(bool, u32, Reply<Vec<ErrorGroup>>),
+    GetGroup(GroupId, Reply<Option<ErrorGroup>>),
     ListParked(ParkedQuery, Reply<Vec<ParkedMessage>>),
     GetParked(i64, Reply<Option<ParkedMessage>>),
     /// How long until the next callback is due that goes to none of these hosts.

@@ -7,6 +7,7 @@ mod bad_rows;
 mod callbacks;
 mod concurrency;
 mod crash;
+mod error_groups;
 mod idempotency;
 mod lists;
 mod outages;
@@ -67,6 +68,12 @@ for_both_backends! {
         scheduled_retries_are_recorded_unless_they_are_old,
         a_retry_with_a_wrong_run_does_not_keep_a_request_from_its_end,
         a_retry_of_an_unknown_request_makes_no_row;
+    error_groups:
+        failures_with_the_same_pattern_are_a_group,
+        attempts_that_are_repeated_are_counted_in_groups_once,
+        a_request_is_in_a_group_as_long_as_it_is_failed,
+        a_group_goes_when_nobody_has_seen_it_for_the_retention,
+        failures_of_an_earlier_release_are_grouped;
     bad_rows:
         a_bad_row_fails_alone,
         a_bad_request_fails_alone_among_many_callers;

@@ -22,6 +22,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 7, "0007_waiting_for_a_retry"),
     migration!("sqlite", 8, "0008_attempts"),
     migration!("sqlite", 9, "0009_filters"),
+    migration!("sqlite", 10, "0010_error_groups"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -33,6 +34,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 7, "0007_waiting_for_a_retry"),
     migration!("postgres", 8, "0008_attempts"),
     migration!("postgres", 9, "0009_filters"),
+    migration!("postgres", 10, "0010_error_groups"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

@@ -2,6 +2,9 @@
 
 pub(crate) mod attempt;
 pub(crate) mod callback;
+pub(crate) mod count;
+pub(crate) mod error_group;
+pub(crate) mod error_pattern;
 pub(crate) mod filter;
 pub(crate) mod id_time;
 pub(crate) mod idempotency;

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod callbacks;
+mod error_groups;
 mod idempotency;
 mod open_requests;
 mod overview;

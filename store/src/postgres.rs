@@ -10,6 +10,7 @@ mod batch;
 mod callbacks;
 mod clock;
 mod error;
+mod groups;
 mod idempotency;
 mod inspection;
 mod list;

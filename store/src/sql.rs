@@ -2,6 +2,7 @@
 //! since SQLite takes `$1` for a name.
 
 pub(crate) mod attempts;
+pub(crate) mod groups;
 pub(crate) mod list;
 
 use crate::model::{
@@ -47,16 +48,30 @@ macro_rules! accept_rule {
 }
 
 /// Whether a result with this status and run becomes the final state of a request that is there already.
-/// 0 is queued, 1 completed, 2 failed.
 macro_rules! is_stored {
     ($status:literal, $run:expr) => {
         concat!(
-            "(requests.status = 0 AND (",
-            $status,
-            " = 1 OR ",
-            $run,
-            " >= requests.run) \
-             OR requests.status = 2 AND (",
+            "(",
+            $crate::sql::is_end!($status, $run),
+            " OR ",
+            $crate::sql::is_better_end!($status, $run),
+            ")"
+        )
+    };
+}
+
+/// The same of a request that has not ended. 0 is queued, 1 completed, 2 failed.
+macro_rules! is_end {
+    ($status:literal, $run:expr) => {
+        concat!("(requests.status = 0 AND (", $status, " = 1 OR ", $run, " >= requests.run))")
+    };
+}
+
+/// The same of a request that has failed.
+macro_rules! is_better_end {
+    ($status:literal, $run:expr) => {
+        concat!(
+            "(requests.status = 2 AND (",
             $run,
             " > requests.run \
              OR ",
@@ -183,8 +198,8 @@ macro_rules! count {
 }
 
 pub(crate) use {
-    accept_rule, callback_rule, cancel, discard, is_stored, note_replay, replay, summary,
-    unnamed_run, with_callbacks,
+    accept_rule, callback_rule, cancel, discard, is_better_end, is_end, is_stored, note_replay,
+    replay, summary, unnamed_run, with_callbacks,
 };
 
 /// How many columns a summary has.

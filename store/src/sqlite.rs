@@ -11,6 +11,7 @@ mod checker;
 mod commands;
 mod file;
 mod file_lock;
+mod groups;
 mod idempotency;
 mod jobs;
 mod list;

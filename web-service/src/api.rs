@@ -2,6 +2,7 @@
 
 mod docs;
 mod doctor;
+mod error_groups;
 mod health;
 pub(crate) mod http;
 mod metrics;
@@ -56,6 +57,8 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_post(discard::PATH, discard::discard),
         on_get(parked::PATH, parked::list),
         on_get_and_delete(parked::MESSAGE_PATH, parked::get, parked::discard),
+        on_get(error_groups::PATH, error_groups::list),
+        on_get(error_groups::GROUP_PATH, error_groups::get),
         on_get(event_stream::PATH, event_stream::stream),
         on_get(status::PATH, status::status),
         on_get(health::LIVE, health::live),
@@ -120,7 +123,8 @@ mod tests {
             let uri = path
                 .replace("{id}", "1")
                 .replace("{file}", "swagger-ui.css")
-                .replace("{number}", "1");
+                .replace("{number}", "1")
+                .replace("{group}", "1");
             let request = TestRequest::with_uri(&uri)
                 .method(Method::PATCH)
                 .insert_header((header::HOST, "localhost"))

@@ -49,7 +49,7 @@ pub(super) async fn each_attempt_is_kept_with_its_worker_times_and_error(world: 
         error: Some(ErrorBody::new("transient", "busy")),
         next_attempt_at: Some(Timestamp::from_millis(1_700_000_003_000)),
     };
-    assert_eq!(attempts(store, id).await, [first.clone()]);
+    assert_eq!(attempts(store, id).await, std::slice::from_ref(&first));
     let result = WorkerResult { deliveries: 2, ..attempt(completed(id, "1"), 2) };
     store.apply_results(vec![result]).await.unwrap();
     let second =

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
-use pipeline::contract::Timestamp;
+use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new, retried};
 use crate::{
-    Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
+    Count, Cursor, GroupId, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
     ScheduledRetry, Status, Store, WorkerResult,
-    sql::list::{self, MAX_WINDOW_ROWS, Statement},
+    sql::list::{self, Dialect, MAX_WINDOW_ROWS, Statement},
 };
 
 /// A list of so many requests a page.
@@ -174,6 +174,7 @@ pub(super) async fn a_list_meets_all_conditions_of_its_filter(world: World) {
                         status,
                         kind: kind.map(str::to_owned),
                         code: code.map(str::to_owned),
+                        group: None,
                         id_prefix: prefix.map(|prefix| prefix.parse().unwrap()),
                         accepted_after: after,
                         accepted_before: before,
@@ -271,30 +272,50 @@ pub(super) async fn a_page_looks_at_so_many_rows_and_no_more(world: World) {
 pub(super) async fn no_filter_scans_or_sorts(world: World) {
     world.store.ping().await.unwrap();
     fill(&world, 2000, "default").await;
+    // Few requests are in any index but those of all.
+    let (id, rows) = match world.is_sqlite() {
+        true => (
+            "randomblob(16)",
+            "WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows WHERE n < 30000)",
+        ),
+        false => ("gen_random_uuid()", "WITH rows AS (SELECT generate_series(1, 30000))"),
+    };
+    let others = format!(
+        "INSERT INTO requests (id, type, status, attempts) {rows} SELECT {id}, 'video', 1, 1 FROM rows"
+    );
+    world.sql(&others).await;
+    let dialect = if world.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres };
     let text = |text: &str| [None, Some(text.to_owned())];
     let mut filters = Vec::new();
     for code in text("busy") {
         for kind in text("default") {
             for status in [None, Some(Status::Failed)] {
                 for min_attempts in [None, Some(2), Some(3)] {
-                    let (code, kind) = (code.clone(), kind.clone());
-                    filters.push(RequestFilter { code, kind, status, min_attempts, ..all() });
+                    for group in [None, Some(GroupId::of(&ErrorBody::new("busy", "")))] {
+                        let (code, kind) = (code.clone(), kind.clone());
+                        let filter =
+                            RequestFilter { code, kind, status, min_attempts, group, ..all() };
+                        filters.push(filter);
+                    }
                 }
             }
         }
     }
     for filter in filters {
         let index = match (&filter.code, filter.min_attempts, &filter.kind, filter.status) {
+            _ if filter.group.is_some() => "failures_by_group",
             (Some(_), ..) => "requests_by_code",
             (None, Some(_), ..) => "requests_by_attempts",
             (None, None, Some(_), _) => "requests_by_type",
             (None, None, None, Some(_)) => "requests_by_status",
             (None, None, None, None) => "requests",
         };
-        let window = list::window(&filter, filter.ids());
+        let window = list::window(&filter, filter.ids(), dialect);
         assert_eq!(window.is_some(), filter_is_combined(&filter), "{filter:?}");
-        let statements =
-            [list::page(&pages_of(50, filter.clone()), None), list::count(&filter, None)];
+        let statements = [
+            list::page(&pages_of(50, filter.clone()), None, dialect),
+            list::count(&filter, None, dialect),
+        ];
         for statement in statements.into_iter().chain(window) {
             let plan = explain(&world, &statement).await;
             let scans =
@@ -309,6 +330,10 @@ pub(super) async fn no_filter_scans_or_sorts(world: World) {
 
 fn filter_is_combined(filter: &RequestFilter) -> bool {
     let others = [filter.kind.is_some(), filter.status.is_some()];
+    let is_in_part = filter.code.is_some() || filter.min_attempts.is_some();
+    if filter.group.is_some() {
+        return is_in_part || others.contains(&true);
+    }
     match (&filter.code, filter.min_attempts) {
         (Some(_), attempts) => attempts.is_some() || others.contains(&true),
         (None, Some(least)) => least > 2 || others.contains(&true),
@@ -332,7 +357,7 @@ async fn explain(world: &World, statement: &Statement) -> String {
     let explain = match world.is_sqlite() {
         true => format!("EXPLAIN QUERY PLAN {sql}"),
         false => format!(
-            "ANALYZE requests; SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN {sql}"
+            "ANALYZE requests, failures; SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN {sql}"
         ),
     };
     world.lines(&explain).await

@@ -6,14 +6,10 @@ use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use crate::model::{
+    error_group::GroupId,
     id_time::first_id,
     request::{Status, Summary},
 };
-
-/// A count goes no further.
-pub const MAX_COUNT: u32 = 1000;
-/// How many characters of error codes are compared.
-pub(crate) const MAX_CODE_CHARS: usize = 200;
 
 /// Which requests to list or count: those that meet all conditions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,6 +20,8 @@ pub struct RequestFilter {
     pub kind: Option<String>,
     /// Only those that have failed with this error code.
     pub code: Option<String>,
+    /// Only those that are failed now with an error of this group.
+    pub group: Option<GroupId>,
     /// Only those whose ids begin so.
     pub id_prefix: Option<IdPrefix>,
     /// Only those whose ids were made then or later. Ids that are not of version 7 tell no time; they count as their
@@ -33,15 +31,6 @@ pub struct RequestFilter {
     pub accepted_before: Option<Timestamp>,
     /// Only those of which so many attempts were made, or more. Two is the least that selects any.
     pub min_attempts: Option<u32>,
-}
-
-/// How many requests a list has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
-    /// The number, [`MAX_COUNT`] at most.
-    pub value: u32,
-    /// Whether there may be more.
-    pub is_capped: bool,
 }
 
 /// The beginning of ids.
@@ -80,16 +69,10 @@ impl RequestFilter {
     pub fn matches_open(&self, request: &Summary) -> bool {
         let IdRange { low, high } = self.ids();
         self.code.is_none()
+            && self.group.is_none()
             && self.kind.as_ref().is_none_or(|kind| *kind == request.kind)
             && self.min_attempts.is_none_or(|least| request.attempts >= least)
             && (low..=high).contains(&request.id)
-    }
-}
-
-impl Count {
-    /// The count by the rows that were found, and whether there was more to look at.
-    pub(crate) fn of(rows: u32, has_more: bool) -> Self {
-        Self { value: rows.min(MAX_COUNT), is_capped: rows > MAX_COUNT || has_more }
     }
 }
 

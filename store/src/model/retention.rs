@@ -24,11 +24,14 @@ pub struct Cleared {
     pub tombstones: u64,
     /// Idempotency keys that were deleted, or kept because their request is.
     pub claims: u64,
+    /// Failed requests of an earlier release that were not deleted, but put into their error groups.
+    pub grouped: u64,
 }
 
 impl Cleared {
     /// Whether there may be more to delete: some kind has reached the limit.
     pub fn has_reached(&self, limit: u32) -> bool {
-        [self.requests, self.parked, self.tombstones, self.claims].contains(&u64::from(limit))
+        [self.requests, self.parked, self.tombstones, self.claims, self.grouped]
+            .contains(&u64::from(limit))
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     command::{Read, Write},
     error::StoreError,
     model::{
-        filter::{Count, RequestFilter},
+        count::Count,
+        filter::RequestFilter,
         page::{Page, RequestQuery},
         request::{Cancel, Ended, Found, NewRequest, Origin, Summary},
         sanitize,

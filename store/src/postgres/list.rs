@@ -5,22 +5,25 @@ use uuid::Uuid;
 
 use crate::{
     model::{
-        filter::{Count, RequestFilter},
+        count::Count,
+        filter::RequestFilter,
         page::{Page, RequestQuery},
     },
     postgres::{
         row::{self, number},
         session::Work,
     },
-    sql::list::{self, Statement, Value},
+    sql::list::{self, Dialect, Statement, Value},
 };
+
+const DIALECT: Dialect = Dialect::Postgres;
 
 impl Work for RequestQuery {
     type Answer = Page;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Page> {
-        let window = window(connection, list::window(&self.filter, self.ids())).await?;
-        let rows = query(list::page(self, window)).fetch_all(connection).await?;
+        let window = window(connection, list::window(&self.filter, self.ids(), DIALECT)).await?;
+        let rows = query(list::page(self, window, DIALECT)).fetch_all(connection).await?;
         Ok(self.page(rows.iter().map(row::summary).collect::<Result<_, _>>()?, window))
     }
 }
@@ -29,8 +32,8 @@ impl Work for RequestFilter {
     type Answer = Count;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Count> {
-        let window = window(connection, list::window(self, self.ids())).await?;
-        let row = query(list::count(self, window)).fetch_one(connection).await?;
+        let window = window(connection, list::window(self, self.ids(), DIALECT)).await?;
+        let row = query(list::count(self, window, DIALECT)).fetch_one(connection).await?;
         Ok(Count::of(number(&row, 0)?, window.is_some()))
     }
 }

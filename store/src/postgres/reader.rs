@@ -13,6 +13,7 @@ use crate::{
         attempts::GetFailedAttempts,
         callbacks::NextCallbackIn,
         clock::Clock,
+        groups::{GetGroup, ListGroups},
         inspection::Inspect,
         lookups::{CountOpenBefore, Get, GetEnded, GetMany, GetOpen, GetOrigin},
         overview::GetOverview,
@@ -70,6 +71,10 @@ async fn execute(session: &mut Session, command: Read) {
         Read::GetOrigin(id, reply) => session.answer(reply, &GetOrigin(id)).await,
         Read::List(query, reply) => session.answer(reply, &query).await,
         Read::Count(filter, reply) => session.answer(reply, &filter).await,
+        Read::ListGroups(only_failed, limit, reply) => {
+            session.answer(reply, &ListGroups { only_failed, limit }).await;
+        }
+        Read::GetGroup(id, reply) => session.answer(reply, &GetGroup(id)).await,
         Read::ListParked(query, reply) => session.answer(reply, &query).await,
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,

@@ -12,13 +12,15 @@ use crate::{
 const REPLAY: &str = concat!(
     "WITH again AS (",
     replay!(),
-    "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM again)) \
+    "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM again)), \
+     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM again)) \
      SELECT id FROM again"
 );
 const DISCARD: &str = concat!(
     "WITH gone AS (",
     discard!(),
     "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM gone)), \
      untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)), \
      unparked AS (DELETE FROM parked WHERE request_id IN (SELECT id FROM gone)), \
      buried AS (INSERT INTO tombstones SELECT id, ",

@@ -13,12 +13,16 @@ use crate::{
         batch::Rows,
         callbacks::callbacks_of_ended,
         clock::now,
+        groups::{Groups, groups_added, groups_counted},
         row::{number, optional_time, status},
     },
     sql::{is_stored, unnamed_run},
 };
 
-const APPLY: &str = concat!(
+/// A success may be the end of a request that had failed.
+macro_rules! apply {
+    ($($of_failures:expr),*) => {
+        concat!(
     "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
      SELECT new.id, new.status, \
@@ -45,9 +49,23 @@ const APPLY: &str = concat!(
     " RETURNING id, status, run, attempts, deliveries, worker, started_at, finished_at, settled_at, \
      error_code, error_message, callback_host), ",
     callbacks_of_ended!(),
+    ", left_groups AS (DELETE FROM failures USING ended WHERE failed_id = ended.id AND ended.status = 1)",
+    $($of_failures,)*
+    " SELECT id FROM ended"
+)
+    };
+}
+const APPLY: &str = apply!();
+const APPLY_WITH_FAILURES: &str = apply!(
     ", ",
     attempts_of_ended!(),
-    " SELECT id FROM ended"
+    ", entered AS (INSERT INTO failures (failed_id, group_id) SELECT ended.id, grouped.group_id \
+     FROM ended JOIN UNNEST($12::uuid[], $13::bigint[]) AS grouped (id, group_id) \
+     ON grouped.id = ended.id WHERE ended.status = 2 \
+     ON CONFLICT (failed_id) DO UPDATE SET group_id = excluded.group_id RETURNING group_id), ",
+    groups_added!("$14", "$15", "$16", "$17", "$18"),
+    ", ",
+    groups_counted!("entered")
 );
 const STORED: &str = "SELECT id, status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";
 
@@ -87,10 +105,18 @@ async fn write(
     let codes: Vec<Option<&str>> = errors().map(|error| Some(error?.code.as_str())).collect();
     let messages: Vec<Option<&str>> = errors().map(|error| Some(error?.message.as_str())).collect();
     let results: Vec<Option<&[u8]>> = rows.iter().map(|row| row.outcome.result()).collect();
-    let query = sqlx::query_scalar(APPLY).bind(ids).bind(statuses).bind(runs).bind(attempts);
+    let failed: Vec<_> =
+        rows.iter().filter_map(|row| Some((row.id, row.outcome.error()?))).collect();
+    let sql = if failed.is_empty() { APPLY } else { APPLY_WITH_FAILURES };
+    let query = sqlx::query(sql).bind(ids).bind(statuses).bind(runs).bind(attempts);
     let query = query.bind(deliveries).bind(started).bind(finished).bind(workers);
-    let query = query.bind(codes).bind(messages).bind(results);
-    Ok(query.fetch_all(connection).await?.into_iter().collect())
+    let mut query = query.bind(codes).bind(messages).bind(results);
+    let groups = Groups::of(failed.iter().copied());
+    if !failed.is_empty() {
+        let failed: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
+        query = groups.bind(query.bind(failed).bind(&groups.of_errors));
+    }
+    query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
 async fn stored(

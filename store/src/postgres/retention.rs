@@ -9,6 +9,7 @@ use crate::{
     },
     postgres::{
         clock::{Clock, now},
+        groups,
         session::Work,
     },
     sql,
@@ -21,6 +22,7 @@ const EXPIRE: &str = concat!(
      (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
      ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
      uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM gone)), \
      untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)) \
      INSERT INTO tombstones SELECT id, ",
     now!(),
@@ -46,11 +48,13 @@ impl Work for Expire {
         let requests = sqlx::query(EXPIRE).bind(ended_before).bind(limit);
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
+        groups::expire(connection, self.0.ended_before, limit).await?;
         Ok(Cleared {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
+            grouped: groups::group_earlier(connection, limit).await?,
         })
     }
 }

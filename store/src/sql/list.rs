@@ -7,14 +7,24 @@ use uuid::Uuid;
 
 use crate::{
     model::{
-        filter::{IdRange, MAX_CODE_CHARS, MAX_COUNT, RequestFilter},
+        count::MAX_COUNT,
+        error_group::{GroupId, MAX_CODE_CHARS},
+        filter::{IdRange, RequestFilter},
         page::RequestQuery,
     },
-    sql::{summary, with_callbacks},
+    sql::summary,
 };
 
 /// How many rows are looked at for a page, or a count, if filters are combined.
 pub(crate) const MAX_WINDOW_ROWS: u32 = 10_000;
+
+/// Whose SQL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Without statistics it may choose a worse index, so each statement names its own.
+    Sqlite,
+    Postgres,
+}
 
 /// A statement and its parameters, `$1` and so on.
 #[derive(Debug)]
@@ -33,7 +43,7 @@ pub(crate) enum Value {
 
 /// The lowest id of the rows that are looked at, if there are more: the last of [`MAX_WINDOW_ROWS`]. None if all filters
 /// are served by an index.
-pub(crate) fn window(filter: &RequestFilter, ids: IdRange) -> Option<Statement> {
+pub(crate) fn window(filter: &RequestFilter, ids: IdRange, dialect: Dialect) -> Option<Statement> {
     let parts = Parts::of(filter);
     if parts.checked.is_empty() {
         return None;
@@ -41,36 +51,44 @@ pub(crate) fn window(filter: &RequestFilter, ids: IdRange) -> Option<Statement> 
     let mut statement = Builder::default();
     let rows = statement.conditions(&parts.selected, ids);
     let offset = MAX_WINDOW_ROWS - 1;
+    let (table, id) = (parts.table(dialect), parts.id());
     let sql =
-        format!("SELECT id FROM requests WHERE {rows} ORDER BY id DESC LIMIT 1 OFFSET {offset}");
+        format!("SELECT {id} FROM {table} WHERE {rows} ORDER BY {id} DESC LIMIT 1 OFFSET {offset}");
     Some(statement.finish(sql))
 }
 
 /// A page of requests, newest first, down to the end of the window.
-pub(crate) fn page(query: &RequestQuery, window: Option<Uuid>) -> Statement {
+pub(crate) fn page(query: &RequestQuery, window: Option<Uuid>, dialect: Dialect) -> Statement {
     let (parts, mut statement) = (Parts::of(&query.filter), Builder::default());
-    let ids = within(query.ids(), window);
+    let (ids, mut tables) = (within(query.ids(), window), parts.tables(dialect));
     let rows = match &parts.selected[..] {
         // The newest of a type are among the newest of its four statuses.
         [Condition::Type(kind)] => {
-            format!("id IN ({})", statement.of_each_status(kind, ids, query.rows()))
+            let table = parts.table(dialect);
+            tables = "requests".to_owned();
+            format!("id IN ({})", statement.of_each_status(&table, kind, ids, query.rows()))
         }
-        _ => statement.conditions(&parts.all(), ids),
+        _ => statement.joined(&parts, ids),
     };
     let limit = statement.parameter(Value::Number(query.rows()));
-    let summary = concat!("SELECT ", summary!(), with_callbacks!());
-    statement.finish(format!("{summary}WHERE {rows} ORDER BY id DESC LIMIT {limit}"))
+    let id = parts.id();
+    statement.finish(format!(
+        "SELECT {} FROM {tables} LEFT JOIN callbacks ON request_id = id WHERE {rows} \
+         ORDER BY {id} DESC LIMIT {limit}",
+        summary!()
+    ))
 }
 
 /// Counts requests, one more than [`MAX_COUNT`] at most, down to the end of the window.
-pub(crate) fn count(filter: &RequestFilter, window: Option<Uuid>) -> Statement {
+pub(crate) fn count(filter: &RequestFilter, window: Option<Uuid>, dialect: Dialect) -> Statement {
     let (parts, mut statement) = (Parts::of(filter), Builder::default());
     let (ids, most) = (within(filter.ids(), window), i64::from(MAX_COUNT) + 1);
     let rows = match &parts.selected[..] {
-        [Condition::Type(kind)] => statement.of_each_status(kind, ids, most),
+        [Condition::Type(kind)] => statement.of_each_status(&parts.table(dialect), kind, ids, most),
         _ => {
-            let rows = statement.conditions(&parts.all(), ids);
-            format!("SELECT id FROM requests WHERE {rows} ORDER BY id DESC")
+            let rows = statement.joined(&parts, ids);
+            let (tables, id) = (parts.tables(dialect), parts.id());
+            format!("SELECT {id} FROM {tables} WHERE {rows} ORDER BY {id} DESC")
         }
     };
     statement.finish(format!(
@@ -85,6 +103,7 @@ fn within(ids: IdRange, window: Option<Uuid>) -> IdRange {
 /// A condition on the rows.
 #[derive(Debug, Clone)]
 enum Condition {
+    Group(GroupId),
     Status(i64),
     Type(String),
     Code(String),
@@ -108,6 +127,11 @@ impl Parts {
         let attempts = filter.min_attempts.map(|least| Condition::MinAttempts(least.into()));
         let kind = filter.kind.clone().map(Condition::Type);
         let status = filter.status.map(|status| Condition::Status(status.number().into()));
+        if let Some(group) = filter.group {
+            let checked = [code, attempts, kind, status].into_iter().flatten();
+            let checked = checked.map(|it| Condition::Checked(Box::new(it))).collect();
+            return Self { selected: vec![Condition::Group(group)], checked };
+        }
         let (selected, checked) = match (code, attempts) {
             (Some(code), attempts) => (vec![code], [attempts, kind, status]),
             (None, Some(attempts)) => {
@@ -123,6 +147,42 @@ impl Parts {
 
     fn all(&self) -> Vec<Condition> {
         [&self.selected[..], &self.checked].concat()
+    }
+
+    fn is_of_group(&self) -> bool {
+        matches!(self.selected[..], [Condition::Group(_)])
+    }
+
+    /// The column of the ids in the order of the list.
+    fn id(&self) -> &'static str {
+        if self.is_of_group() { "failed_id" } else { "id" }
+    }
+
+    /// The index along which the rows are selected; none if that is the primary key.
+    fn index(&self) -> Option<&'static str> {
+        Some(match self.selected.first()? {
+            Condition::Group(_) => "failures_by_group",
+            Condition::Code(_) => "requests_by_code",
+            Condition::SeveralAttempts => "requests_by_attempts",
+            Condition::Type(_) => "requests_by_type",
+            Condition::Status(_) => "requests_by_status",
+            Condition::MinAttempts(_) | Condition::Checked(_) => return None,
+        })
+    }
+
+    /// The table in which the rows are selected.
+    fn table(&self, dialect: Dialect) -> String {
+        let table = if self.is_of_group() { "failures" } else { "requests" };
+        match self.index().filter(|_| dialect == Dialect::Sqlite) {
+            Some(index) => format!("{table} INDEXED BY {index}"),
+            None => table.to_owned(),
+        }
+    }
+
+    /// The same with the table of requests. SQLite reads tables joined in this way in their order.
+    fn tables(&self, dialect: Dialect) -> String {
+        let joined = if self.is_of_group() { " CROSS JOIN requests" } else { "" };
+        self.table(dialect) + joined
     }
 }
 
@@ -141,13 +201,22 @@ impl Builder {
 
     fn conditions(&mut self, conditions: &[Condition], IdRange { low, high }: IdRange) -> String {
         let (low, high) = (self.parameter(Value::Id(low)), self.parameter(Value::Id(high)));
-        let ids = format!("id >= {low} AND id <= {high}");
+        let is_of_group = matches!(conditions.first(), Some(Condition::Group(_)));
+        let id = if is_of_group { "failed_id" } else { "id" };
+        let ids = format!("{id} >= {low} AND {id} <= {high}");
         let others = conditions.iter().map(|condition| self.condition(condition));
         [ids].into_iter().chain(others).collect::<Vec<_>>().join(" AND ")
     }
 
+    /// All conditions, with the one by which the tables are joined.
+    fn joined(&mut self, parts: &Parts, ids: IdRange) -> String {
+        let rows = self.conditions(&parts.all(), ids);
+        if parts.is_of_group() { format!("id = failed_id AND {rows}") } else { rows }
+    }
+
     fn condition(&mut self, condition: &Condition) -> String {
         match condition {
+            Condition::Group(group) => format!("group_id = {}", self.number(group.number())),
             Condition::Status(status) => format!("status = {}", self.number(*status)),
             Condition::Type(kind) => format!("type = {}", self.text(kind)),
             Condition::Code(code) => {
@@ -159,6 +228,9 @@ impl Builder {
             Condition::Checked(condition) => match &**condition {
                 Condition::Status(status) => format!("status + 0 = {}", self.number(*status)),
                 Condition::Type(kind) => format!("type || '' = {}", self.text(kind)),
+                Condition::Code(code) => {
+                    format!("substr(error_code, 1, 200) || '' = {}", self.text(code))
+                }
                 Condition::MinAttempts(least) => format!("attempts + 0 >= {}", self.number(*least)),
                 other => self.condition(other),
             },
@@ -174,12 +246,12 @@ impl Builder {
     }
 
     /// The ids of the newest requests of a type that have one of its statuses.
-    fn of_each_status(&mut self, kind: &str, ids: IdRange, rows: i64) -> String {
+    fn of_each_status(&mut self, table: &str, kind: &str, ids: IdRange, rows: i64) -> String {
         let rows_of = |status: i64, builder: &mut Self| {
             let conditions = [Condition::Type(kind.to_owned()), Condition::Status(status)];
             let conditions = builder.conditions(&conditions, ids);
             format!(
-                "SELECT id FROM (SELECT id FROM requests WHERE {conditions} ORDER BY id DESC \
+                "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id DESC \
                  LIMIT {rows}) AS of_status_{status}"
             )
         };

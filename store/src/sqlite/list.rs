@@ -5,24 +5,27 @@ use uuid::Uuid;
 
 use crate::{
     model::{
-        filter::{Count, RequestFilter},
+        count::Count,
+        filter::RequestFilter,
         page::{Page, RequestQuery},
     },
-    sql::list::{self, Statement, Value},
+    sql::list::{self, Dialect, Statement, Value},
     sqlite::row,
 };
 
+const DIALECT: Dialect = Dialect::Sqlite;
+
 pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::Result<Page> {
-    let window = window(connection, list::window(&query.filter, query.ids()))?;
-    let Statement { sql, values } = list::page(query, window);
+    let window = window(connection, list::window(&query.filter, query.ids(), DIALECT))?;
+    let Statement { sql, values } = list::page(query, window, DIALECT);
     let mut statement = connection.prepare_cached(&sql)?;
     let items = statement.query_map(params_from_iter(values), row::summary)?;
     Ok(query.page(items.collect::<Result<_, _>>()?, window))
 }
 
 pub(super) fn count(connection: &Connection, filter: &RequestFilter) -> rusqlite::Result<Count> {
-    let window = window(connection, list::window(filter, filter.ids()))?;
-    let Statement { sql, values } = list::count(filter, window);
+    let window = window(connection, list::window(filter, filter.ids(), DIALECT))?;
+    let Statement { sql, values } = list::count(filter, window, DIALECT);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_row(params_from_iter(values), |row| row.get(0))?;
     Ok(Count::of(rows, window.is_some()))

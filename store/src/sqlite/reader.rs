@@ -13,7 +13,7 @@ use crate::{
     sqlite::{
         attempts, callbacks,
         file::{File, FileError},
-        list, lookups, overview, parked,
+        groups, list, lookups, overview, parked,
     },
 };
 
@@ -65,6 +65,10 @@ impl Reader {
             Read::Count(filter, reply) => {
                 self.answer(reply, |reader| list::count(reader, &filter));
             }
+            Read::ListGroups(only_failed, limit, reply) => {
+                self.answer(reply, |reader| groups::list(reader, only_failed, limit));
+            }
+            Read::GetGroup(id, reply) => self.answer(reply, |reader| groups::get(reader, id)),
             Read::ListParked(query, reply) => {
                 self.answer(reply, |reader| parked::list(reader, &query));
             }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     model::replay::{Discard, Replay},
     sql::{discard, note_replay, replay},
-    sqlite::{callbacks, lookups, retention, transaction::WriteTransaction},
+    sqlite::{callbacks, groups, lookups, retention, transaction::WriteTransaction},
 };
 
 const DELETE_PARKED: &str = "DELETE FROM parked WHERE request_id = $1";
@@ -22,6 +22,7 @@ pub(super) fn replay(tx: &WriteTransaction<'_>, id: Uuid, run: u32) -> rusqlite:
     let mut replay = tx.prepare_cached(replay!())?;
     if replay.exists(params![id.as_bytes(), run])? {
         tx.execute(callbacks::DELETE, [id.as_bytes()])?;
+        groups::leave(tx, id)?;
         return Ok(Replay::Done);
     }
     Ok(Replay::refused(run, lookups::state(tx, id)?))

@@ -9,23 +9,29 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{is_stored, unnamed_run},
+    sql::{is_better_end, is_end, unnamed_run},
     sqlite::{
-        attempts, callbacks, row,
+        attempts, callbacks, groups, row,
         transaction::{RowRefused, WriteTransaction},
     },
 };
 
 /// An upsert would do the same in one statement, and take more than twice as long.
-const UPDATE: &str = concat!(
-    "UPDATE requests SET status = ?2, run = max(COALESCE(?3, ",
-    unnamed_run!("?2"),
-    "), run), attempts = ?4, deliveries = ?5, \
+macro_rules! update {
+    ($condition:ident) => {
+        concat!(
+            "UPDATE requests SET status = ?2, run = max(COALESCE(?3, ",
+            unnamed_run!("?2"),
+            "), run), attempts = ?4, deliveries = ?5, \
      started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
-    is_stored!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")"))
-);
+            $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")"))
+        )
+    };
+}
+const UPDATE_QUEUED: &str = update!(is_end);
+const UPDATE_FAILED: &str = update!(is_better_end);
 const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
     SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
@@ -39,26 +45,37 @@ const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, 
 
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
-    match write(tx, UPDATE, new)? {
+    match write(tx, UPDATE_QUEUED, new)? {
         Ok(0) => {}
-        Ok(_) => {
-            tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
-            keep_attempt(tx, new)?;
-            return Ok(Applied::Stored);
-        }
+        Ok(_) => return ended(tx, new),
         Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
     }
     if let Some(stored) = stored(tx, new.id)? {
-        return Ok(not_stored(Some(&stored), new));
+        return match write(tx, UPDATE_FAILED, new)? {
+            Ok(0) => Ok(not_stored(Some(&stored), new)),
+            Ok(_) => {
+                groups::leave(tx, new.id)?;
+                ended(tx, new)
+            }
+            Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
+        };
     }
-    Ok(match write(tx, INSERT, new)? {
-        Ok(0) => not_stored(None, new),
-        Ok(_) => {
-            keep_attempt(tx, new)?;
-            Applied::Stored
-        }
-        Err(RowRefused(reason)) => Applied::BadRow(reason),
-    })
+    match write(tx, INSERT, new)? {
+        Ok(0) => Ok(not_stored(None, new)),
+        Ok(_) => ended(tx, new),
+        Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
+    }
+}
+
+/// Does what follows from a result that has just ended its request.
+fn ended(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
+    tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+    // An attempt that completed is in the row of its request.
+    if let Some(error) = new.outcome.error() {
+        attempts::keep_failed(tx, new.id)?;
+        groups::enter(tx, new.id, error, tx.now)?;
+    }
+    Ok(Applied::Stored)
 }
 
 pub(super) fn record_retry(
@@ -72,17 +89,13 @@ pub(super) fn record_retry(
         Ok(_) => attempts::keep_retried(tx, retry)?,
         Err(refused) => Err(refused),
     };
-    if let Err(RowRefused(reason)) = recorded {
-        tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
-    }
-    Ok(())
-}
-
-/// Keeps the attempt of a result that was stored. One that completed is in the row of its request.
-fn keep_attempt(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<()> {
-    match new.outcome.status() {
-        Status::Failed => attempts::keep_failed(tx, new.id),
-        _ => Ok(()),
+    match recorded {
+        Ok(true) => groups::count(tx, retry.id, &retry.error, tx.now).map(drop),
+        Ok(false) => Ok(()),
+        Err(RowRefused(reason)) => {
+            tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
+            Ok(())
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Deletes in SQLite what has expired.
 
 use rusqlite::params;
+use uuid::Uuid;
 
 use crate::{
     model::{
@@ -8,7 +9,7 @@ use crate::{
         retention::{Cleared, Expiry},
     },
     sql,
-    sqlite::{attempts, callbacks, transaction::WriteTransaction},
+    sqlite::{attempts, callbacks, groups, transaction::WriteTransaction},
 };
 
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
@@ -29,18 +30,21 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     let ids = statement.query_map(params![ended_before, limit], |row| row.get(0))?;
     let ids: Vec<[u8; 16]> = ids.collect::<Result<_, _>>()?;
     ids.iter().try_for_each(|id| leave_tombstone(tx, id))?;
+    groups::expire(tx, expiry.ended_before, limit)?;
     Ok(Cleared {
         requests: ids.len() as u64,
         parked: tx.execute(EXPIRE_PARKED, params![ended_before, limit])? as u64,
         tombstones: tx.execute(EXPIRE_TOMBSTONES, params![tombstones_before, limit])? as u64,
         claims: expire_claims(tx, limit)?,
+        grouped: groups::group_earlier(tx, limit)?,
     })
 }
 
-/// Remembers the id of a request that was deleted, and deletes its callback and its attempts.
+/// Remembers the id of a request that was deleted, and deletes what belongs to it.
 pub(super) fn leave_tombstone(tx: &WriteTransaction<'_>, id: &[u8; 16]) -> rusqlite::Result<()> {
     tx.execute(callbacks::DELETE, [id])?;
     tx.execute(attempts::DELETE, [id])?;
+    groups::leave(tx, Uuid::from_bytes(*id))?;
     tx.execute(LEAVE_TOMBSTONE, params![id, tx.now.as_millis()]).map(drop)
 }
 

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    doctor, health, metrics, parked,
+    doctor, error_groups, health, metrics, parked,
     requests::{
         attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
         retry_now, submit, submit_batch, why,
@@ -48,6 +48,8 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         parked::list,
         parked::get,
         parked::discard,
+        error_groups::list,
+        error_groups::get,
         status::status,
         health::live,
         health::ready,

@@ -108,7 +108,7 @@ async fn a_wrong_query_is_explained_in_our_own_words() -> Result<()> {
     for (query, detail) in [
         (
             "requests?state=queued",
-            "There is no parameter \"state\", only status, type, code, id, acceptedAfter, acceptedBefore, \
+            "There is no parameter \"state\", only status, type, code, group, id, acceptedAfter, acceptedBefore, \
              attempts, count, limit, cursor.",
         ),
         ("requests?status=done", "status is queued, processing, completed, failed or cancelled"),

@@ -40,6 +40,8 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
     let _processor = stack.processor(1, "1ms").await?;
     let id = web.accepted("b".into()).await?;
     web.result(&id).await?;
+    let groups: Value = web.get("/api/v1/error-groups").await?.json().await?;
+    let group = groups["items"][0]["group"].as_str().context("a group")?;
     let requests = "/api/v1/requests";
     let looks = [
         (format!("{requests}/{id}"), "/api/v1/requests/{id}", 200),
@@ -52,6 +54,10 @@ async fn answers_have_the_described_statuses_and_fields() -> Result<()> {
         (format!("{requests}/%ff"), "/api/v1/requests/{id}", 404),
         (format!("{requests}?limit=1"), requests, 200),
         (format!("{requests}?count=true&code=teapot&attempts=2"), requests, 200),
+        ("/api/v1/error-groups?failed=true".to_owned(), "/api/v1/error-groups", 200),
+        ("/api/v1/error-groups?failed=1".to_owned(), "/api/v1/error-groups", 400),
+        (format!("/api/v1/error-groups/{group}"), "/api/v1/error-groups/{group}", 200),
+        ("/api/v1/error-groups/1".to_owned(), "/api/v1/error-groups/{group}", 404),
         (format!("{requests}?limit=0"), requests, 400),
         ("/api/v1/parked".to_owned(), "/api/v1/parked", 200),
         (format!("/api/v1/parked?request={failed}"), "/api/v1/parked", 200),

@@ -44,6 +44,15 @@ pub(crate) fn limit(text: Option<&str>) -> Result<u32, Problem> {
     }
 }
 
+/// A parameter that is true or false.
+pub(crate) fn flag(name: &str, text: Option<&str>) -> Result<bool, Problem> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::wrong_query(format!("{name} is true or false"))),
+    }
+}
+
 /// The parameter `cursor`.
 pub(crate) fn cursor<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
     let cursor = text.map(str::parse).transpose();

@@ -25,6 +25,15 @@ pub(crate) enum RequestNotFound {
 )]
 pub(crate) struct MessageNotFound(Problem);
 
+/// The response of calls for one error group if there is none.
+#[derive(IntoResponses)]
+#[response(
+    status = 404,
+    description = "`not-found`: there is no such group, or it is gone",
+    content_type = "application/problem+json"
+)]
+pub(crate) struct GroupNotFound(Problem);
+
 /// The response of lists to a query that they can't use.
 #[derive(IntoResponses)]
 #[response(

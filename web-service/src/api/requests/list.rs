@@ -21,7 +21,8 @@ use crate::{
     views::request::{RequestStatus, RequestView},
 };
 use store::{
-    BadIdPrefix, Count, Cursor, MAX_COUNT, RequestFilter, RequestQuery, Status, StoreError,
+    BadGroupId, BadIdPrefix, Count, Cursor, MAX_COUNT, RequestFilter, RequestQuery, Status,
+    StoreError,
 };
 
 pub(crate) const PATH: &str = "/api/v1/requests";
@@ -40,6 +41,9 @@ pub(crate) struct Query {
     /// Only requests that have failed with this error code.
     #[param(value_type = String, required = false)]
     pub(crate) code: Option<String>,
+    /// Only requests that are failed now with an error of this group.
+    #[param(value_type = String, required = false, pattern = "^[0-9a-f]{16}$")]
+    pub(crate) group: Option<String>,
     /// Only requests whose ids begin with these hexadecimal digits, with or without dashes.
     #[param(value_type = String, required = false, pattern = "^[0-9a-fA-F-]{1,36}$")]
     pub(crate) id: Option<String>,
@@ -117,7 +121,7 @@ pub(crate) async fn page_of(state: &State, query: Query) -> Result<Page, Problem
         limit: page::limit(query.limit.as_deref())?,
         cursor: page::cursor(query.cursor.as_deref())?,
     };
-    let is_counted = is_counted(query.count.as_deref())?;
+    let is_counted = page::flag("count", query.count.as_deref())?;
     counted(state, wanted, status, is_counted).await.map_err(|error| match error {
         StoreError::Refused(reason) => Problem::wrong_query(reason),
         StoreError::Unavailable(_) => error.into(),
@@ -158,10 +162,12 @@ async fn counted(
 /// The filters of a query. The status `processing` is not stored.
 fn filter(query: &Query, status: Option<RequestStatus>) -> Result<RequestFilter, Problem> {
     let id_prefix = query.id.as_deref().map(str::parse).transpose();
+    let group = query.group.as_deref().map(str::parse).transpose();
     Ok(RequestFilter {
         status: status.and_then(RequestStatus::stored),
         kind: query.kind.clone(),
         code: query.code.clone(),
+        group: group.map_err(|error: BadGroupId| Problem::wrong_query(error.to_string()))?,
         id_prefix: id_prefix
             .map_err(|error: BadIdPrefix| Problem::wrong_query(error.to_string()))?,
         accepted_after: time("acceptedAfter", query.accepted_after.as_deref())?,
@@ -181,15 +187,6 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let time = text.map(str::parse).transpose();
     let example = "2026-11-21T09:54:22.988Z";
     time.map_err(|_| Problem::wrong_query(format!("{name} is a time in UTC, as {example}")))
-}
-
-/// The parameter `count`.
-fn is_counted(text: Option<&str>) -> Result<bool, Problem> {
-    match text {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(Problem::wrong_query("count is true or false")),
-    }
 }
 
 /// The parameter `status`.

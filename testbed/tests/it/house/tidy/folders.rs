@@ -42,13 +42,14 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "store/src",
         &[
-            ("conformance", &["crate", "model"]),
+            ("conformance", &["crate", "model", "sql"]),
             ("model", &[]),
             ("operations", &["command", "crate", "error", "model"]),
             (
                 "postgres",
                 &["backend", "command", "error", "health", "migrations", "model", "options", "sql"],
             ),
+            ("sql", &["model"]),
             (
                 "sqlite",
                 &["backend", "command", "error", "health", "migrations", "model", "options", "sql"],
