@@ -25,6 +25,7 @@ use crate::{
         request::{Cancel, Ended, Found, NewRequest, Origin, ScheduledRetry, Summary},
         retention::{Cleared, Expiry},
         retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
+        stats::{Stats, StatsQuery},
         worker_result::{Applied, WorkerResult},
     },
 };
@@ -82,6 +83,7 @@ pub(crate) enum Read {
     Open(Uuid, u32, Reply<Vec<OpenRequest>>),
     /// How many open requests are below this id.
     OpenBefore(Uuid, Reply<u32>),
+    Stats(StatsQuery, Reply<Stats>),
     Clock(Reply<Timestamp>),
     Inspect(Reply<Inspection>),
 }

@@ -19,6 +19,7 @@ mod results;
 mod retention;
 mod retry_now;
 mod slow;
+mod stats;
 mod url;
 mod world;
 
@@ -114,6 +115,12 @@ for_both_backends! {
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
         a_rate_of_more_than_a_thousand_a_minute_is_that_of_the_last_thousand,
         the_database_can_be_inspected;
+    stats:
+        what_happens_is_counted_by_type_once,
+        totals_follow_each_change_of_a_status,
+        of_two_services_the_counts_add_up,
+        old_minutes_become_hours_and_old_hours_go,
+        statistics_survive_a_restart;
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         what_has_not_ended_never_expires,

@@ -60,6 +60,7 @@ pub use model::{
     retention::{Cleared, Expiry},
     retry_now::{AwaitedAttempt, BeginRetry, NoteRetry, Reissue},
     send_capacity::SendCapacity,
+    stats::{Bucket, Counts, Stats, StatsRange, Totals},
     worker_result::{Applied, ResultOutcome, WorkerResult},
 };
 pub use options::StoreOptions;

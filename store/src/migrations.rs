@@ -23,6 +23,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 8, "0008_attempts"),
     migration!("sqlite", 9, "0009_filters"),
     migration!("sqlite", 10, "0010_error_groups"),
+    migration!("sqlite", 11, "0011_stats"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -35,6 +36,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 8, "0008_attempts"),
     migration!("postgres", 9, "0009_filters"),
     migration!("postgres", 10, "0010_error_groups"),
+    migration!("postgres", 11, "0011_stats"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

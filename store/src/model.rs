@@ -19,4 +19,5 @@ pub(crate) mod retention;
 pub(crate) mod retry_now;
 pub(crate) mod sanitize;
 pub(crate) mod send_capacity;
+pub(crate) mod stats;
 pub(crate) mod worker_result;

@@ -12,3 +12,4 @@ mod requests;
 mod results;
 mod retention;
 mod retry_now;
+mod stats;

@@ -27,6 +27,7 @@ mod retry_now;
 mod row;
 mod server;
 mod session;
+mod stats;
 mod supervisor;
 mod writer;
 

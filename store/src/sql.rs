@@ -4,6 +4,7 @@
 pub(crate) mod attempts;
 pub(crate) mod groups;
 pub(crate) mod list;
+pub(crate) mod stats;
 
 use crate::model::{
     parked::{ParkedFilter, ParkedQuery},
@@ -103,7 +104,7 @@ macro_rules! unnamed_run {
 macro_rules! cancel {
     () => {
         "UPDATE requests SET status = 3, settled_at = $1, next_attempt_at = NULL \
-         WHERE id = $2 AND status = 0 RETURNING id, run, settled_at, callback_host"
+         WHERE id = $2 AND status = 0 RETURNING id, run, settled_at, callback_host, type"
     };
 }
 
@@ -121,7 +122,7 @@ macro_rules! replay {
          started_at = NULL, finished_at = NULL, settled_at = NULL, next_attempt_at = NULL, \
          worker = NULL, last_error = COALESCE(NULLIF(error_message, ''), error_code), \
          error_code = NULL, error_message = NULL \
-         WHERE id = $1 AND status = 2 AND run = $2 RETURNING id"
+         WHERE id = $1 AND status = 2 AND run = $2 RETURNING id, type"
     };
 }
 
@@ -129,7 +130,7 @@ macro_rules! replay {
 macro_rules! discard {
     () => {
         "DELETE FROM requests WHERE id = $1 AND status = 2 AND NOT EXISTS \
-         (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) RETURNING id"
+         (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) RETURNING id, type"
     };
 }
 

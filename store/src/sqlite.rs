@@ -25,6 +25,7 @@ mod results;
 mod retention;
 mod retry_now;
 mod row;
+mod stats;
 mod transaction;
 mod writer;
 

@@ -12,6 +12,7 @@ pub(crate) mod requests;
 mod scale;
 mod shared_overview;
 pub(crate) mod state;
+pub(crate) mod stats;
 pub(crate) mod status;
 mod verify;
 pub(crate) mod workers;
@@ -60,6 +61,7 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get(error_groups::PATH, error_groups::list),
         on_get(error_groups::GROUP_PATH, error_groups::get),
         on_get(event_stream::PATH, event_stream::stream),
+        on_get(stats::PATH, stats::stats),
         on_get(status::PATH, status::status),
         on_get(health::LIVE, health::live),
         on_get(health::READY, health::ready),

@@ -78,6 +78,7 @@ async fn execute(session: &mut Session, command: Read) {
         Read::ListParked(query, reply) => session.answer(reply, &query).await,
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,
+        Read::Stats(query, reply) => session.answer(reply, &query).await,
         Read::Overview(reply) => session.answer(reply, &GetOverview).await,
         Read::Open(after, limit, reply) => session.answer(reply, &GetOpen { after, limit }).await,
         Read::OpenBefore(id, reply) => session.answer(reply, &CountOpenBefore(id)).await,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     model::replay::{Discard, Replay},
-    postgres::{clock::now, lookups::state, session::Work},
+    postgres::{clock::now, lookups::state, session::Work, stats::statuses_tallied},
     sql::{discard, note_replay, replay},
 };
 
@@ -13,8 +13,9 @@ const REPLAY: &str = concat!(
     "WITH again AS (",
     replay!(),
     "), uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM again)), \
-     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM again)) \
-     SELECT id FROM again"
+     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM again)), ",
+    statuses_tallied!("SELECT type, 0, 1 FROM again UNION ALL SELECT type, 2, -1 FROM again"),
+    " SELECT id FROM again"
 );
 const DISCARD: &str = concat!(
     "WITH gone AS (",
@@ -25,7 +26,9 @@ const DISCARD: &str = concat!(
      unparked AS (DELETE FROM parked WHERE request_id IN (SELECT id FROM gone)), \
      buried AS (INSERT INTO tombstones SELECT id, ",
     now!(),
-    " FROM gone ON CONFLICT (id) DO NOTHING) SELECT id FROM gone"
+    " FROM gone ON CONFLICT (id) DO NOTHING), ",
+    statuses_tallied!("SELECT type, 2, -1 FROM gone"),
+    " SELECT id FROM gone"
 );
 
 /// Notes that a request which has failed in this run is about to be replayed.

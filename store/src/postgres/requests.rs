@@ -7,8 +7,13 @@ use crate::{
     error::StoreError,
     model::request::{Cancel, NewRequest},
     postgres::{
-        batch::Rows, callbacks::callbacks_of_ended, clock::Clock, lookups::state, row::number,
+        batch::Rows,
+        callbacks::callbacks_of_ended,
+        clock::Clock,
+        lookups::state,
+        row::number,
         session::Work,
+        stats::{minutes_counted, statuses_tallied},
     },
     sql::{accept_rule, cancel},
 };
@@ -21,14 +26,32 @@ const ACCEPT: &str = concat!(
      $6::text[], $7::text[], $8::bytea[]) AS new (id) \
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE tombstones.id = new.id) ORDER BY new.id",
     accept_rule!(),
-    " RETURNING id, status, run, settled_at, callback_host) \
-     INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
+    " RETURNING id, status, run, settled_at, callback_host, type), ",
+    minutes_counted!("accepted", accepted "true", completed "false", failed "false",
+        retried "false", cancelled "false"),
+    ", ",
+    statuses_tallied!(
+        // If there was a row, which only a result makes, its type was not known.
+        "SELECT type, status, 1 FROM accepted UNION ALL \
+         SELECT 'default', status, -1 FROM accepted WHERE status <> 0 OR run > 0"
+    ),
+    " INSERT INTO callbacks (request_id, of_run, host, ended_at, due_at) \
      SELECT id, run, callback_host, settled_at, settled_at FROM accepted \
      WHERE status <> 0 AND callback_host IS NOT NULL ON CONFLICT (request_id) DO NOTHING"
 );
 
-const CANCEL: &str =
-    concat!("WITH ended AS (", cancel!(), "), ", callbacks_of_ended!(), " SELECT run FROM ended");
+const CANCEL: &str = concat!(
+    "WITH ended AS (",
+    cancel!(),
+    "), ",
+    callbacks_of_ended!(),
+    ", ",
+    minutes_counted!("ended", accepted "false", completed "false", failed "false",
+        retried "false", cancelled "true"),
+    ", ",
+    statuses_tallied!("SELECT type, 3, 1 FROM ended UNION ALL SELECT type, 0, -1 FROM ended"),
+    " SELECT run FROM ended"
+);
 
 impl Rows for NewRequest {
     type Outcome = Result<(), StoreError>;

@@ -15,13 +15,15 @@ use crate::{
         clock::now,
         groups::{Groups, groups_added, groups_counted},
         row::{number, optional_time, status},
+        stats::{minutes_counted, statuses_tallied},
     },
     sql::{is_stored, unnamed_run},
 };
 
-/// A success may be the end of a request that had failed.
+/// A success may be the end of a request that had failed. `xmax` is 0 in a row that the statement has inserted, and not in
+/// one that it has updated.
 macro_rules! apply {
-    ($($of_failures:expr),*) => {
+    ([$($changes:literal)?] $($of_failures:expr),*) => {
         concat!(
     "WITH ended AS (INSERT INTO requests (id, status, run, attempts, deliveries, started_at, finished_at, \
      settled_at, worker, error_code, error_message, result) \
@@ -47,22 +49,36 @@ macro_rules! apply {
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_stored!("excluded.status", "excluded.run"),
     " RETURNING id, status, run, attempts, deliveries, worker, started_at, finished_at, settled_at, \
-     error_code, error_message, callback_host), ",
+     error_code, error_message, callback_host, type, xmax = 0 AS is_new), ",
     callbacks_of_ended!(),
-    ", left_groups AS (DELETE FROM failures USING ended WHERE failed_id = ended.id AND ended.status = 1)",
+    ", left_groups AS (DELETE FROM failures USING ended WHERE failed_id = ended.id AND ended.status = 1 \
+     RETURNING ended.type), ",
+    minutes_counted!("ended", accepted "false", completed "status = 1", failed "status = 2",
+        retried "false", cancelled "false"),
     $($of_failures,)*
+    ", ",
+    statuses_tallied!(concat!(
+        // A request that was not new was queued, unless it had failed.
+        "SELECT type, status, 1 FROM ended UNION ALL SELECT type, 0, -1 FROM ended WHERE NOT is_new \
+         UNION ALL SELECT type, 0, 1 FROM left_groups UNION ALL SELECT type, 2, -1 FROM left_groups",
+        $($changes)?
+    )),
     " SELECT id FROM ended"
 )
     };
 }
-const APPLY: &str = apply!();
+const APPLY: &str = apply!([]);
 const APPLY_WITH_FAILURES: &str = apply!(
+    [" UNION ALL SELECT type, 0, 1 FROM failed_again UNION ALL SELECT type, 2, -1 FROM failed_again"]
     ", ",
     attempts_of_ended!(),
     ", entered AS (INSERT INTO failures (failed_id, group_id) SELECT ended.id, grouped.group_id \
      FROM ended JOIN UNNEST($12::uuid[], $13::bigint[]) AS grouped (id, group_id) \
      ON grouped.id = ended.id WHERE ended.status = 2 \
-     ON CONFLICT (failed_id) DO UPDATE SET group_id = excluded.group_id RETURNING group_id), ",
+     ON CONFLICT (failed_id) DO UPDATE SET group_id = excluded.group_id \
+     RETURNING failed_id, group_id, xmax = 0 AS is_new), \
+     failed_again AS (SELECT ended.type FROM entered JOIN ended ON ended.id = failed_id \
+     WHERE NOT entered.is_new), ",
     groups_added!("$14", "$15", "$16", "$17", "$18"),
     ", ",
     groups_counted!("entered")

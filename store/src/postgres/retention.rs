@@ -11,6 +11,7 @@ use crate::{
         clock::{Clock, now},
         groups,
         session::Work,
+        stats::{self, statuses_tallied},
     },
     sql,
 };
@@ -20,11 +21,12 @@ const EXPIRE: &str = concat!(
     "WITH gone AS (DELETE FROM requests WHERE id IN \
      (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
      (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
-     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id), \
+     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id, type, status), \
      uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
      unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM gone)), \
-     untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)) \
-     INSERT INTO tombstones SELECT id, ",
+     untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)), ",
+    statuses_tallied!("SELECT type, status, -1 FROM gone"),
+    " INSERT INTO tombstones SELECT id, ",
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING"
 );
@@ -49,6 +51,8 @@ impl Work for Expire {
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
         groups::expire(connection, self.0.ended_before, limit).await?;
+        let now = Clock.run(&mut *connection).await?;
+        stats::roll_up(connection, now).await?;
         Ok(Cleared {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),

@@ -9,6 +9,7 @@ use crate::{
     postgres::{
         batch::Rows,
         groups::{Groups, groups_added, groups_counted},
+        stats::minutes_counted,
     },
     sql::attempts::attempt_columns,
 };
@@ -20,7 +21,7 @@ const RECORD_RETRY: &str = concat!(
      $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bigint[], $11::text[], $12::bigint[]) \
      AS new (id, run, attempt, delivery, worker, began_at, ended_at, code, message, next_at, last_error, \
      group_id)), \
-     locked AS (SELECT id, run, noted_run FROM requests WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
+     locked AS (SELECT id, run, noted_run, type FROM requests WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE), \
      kept AS (INSERT INTO attempts (",
     attempt_columns!(),
     ") SELECT new.id, new.run, new.attempt, 0, new.delivery, new.worker, new.began_at, new.ended_at, \
@@ -30,6 +31,9 @@ const RECORD_RETRY: &str = concat!(
     groups_added!("$13", "$14", "$15", "$16", "$17"),
     ", ",
     groups_counted!("kept JOIN new ON new.id = request_id"),
+    ", ",
+    minutes_counted!("kept JOIN locked ON locked.id = request_id", accepted "false", completed "false",
+        failed "false", retried "true", cancelled "false"),
     " UPDATE requests SET attempts = new.attempt, last_error = new.last_error, \
      next_attempt_at = new.next_at, run = new.run FROM locked, new \
      WHERE requests.id = locked.id AND new.id = locked.id AND requests.status = 0 \

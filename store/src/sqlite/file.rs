@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many prepared statements each connection keeps.
-const STATEMENT_CACHE_CAPACITY: usize = 32;
+const STATEMENT_CACHE_CAPACITY: usize = 64;
 
 /// What every database file of SQLite begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -261,6 +261,8 @@ mod tests {
         let insert = format!("INSERT INTO requests ({columns}) VALUES ({row})");
         connection.execute_batch(&insert).unwrap();
         migrate(&mut connection).unwrap();
+        let tallied = "SELECT failed = 1 AND queued = 0 FROM tallies WHERE type = 't'";
+        assert!(connection.query_row(tallied, [], |row| row.get::<_, bool>(0)).unwrap());
         let same = format!("SELECT ({columns}) = ({row}) FROM requests");
         assert!(connection.query_row(&same, [], |row| row.get::<_, bool>(0)).unwrap());
         let indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'requests' \

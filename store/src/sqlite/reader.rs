@@ -13,7 +13,7 @@ use crate::{
     sqlite::{
         attempts, callbacks,
         file::{File, FileError},
-        groups, list, lookups, overview, parked,
+        groups, list, lookups, overview, parked, stats,
     },
 };
 
@@ -78,6 +78,7 @@ impl Reader {
             Read::NextCallbackIn(full, reply) => {
                 self.answer(reply, |reader| callbacks::next_in(reader, &full));
             }
+            Read::Stats(query, reply) => self.answer(reply, |reader| stats::stats(reader, &query)),
             Read::Overview(reply) => self.answer(reply, overview::overview),
             Read::Open(after, limit, reply) => {
                 self.answer(reply, |reader| lookups::open(reader, after, limit));

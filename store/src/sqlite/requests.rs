@@ -1,14 +1,15 @@
 //! Records and cancels requests in SQLite.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use crate::{
     error::StoreError,
-    model::request::{Cancel, NewRequest},
+    model::request::{Cancel, NewRequest, Status},
     sql::{accept_rule, cancel},
     sqlite::{
         callbacks, lookups,
+        stats::Happened,
         transaction::{RowRefused, WriteTransaction},
     },
 };
@@ -17,8 +18,11 @@ const ACCEPT: &str = concat!(
     "INSERT INTO requests (id, type, owner, accepted_at, trace, callback_url, callback_host, \
      request_data) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
      WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
-    accept_rule!()
+    accept_rule!(),
+    " RETURNING status, run"
 );
+/// The type of a request of which only the result is known.
+const UNKNOWN_TYPE: &str = "default";
 
 pub(super) fn accept(
     tx: &WriteTransaction<'_>,
@@ -35,8 +39,10 @@ pub(super) fn accept(
         target.map(|target| &target.host),
         new.request_data
     ];
-    if let Err(RowRefused(reason)) = tx.try_execute(ACCEPT, values)? {
-        return Ok(Err(StoreError::Refused(reason)));
+    let state = |row: &Row<'_>| Ok((Status::from_number(row.get(0)?), row.get(1)?));
+    match tx.try_change(ACCEPT, values, state)? {
+        Ok(accepted) => accepted.into_iter().for_each(|(status, run)| count(tx, new, status, run)),
+        Err(RowRefused(reason)) => return Ok(Err(StoreError::Refused(reason))),
     }
     if target.is_some() {
         tx.execute(callbacks::OF_ENDED, [new.id.as_bytes()])?;
@@ -44,10 +50,23 @@ pub(super) fn accept(
     Ok(Ok(()))
 }
 
+/// Counts a request that was accepted. If there was a row, which only a result makes, its type was not known.
+fn count(tx: &WriteTransaction<'_>, new: &NewRequest, status: Status, run: u32) {
+    tx.tally.count(&new.kind, Happened::Accepted);
+    tx.tally.turn(&new.kind, None, Some(status));
+    if status != Status::Queued || run > 0 {
+        tx.tally.turn(UNKNOWN_TYPE, Some(status), None);
+    }
+}
+
 pub(super) fn cancel(tx: &WriteTransaction<'_>, id: Uuid) -> rusqlite::Result<Cancel> {
     let mut cancel = tx.prepare_cached(cancel!())?;
-    let run = cancel.query_row(params![tx.now.as_millis(), id.as_bytes()], |row| row.get(1));
-    if let Some(run) = run.optional()? {
+    let cancelled = cancel.query_row(params![tx.now.as_millis(), id.as_bytes()], |row| {
+        Ok((row.get(1)?, row.get::<_, String>(4)?))
+    });
+    if let Some((run, kind)) = cancelled.optional()? {
+        tx.tally.count(&kind, Happened::Ended(Status::Cancelled));
+        tx.tally.turn(&kind, Some(Status::Queued), Some(Status::Cancelled));
         tx.execute(callbacks::OF_ENDING, [id.as_bytes()])?;
         return Ok(Cancel::Done(run));
     }

@@ -12,6 +12,7 @@ use crate::{
     sql::{is_better_end, is_end, unnamed_run},
     sqlite::{
         attempts, callbacks, groups, row,
+        stats::Happened,
         transaction::{RowRefused, WriteTransaction},
     },
 };
@@ -26,7 +27,8 @@ macro_rules! update {
      started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
-            $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")"))
+            $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")")),
+            " RETURNING type"
         )
     };
 }
@@ -35,9 +37,10 @@ const UPDATE_FAILED: &str = update!(is_better_end);
 const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
     SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
-    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type";
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
+const TYPE: &str = "SELECT type FROM requests WHERE id = $1";
 /// News of a run that is noted show that it was published.
 const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, next_attempt_at = $3, \
     run = $4 WHERE id = $5 AND status = 0 AND (run = $4 OR run < $4 AND noted_run >= $4) \
@@ -46,29 +49,37 @@ const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, 
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
     match write(tx, UPDATE_QUEUED, new)? {
-        Ok(0) => {}
-        Ok(_) => return ended(tx, new),
+        Ok(None) => {}
+        Ok(Some(kind)) => return ended(tx, new, &kind, Some(Status::Queued)),
         Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
     }
     if let Some(stored) = stored(tx, new.id)? {
         return match write(tx, UPDATE_FAILED, new)? {
-            Ok(0) => Ok(not_stored(Some(&stored), new)),
-            Ok(_) => {
+            Ok(None) => Ok(not_stored(Some(&stored), new)),
+            Ok(Some(kind)) => {
                 groups::leave(tx, new.id)?;
-                ended(tx, new)
+                ended(tx, new, &kind, Some(Status::Failed))
             }
             Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
         };
     }
     match write(tx, INSERT, new)? {
-        Ok(0) => Ok(not_stored(None, new)),
-        Ok(_) => ended(tx, new),
+        Ok(None) => Ok(not_stored(None, new)),
+        Ok(Some(kind)) => ended(tx, new, &kind, None),
         Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
     }
 }
 
 /// Does what follows from a result that has just ended its request.
-fn ended(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
+fn ended(
+    tx: &WriteTransaction<'_>,
+    new: &WorkerResult,
+    kind: &str,
+    before: Option<Status>,
+) -> rusqlite::Result<Applied> {
+    let status = new.outcome.status();
+    tx.tally.count(kind, Happened::Ended(status));
+    tx.tally.turn(kind, before, Some(status));
     tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
     // An attempt that completed is in the row of its request.
     if let Some(error) = new.outcome.error() {
@@ -90,7 +101,11 @@ pub(super) fn record_retry(
         Err(refused) => Err(refused),
     };
     match recorded {
-        Ok(true) => groups::count(tx, retry.id, &retry.error, tx.now).map(drop),
+        Ok(true) => {
+            let kind: String = tx.prepare_cached(TYPE)?.query_row([id], |row| row.get(0))?;
+            tx.tally.count(&kind, Happened::Retried);
+            groups::count(tx, retry.id, &retry.error, tx.now).map(drop)
+        }
         Ok(false) => Ok(()),
         Err(RowRefused(reason)) => {
             tracing::warn!(id = %retry.id, reason, "a retry could not be recorded");
@@ -99,11 +114,12 @@ pub(super) fn record_retry(
     }
 }
 
+/// Writes a result, and returns the type of its request if it is the end of that.
 fn write(
     tx: &WriteTransaction<'_>,
     sql: &'static str,
     new: &WorkerResult,
-) -> rusqlite::Result<Result<usize, RowRefused>> {
+) -> rusqlite::Result<Result<Option<String>, RowRefused>> {
     let (status, error) = (new.outcome.status().number(), new.outcome.error());
     let values = params![
         new.id.as_bytes(),
@@ -119,7 +135,7 @@ fn write(
         error.map(|error| &error.message),
         new.outcome.result(),
     ];
-    tx.try_execute(sql, values)
+    tx.try_change(sql, values, |row| row.get(0))
 }
 
 fn stored(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredResult>> {

@@ -6,16 +6,17 @@ use uuid::Uuid;
 use crate::{
     model::{
         idempotency::MIN_KEY_RETENTION,
+        request::Status,
         retention::{Cleared, Expiry},
     },
     sql,
-    sqlite::{attempts, callbacks, groups, transaction::WriteTransaction},
+    sqlite::{attempts, callbacks, groups, stats, transaction::WriteTransaction},
 };
 
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
     (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
-    ORDER BY settled_at LIMIT $2) RETURNING id";
+    ORDER BY settled_at LIMIT $2) RETURNING id, type, status";
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
@@ -27,12 +28,18 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     let (ended_before, limit) = (expiry.ended_before.as_millis(), expiry.limit);
     let tombstones_before = expiry.tombstones_before.as_millis();
     let mut statement = tx.prepare_cached(EXPIRE)?;
-    let ids = statement.query_map(params![ended_before, limit], |row| row.get(0))?;
-    let ids: Vec<[u8; 16]> = ids.collect::<Result<_, _>>()?;
-    ids.iter().try_for_each(|id| leave_tombstone(tx, id))?;
+    let gone = statement.query_map(params![ended_before, limit], |row| {
+        Ok((row.get(0)?, row.get(1)?, Status::from_number(row.get(2)?)))
+    })?;
+    let gone: Vec<([u8; 16], String, Status)> = gone.collect::<Result<_, _>>()?;
+    for (id, kind, status) in &gone {
+        tx.tally.turn(kind, Some(*status), None);
+        leave_tombstone(tx, id)?;
+    }
+    stats::roll_up(tx, tx.now)?;
     groups::expire(tx, expiry.ended_before, limit)?;
     Ok(Cleared {
-        requests: ids.len() as u64,
+        requests: gone.len() as u64,
         parked: tx.execute(EXPIRE_PARKED, params![ended_before, limit])? as u64,
         tombstones: tx.execute(EXPIRE_TOMBSTONES, params![tombstones_before, limit])? as u64,
         claims: expire_claims(tx, limit)?,

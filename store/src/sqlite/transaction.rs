@@ -3,13 +3,19 @@
 use std::ops::Deref;
 
 use pipeline::contract::Timestamp;
-use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension, Params, Row, Transaction, TransactionBehavior,
+};
+
+use crate::sqlite::stats::Tally;
 
 /// A transaction of the writer. It is rolled back when it is dropped before the commit.
 pub(super) struct WriteTransaction<'c> {
     transaction: Transaction<'c>,
     /// The moment of all that is done in it.
     pub(super) now: Timestamp,
+    /// What has happened in it, to be counted.
+    pub(super) tally: Tally,
 }
 
 /// The database refused a row because of its data; the transaction goes on without it.
@@ -18,10 +24,12 @@ pub(super) struct RowRefused(pub(super) String);
 impl<'c> WriteTransaction<'c> {
     pub(super) fn begin(connection: &'c mut Connection) -> rusqlite::Result<Self> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Self { transaction, now: Timestamp::now() })
+        Ok(Self { transaction, now: Timestamp::now(), tally: Tally::default() })
     }
 
+    /// Counts what has happened, and commits.
     pub(super) fn commit(self) -> rusqlite::Result<()> {
+        self.tally.write(&self.transaction, self.now)?;
         self.transaction.commit()
     }
 
@@ -41,6 +49,19 @@ impl<'c> WriteTransaction<'c> {
         values: impl Params,
     ) -> rusqlite::Result<Result<usize, RowRefused>> {
         match self.execute(sql, values) {
+            Err(error) if is_about_data(&error) => Ok(Err(RowRefused(error.to_string()))),
+            other => other.map(Ok),
+        }
+    }
+
+    /// Executes a statement that returns a row if it changes one, which the database may refuse.
+    pub(super) fn try_change<T>(
+        &self,
+        sql: &'static str,
+        values: impl Params,
+        row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Result<Option<T>, RowRefused>> {
+        match self.transaction.prepare_cached(sql)?.query_row(values, row).optional() {
             Err(error) if is_about_data(&error) => Ok(Err(RowRefused(error.to_string()))),
             other => other.map(Ok),
         }

@@ -13,7 +13,7 @@ use crate::api::{
         attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
         retry_now, submit, submit_batch, why,
     },
-    scale, status, verify, workers,
+    scale, stats, status, verify, workers,
 };
 
 pub(crate) const PATH: &str = "/openapi.json";
@@ -50,6 +50,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         parked::discard,
         error_groups::list,
         error_groups::get,
+        stats::stats,
         status::status,
         health::live,
         health::ready,
