@@ -26,8 +26,8 @@ use crate::api::{
         resource::{on_get, on_get_and_delete, on_post},
     },
     requests::{
-        attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
-        retry_now, submit, submit_batch, why,
+        attempts, cancel, data, discard, event_stream, get, list, replay, republish,
+        retry_callback, retry_now, submit, submit_batch, why,
     },
 };
 

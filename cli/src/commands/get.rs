@@ -63,7 +63,13 @@ fn row(attempt: &Attempt) -> String {
         [&attempt.started_at, &attempt.ended_at].map(|at| at.as_deref().unwrap_or("-"));
     let (outcome, worker) = (escape(&attempt.outcome), escape(&attempt.worker));
     let error = attempt.error.as_ref();
-    let error = error.map(|it| format!("{} ({})", text::shorten(&it.message), escape(&it.code)));
+    let error = error.map(|it| {
+        format!(
+            "{} ({})",
+            text::short_error(&it.message, text::SHORT_ERROR_CHARS),
+            escape(&it.code)
+        )
+    });
     let error = error.unwrap_or_default();
     let Attempt { run, attempt, .. } = attempt;
     let row = format!(

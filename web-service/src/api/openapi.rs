@@ -10,8 +10,8 @@ use utoipa::OpenApi;
 use crate::api::{
     doctor, error_groups, health, metrics, parked,
     requests::{
-        attempts, cancel, data, discard, event_stream, get, list, replay, republish, retry_callback,
-        retry_now, submit, submit_batch, why,
+        attempts, cancel, data, discard, event_stream, get, list, replay, republish,
+        retry_callback, retry_now, submit, submit_batch, why,
     },
     scale, stats, status, verify, workers,
 };

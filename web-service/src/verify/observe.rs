@@ -7,7 +7,7 @@ use pipeline::{
     contract::{Control, Timestamp},
     topology::{FAILED, REQUESTS, RESULTS},
 };
-use store::{OpenRequest, RequestQuery, Status, Store};
+use store::{OpenRequest, RequestFilter, RequestQuery, Status, Store};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -116,7 +116,8 @@ impl Observer<'_> {
 
     /// The newest ids that were made by web services.
     async fn newest(&self, status: Option<Status>, limit: u32) -> Result<Vec<Uuid>, VerifyError> {
-        let query = RequestQuery { status, kind: None, limit, cursor: None };
+        let filter = RequestFilter { status, ..RequestFilter::default() };
+        let query = RequestQuery { filter, limit, cursor: None };
         let page = self.store.list(query).await?;
         Ok(page.items.into_iter().map(|it| it.id).filter(is_timely).collect())
     }
