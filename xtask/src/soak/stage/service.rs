@@ -92,6 +92,8 @@ impl Service {
     /// Stops it cleanly. Ending in another way, or not in time, is a finding.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         let Some(running) = self.running.take() else { return Ok(()) };
+        // Before its first line it may not handle signals yet.
+        let _begun_or_ended = running.wait_for("a first line", |_| Some(())).await;
         running.terminate();
         if let Err(error) = running.succeed_within(WAIT_TIMEOUT).await {
             self.around.ledger.lock().fault(format!("a clean stop failed: {error:#}"));
