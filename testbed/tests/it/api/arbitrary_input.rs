@@ -126,6 +126,11 @@ async fn make(client: reqwest::Client, base: String, call: Call) -> Result<()> {
     let Ok(request) = request.body(call.body.clone()).build() else { return Ok(()) };
     let answer = client.execute(request).await.with_context(|| format!("no answer to {call:?}"))?;
     let (status, kind) = (answer.status(), content_type(&answer).unwrap_or_default());
+    if kind.starts_with("text/event-stream") {
+        // It goes on until the client leaves.
+        ensure!(status.is_success(), "{status} for {call:?}");
+        return Ok(());
+    }
     let body = answer.bytes().await?;
     ensure!(!status.is_server_error(), "{status} for {call:?}: {body:?}");
     // Pages tell people, the API tells programs.
