@@ -26,6 +26,9 @@ use uuid::Uuid;
 
 /// How often a consumer is stopped between two messages.
 const STOPS: usize = 10;
+/// How long after each message the next one is published to a consumer that stops, which may have so many.
+const FEED_INTERVAL: Duration = Duration::from_millis(20);
+const PREFETCH: u16 = 60;
 
 fn connect(url: &str) -> Result<Broker> {
     let address = Address::parse(url)?;
@@ -195,6 +198,32 @@ async fn a_consumer_that_stops_between_two_messages_leaves_none_that_counts_as_d
         }
         rest.close().await;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_consumer_that_stops_takes_no_more_than_what_is_on_its_way() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let publisher = broker.publisher();
+    let feeding = tokio::spawn(async move {
+        loop {
+            let message = request("1".to_owned()).expect("a request");
+            let _published_or_not =
+                publisher.publish_once_possible(&message, Instant::now() + WAIT_TIMEOUT).await;
+            tokio::time::sleep(FEED_INTERVAL).await;
+        }
+    });
+    let mut consumer = broker.consume(Consume::queue(REQUESTS, PREFETCH, "1"));
+    consumer.next().await.context("a first message")?.ack();
+    consumer.stop();
+    let mut received = 0;
+    while let Some(delivery) = consumer.next().await {
+        delivery.ack();
+        received += 1;
+    }
+    feeding.abort();
+    ensure!(received < PREFETCH, "it went on until it had as many as it may have");
     Ok(())
 }
 

@@ -48,6 +48,15 @@ enum Routing {
     Optional,
 }
 
+/// What to do while nothing can be sent: the broker is away, or its topology is incomplete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unsent {
+    /// Say so at once.
+    Fail,
+    /// Try again until the deadline.
+    TryAgain,
+}
+
 /// Publishes messages with confirms. Clones share the channels.
 #[derive(Clone)]
 pub struct Publisher {
@@ -78,7 +87,7 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
-        self.publish_as(message, Routing::Mandatory, deadline).await
+        self.publish_as(message, Routing::Mandatory, deadline, Unsent::Fail).await
     }
 
     /// Like [`Self::publish`], and tries again until the deadline while nothing can be sent, as before the connection is
@@ -91,15 +100,7 @@ impl Publisher {
         message: &Message,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        loop {
-            let ended = self.publish(message, deadline).await;
-            let may_pass =
-                matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
-            if !may_pass || Instant::now() + RETRY_INTERVAL >= deadline {
-                return ended;
-            }
-            sleep(RETRY_INTERVAL).await;
-        }
+        self.publish_as(message, Routing::Mandatory, deadline, Unsent::TryAgain).await
     }
 
     /// Like [`Self::publish`], for a message to whoever receives it at the moment, if anybody: the broker
@@ -112,7 +113,7 @@ impl Publisher {
         message: &Message,
         deadline: Instant,
     ) -> Result<(), PublishError> {
-        self.publish_as(message, Routing::Optional, deadline).await
+        self.publish_as(message, Routing::Optional, deadline, Unsent::Fail).await
     }
 
     async fn publish_as(
@@ -120,11 +121,21 @@ impl Publisher {
         message: &Message,
         routing: Routing,
         deadline: Instant,
+        unsent: Unsent,
     ) -> Result<(), PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
         let (mut unknown, began) = (None, Instant::now());
-        let ended = self.attempts(message, routing, deadline, &mut unknown).await;
-        let ended = ended.map_err(|error| unknown.unwrap_or(error));
+        let ended = loop {
+            let ended = self.attempts(message, routing, deadline, &mut unknown).await;
+            let ended = ended.map_err(|error| unknown.take().unwrap_or(error));
+            let is_unsent =
+                matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
+            let is_late = Instant::now() + RETRY_INTERVAL >= deadline;
+            if !is_unsent || is_late || unsent == Unsent::Fail {
+                break ended;
+            }
+            sleep(RETRY_INTERVAL).await;
+        };
         self.link.metrics().published(&ended, began);
         ended
     }

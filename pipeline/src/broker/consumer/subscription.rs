@@ -9,7 +9,7 @@ use amqprs::channel::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -217,8 +217,8 @@ impl Subscribed {
         }
     }
 
-    /// Waits until no message is on its way: until as many are unsettled as may be, or none has come for a while. Nothing is
-    /// settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
+    /// Waits until no message is on its way, as far as that can be known: until as many are unsettled as may be, or for
+    /// [`QUIESCE_TIME`]. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
     /// would come again as redelivered, and count as a death of their worker.
     async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Ties) {
         if self.is_full() {
@@ -226,8 +226,9 @@ impl Subscribed {
         }
         // The broker's answer means that it has read all settlements before.
         let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
+        let quiet_at = Instant::now() + QUIESCE_TIME;
         while !self.is_full()
-            && let Ok(Some(message)) = timeout(QUIESCE_TIME, self.messages.recv()).await
+            && let Ok(Some(message)) = timeout_at(quiet_at, self.messages.recv()).await
         {
             self.deliver(message, deliveries, ties);
         }
