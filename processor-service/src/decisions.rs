@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 mod copies;
 pub(crate) mod incoming;
+pub(crate) mod next_attempt;
 pub(crate) mod outcome;
 pub(crate) mod policy;
 #[cfg(test)]

@@ -8,12 +8,13 @@ use pipeline::contract::{
 use serde_json::value::RawValue;
 
 use crate::{
-    decisions::{incoming::IncomingRequest, policy::Policy},
+    decisions::{
+        incoming::IncomingRequest,
+        next_attempt::{NextAttempt, next_attempt},
+        policy::Policy,
+    },
     processor::error::{Cause, ProcessError, Retry},
 };
-
-/// The longest delay that a processor may ask for before the next attempt.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The longest error code in bytes; the rest is cut off.
 const MAX_ERROR_CODE_BYTES: usize = 200;
@@ -71,26 +72,6 @@ pub(crate) enum Settlement {
     },
     /// Ack.
     Ack,
-}
-
-/// The next attempt at a request.
-#[derive(Debug)]
-pub(crate) struct NextAttempt {
-    /// The request, directed to a waiting queue.
-    pub(crate) message: Message,
-    /// Why this attempt failed.
-    pub(crate) error: ErrorBody,
-    /// When the next attempt may start.
-    pub(crate) at: SystemTime,
-    /// What becomes of the delay that the work has asked for, if it waits longer.
-    pub(crate) longer: Option<LongerDelay>,
-}
-
-/// A delay that is longer than the one that was asked for: waiting queues are steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LongerDelay {
-    pub(crate) asked: Duration,
-    pub(crate) delay: Duration,
 }
 
 /// Which worker processed a request, and when.
@@ -153,27 +134,6 @@ pub(crate) fn code_of_attempt(code: &str, is_last: bool) -> &str {
 fn result_too_large(length: usize, limit: usize) -> ErrorBody {
     let message = format!("the result has {length} bytes; the limit is {limit} (RESULT_LIMIT)");
     ErrorBody::new(codes::RESULT_TOO_LARGE, message)
-}
-
-/// The next attempt, after the delay that was asked for or the one of `RETRY_DELAYS`. No waiting queue has
-/// a longer delay than the longest of those: the message of a longer one says when it may start.
-fn next_attempt(
-    request: IncomingRequest<'_>,
-    error: ErrorBody,
-    requested_delay: Option<Duration>,
-    now: SystemTime,
-    policy: &Policy,
-) -> NextAttempt {
-    let wanted = match requested_delay {
-        None => policy.retry_delays.after(request.attempt()),
-        Some(delay) => delay.min(MAX_RETRY_DELAY),
-    };
-    let delay = policy.retry_delays.reaching(wanted);
-    let message = request.next_attempt(delay, wanted, now);
-    let waited = policy.retry_delays.waited(wanted);
-    let longer = requested_delay.filter(|asked| *asked < waited);
-    let longer = longer.map(|asked| LongerDelay { asked, delay: waited });
-    NextAttempt { message, error, at: now + waited, longer }
 }
 
 /// The messages of a failed request: the request itself with the reason to the failed queue, then the error
@@ -331,45 +291,6 @@ mod tests {
 
     fn transient() -> ErrorBody {
         ErrorBody::new(codes::TRANSIENT, "not now")
-    }
-
-    /// The delay in seconds until the third attempt, the queue it waits in, and whether the message
-    /// says when it may start.
-    fn retried(requested: Option<u64>) -> (u64, String, bool) {
-        let outcome = JobOutcome::Retry(transient(), requested.map(Duration::from_secs));
-        let Settlement::Retry(next) = settlement(outcome) else { panic!("it is not retried") };
-        let finished = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_500);
-        let headers = &next.message.properties.headers;
-        assert_eq!(headers.number(headers::ATTEMPT), Some(3));
-        let not_before = headers::time(headers, headers::NOT_BEFORE);
-        assert!(not_before.is_none_or(|at| at <= next.at));
-        let pause = next.at.duration_since(finished).unwrap().as_secs();
-        (pause, next.message.exchange.into_owned(), not_before.is_some())
-    }
-
-    #[test]
-    fn a_transient_failure_is_retried_after_the_default_or_the_requested_delay() {
-        let queue = |millis: u64| format!("processing.retry.{millis}");
-        assert_eq!(retried(None), (1, queue(1000), false));
-        assert_eq!(retried(Some(0)), (1, queue(1000), false));
-        assert_eq!(retried(Some(4)), (5, queue(5000), false));
-        assert_eq!(retried(Some(6)), (6, queue(5000), true));
-        assert_eq!(retried(Some(7)), (10, queue(5000), true));
-        let month = MAX_RETRY_DELAY.as_secs();
-        assert_eq!(retried(Some(u64::MAX)), (month, queue(5000), true));
-    }
-
-    #[test]
-    fn a_delay_that_is_longer_than_the_requested_one_is_told() {
-        let longer = |seconds: Option<u64>| {
-            let delay = seconds.map(Duration::from_secs);
-            let Settlement::Retry(next) = settlement(JobOutcome::Retry(transient(), delay)) else {
-                panic!("there is another attempt")
-            };
-            next.longer.map(|longer| (longer.asked.as_secs(), longer.delay.as_secs()))
-        };
-        assert_eq!([4, 7].map(|asked| longer(Some(asked))), [Some((4, 5)), Some((7, 10))]);
-        assert_eq!([None, Some(1), Some(5), Some(6)].map(longer), [None; 4]);
     }
 
     #[test]

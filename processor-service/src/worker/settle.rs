@@ -14,7 +14,8 @@ use tracing::{error, info, warn};
 use crate::{
     decisions::{
         incoming::IncomingRequest,
-        outcome::{self, JobOutcome, NextAttempt, Settlement, WorkRecord},
+        next_attempt::NextAttempt,
+        outcome::{self, JobOutcome, Settlement, WorkRecord},
         policy::Policy,
     },
     worker::{claims::Claims, in_flight::InFlightGuard, isolation::Isolation},
