@@ -18,6 +18,8 @@ pub mod events;
 pub mod metrics;
 pub mod open_files;
 pub mod retention;
+#[cfg(test)]
+mod samples;
 pub mod verify;
 mod views;
 pub mod webhooks;

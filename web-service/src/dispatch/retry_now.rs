@@ -208,7 +208,7 @@ fn away(error: StoreError) -> RetryNowError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::jobs::job::ExecutionId;
+    use crate::{events::jobs::job::ExecutionId, samples};
 
     const NOW: Timestamp = Timestamp::from_millis(1000);
 
@@ -219,21 +219,11 @@ mod tests {
         reissue: Reissue,
     ) -> Result<AwaitedAttempt, NotWaiting> {
         let summary = Summary {
-            id: Uuid::nil(),
-            status,
-            kind: "default".into(),
-            owner: None,
             run: 1,
             attempts: 2,
             deliveries: 1,
-            accepted_at: None,
-            started_at: None,
-            finished_at: None,
-            worker: None,
-            error: None,
-            last_error: None,
             next_attempt_at: next.map(Timestamp::from_millis),
-            callback: None,
+            ..samples::summary(status)
         };
         let job = job.map(|(run, attempt)| Job {
             execution: ExecutionId { run, attempt, delivery: 1 },

@@ -238,25 +238,15 @@ impl From<Status> for RequestStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::jobs::job::ExecutionId;
+    use crate::{events::jobs::job::ExecutionId, samples};
 
     fn shown(status: Status, run: u32) -> RequestView {
         let summary = Summary {
-            id: Uuid::nil(),
-            status,
-            kind: "default".into(),
-            owner: None,
             run,
             attempts: 2,
             deliveries: 1,
-            accepted_at: None,
-            started_at: None,
-            finished_at: None,
-            worker: None,
-            error: None,
-            last_error: None,
             next_attempt_at: Some(Timestamp::from_millis(7)),
-            callback: None,
+            ..samples::summary(status)
         };
         let execution = ExecutionId { run: 1, attempt: 1, delivery: 3 };
         let job = Job {

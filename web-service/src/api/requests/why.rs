@@ -16,7 +16,11 @@ use crate::{
         },
         state::State,
     },
-    why::{Begins, Facts, Reason, SUSPECT_DELIVERY, Why, WorkInHand, why},
+    why::{
+        SUSPECT_DELIVERY,
+        facts::{Begins, Facts, Reason, Why, WorkInHand},
+        why,
+    },
 };
 
 pub(crate) const PATH: &str = "/api/v1/requests/{id}/why";

@@ -123,32 +123,16 @@ pub(super) fn markup(steps: &[Step]) -> Markup {
 #[cfg(test)]
 mod tests {
     use store::{Status, Summary};
-    use uuid::Uuid;
 
     use super::*;
+    use crate::samples;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000 + second * 1000)
     }
 
     fn summary(status: Status) -> Summary {
-        Summary {
-            id: Uuid::nil(),
-            status,
-            kind: "default".into(),
-            owner: None,
-            run: 0,
-            attempts: 0,
-            deliveries: 0,
-            accepted_at: Some(at(0)),
-            started_at: None,
-            finished_at: None,
-            worker: None,
-            error: None,
-            last_error: None,
-            next_attempt_at: None,
-            callback: None,
-        }
+        Summary { accepted_at: Some(at(0)), ..samples::summary(status) }
     }
 
     fn titles(summary: Summary) -> Vec<String> {

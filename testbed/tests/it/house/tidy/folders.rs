@@ -110,6 +110,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("verify", &["events"]),
             ("views", &["events::jobs"]),
             ("webhooks", &["metrics", "views"]),
+            ("why", &["events"]),
         ],
     ),
     (
