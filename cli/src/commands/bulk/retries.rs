@@ -92,8 +92,8 @@ impl Outlook {
 mod tests {
     use super::*;
 
-    fn waiting(error: &str, seconds: u64) -> Request {
-        let at = humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(seconds));
+    fn waiting(error: &str, at: SystemTime) -> Request {
+        let at = humantime::format_rfc3339_millis(at);
         let json = format!(
             r#"{{"requestId":"01a1fd87-448c-755a-a380-a6f598ec5ae1","status":"queued","attempts":1,
                 "lastError":"{error}","nextAttemptAt":"{at}"}}"#
@@ -106,8 +106,8 @@ mod tests {
         let retries = Retries::default();
         let now = SystemTime::now();
         assert_eq!(retries.outlook(now), None);
-        retries.note(1, &waiting("no coffee", 600));
-        retries.note(2, &waiting("boom", 90));
+        retries.note(1, &waiting("no coffee", now + Duration::from_secs(600)));
+        retries.note(2, &waiting("boom", now + Duration::from_secs(90)));
         let outlook = retries.outlook(now).unwrap();
         assert_eq!(outlook.lines, 2);
         assert!(outlook.last >= Duration::from_secs(599), "{outlook:?}");
