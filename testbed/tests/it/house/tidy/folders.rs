@@ -110,7 +110,7 @@ const CRATES: &[(&str, Arrows)] = &[
             ("verify", &["events"]),
             ("views", &["events::jobs"]),
             ("webhooks", &["metrics", "views"]),
-            ("why", &["events"]),
+            ("why", &["events", "samples"]),
         ],
     ),
     (
