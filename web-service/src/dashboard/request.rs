@@ -12,14 +12,14 @@ use uuid::Uuid;
 use crate::{
     api::{
         http::{problem::Problem, problem_type::ProblemType, request_id},
-        requests::load::load,
+        requests::{load::load, why::facts as why_facts},
         state::State,
         status::Status,
     },
     dashboard::{
         actions::{Action, buttons},
         banners,
-        format::{duration, number, progress, state as state_of, time},
+        format::{age, duration, number, progress, state as state_of, time},
         layout::{Page, Section},
         payload::Payload,
         request_list::took,
@@ -27,6 +27,7 @@ use crate::{
     },
     dispatch::request_data,
     views::{callback::CallbackView, request::RequestView},
+    why::{Why, why},
 };
 
 pub(super) const PATH: &str = "/requests/{id}";
@@ -58,12 +59,17 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
     let id = request_id::parse(id)?;
     let view = load(state, id).await?;
     let data = request_data::find(&state.store, id).await?.data;
+    let reasons = match view.is_final() {
+        true => None,
+        false => Some(why(&why_facts(state, id).await?)),
+    };
     let asked = Asked::of(request);
     let connection = request.connection_info().clone();
     let base = format!("{}://{}", connection.scheme(), connection.host());
     let data = data.as_ref().map(|data| data.get());
     let body = html! {
         (head(&view, asked.done))
+        @if let Some(why) = &reasons { (why_section(why)) }
         div.columns.story {
             section aria-labelledby="timeline" {
                 h2 #timeline { "What happened" }
@@ -130,6 +136,19 @@ fn head(view: &RequestView, done: Option<Action>) -> Markup {
         }
         @if let Some(error) = &view.error {
             div.error { p { b.code { (error.code) } } pre tabindex="0" aria-label="Error" { (error.message) } }
+        }
+    }
+}
+
+/// Why it has not ended, the most important reason first, and when its work may begin.
+fn why_section(why: &Why) -> Markup {
+    html! {
+        section aria-labelledby="why" {
+            h2 #why { "Why it has not ended" }
+            ol.why { @for reason in &why.reasons { li { (reason.text) } } }
+            @if let Some(begins) = &why.begins {
+                p.about { @if begins.is_estimate { "May begin about " } @else { "Begins " } (age(begins.at)) "." }
+            }
         }
     }
 }

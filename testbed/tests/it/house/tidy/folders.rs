@@ -103,7 +103,7 @@ const CRATES: &[(&str, Arrows)] = &[
                 ],
             ),
             ("consumers", &["events"]),
-            ("dashboard", &["api", "dispatch", "views"]),
+            ("dashboard", &["api", "dispatch", "views", "why"]),
             ("dispatch", &["events", "metrics"]),
             ("events", &["metrics"]),
             ("doctor", &["events", "webhooks"]),
