@@ -33,7 +33,7 @@ const scenarios = {
     const failed = await submit(base, { permanent: "no such file 7" });
     await until(base, failed, "failed");
     await page.goto(`${base}/failed`);
-    await shows(page, "no such file 7");
+    await shows(page, "no such file");
     await page.goto(`${base}/requests/${failed}`);
     await scripted(page);
     await page.keyboard.press("r");

@@ -2,7 +2,7 @@
 
 mod docs;
 mod doctor;
-mod error_groups;
+pub(crate) mod error_groups;
 mod health;
 pub(crate) mod http;
 mod metrics;

@@ -36,11 +36,11 @@ struct Query {
 /// Error groups.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ErrorGroups {
+pub(crate) struct ErrorGroups {
     /// The group that was seen last first.
-    items: Vec<ErrorGroupView>,
+    pub(crate) items: Vec<ErrorGroupView>,
     /// Whether there are more.
-    is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// The errors with which attempts failed, grouped by code and pattern of the message, the group that was seen last first.
@@ -66,10 +66,22 @@ pub(crate) async fn list(
     let query: Query = page::query(&request)?;
     let only_failed = page::flag("failed", query.failed.as_deref())?;
     let limit = page::limit(query.limit.as_deref())?;
+    Ok(HttpResponse::Ok().json(load(&state, only_failed, limit).await?))
+}
+
+/// `limit` groups at most; those alone in which requests are failed now, if `only_failed`.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn load(
+    state: &State,
+    only_failed: bool,
+    limit: u32,
+) -> Result<ErrorGroups, Problem> {
     let mut groups = state.store.error_groups(only_failed, limit + 1).await?;
     let is_cut = page::cut(&mut groups, limit).is_some();
     let items = groups.into_iter().map(ErrorGroupView::from).collect();
-    Ok(HttpResponse::Ok().json(ErrorGroups { items, is_cut }))
+    Ok(ErrorGroups { items, is_cut })
 }
 
 /// An error group.

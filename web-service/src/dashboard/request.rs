@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     api::{
         http::{problem::Problem, problem_type::ProblemType, request_id},
-        requests::{load::load, why::facts as why_facts},
+        requests::{attempts, load::load, why::facts as why_facts},
         state::State,
         status::Status,
     },
@@ -59,6 +59,7 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
     let id = request_id::parse(id)?;
     let view = load(state, id).await?;
     let data = request_data::find(&state.store, id).await?.data;
+    let attempts = attempts::load(state, id).await?;
     let reasons = match view.is_final() {
         true => None,
         false => Some(why(&why_facts(state, id).await?)),
@@ -73,7 +74,8 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
         div.columns.story {
             section aria-labelledby="timeline" {
                 h2 #timeline { "What happened" }
-                (timeline::markup(&timeline::steps(&view)))
+                @if attempts.is_cut { p.about { "The latest " (number(attempts.items.len() as u64)) " attempts" } }
+                (timeline::markup(&timeline::steps(&view, &attempts.items)))
             }
             section aria-labelledby="facts" {
                 h2 #facts { "Facts" }

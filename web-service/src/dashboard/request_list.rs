@@ -37,8 +37,12 @@ pub(super) enum Columns {
 
 pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let filters = Filters::of(request.query_string());
+    if filters.has_empty {
+        // A form sends its empty fields, too.
+        return respond::see_other(&filters.address(filters.pairs.clone()));
+    }
     let page = match page::query::<Query>(&request) {
-        Ok(query) => list::page_of(&state, query).await,
+        Ok(query) => list::page_of(&state, Query { count: Some("true".into()), ..query }).await,
         Err(problem) => Err(problem),
     };
     let list = match page {
@@ -46,7 +50,9 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
         Err(problem) => return respond::problem(&state, &problem, Section::Requests, "./").await,
     };
     let body = html! {
-        h1 { "Requests" }
+        h1 { "Requests" @if let Some(count) = list.count {
+            span.count.num { (number(count.into())) @if list.is_count_capped == Some(true) { "+" } }
+        } }
         (filters.markup())
         @if list.items.is_empty() { (nothing(&filters, list.next_cursor.is_some())) }
         @else {
@@ -70,10 +76,11 @@ pub(super) async fn find(request: HttpRequest, state: web::Data<State>) -> HttpR
     }
     match Uuid::try_parse(&q) {
         Ok(id) => respond::see_other(&format!("requests/{id}")),
+        Err(_) if is_id_prefix(&q) => respond::see_other(&format!("requests?id={q}")),
         Err(_) => {
             let body = html! {
                 h1 { "Not found" }
-                p { "No request has the id " code { (q) } ": ids are UUIDs, as in the response to a submission." }
+                p { "No request has an id that begins with " code { (q) } ": ids have hexadecimal digits and dashes." }
             };
             let banners = banners::bad(&Status::of(&state).await);
             let page =
@@ -83,22 +90,42 @@ pub(super) async fn find(request: HttpRequest, state: web::Data<State>) -> HttpR
     }
 }
 
+fn is_id_prefix(text: &str) -> bool {
+    text.len() <= 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
 /// The filters of a list, as they stand in its URL.
-struct Filters(Vec<(String, String)>);
+struct Filters {
+    pairs: Vec<(String, String)>,
+    /// Whether some are empty, and were left out.
+    has_empty: bool,
+}
+
+/// The filters that have a field: name, label, example.
+const FIELDS: [(&str, &str, &str); 6] = [
+    ("type", "Type", "default"),
+    ("code", "Error code", "permanent"),
+    ("id", "Id begins with", "01a2"),
+    ("attempts", "Attempts, at least", "2"),
+    ("acceptedAfter", "Accepted from", "2026-11-28T09:00:00Z"),
+    ("acceptedBefore", "Accepted before", "2026-11-28T10:00:00Z"),
+];
 
 impl Filters {
     fn of(query: &str) -> Self {
-        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
-        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+        let all: Vec<(String, String)> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let has_empty = all.iter().any(|(_, value)| value.is_empty());
+        Self { pairs: all.into_iter().filter(|(_, value)| !value.is_empty()).collect(), has_empty }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Those that choose requests, and not a page of them.
     fn chosen(&self) -> impl Iterator<Item = &(String, String)> {
-        self.0.iter().filter(|(name, _)| name != "cursor" && name != "limit")
+        self.pairs.iter().filter(|(name, _)| name != "cursor" && name != "limit")
     }
 
     /// Those that choose requests, as a query.
@@ -112,15 +139,13 @@ impl Filters {
 
     /// The address of the list with another value of one filter, on its first page.
     fn with(&self, name: &str, value: Option<&str>) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        let others = self.0.iter().filter(|(known, _)| known != name && known != "cursor");
-        for (known, value) in others {
-            query.append_pair(known, value);
-        }
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-        let query = query.finish();
+        let others = self.pairs.iter().filter(|(known, _)| known != name && known != "cursor");
+        let value = value.map(|value| (name.to_owned(), value.to_owned()));
+        self.address(others.cloned().chain(value).collect())
+    }
+
+    fn address(&self, pairs: Vec<(String, String)>) -> String {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         if query.is_empty() { "requests".to_owned() } else { format!("requests?{query}") }
     }
 
@@ -134,12 +159,30 @@ impl Filters {
                     a href=(self.with("status", Some(name))) aria-current=[(chosen == Some(name)).then_some("true")] { (name) }
                 }
             }
+            (self.form())
             @let others: Vec<_> = self.chosen().filter(|(name, _)| name != "status").collect();
             @if !others.is_empty() {
                 p.chips {
                     @for (name, value) in others {
                         a.chip href=(self.with(name, None)) title="Remove this filter" { (name) ": " b { (value) } " ×" }
                     }
+                }
+            }
+        }
+    }
+
+    /// The fields for the other filters.
+    fn form(&self) -> Markup {
+        html! {
+            details.more-filters data-own="open" {
+                summary { "More filters" }
+                form.filters action="requests" data-keep {
+                    @if let Some(status) = self.get("status") { input type="hidden" name="status" value=(status); }
+                    @if let Some(group) = self.get("group") { input type="hidden" name="group" value=(group); }
+                    @for (name, label, example) in FIELDS {
+                        label { (label) input name=(name) value=[self.get(name)] placeholder=(example) autocomplete="off" spellcheck="false"; }
+                    }
+                    button type="submit" { "Filter" }
                 }
             }
         }
@@ -288,6 +331,7 @@ mod tests {
         assert_eq!(Filters::of("status=failed").with("status", None), "requests");
         let chosen: Vec<_> = filters.chosen().map(|(name, _)| name.as_str()).collect();
         assert_eq!((chosen, filters.is_first_page()), (vec!["status", "type"], false));
+        assert!(filters.has_empty && !Filters::of("a=b").has_empty);
     }
 
     #[test]

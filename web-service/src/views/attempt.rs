@@ -13,37 +13,37 @@ use store::{Attempt, AttemptEnd};
 #[schema(as = Attempt)]
 pub(crate) struct AttemptView {
     /// 0, and one more for each replay and each retry now.
-    run: u32,
+    pub(crate) run: u32,
     /// From 1.
-    attempt: u32,
+    pub(crate) attempt: u32,
     /// Which delivery of the attempt it was, from 1: more if workers were lost before.
-    delivery: u32,
-    outcome: AttemptOutcome,
+    pub(crate) delivery: u32,
+    pub(crate) outcome: AttemptOutcome,
     /// `host:pid/slot`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
-    worker: Option<String>,
+    pub(crate) worker: Option<String>,
     /// By the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    started_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
     /// By the worker's clock, else by the store's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    ended_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Failure)]
-    error: Option<Failure>,
+    pub(crate) error: Option<Failure>,
     /// When the next attempt was to begin, if one followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime)]
-    next_attempt_at: Option<Timestamp>,
+    pub(crate) next_attempt_at: Option<Timestamp>,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-enum AttemptOutcome {
+pub(crate) enum AttemptOutcome {
     /// It has not ended.
     Running,
     Completed,

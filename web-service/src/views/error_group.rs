@@ -14,25 +14,25 @@ use store::ErrorGroup;
 pub(crate) struct ErrorGroupView {
     /// The same for the same code and pattern, in any store.
     #[schema(pattern = "^[0-9a-f]{16}$")]
-    group: String,
-    code: String,
+    pub(crate) group: String,
+    pub(crate) code: String,
     /// What the messages have in common: numbers, ids, paths and quoted texts are replaced.
-    pattern: String,
+    pub(crate) pattern: String,
     /// The message of the first one.
-    example: String,
+    pub(crate) example: String,
     /// The request of the first one. It may have expired.
     #[schema(value_type = String, format = "uuid")]
-    example_request_id: Uuid,
+    pub(crate) example_request_id: Uuid,
     /// How many attempts failed so, also of requests that were completed later or have expired.
-    count: u64,
+    pub(crate) count: u64,
     /// How many requests are failed so now, 1,000 at most.
-    failed: u32,
+    pub(crate) failed: u32,
     /// Whether there may be more than `failed`.
-    is_failed_capped: bool,
+    pub(crate) is_failed_capped: bool,
     #[schema(value_type = String, format = DateTime)]
-    first_seen_at: Timestamp,
+    pub(crate) first_seen_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
-    last_seen_at: Timestamp,
+    pub(crate) last_seen_at: Timestamp,
 }
 
 impl From<ErrorGroup> for ErrorGroupView {

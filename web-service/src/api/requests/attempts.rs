@@ -25,11 +25,11 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/attempts";
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Attempts {
     #[schema(value_type = String, format = "uuid")]
-    request_id: Uuid,
+    pub(crate) request_id: Uuid,
     /// The earliest first, the one that is running last. At most 1,000, the latest.
-    items: Vec<AttemptView>,
+    pub(crate) items: Vec<AttemptView>,
     /// Whether there were more.
-    is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// The attempts at a request, of all its runs: who made each, when, how it ended, and why it failed. Of attempts that

@@ -124,11 +124,12 @@ impl Plan {
         }
         let query = self.query(MAX_IDS, None);
         let query = query.ok_or_else(|| Problem::wrong_query("There is no such filter."))?;
+        let query = Query { count: Some("true".into()), ..query };
         let mut page = list::page_of(state, query).await?;
-        let count = u32::try_from(page.items.len()).unwrap_or(u32::MAX);
+        let (count, is_capped) = counted(&page);
         let newest = page.items.first().map(|newest| newest.request_id);
         page.items.truncate(MAX_SAMPLES);
-        Ok(Preview { count, is_capped: page.next_cursor.is_some(), samples: page.items, newest })
+        Ok(Preview { count, is_capped, samples: page.items, newest })
     }
 }
 
@@ -137,6 +138,17 @@ impl Preview {
     pub(in crate::dashboard) fn words(&self) -> String {
         let words = of(self.count.into(), "request", "requests");
         if self.is_capped { format!("{words} or more") } else { words }
+    }
+}
+
+/// How many requests a list has, of which this is the first page, and whether there may be more. The store's count has
+/// queued ones, too, that are worked on; a page has not.
+fn counted(page: &list::Page) -> (u32, bool) {
+    let shown = u32::try_from(page.items.len()).unwrap_or(u32::MAX);
+    match (&page.next_cursor, page.count) {
+        (None, _) => (shown, false),
+        (Some(_), Some(count)) => (count, page.is_count_capped == Some(true)),
+        (Some(_), None) => (shown, true),
     }
 }
 

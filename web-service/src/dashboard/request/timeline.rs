@@ -4,8 +4,9 @@ use maud::{Markup, html};
 use pipeline::contract::Timestamp;
 
 use crate::{
-    dashboard::format::{age, time},
+    dashboard::format::{age, duration, time},
     views::{
+        attempt::{AttemptOutcome, AttemptView},
         callback::CallbackStatus,
         request::{RequestStatus, RequestView},
     },
@@ -31,11 +32,13 @@ pub(super) struct Step {
     pub(super) title: String,
     pub(super) at: Option<Timestamp>,
     pub(super) detail: Option<String>,
+    /// The code and the message of what failed.
+    pub(super) error: Option<(String, String)>,
 }
 
 impl Step {
     fn new(kind: Kind, title: impl Into<String>, at: Option<Timestamp>) -> Self {
-        Self { kind, title: title.into(), at, detail: None }
+        Self { kind, title: title.into(), at, detail: None, error: None }
     }
 
     fn with(self, detail: Option<String>) -> Self {
@@ -43,50 +46,67 @@ impl Step {
     }
 }
 
-/// The steps of a request, the earliest first.
-pub(super) fn steps(view: &RequestView) -> Vec<Step> {
-    let mut steps = vec![match view.accepted_at {
+/// The steps of a request with these attempts, the earliest first.
+pub(super) fn steps(view: &RequestView, attempts: &[AttemptView]) -> Vec<Step> {
+    let accepted = match view.accepted_at {
         Some(at) => Step::new(Kind::Past, "Accepted", Some(at)),
         None => Step::new(Kind::Past, "Published by another program", None),
-    }];
-    if let Some(error) = &view.last_error {
-        let attempt = failed_attempt(view);
-        steps.push(Step::new(Kind::Bad, attempt, None).with(Some(error.clone())));
+    };
+    let mut run = attempts.first().map_or(view.run, |first| first.run);
+    let mut steps = vec![accepted];
+    for attempt in attempts {
+        if attempt.run > run {
+            run = attempt.run;
+            steps.push(Step::new(Kind::Past, format!("Run {run}: replayed, or retried now"), None));
+        }
+        steps.push(step(attempt));
     }
-    steps.extend(present(view));
+    steps.extend(present(view, attempts));
     steps.extend(callback(view));
     steps
 }
 
-/// The attempt that has failed last, which was not the last one.
-fn failed_attempt(view: &RequestView) -> String {
-    match view.status {
-        RequestStatus::Queued if view.attempts > 0 => format!("Attempt {} failed", view.attempts),
-        _ if view.attempts > 1 => format!("Attempt {} failed", view.attempts - 1),
-        _ => "An earlier run failed".to_owned(),
+fn step(attempt: &AttemptView) -> Step {
+    let (kind, how) = match attempt.outcome {
+        AttemptOutcome::Running => (Kind::Now, "is running"),
+        AttemptOutcome::Completed => (Kind::Past, "completed"),
+        AttemptOutcome::Failed => (Kind::Bad, "failed"),
+        AttemptOutcome::Timeout => (Kind::Bad, "took too long"),
+        AttemptOutcome::GivenUp => (Kind::Bad, "was given up"),
+    };
+    let took = attempt.started_at.zip(attempt.ended_at);
+    let took = took.map(|(start, end)| duration(end.saturating_duration_since(start)));
+    let delivery = (attempt.delivery > 1).then(|| format!("delivery {}", attempt.delivery));
+    let words: Vec<_> = [attempt.worker.clone(), took, delivery].into_iter().flatten().collect();
+    Step {
+        kind,
+        title: format!("Attempt {} {how}", attempt.attempt),
+        at: attempt.ended_at.or(attempt.started_at),
+        detail: Some(words.join(", ")).filter(|words| !words.is_empty()),
+        error: attempt.error.as_ref().map(|error| (error.code.clone(), error.message.clone())),
     }
 }
 
-/// What it does now, or how it ended.
-fn present(view: &RequestView) -> Vec<Step> {
-    let began = |kind| {
-        let title = format!("Attempt {} began", view.attempts.max(1));
-        view.started_at.map(|at| Step::new(kind, title, Some(at)).with(view.worker.clone()))
+/// What it waits for, or how it ended.
+fn present(view: &RequestView, attempts: &[AttemptView]) -> Option<Step> {
+    let is_told = |outcome| {
+        attempts.last().is_some_and(|last| last.outcome == outcome && last.run == view.run)
     };
-    let end = match view.status {
-        RequestStatus::Processing => return began(Kind::Now).into_iter().collect(),
-        RequestStatus::Queued => {
-            return vec![match view.next_attempt_at {
-                Some(at) => Step::new(Kind::Next, "Next attempt", Some(at)),
-                None => Step::new(Kind::Next, "Waits for a worker", None),
-            }];
-        }
-        RequestStatus::Completed => Step::new(Kind::Past, "Completed", view.finished_at),
-        RequestStatus::Cancelled => Step::new(Kind::Past, "Cancelled", view.finished_at),
-        RequestStatus::Failed => Step::new(Kind::Bad, "Failed", view.finished_at)
-            .with(view.error.as_ref().map(|error| error.code.clone())),
-    };
-    began(Kind::Past).into_iter().chain([end]).collect()
+    match view.status {
+        RequestStatus::Processing if is_told(AttemptOutcome::Running) => None,
+        RequestStatus::Processing => Some(Step::new(Kind::Now, "In work", view.started_at)),
+        RequestStatus::Queued => Some(match view.next_attempt_at {
+            Some(at) => Step::new(Kind::Next, "Next attempt", Some(at)),
+            None => Step::new(Kind::Next, "Waits for a worker", None),
+        }),
+        RequestStatus::Completed if is_told(AttemptOutcome::Completed) => None,
+        RequestStatus::Completed => Some(Step::new(Kind::Past, "Completed", view.finished_at)),
+        RequestStatus::Cancelled => Some(Step::new(Kind::Past, "Cancelled", view.finished_at)),
+        RequestStatus::Failed => Some(
+            Step::new(Kind::Bad, "Failed", view.finished_at)
+                .with(view.error.as_ref().map(|error| error.code.clone())),
+        ),
+    }
 }
 
 fn callback(view: &RequestView) -> Option<Step> {
@@ -114,6 +134,7 @@ pub(super) fn markup(steps: &[Step]) -> Markup {
                         span.when { (time(at)) @if step.kind == Kind::Now { ", " (age(at)) } }
                     }
                     @if let Some(detail) = &step.detail { span.detail { (detail) } }
+                    @if let Some((code, message)) = &step.error { span.detail { b.code { (code) } " " (message) } }
                 }
             }
         }
@@ -135,35 +156,54 @@ mod tests {
         Summary { accepted_at: Some(at(0)), ..samples::summary(status) }
     }
 
-    fn titles(summary: Summary) -> Vec<String> {
-        steps(&summary.into()).into_iter().map(|step| step.title).collect()
-    }
-
-    #[test]
-    fn a_request_is_accepted_waits_begins_and_ends() {
-        assert_eq!(titles(summary(Status::Queued)), ["Accepted", "Waits for a worker"]);
-        let ended = Summary {
-            attempts: 1,
+    fn attempt(run: u32, attempt: u32, outcome: AttemptOutcome) -> AttemptView {
+        AttemptView {
+            run,
+            attempt,
+            delivery: 1,
+            outcome,
+            worker: Some("a:1/1".into()),
             started_at: Some(at(1)),
-            finished_at: Some(at(2)),
-            ..summary(Status::Completed)
-        };
-        assert_eq!(titles(ended), ["Accepted", "Attempt 1 began", "Completed"]);
-        let foreign = Summary { accepted_at: None, ..summary(Status::Cancelled) };
-        assert_eq!(titles(foreign), ["Published by another program", "Cancelled"]);
+            ended_at: Some(at(3)),
+            error: None,
+            next_attempt_at: None,
+        }
+    }
+
+    fn titles(summary: Summary, attempts: &[AttemptView]) -> Vec<String> {
+        steps(&summary.into(), attempts).into_iter().map(|step| step.title).collect()
     }
 
     #[test]
-    fn a_failed_attempt_stands_before_the_next_one() {
-        let waiting = Summary {
-            attempts: 2,
-            last_error: Some("no luck".into()),
-            next_attempt_at: Some(at(9)),
-            ..summary(Status::Queued)
-        };
-        let steps = steps(&waiting.into());
-        assert_eq!(steps[1].detail.as_deref(), Some("no luck"));
-        let titles: Vec<_> = steps.iter().map(|step| step.title.as_str()).collect();
-        assert_eq!(titles, ["Accepted", "Attempt 2 failed", "Next attempt"]);
+    fn a_request_is_accepted_waits_and_ends() {
+        assert_eq!(titles(summary(Status::Queued), &[]), ["Accepted", "Waits for a worker"]);
+        let attempts = [attempt(0, 1, AttemptOutcome::Completed)];
+        assert_eq!(
+            titles(summary(Status::Completed), &attempts),
+            ["Accepted", "Attempt 1 completed"]
+        );
+        let foreign = Summary { accepted_at: None, ..summary(Status::Cancelled) };
+        assert_eq!(titles(foreign, &[]), ["Published by another program", "Cancelled"]);
+    }
+
+    #[test]
+    fn attempts_stand_in_their_order_with_what_follows() {
+        let attempts = [
+            attempt(0, 1, AttemptOutcome::Failed),
+            attempt(0, 2, AttemptOutcome::Timeout),
+            attempt(1, 1, AttemptOutcome::Failed),
+        ];
+        let waiting = Summary { run: 1, next_attempt_at: Some(at(9)), ..summary(Status::Queued) };
+        let expected = [
+            "Accepted",
+            "Attempt 1 failed",
+            "Attempt 2 took too long",
+            "Run 1: replayed, or retried now",
+            "Attempt 1 failed",
+            "Next attempt",
+        ];
+        assert_eq!(titles(waiting, &attempts), expected);
+        let steps = steps(&summary(Status::Failed).into(), &attempts[..1]);
+        assert_eq!(steps[1].detail.as_deref(), Some("a:1/1, 2.0 s"));
     }
 }
