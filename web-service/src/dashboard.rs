@@ -7,6 +7,7 @@ mod actions;
 mod assets;
 mod banners;
 mod bulk;
+mod chart;
 mod failed;
 mod format;
 mod layout;

@@ -17,6 +17,12 @@ pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at) data-as="age" { (utc(at)) } }
 }
 
+/// A moment below a chart, without its seconds.
+pub(super) fn time_on_axis(at: Timestamp) -> Markup {
+    let text = at.to_string();
+    html! { time datetime=(at) data-as="axis" { (&text[5..10]) " " (&text[11..16]) } }
+}
+
 fn utc(at: Timestamp) -> String {
     let text = at.to_string();
     format!("{} {} UTC", &text[..10], &text[11..19])

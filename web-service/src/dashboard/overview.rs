@@ -1,12 +1,22 @@
 //! `GET /`: what happens at present.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use url::form_urlencoded;
 
 use crate::{
-    api::{requests::list, state::State, status::Status, workers},
+    api::{
+        requests::list,
+        state::State,
+        stats::{self, Stats},
+        status::Status,
+        workers,
+    },
     dashboard::{
         banners::banners,
+        chart::{self, Bar},
         format::{age, capped, number, rate},
         layout::{Page, Section},
         request_list::{Columns, table},
@@ -20,6 +30,11 @@ pub(super) const PATH: &str = "/";
 /// How many of the latest failures are shown, and how many workers.
 const MAX_ROWS: usize = 8;
 
+/// How far back the chart looks: the name in the address, how that is said, and how long a bar is. The first one unless
+/// another one is asked for.
+const RANGES: [(&str, &str, &str); 3] =
+    [("1h", "1 hour", "a minute"), ("24h", "24 hours", "15 minutes"), ("7d", "7 days", "an hour")];
+
 /// What is not known.
 const UNKNOWN: &str = "–";
 
@@ -32,9 +47,13 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
     };
     let failures = list::page_of(&state, failures).await.ok();
     let busy = workers::known(&state);
+    let range = asked_range(request.query_string());
+    let query = stats::Query { range: Some(range.to_owned()), kind: None };
+    let stats = stats::read(&state, query).await.ok();
     let body = html! {
         h1.hidden { "Overview" }
         (numbers(&status))
+        (history(range, stats.as_ref()))
         div.columns {
             section aria-labelledby="work" {
                 h2 #work { "In work" a.more href="workers" { "all workers" } }
@@ -95,6 +114,39 @@ fn numbers(status: &Status) -> Markup {
     }
 }
 
+fn asked_range(query: &str) -> &'static str {
+    let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "range");
+    let names = RANGES.iter().map(|(name, ..)| *name);
+    let mut asked = names.filter(|name| asked.as_ref().is_some_and(|(_, value)| value == name));
+    asked.next().unwrap_or(RANGES[0].0)
+}
+
+/// The chart, with links to its ranges.
+fn history(range: &str, stats: Option<&Stats>) -> Markup {
+    html! {
+        section aria-labelledby="history" {
+            h2 #history {
+                "Over time"
+                span.ranges role="group" aria-label="How far back" {
+                    @for (name, words, _) in RANGES {
+                        a href={ "?range=" (name) } aria-current=[(name == range).then_some("true")] { (words) }
+                    }
+                }
+            }
+            @match stats {
+                Some(stats) => (charted(range, stats)),
+                None => p.empty { "Not known: the store is away." },
+            }
+        }
+    }
+}
+
+fn charted(range: &str, stats: &Stats) -> Markup {
+    let bars: Vec<_> = stats.series.iter().map(Bar::from).collect();
+    let words = RANGES.iter().find(|(name, ..)| *name == range).map_or("", |(.., words)| *words);
+    chart::markup(&bars, Duration::from_secs(stats.bucket_seconds), words)
+}
+
 /// The queues and the parts that the service needs.
 fn system(status: &Status) -> Markup {
     html! {
@@ -123,6 +175,20 @@ fn system(status: &Status) -> Markup {
                     } } }
                 } }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_looks_back_an_hour_unless_another_range_is_asked_for() {
+        for (query, range) in
+            [("", "1h"), ("range=1y", "1h"), ("a=b&range=24h", "24h"), ("range=7d", "7d")]
+        {
+            assert_eq!(asked_range(query), range, "{query}");
         }
     }
 }
