@@ -1,5 +1,6 @@
 //! The page at `/`, as browsers load it.
 
 mod forms;
+mod insight;
 mod served;
 mod slow;

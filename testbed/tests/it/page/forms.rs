@@ -10,7 +10,11 @@ use crate::support::{
 };
 
 /// What a browser sends when somebody presses a button of a page.
-async fn sent(web: &Web, path: &str, fields: &[(&str, &str)]) -> Result<reqwest::Response> {
+pub(super) async fn sent(
+    web: &Web,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> Result<reqwest::Response> {
     let form =
         web.client.post(format!("{}{path}", web.base)).header("sec-fetch-site", "same-origin");
     let mut body = String::new();

@@ -12,7 +12,7 @@ use crate::support::{
 const HOSTILE: &str = "<script>alert('&')</script>";
 
 /// A page that is served, with its headers checked.
-async fn page(web: &Web, path: &str) -> Result<String> {
+pub(super) async fn page(web: &Web, path: &str) -> Result<String> {
     let answer = web.get(path).await?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let html = answer.text().await?;
@@ -27,7 +27,7 @@ async fn page(web: &Web, path: &str) -> Result<String> {
 }
 
 /// Waits until a page contains a text.
-async fn shows(web: &Web, path: &str, text: &str) -> Result<()> {
+pub(super) async fn shows(web: &Web, path: &str, text: &str) -> Result<()> {
     let mut seen = String::new();
     let settled = settles(text, async || {
         seen = web.get(path).await?.text().await?;
@@ -73,6 +73,7 @@ async fn files_of_the_page_are_kept_by_browsers_and_an_unchanged_page_is_not_sen
     let web = stack.web().await?;
     let id = web.accepted(1.into()).await?;
     let path = format!("/requests/{id}");
+    shows(&web, &path, "No worker consumes requests, and 1 wait").await?;
     let html = page(&web, &path).await?;
     let files: Vec<_> =
         html.split('"').filter(|text| text.starts_with("../assets/slowlane-")).collect();
