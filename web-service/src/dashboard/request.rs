@@ -27,7 +27,7 @@ use crate::{
     },
     dispatch::request_data,
     views::{callback::CallbackView, request::RequestView},
-    why::{Why, why},
+    why::{facts::Why, why},
 };
 
 pub(super) const PATH: &str = "/requests/{id}";
