@@ -91,6 +91,11 @@ pub const ADOPTED: &str = "redelivered to the process that still works on it, co
 pub const HOST_FAULT: &str = "the work can't begin on this host";
 /// After [`HOST_FAULT`] work has begun again (`failures`).
 pub const HOST_RECOVERED: &str = "the work begins again on this host";
+/// The endpoint of `PROCESSOR_URL` is down: requests wait in hand, and one of them tries now and then (`endpoint`,
+/// `reason`, the first pause in `seconds`).
+pub const ENDPOINT_DOWN: &str = "the endpoint is down, requests wait for it";
+/// After [`ENDPOINT_DOWN`] the endpoint answers (`endpoint`).
+pub const ENDPOINT_BACK: &str = "the endpoint answers again";
 /// A line that a command wrote to standard error (`requestId`, `stderr`).
 pub const COMMAND_STDERR: &str = "command stderr";
 /// A web service has deleted requests whose retention is over (`requests`).

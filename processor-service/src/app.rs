@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    health_listener::{self, Observed},
+    health_listener::{self, Blocked, Observed},
     metrics::Metrics,
     processor::Processor,
     worker::{
@@ -70,6 +70,7 @@ pub async fn run<P: Processor>(
         in_flight: in_flight.clone(),
         metrics: Metrics::new(PROGRAM, &broker),
         host_faults: HostFaults::new(isolation.clone()),
+        blocked: blocked(&job_runner),
         drain: shutdown.drain.clone(),
     };
     let serve = |listener| health_listener::serve(listener, observed.clone());
@@ -116,7 +117,7 @@ fn start_workers<P: Processor>(
     claims: &Claims,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let Observed { broker, in_flight, metrics, host_faults, drain } = observed;
+    let Observed { broker, in_flight, metrics, host_faults, drain, .. } = observed;
     let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
@@ -156,6 +157,12 @@ fn start_workers<P: Processor>(
         workers.spawn(worker.run(intake));
     }
     workers
+}
+
+/// Asks the processor why jobs wait.
+fn blocked<P: Processor>(job_runner: &JobRunner<P>) -> Blocked {
+    let job_runner = job_runner.clone();
+    Arc::new(move || job_runner.blocked())
 }
 
 /// Waits for the workers, which were told to drain, but not long after they are to give up.

@@ -26,6 +26,9 @@ use crate::{
 /// How long the workers' runtime may take to begin a task. Then it does not turn any more.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Tells why jobs can only wait at present, if they can't do more.
+pub(crate) type Blocked = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// What the listener tells of.
 #[derive(Clone)]
 pub(crate) struct Observed {
@@ -33,6 +36,7 @@ pub(crate) struct Observed {
     pub(crate) in_flight: InFlight,
     pub(crate) metrics: Metrics,
     pub(crate) host_faults: HostFaults,
+    pub(crate) blocked: Blocked,
     /// Cancelled when no new job is to start.
     pub(crate) drain: CancellationToken,
 }
@@ -91,19 +95,22 @@ async fn ready(observed: web::Data<Observed>) -> HttpResponse {
 async fn metrics(observed: web::Data<Observed>) -> HttpResponse {
     observed.broker.update_metrics();
     let is_faulty = observed.host_faults.present().is_some();
-    let text = observed.metrics.text(observed.in_flight.started(), is_faulty);
+    let is_blocked = (observed.blocked)().is_some();
+    let text = observed.metrics.text(observed.in_flight.started(), is_faulty, is_blocked);
     HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)
 }
 
 impl Observed {
     fn readiness(&self) -> Readiness {
         let jobs = self.in_flight.started();
-        let workers = match (self.drain.is_cancelled(), self.host_faults.present()) {
-            (true, _) => Part::missing(format!("stopping; jobs in progress: {jobs}")),
-            (false, Some(reason)) => Part::missing(format!(
-                "work can't begin on this host, no request is taken: {reason}"
-            )),
-            (false, None) => Part::ok(format!("jobs in progress: {jobs}")),
+        let workers = if self.drain.is_cancelled() {
+            Part::missing(format!("stopping; jobs in progress: {jobs}"))
+        } else if let Some(reason) = self.host_faults.present() {
+            Part::missing(format!("work can't begin on this host, no request is taken: {reason}"))
+        } else if let Some(reason) = (self.blocked)() {
+            Part::missing(format!("jobs wait: {reason}"))
+        } else {
+            Part::ok(format!("jobs in progress: {jobs}"))
         };
         Readiness::of(self.broker.health().into_iter().chain([("workers", workers)]))
     }

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     durations: JobDurations,
     last_delivery: Gauge<f64, AtomicU64>,
     host_fault: Gauge,
+    work_blocked: Gauge,
 }
 
 impl Metrics {
@@ -50,8 +51,12 @@ impl Metrics {
         let host_fault = Gauge::default();
         let help = "1 while no request is taken because work can't begin on this host";
         registry.register("host_fault", help, host_fault.clone());
+        let work_blocked = Gauge::default();
+        let help = "1 while jobs wait for something that they need, such as the endpoint of PROCESSOR_URL";
+        registry.register("work_blocked", help, work_blocked.clone());
         let in_progress = in_progress.get_or_create_owned(&metrics::label("type", TYPE));
-        Self { registry: registry.into(), in_progress, durations, last_delivery, host_fault }
+        let registry = registry.into();
+        Self { registry, in_progress, durations, last_delivery, host_fault, work_blocked }
     }
 
     /// Notes the time of a delivery.
@@ -66,9 +71,10 @@ impl Metrics {
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// The metrics as text, while so many jobs are in progress, and work can or can't begin.
-    pub(crate) fn text(&self, in_progress: usize, is_faulty: bool) -> String {
+    /// The metrics as text, while so many jobs are in progress, work can or can't begin, and is or is not blocked.
+    pub(crate) fn text(&self, in_progress: usize, is_faulty: bool, is_blocked: bool) -> String {
         self.host_fault.set(i64::from(is_faulty));
+        self.work_blocked.set(i64::from(is_blocked));
         set(&self.in_progress, in_progress);
         metrics::encode(&self.registry)
     }

@@ -96,4 +96,10 @@ pub trait Processor: Send + Sync + 'static {
         &self,
         job: Job<Self::Input>,
     ) -> impl Future<Output = Result<Self::Output, ProcessError>> + Send;
+
+    /// Why jobs can only wait at present, such as a service that they need and that is down. `/health/ready` says it, and
+    /// the metric `slowlane_work_blocked` is 1. By default nothing blocks the work.
+    fn blocked(&self) -> Option<String> {
+        None
+    }
 }

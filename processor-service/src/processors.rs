@@ -4,6 +4,8 @@
 
 pub(crate) mod choice;
 pub(crate) mod command;
+pub(crate) mod http;
+mod output;
 pub(crate) mod simulate;
 
 pub use self::{
@@ -11,6 +13,11 @@ pub use self::{
         Command,
         command_line::{CommandLine, InvalidCommandLine},
         guard::Guard,
+    },
+    http::{
+        Http,
+        client::NoCertificates,
+        endpoint::{Endpoint, InvalidEndpoint},
     },
     simulate::Simulate,
 };

@@ -325,7 +325,8 @@ impl<P: Processor> Worker<P> {
         in_flight.start(started);
         let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
-        let job = Job { id: id.clone(), input: data, attempt, deadline, stop };
+        let traceparent = incoming.trace().map(|trace| trace.as_str().to_owned());
+        let job = Job { id: id.clone(), input: data, attempt, deadline, traceparent, stop };
         let span = info_span!("job", requestId = %id, worker);
         let outcome = tokio::select! {
             // First, or a job that ends at once would not be announced.

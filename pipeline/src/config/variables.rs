@@ -184,8 +184,9 @@ pub static ALLOWED_HOSTS: Variable = Variable {
 pub static PROCESSOR: Variable = variable(
     "PROCESSOR",
     "simulate",
-    "simulate or command",
-    "The work: simulate waits and appends -processed, command runs PROCESSOR_COMMAND for each request.",
+    "simulate, http or command",
+    "The work: simulate waits and appends -processed, http POSTs each request to PROCESSOR_URL, command runs \
+     PROCESSOR_COMMAND for each request.",
 );
 
 /// The simulated work's length.
@@ -195,6 +196,15 @@ pub static PROCESSING_DELAY: Variable = variable(
     DURATION_OR_ZERO,
     "How long the simulated work takes; 0 is no delay.",
 );
+
+/// The endpoint that does the work. A URL may hold a password.
+pub static PROCESSOR_URL: Variable = Variable {
+    name: "PROCESSOR_URL",
+    default: None,
+    takes: "an http:// or https:// URL like http://127.0.0.1:8080/work",
+    about: "The URL to which PROCESSOR=http POSTs the data of each request; a 2xx response is the result.",
+    secret: true,
+};
 
 /// The program that does the work. Its arguments may hold what is nobody's business.
 pub static PROCESSOR_COMMAND: Variable = Variable {
@@ -305,6 +315,7 @@ pub static ALL: &[&Variable] = &[
     &ALLOWED_HOSTS,
     &PROCESSOR,
     &PROCESSING_DELAY,
+    &PROCESSOR_URL,
     &PROCESSOR_COMMAND,
     &JOB_TIMEOUT,
     &MAX_ATTEMPTS,

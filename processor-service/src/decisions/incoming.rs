@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use pipeline::{
     broker::Delivery,
-    contract::{Execution, Properties, RequestId, headers},
+    contract::{Execution, Properties, RequestId, TraceParent, headers},
 };
 
 /// A delivered request, as the decisions see it.
@@ -36,6 +36,11 @@ impl IncomingRequest<'_> {
     /// Which run this is, from 0.
     pub(crate) fn run(&self) -> i64 {
         self.number(headers::RUN)
+    }
+
+    /// The trace that the request belongs to, if the message has a well-formed one.
+    pub(crate) fn trace(&self) -> Option<TraceParent> {
+        TraceParent::parse(self.properties.headers.text(headers::TRACEPARENT)?)
     }
 
     /// What processes mean by this attempt when they ask each other who had it.

@@ -24,6 +24,8 @@ pub struct Job<Input = Box<RawValue>> {
     pub attempt: i64,
     /// When `JOB_TIMEOUT` ends the job.
     pub deadline: SystemTime,
+    /// The trace that the request belongs to, as a W3C `traceparent`, to pass on with what the work calls.
+    pub traceparent: Option<String>,
     /// Cancelled when the job should end soon: its time is over, the request was cancelled, or the program stops.
     /// What the job returns after that does not count.
     pub stop: CancellationToken,
@@ -41,6 +43,7 @@ impl<Input> Job<Input> {
             input,
             attempt: 1,
             deadline: SystemTime::now() + DEFAULT_TIMEOUT,
+            traceparent: None,
             stop: CancellationToken::new(),
         }
     }
@@ -49,12 +52,12 @@ impl<Input> Job<Input> {
 impl Job {
     /// The same job with its input read by serde.
     pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
-        let Self { id, input, attempt, deadline, stop } = self;
+        let Self { id, input, attempt, deadline, traceparent, stop } = self;
         let mut json = serde_json::Deserializer::from_str(input.get());
         let input = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
         })?;
-        Ok(Job { id, input, attempt, deadline, stop })
+        Ok(Job { id, input, attempt, deadline, traceparent, stop })
     }
 }
 

@@ -4,51 +4,84 @@ use std::time::Duration;
 
 use pipeline::config::{self, ParseError, Reader, Variable, variables};
 
-use crate::processors::command::command_line::CommandLine;
+use crate::processors::{command::command_line::CommandLine, http::endpoint::Endpoint};
 
 /// The processor that `PROCESSOR` chooses.
 #[derive(Debug, Clone)]
 pub(crate) enum Choice {
     /// [`Simulate`](super::simulate::Simulate), with `PROCESSING_DELAY`.
     Simulate(Duration),
+    /// [`Http`](super::http::Http), with `PROCESSOR_URL`.
+    Http(Endpoint),
     /// [`Command`](super::command::Command), with `PROCESSOR_COMMAND`.
     Command(CommandLine),
 }
 
 impl Choice {
     /// The variables that [`Choice::read`] reads.
-    pub(crate) const VARIABLES: &[&Variable] =
-        &[&variables::PROCESSOR, &variables::PROCESSING_DELAY, &variables::PROCESSOR_COMMAND];
+    pub(crate) const VARIABLES: &[&Variable] = &[
+        &variables::PROCESSOR,
+        &variables::PROCESSING_DELAY,
+        &variables::PROCESSOR_URL,
+        &variables::PROCESSOR_COMMAND,
+    ];
 
-    /// Reads the choice. The command is checked only if it is chosen.
+    /// Reads the choice. The URL and the command are checked only if they are chosen.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let simulated =
             Self::Simulate(reader.read(&variables::PROCESSING_DELAY, config::duration_or_zero));
-        match reader.read(&variables::PROCESSOR, is_command) {
-            true => command_line(reader).map_or(simulated, Self::Command),
-            false => simulated,
+        let chosen = match reader.read(&variables::PROCESSOR, kind) {
+            Kind::Simulate => None,
+            Kind::Http => required(reader, &variables::PROCESSOR_URL, "http", |text| {
+                Endpoint::parse(text).map_err(|error| ParseError::because(error.to_string()))
+            })
+            .map(Self::Http),
+            Kind::Command => required(reader, &variables::PROCESSOR_COMMAND, "command", |text| {
+                CommandLine::parse(text).map_err(|error| ParseError::because(error.to_string()))
+            })
+            .map(Self::Command),
+        };
+        chosen.unwrap_or(simulated)
+    }
+
+    /// The value of `PROCESSOR`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Simulate(_) => "simulate",
+            Self::Http(_) => "http",
+            Self::Command(_) => "command",
         }
     }
 }
 
-fn is_command(value: &str) -> Result<bool, ParseError> {
+/// A value of `PROCESSOR`.
+enum Kind {
+    Simulate,
+    Http,
+    Command,
+}
+
+fn kind(value: &str) -> Result<Kind, ParseError> {
     match value {
-        "simulate" => Ok(false),
-        "command" => Ok(true),
+        "simulate" => Ok(Kind::Simulate),
+        "http" => Ok(Kind::Http),
+        "command" => Ok(Kind::Command),
         _ => Err(ParseError::default()),
     }
 }
 
-fn command_line(reader: &mut Reader<'_>) -> Option<CommandLine> {
-    let variable = &variables::PROCESSOR_COMMAND;
+/// Reads the variable that this kind of work needs.
+fn required<T>(
+    reader: &mut Reader<'_>,
+    variable: &'static Variable,
+    kind: &str,
+    parse: fn(&str) -> Result<T, ParseError>,
+) -> Option<T> {
     if reader.source().get(variable).is_none() {
-        let takes = variable.takes;
-        reader
-            .problem(format!("PROCESSOR_COMMAND= is needed with PROCESSOR=command: takes {takes}"));
+        let Variable { name, takes, .. } = variable;
+        reader.problem(format!("{name}= is needed with PROCESSOR={kind}: takes {takes}"));
     }
-    reader.read_optional(variable, |text| {
-        CommandLine::parse(text).map_err(|error| ParseError::because(error.to_string()))
-    })
+    reader.read_optional(variable, parse)
 }
 
 #[cfg(test)]
@@ -65,6 +98,17 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_is_needed_and_checked_only_where_it_is_chosen() {
+        let http = |url| [("PROCESSOR", "http"), ("PROCESSOR_URL", url)];
+        assert!(matches!(choice(&[("PROCESSOR_URL", "nonsense")]), Ok(Choice::Simulate(_))));
+        assert!(matches!(choice(&http("http://127.0.0.1:8080/work")), Ok(Choice::Http(_))));
+        let text = choice(&[("PROCESSOR", "http")]).unwrap_err();
+        assert!(text.contains("PROCESSOR_URL= is needed with PROCESSOR=http"), "{text}");
+        let text = choice(&http("ftp://me:s3cret@host/")).unwrap_err();
+        assert!(text.contains("neither with http:// nor") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
     fn a_command_is_needed_and_checked_only_where_it_is_chosen() {
         let command = |command| [("PROCESSOR", "command"), ("PROCESSOR_COMMAND", command)];
         for simulated in
@@ -77,7 +121,7 @@ mod tests {
         assert!(text.contains("PROCESSOR_COMMAND= is needed with PROCESSOR=command"), "{text}");
         let text = choice(&command("no-such-program -x")).unwrap_err();
         assert!(text.contains("no program \"no-such-program\""), "{text}");
-        let text = choice(&[("PROCESSOR", "http")]).unwrap_err();
-        assert!(text.contains("PROCESSOR=http: takes simulate or command"), "{text}");
+        let text = choice(&[("PROCESSOR", "shell")]).unwrap_err();
+        assert!(text.contains("PROCESSOR=shell: takes simulate, http or command"), "{text}");
     }
 }

@@ -7,12 +7,10 @@ pub(crate) mod interruption;
 pub(crate) mod process_group;
 pub(crate) mod reaper;
 pub(crate) mod stderr;
-pub(crate) mod stdout;
 
 use std::{future::pending, io, pin::pin, time::Duration};
 
 use futures_util::future::{join, maybe_done};
-use pipeline::contract::codes;
 use serde_json::value::RawValue;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -29,9 +27,11 @@ use self::{
     process_group::{Pipes, ProcessGroup},
     reaper::OwnChildren,
     stderr::Stderr,
-    stdout::Stdout,
 };
-use crate::processor::{Processor, error::ProcessError, job::Job};
+use crate::{
+    processor::{Processor, error::ProcessError, job::Job},
+    processors::output::{self, Output},
+};
 
 /// How long the end of standard output may come after the exit of a command that succeeded: what it started may still be
 /// writing. Without the end, nobody knows whether the output is whole.
@@ -101,7 +101,7 @@ impl Processor for Command {
         let (group, mut pipes) =
             process_group::start(&self.guard, &self.line, &job, &self.children)
                 .map_err(|error| exit_status::not_started(&error.to_string()))?;
-        let mut stdout = Stdout::new(self.result_limit);
+        let mut stdout = Output::new(self.result_limit);
         let mut stderr = Stderr::new(job.id.clone());
         let ended = supervise(&group, &mut pipes, &job, &mut stdout, &mut stderr).await;
         let Ended { status, signalled, output_is_whole } = ended;
@@ -110,7 +110,7 @@ impl Processor for Command {
         // Also the processes that the command has left behind.
         group.kill_and_wait().await;
         if stdout.is_too_long() {
-            return Err(too_large(self.result_limit));
+            return Err(output::too_large("the command wrote", self.result_limit));
         }
         if interrupted {
             return Err(ProcessError::interrupted());
@@ -137,7 +137,7 @@ async fn supervise(
     group: &ProcessGroup,
     pipes: &mut Pipes,
     job: &Job,
-    stdout: &mut Stdout,
+    stdout: &mut Output,
     stderr: &mut Stderr,
 ) -> Ended {
     let result = async {
@@ -189,9 +189,4 @@ fn not_whole() -> ProcessError {
          output is whole is not known",
         STDOUT_TIMEOUT.as_secs()
     ))
-}
-
-fn too_large(limit: usize) -> ProcessError {
-    ProcessError::permanent(format!("the command wrote more than {limit} bytes (RESULT_LIMIT)"))
-        .with_code(codes::RESULT_TOO_LARGE)
 }

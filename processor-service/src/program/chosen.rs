@@ -18,6 +18,7 @@ use crate::{
     processors::{
         choice::Choice,
         command::{Command, guard::Guard},
+        http::Http,
         simulate::Simulate,
     },
     program::ABOUT,
@@ -66,6 +67,11 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
     let ProgramSettings { config, choice } = settings;
     match choice {
         Choice::Simulate(delay) => run(config, |_| Simulate::new(delay)),
+        Choice::Http(endpoint) => {
+            info!(%endpoint, "processing each request with a POST to this endpoint");
+            let http = Http::new(endpoint, config.result_limit)?;
+            run(config, |shutdown| http.with_stop(shutdown.drain.clone()))
+        }
         Choice::Command(line) => {
             info!(command = %line, "processing each request with this command");
             let guard = guard.context("the program does not find its own file")?;
@@ -89,11 +95,17 @@ fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> 
 
 /// Warns about settings that are allowed but can hardly be meant.
 fn warn_about_settings(settings: &ProgramSettings, source: &Source) {
-    let Choice::Simulate(delay) = settings.choice else { return };
-    if delay >= settings.config.job_timeout {
+    if let Choice::Simulate(delay) = settings.choice
+        && delay >= settings.config.job_timeout
+    {
         warn!("every job will time out: PROCESSING_DELAY is not shorter than JOB_TIMEOUT");
     }
-    if source.get(&variables::PROCESSOR_COMMAND).is_some() {
-        warn!("PROCESSOR_COMMAND is not used: PROCESSOR is simulate");
+    let chosen = settings.choice.name();
+    for (variable, kind) in
+        [(&variables::PROCESSOR_URL, "http"), (&variables::PROCESSOR_COMMAND, "command")]
+    {
+        if kind != chosen && source.get(variable).is_some() {
+            warn!("{} is not used: PROCESSOR is {chosen}", variable.name);
+        }
     }
 }

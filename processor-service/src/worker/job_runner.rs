@@ -84,6 +84,11 @@ impl<P: Processor> JobRunner<P> {
         self.stuck.clone()
     }
 
+    /// Why jobs can only wait at present, if they can't do more.
+    pub(crate) fn blocked(&self) -> Option<String> {
+        self.processor.blocked()
+    }
+
     /// The deadline of a job that starts now.
     pub(crate) fn deadline(&self, now: SystemTime) -> SystemTime {
         now + self.job_timeout

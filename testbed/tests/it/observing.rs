@@ -1,6 +1,6 @@
 //! What those see who run the programs: metrics and health.
 
 mod metrics;
-mod processor_health;
+pub(crate) mod processor_health;
 mod prometheus;
 mod workers;

@@ -6,6 +6,7 @@ mod duplicate_results;
 mod events;
 mod flow;
 mod host_faults;
+mod http;
 mod logs;
 mod many_retries;
 mod no_worker;

@@ -3,8 +3,10 @@
 pub(crate) mod database;
 pub(crate) mod documents;
 pub(crate) mod event_stream;
+pub(crate) mod endpoint;
 pub(crate) mod faulty;
 pub(crate) mod foreign_worker;
+pub(crate) mod http_call;
 pub(crate) mod https;
 pub(crate) mod load;
 pub(crate) mod posting;

@@ -97,6 +97,7 @@ pub(super) fn start(
         .env("SLOWLANE_REQUEST_ID", job.id.text())
         .env("SLOWLANE_ATTEMPT", job.attempt.to_string())
         .env("SLOWLANE_DEADLINE", Timestamp::from(job.deadline).to_string())
+        .envs(job.traceparent.iter().map(|trace| ("TRACEPARENT", trace)))
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -57,6 +57,7 @@ async fn requests_are_counted_from_the_post_to_their_end_on_both_stores() -> Res
             ("publishes_total{outcome=\"confirmed\"}", 3.0),
             ("jobs_in_progress{type=\"default\"}", 0.0),
             ("host_fault", 0.0),
+            ("work_blocked", 0.0),
         ] {
             assert_eq!(scrape.value(metric), Some(expected), "{metric}: {}", scrape.text);
         }

@@ -24,7 +24,8 @@ pub(super) async fn observed_processor(stack: &Stack, delay: &str) -> Result<(Ru
     Ok((processor, at))
 }
 
-async fn listening(program: Program) -> Result<(Running, String)> {
+/// Starts a processor that tells of its health, and gives the URL of that.
+pub(crate) async fn listening(program: Program) -> Result<(Running, String)> {
     let processor = program.env("PROCESSOR_HTTP_ADDR", "127.0.0.1:0").start()?;
     let listening = processor.wait_for_message(LISTENING).await?;
     let address = listening["address"].as_str().context("an address")?;
@@ -38,7 +39,8 @@ async fn health(at: &str, of: &str) -> Result<(u16, Value)> {
     Ok((answer.status().as_u16(), answer.json().await?))
 }
 
-async fn ready_is(at: &str, status: u16, part: &str) -> Result<()> {
+/// Asks again and again until a processor is or is not ready, because of this part.
+pub(crate) async fn ready_is(at: &str, status: u16, part: &str) -> Result<()> {
     settles(&format!("{part} makes it {status}"), async || {
         let (answered, body) = health(at, "ready").await?;
         let parts = body["parts"].as_object().context("parts")?;

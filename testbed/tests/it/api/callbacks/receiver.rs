@@ -12,19 +12,13 @@ use serde_json::Value;
 use sha2::Sha256;
 use testbed::process::WAIT_TIMEOUT;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream},
+    io::{AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
     sync::watch,
     time::timeout,
 };
 
-/// A call that came.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) path: String,
-    pub(super) headers: HashMap<String, String>,
-    pub(super) body: String,
-}
+use crate::support::http_call::{Call, read};
 
 impl Call {
     pub(super) fn json(&self) -> Result<Value> {
@@ -175,25 +169,4 @@ async fn serve(
             return;
         }
     }
-}
-
-async fn read(stream: &mut BufStream<TcpStream>) -> Result<Call> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        ensure!(stream.read_line(&mut line).await? > 0, "the end");
-        match line.trim_end() {
-            "" => break,
-            line => lines.push(line.to_owned()),
-        }
-    }
-    let path = lines[0].split(' ').nth(1).context("a path")?.to_owned();
-    let header = |line: &String| {
-        let (name, value) = line.split_once(':')?;
-        Some((name.to_lowercase(), value.trim().to_owned()))
-    };
-    let headers: HashMap<_, _> = lines.iter().skip(1).filter_map(header).collect();
-    let mut body = vec![0; headers["content-length"].parse()?];
-    stream.read_exact(&mut body).await?;
-    Ok(Call { path, headers, body: String::from_utf8(body)? })
 }

@@ -1,6 +1,8 @@
-//! The standard output of a command, which is its result.
+//! The output of work, which is its result: JSON as it is, other text as a string.
 
-use pipeline::contract::encoding;
+use std::borrow::Cow;
+
+use pipeline::contract::{codes, encoding};
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -8,13 +10,13 @@ use crate::processor::error::ProcessError;
 
 /// The output so far. Reading stops soon after the limit.
 #[derive(Debug)]
-pub(super) struct Stdout {
+pub(super) struct Output {
     written: Vec<u8>,
     /// The longest output in bytes, with the end of its last line.
     limit: usize,
 }
 
-impl Stdout {
+impl Output {
     /// No output yet, of a result with at most this many bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self { written: Vec::new(), limit: limit.saturating_add(1) }
@@ -25,32 +27,54 @@ impl Stdout {
         while !self.is_too_long() && matches!(from.read_buf(&mut self.written).await, Ok(1..)) {}
     }
 
-    /// Whether the command wrote more than the limit.
+    /// Takes a part that was read, unless the output is too long already.
+    pub(super) fn take(&mut self, part: &[u8]) {
+        if !self.is_too_long() {
+            self.written.extend_from_slice(part);
+        }
+    }
+
+    /// Whether more was written than the limit.
     pub(super) fn is_too_long(&self) -> bool {
         self.written.len() > self.limit
     }
 
-    /// The result, without a byte order mark: output that is JSON as it is, `null` if there is none, any other
-    /// output as a string.
+    /// The output as text, without a byte order mark. Bytes that are not UTF-8 are replaced.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(encoding::without_mark(&self.written))
+    }
+
+    /// The output as JSON, if it is.
+    pub(super) fn json(&self) -> Option<Box<RawValue>> {
+        serde_json::from_str(&self.text()).ok()
+    }
+
+    /// The result: output that is JSON as it is, `null` if there is none, any other output as a string.
     pub(super) fn into_result(self) -> Result<Box<RawValue>, ProcessError> {
-        let text = String::from_utf8_lossy(encoding::without_mark(&self.written));
-        if let Ok(json) = serde_json::from_str::<Box<RawValue>>(&text) {
+        if let Some(json) = self.json() {
             return Ok(json);
         }
+        let text = self.text();
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let result = if text.is_empty() { to_raw_value(&()) } else { to_raw_value(text) };
         Ok(result?)
     }
 }
 
+/// The failure of work whose output is longer than the limit. `who` begins the sentence: `the command wrote`.
+pub(super) fn too_large(who: &str, limit: usize) -> ProcessError {
+    ProcessError::permanent(format!("{who} more than {limit} bytes (RESULT_LIMIT)"))
+        .with_code(codes::RESULT_TOO_LARGE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn output(bytes: &[u8], limit: usize) -> Stdout {
-        let mut stdout = Stdout::new(limit);
-        stdout.read(&mut &*bytes).await;
-        stdout
+    async fn output(bytes: &[u8], limit: usize) -> Output {
+        let mut output = Output::new(limit);
+        output.read(&mut &*bytes).await;
+        output
     }
 
     async fn result(bytes: &[u8]) -> String {

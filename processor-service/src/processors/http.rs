@@ -1,0 +1,133 @@
+//! The HTTP processor: a POST to an endpoint for each request, whose response is the result.
+
+pub(crate) mod breaker;
+pub(crate) mod client;
+pub(crate) mod endpoint;
+pub(crate) mod gate;
+pub(crate) mod response;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use pipeline::contract::codes;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    client::{EndpointClient, NoCertificates},
+    endpoint::Endpoint,
+    gate::{Gate, Probe},
+    response::{Answer, CallFailure, FailureKind},
+};
+use crate::processor::{Processor, error::ProcessError, job::Job};
+
+/// How long before its deadline a job that waits for the endpoint ends, so that its own reason is told.
+const DEADLINE_RESERVE: Duration = Duration::from_millis(100);
+/// A probe that has not failed for so long has reached the endpoint, however long the work may take.
+const REACHED_AFTER: Duration = Duration::from_secs(10);
+/// How long a request waits to which the endpoint answers with failures. They may be the request's own fault, and others
+/// wait behind it.
+const MAX_WAIT_AFTER_ANSWER: Duration = Duration::from_secs(60);
+
+/// POSTs each request to an endpoint. `docs/processors.md` tells what the endpoint gets and gives.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: EndpointClient,
+    gate: Arc<Gate>,
+    stopping: CancellationToken,
+}
+
+impl Http {
+    /// A processor that calls this endpoint. A result of more than `result_limit` bytes fails its request.
+    ///
+    /// # Errors
+    /// If the endpoint has an https URL, and this machine has no certificates to verify it with.
+    pub fn new(endpoint: Endpoint, result_limit: usize) -> Result<Self, NoCertificates> {
+        let gate = Arc::new(Gate::new(endpoint.clone()));
+        let client = EndpointClient::new(endpoint, result_limit)?;
+        Ok(Self { client, gate, stopping: CancellationToken::new() })
+    }
+
+    /// Hands back requests that wait for the endpoint when the program stops, which cancels this token.
+    #[must_use]
+    pub fn with_stop(self, stopping: CancellationToken) -> Self {
+        Self { stopping, ..self }
+    }
+
+    async fn work(&self, job: &Job) -> Result<Box<RawValue>, ProcessError> {
+        let mut failing_since = None;
+        loop {
+            let probe = self.wait(job).await?;
+            let began = Instant::now();
+            let failure = match self.call(job, probe, began).await {
+                Answer::Decided(result) => {
+                    self.gate.answered(began);
+                    return result;
+                }
+                Answer::Failed(failure) => failure,
+            };
+            let waits = self.gate.failed(&job.id, &failure, began);
+            let waited = failing_since.get_or_insert(began).elapsed();
+            if !waits || !may_wait(&failure, waited) {
+                return Err(failure.error);
+            }
+        }
+    }
+
+    /// Waits until the endpoint may be called.
+    async fn wait(&self, job: &Job) -> Result<Option<Probe<'_>>, ProcessError> {
+        let left = job.deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        tokio::select! {
+            biased;
+            probe = self.gate.pass() => Ok(probe),
+            () = self.stopping.cancelled() => Err(ProcessError::interrupted()),
+            () = sleep(left.saturating_sub(DEADLINE_RESERVE)) => Err(self.out_of_time()),
+        }
+    }
+
+    /// Calls the endpoint. If this is a probe, and it has not failed after some time, others may call, too.
+    async fn call(&self, job: &Job, probe: Option<Probe<'_>>, began: Instant) -> Answer {
+        let mut call = std::pin::pin!(self.client.call(job));
+        if let Some(probe) = probe {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer,
+                () = sleep(REACHED_AFTER) => self.gate.answered(began),
+            }
+            drop(probe);
+        }
+        call.await
+    }
+
+    fn out_of_time(&self) -> ProcessError {
+        let reason = self.gate.reason().unwrap_or_default();
+        ProcessError::transient(format!("the endpoint was down until JOB_TIMEOUT was over: {reason}"))
+            .with_code(codes::TIMEOUT)
+    }
+}
+
+/// Whether a job may wait after a failure that is no attempt.
+fn may_wait(failure: &CallFailure, waited: Duration) -> bool {
+    failure.kind != FailureKind::Answered || waited < MAX_WAIT_AFTER_ANSWER
+}
+
+impl Processor for Http {
+    type Input = Box<RawValue>;
+    type Output = Box<RawValue>;
+
+    async fn process(&self, job: Job) -> Result<Box<RawValue>, ProcessError> {
+        tokio::select! {
+            biased;
+            // What is returned then does not count; the call is aborted.
+            () = job.stop.cancelled() => Err(ProcessError::interrupted()),
+            result = self.work(&job) => result,
+        }
+    }
+
+    fn blocked(&self) -> Option<String> {
+        self.gate.reason()
+    }
+}

@@ -1,0 +1,196 @@
+//! The circuit breaker of an endpoint: when calls stop, and when one may try again. Pure decisions.
+
+use std::time::Duration;
+
+use pipeline::{backoff::Backoff, contract::RequestId};
+use tokio::time::Instant;
+
+use crate::processors::http::response::{CallFailure, FailureKind};
+
+/// So many failures in a row open the breaker.
+const MAX_FAILURES: u32 = 3;
+/// The first pause before the endpoint is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause, without jitter, which makes it at most twice as long: work goes on within seconds of the endpoint's
+/// return.
+const MAX_PAUSE: Duration = Duration::from_millis(2500);
+/// The longest pause that the endpoint can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Counts the failures in a row, and keeps calls back after too many.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    failures: u32,
+    /// The request of the first failure in a row.
+    first: Option<RequestId>,
+    /// Whether several requests are among those that failed.
+    several: bool,
+    open: Option<Open>,
+}
+
+/// An open breaker.
+#[derive(Debug)]
+struct Open {
+    reason: String,
+    backoff: Backoff,
+    last_failure: Instant,
+    next_probe: Instant,
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The breaker is closed: the failure is an attempt's.
+    Closed,
+    /// It has opened: until this time nobody is to call.
+    Opened(Instant),
+    /// It is open still.
+    Open,
+}
+
+impl Breaker {
+    /// Notes the failure of a call for this request, which began then.
+    pub(super) fn failed(
+        &mut self,
+        request: &RequestId,
+        failure: &CallFailure,
+        began: Instant,
+        now: Instant,
+    ) -> Change {
+        if let Some(open) = &mut self.open {
+            open.failed(failure, began, now);
+            return Change::Open;
+        }
+        self.failures += 1;
+        self.several |= self.first.get_or_insert_with(|| request.clone()) != request;
+        let enough = self.failures >= MAX_FAILURES && self.several;
+        if !enough && failure.kind != FailureKind::NoConnection {
+            return Change::Closed;
+        }
+        let open = self.open.insert(Open::new(now));
+        open.failed(failure, now, now);
+        Change::Opened(open.next_probe)
+    }
+
+    /// Notes that the endpoint has done its work in a call that began then. Returns whether that closes the breaker: a
+    /// call that began before the last failure says nothing of the endpoint as it is now.
+    pub(super) fn answered(&mut self, began: Instant) -> bool {
+        if self.open.as_ref().is_some_and(|open| open.last_failure > began) {
+            return false;
+        }
+        std::mem::take(self).open.is_some()
+    }
+
+    /// When the endpoint may be tried again, if the breaker is open.
+    pub(super) fn next_probe(&self) -> Option<Instant> {
+        Some(self.open.as_ref()?.next_probe)
+    }
+
+    /// Why the breaker is open, if it is.
+    pub(super) fn reason(&self) -> Option<&str> {
+        Some(&self.open.as_ref()?.reason)
+    }
+}
+
+impl Open {
+    fn new(now: Instant) -> Self {
+        let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
+        Self { reason: String::new(), backoff, last_failure: now, next_probe: now }
+    }
+
+    fn failed(&mut self, failure: &CallFailure, began: Instant, now: Instant) {
+        if began < self.last_failure {
+            return;
+        }
+        let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        self.reason.clone_from(&failure.error.message);
+        self.last_failure = now;
+        self.next_probe = now + self.backoff.next_pause().max(asked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processor::job::Job;
+
+    fn failure(kind: FailureKind) -> CallFailure {
+        CallFailure::without_response(kind, "as told".to_owned())
+    }
+
+    fn id(text: &str) -> RequestId {
+        Job::new(text, ()).id
+    }
+
+    /// What follows from failures of this kind, each of this request.
+    fn after(kind: FailureKind, requests: &[&str]) -> Vec<bool> {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        let opened = requests.iter().map(|request| {
+            breaker.failed(&id(request), &failure(kind), now, now) != Change::Closed
+        });
+        opened.collect()
+    }
+
+    #[test]
+    fn three_failures_in_a_row_from_two_requests_open_it() {
+        for kind in [FailureKind::Away, FailureKind::Answered] {
+            assert_eq!(after(kind, &["a", "b", "a"]), [false, false, true]);
+            assert_eq!(after(kind, &["a", "a", "b"]), [false, false, true]);
+            assert_eq!(after(kind, &["a", "a", "a", "a"]), [false; 4]);
+            assert_eq!(after(kind, &["a", "a", "a", "b"]), [false, false, false, true]);
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_opens_it_at_once() {
+        assert_eq!(after(FailureKind::NoConnection, &["a"]), [true]);
+    }
+
+    #[test]
+    fn an_answer_in_between_begins_anew() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        for request in ["a", "b", "c", "d"] {
+            for _ in 0..2 {
+                let change =
+                    breaker.failed(&id(request), &failure(FailureKind::Away), now, now);
+                assert_eq!(change, Change::Closed);
+            }
+            assert!(!breaker.answered(now), "it was closed");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_and_only_the_latest_calls_count() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let (a, gone) = (id("a"), failure(FailureKind::NoConnection));
+        let Change::Opened(mut probe) = breaker.failed(&a, &gone, start, start) else { panic!() };
+        for least in [500, 1000, 2000, 2500, 2500].map(Duration::from_millis) {
+            let began = probe;
+            let pause = probe - (if least == FIRST_PAUSE { start } else { began });
+            assert!(least != FIRST_PAUSE || pause >= FIRST_PAUSE && pause <= FIRST_PAUSE * 2);
+            assert_eq!(breaker.failed(&a, &gone, began, began), Change::Open);
+            let next = breaker.next_probe().unwrap();
+            assert!(next - began >= least && next - began <= MAX_PAUSE * 2, "{:?}", next - began);
+            assert_eq!(breaker.failed(&a, &gone, start, began), Change::Open);
+            assert_eq!(breaker.next_probe(), Some(next), "one that began before changes nothing");
+            assert!(!breaker.answered(start), "nor does its answer");
+            probe = next;
+        }
+        assert_eq!(breaker.reason(), Some("as told"));
+        assert!(breaker.answered(probe));
+        assert_eq!((breaker.reason(), breaker.next_probe()), (None, None));
+    }
+
+    #[test]
+    fn the_endpoint_may_ask_for_a_longer_pause_within_limits() {
+        for (asked, least) in [(20, 20), (3600, 60)] {
+            let (mut breaker, now) = (Breaker::default(), Instant::now());
+            let asking = CallFailure {
+                retry_after: Some(Duration::from_secs(asked)),
+                ..failure(FailureKind::NoConnection)
+            };
+            breaker.failed(&id("a"), &asking, now, now);
+            assert_eq!(breaker.next_probe().unwrap() - now, Duration::from_secs(least));
+        }
+    }
+}

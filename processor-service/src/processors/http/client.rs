@@ -1,0 +1,150 @@
+//! The client of an endpoint: one POST for a job, and its response read within limits.
+
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use pipeline::contract::Timestamp;
+use reqwest::{
+    Client, RequestBuilder, Response,
+    header::{ACCEPT, CONTENT_TYPE},
+    redirect,
+};
+use thiserror::Error;
+
+use crate::{
+    processor::job::Job,
+    processors::{
+        http::{
+            endpoint::Endpoint,
+            response::{Answer, CallFailure, FailureKind, Head},
+        },
+        output::Output,
+    },
+};
+
+/// How long connecting may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept: less than servers keep them, or one might be closed just when it is used.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a silent connection is probed, so that one whose peer is gone ends.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// Characters of ids that a header can't hold as they are.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// The header with the request's id.
+const REQUEST_ID: &str = "slowlane-request-id";
+/// The header with the number of the attempt, from 1.
+const ATTEMPT: &str = "slowlane-attempt";
+/// The header with the time at which `JOB_TIMEOUT` ends the attempt.
+const DEADLINE: &str = "slowlane-deadline";
+/// The header with the key under which the endpoint may remember the answer.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header with the trace.
+const TRACEPARENT: &str = "traceparent";
+
+/// Calls one endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct EndpointClient {
+    client: Client,
+    endpoint: Endpoint,
+    result_limit: usize,
+}
+
+/// The endpoint has an https URL, and this machine has no certificates to verify it with.
+#[derive(Debug, Error)]
+#[error(
+    "this machine has no CA certificates to verify {endpoint} with; install them (ca-certificates) or name their file in \
+     SSL_CERT_FILE"
+)]
+pub struct NoCertificates {
+    endpoint: Endpoint,
+    source: reqwest::Error,
+}
+
+impl EndpointClient {
+    /// A client of this endpoint, which reads results of at most so many bytes.
+    ///
+    /// # Errors
+    /// If the certificates of this machine can't be loaded.
+    pub(super) fn new(endpoint: Endpoint, result_limit: usize) -> Result<Self, NoCertificates> {
+        // It fails if a provider is installed already, which is the same one: the project uses no other.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = Client::builder()
+            .user_agent(concat!("slowlane/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_keepalive(KEEPALIVE_INTERVAL)
+            .redirect(redirect::Policy::none());
+        // Plain HTTP works on a machine without certificates of authorities too.
+        let builder = if endpoint.uses_tls() { builder } else { builder.tls_certs_only([]) };
+        let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
+        match builder.build() {
+            Ok(client) => Ok(Self { client, endpoint, result_limit }),
+            Err(source) => Err(NoCertificates { endpoint, source }),
+        }
+    }
+
+    /// Has the endpoint work on a job.
+    pub(super) async fn call(&self, job: &Job) -> Answer {
+        match self.post(job).send().await {
+            Ok(response) => self.answer(response).await,
+            Err(error) => Answer::Failed(without_response(&error)),
+        }
+    }
+
+    fn post(&self, job: &Job) -> RequestBuilder {
+        let id = utf8_percent_encode(job.id.text(), ENCODED).to_string();
+        let post = self.client.post(self.endpoint.url().clone());
+        let post = post
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json, */*;q=0.5")
+            .header(IDEMPOTENCY_KEY, &id)
+            .header(REQUEST_ID, id)
+            .header(ATTEMPT, job.attempt)
+            .header(DEADLINE, Timestamp::from(job.deadline).to_string())
+            .body(job.input.get().to_owned());
+        match &job.traceparent {
+            Some(traceparent) => post.header(TRACEPARENT, traceparent),
+            None => post,
+        }
+    }
+
+    async fn answer(&self, mut response: Response) -> Answer {
+        let head = Head::new(response.status(), response.headers().clone());
+        let mut body = Output::new(head.body_limit(self.result_limit));
+        while !body.is_too_long() {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.take(&chunk),
+                Ok(None) => break,
+                Err(error) if head.is_success() => return Answer::Failed(without_response(&error)),
+                // What the status says holds without the rest of the text.
+                Err(_) => break,
+            }
+        }
+        head.answer(body, self.result_limit, SystemTime::now())
+    }
+}
+
+/// The failure of a call without a whole response. Without the URL, which may contain secrets.
+fn without_response(error: &reqwest::Error) -> CallFailure {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let (kind, reason) = match (error.is_connect(), error.is_timeout()) {
+        (true, true) => {
+            let seconds = CONNECT_TIMEOUT.as_secs();
+            (FailureKind::NoConnection, format!("no connection to the endpoint within {seconds} s"))
+        }
+        (true, false) => {
+            (FailureKind::NoConnection, format!("no connection to the endpoint: {cause}"))
+        }
+        (false, _) => {
+            (FailureKind::Away, format!("the endpoint gave no whole answer: {cause}"))
+        }
+    };
+    CallFailure::without_response(kind, reason)
+}
