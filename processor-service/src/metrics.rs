@@ -52,7 +52,8 @@ impl Metrics {
         let help = "1 while no request is taken because work can't begin on this host";
         registry.register("host_fault", help, host_fault.clone());
         let work_blocked = Gauge::default();
-        let help = "1 while jobs wait for something that they need, such as the endpoint of PROCESSOR_URL";
+        let help =
+            "1 while jobs wait for something that they need, such as the endpoint of PROCESSOR_URL";
         registry.register("work_blocked", help, work_blocked.clone());
         let in_progress = in_progress.get_or_create_owned(&metrics::label("type", TYPE));
         let registry = registry.into();

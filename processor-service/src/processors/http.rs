@@ -104,8 +104,10 @@ impl Http {
 
     fn out_of_time(&self) -> ProcessError {
         let reason = self.gate.reason().unwrap_or_default();
-        ProcessError::transient(format!("the endpoint was down until JOB_TIMEOUT was over: {reason}"))
-            .with_code(codes::TIMEOUT)
+        ProcessError::transient(format!(
+            "the endpoint was down until JOB_TIMEOUT was over: {reason}"
+        ))
+        .with_code(codes::TIMEOUT)
     }
 }
 

@@ -2,8 +2,8 @@
 
 pub(crate) mod database;
 pub(crate) mod documents;
-pub(crate) mod event_stream;
 pub(crate) mod endpoint;
+pub(crate) mod event_stream;
 pub(crate) mod faulty;
 pub(crate) mod foreign_worker;
 pub(crate) mod http_call;

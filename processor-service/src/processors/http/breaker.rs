@@ -151,8 +151,7 @@ mod tests {
         let (mut breaker, now) = (Breaker::default(), Instant::now());
         for request in ["a", "b", "c", "d"] {
             for _ in 0..2 {
-                let change =
-                    breaker.failed(&id(request), &failure(FailureKind::Away), now, now);
+                let change = breaker.failed(&id(request), &failure(FailureKind::Away), now, now);
                 assert_eq!(change, Change::Closed);
             }
             assert!(!breaker.answered(now), "it was closed");

@@ -142,9 +142,7 @@ fn without_response(error: &reqwest::Error) -> CallFailure {
         (true, false) => {
             (FailureKind::NoConnection, format!("no connection to the endpoint: {cause}"))
         }
-        (false, _) => {
-            (FailureKind::Away, format!("the endpoint gave no whole answer: {cause}"))
-        }
+        (false, _) => (FailureKind::Away, format!("the endpoint gave no whole answer: {cause}")),
     };
     CallFailure::without_response(kind, reason)
 }

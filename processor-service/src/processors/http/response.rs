@@ -128,11 +128,8 @@ impl Head {
             Some(delay) => error.after(delay),
             None => error,
         };
-        let is_gateway = [
-            StatusCode::BAD_GATEWAY,
-            StatusCode::SERVICE_UNAVAILABLE,
-            StatusCode::GATEWAY_TIMEOUT,
-        ];
+        let is_gateway =
+            [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
         let kind = match is_gateway.contains(&self.status) {
             true => FailureKind::Away,
             false => FailureKind::Answered,
@@ -156,11 +153,8 @@ impl Head {
 
 /// Whether a request with this status is tried again.
 fn is_transient(status: StatusCode) -> bool {
-    let asks_to_come_again = [
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::TOO_EARLY,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
+    let asks_to_come_again =
+        [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
     !status.is_client_error() || asks_to_come_again.contains(&status)
 }
 
@@ -266,7 +260,10 @@ mod tests {
     #[test]
     fn redirects_are_not_followed() {
         let (_, message) = permanent(308, &[(LOCATION, "https://b/")], "");
-        assert!(message.contains("308 Permanent Redirect and redirects to https://b/;"), "{message}");
+        assert!(
+            message.contains("308 Permanent Redirect and redirects to https://b/;"),
+            "{message}"
+        );
         assert!(permanent(304, &[], "").1.contains("and redirects; redirects are not followed"));
     }
 
@@ -294,7 +291,10 @@ mod tests {
         let seconds = |seconds| Retry::After(Duration::from_secs(seconds));
         assert_eq!(after("7"), seconds(7));
         assert_eq!(after("Thu, 01 Jan 1970 00:01:40 GMT"), seconds(100));
-        assert_eq!(retry_after("Thu, 01 Jan 1970 00:01:40 GMT", SystemTime::now()), Some(Duration::ZERO));
+        assert_eq!(
+            retry_after("Thu, 01 Jan 1970 00:01:40 GMT", SystemTime::now()),
+            Some(Duration::ZERO)
+        );
         for nonsense in ["soon", "-1", "1.5", ""] {
             assert_eq!(after(nonsense), Retry::Default, "{nonsense}");
         }

@@ -22,6 +22,7 @@ use testbed::{
 use self::receiver::Receiver;
 use crate::support::{
     foreign_worker::fail,
+    http_call::Call,
     https,
     stack::{Stack, Web},
 };
@@ -128,7 +129,7 @@ async fn each_run_and_a_cancel_are_told_under_ids_of_their_own() -> Result<()> {
     assert_eq!(waits["callback"], json!({"status": "pending", "attempts": 0}));
     assert_eq!(web.delete(&id).await?.0, 200);
     let calls = receiver.calls("/flaky", 3).await?;
-    let ids: Vec<_> = calls.iter().map(receiver::Call::id).collect();
+    let ids: Vec<_> = calls.iter().map(Call::id).collect();
     let failed = format!("{id}-0-failed");
     assert_eq!(ids, [failed.as_str(), &failed, &format!("{id}-1-cancelled")]);
     let told = calls[2].json()?;

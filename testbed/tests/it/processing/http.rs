@@ -287,7 +287,8 @@ async fn a_job_that_waits_for_its_endpoint_is_handed_back_when_the_worker_stops(
 }
 
 #[tokio::test]
-async fn an_endpoint_that_fails_everything_for_a_while_fails_no_more_than_two_attempts() -> Result<()> {
+async fn an_endpoint_that_fails_everything_for_a_while_fails_no_more_than_two_attempts()
+-> Result<()> {
     let (stack, endpoint) = (
         Stack::fresh().await?,
         Endpoint::start(|call, before| match before {
