@@ -1,6 +1,6 @@
 //! What those see who run the programs: metrics and health.
 
 mod metrics;
-pub(crate) mod processor_health;
+mod processor_health;
 mod prometheus;
 mod workers;

@@ -10,6 +10,7 @@ pub(crate) mod http_call;
 pub(crate) mod https;
 pub(crate) mod load;
 pub(crate) mod posting;
+pub(crate) mod processor_health;
 pub(crate) mod processors;
 pub(crate) mod requests;
 pub(crate) mod scrape;

@@ -11,14 +11,12 @@ use testbed::{
     program::Running,
 };
 
-use crate::{
-    observing::processor_health::{listening, ready_is},
-    support::{
-        endpoint::{Endpoint, Reply},
-        http_call::Call,
-        scrape::Scrape,
-        stack::{Stack, Web, consuming},
-    },
+use crate::support::{
+    endpoint::{Endpoint, Reply},
+    http_call::Call,
+    processor_health::{listening, ready_is},
+    scrape::Scrape,
+    stack::{Stack, Web, consuming},
 };
 
 /// A processor whose work this endpoint does, with one attempt.
