@@ -31,7 +31,7 @@ pub use crate::contract::headers::{HeaderValue, Headers};
 pub use crate::contract::id::{InvalidRequestId, MAX_ID_BYTES, RequestId};
 pub use crate::contract::malformed::Malformed;
 pub use crate::contract::message::{Message, Properties};
-pub use crate::contract::progress::{Progress, ProgressCount};
+pub use crate::contract::progress::{Progress, ProgressCount, ProgressReport};
 pub use crate::contract::request::Request;
 pub use crate::contract::result::{ErrorBody, Outcome, ResultMessage};
 pub use crate::contract::timestamp::{InvalidTimestamp, Timestamp};

@@ -1,6 +1,6 @@
 //! The workers of a process as a whole: how they start, and in which order they stop.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use pipeline::{
@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     health_listener::{self, Blocked, Observed},
     metrics::Metrics,
-    processor::Processor,
+    processor::{Processor, progress_urls::ProgressUrls},
     worker::{
         Worker,
         claims::Claims,
@@ -52,6 +52,7 @@ pub async fn run<P: Processor>(
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let listener = config.http_address.map(health_listener::listen).transpose()?;
+    let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let broker = Arc::new(Broker::connect(&BrokerOptions {
         program: PROGRAM,
         addresses: config.broker.addresses.clone(),
@@ -71,6 +72,7 @@ pub async fn run<P: Processor>(
         metrics: Metrics::new(PROGRAM, &broker),
         host_faults: HostFaults::new(isolation.clone()),
         blocked: blocked(&job_runner),
+        progress_urls: ProgressUrls::at(address),
         drain: shutdown.drain.clone(),
     };
     let serve = |listener| health_listener::serve(listener, observed.clone());
@@ -117,7 +119,7 @@ fn start_workers<P: Processor>(
     claims: &Claims,
     give_up: &CancellationToken,
 ) -> JoinSet<()> {
-    let Observed { broker, in_flight, metrics, host_faults, drain, .. } = observed;
+    let Observed { broker, in_flight, metrics, host_faults, progress_urls, drain, .. } = observed;
     let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
     for slot in 1..=config.workers {
@@ -148,6 +150,7 @@ fn start_workers<P: Processor>(
             claims: claims.clone(),
             host_faults: host_faults.clone(),
             broker_start: broker_start.clone(),
+            progress_urls: progress_urls.clone(),
             metrics: metrics.clone(),
             policy: config.policy(),
             isolation_timeout: config.isolation_timeout(),

@@ -1,4 +1,5 @@
-//! Health listener: `GET /health/live`, `/health/ready` and `/metrics` of a processor, at `PROCESSOR_HTTP_ADDR`.
+//! Health listener: `GET /health/live`, `/health/ready` and `/metrics` of a processor, at `PROCESSOR_HTTP_ADDR`, and
+//! `POST /progress/{token}` for the work on a request.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -14,17 +15,22 @@ use pipeline::{
     log_messages::LISTENING,
     metrics::CONTENT_TYPE,
 };
+use serde_json::json;
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     metrics::Metrics,
+    processor::progress_urls::{self, ProgressUrls},
     worker::{host_faults::HostFaults, in_flight::InFlight},
 };
 
 /// How long the workers' runtime may take to begin a task. Then it does not turn any more.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest report of progress.
+const MAX_REPORT_BYTES: usize = 16 << 10;
 
 /// Tells why jobs can only wait at present, if they can't do more.
 pub(crate) type Blocked = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -37,6 +43,7 @@ pub(crate) struct Observed {
     pub(crate) metrics: Metrics,
     pub(crate) host_faults: HostFaults,
     pub(crate) blocked: Blocked,
+    pub(crate) progress_urls: ProgressUrls,
     /// Cancelled when no new job is to start.
     pub(crate) drain: CancellationToken,
 }
@@ -67,6 +74,11 @@ pub(crate) fn serve(listener: TcpListener, observed: Observed) -> anyhow::Result
             .route("/health/live", web::get().to(live))
             .route("/health/ready", web::get().to(ready))
             .route("/metrics", web::get().to(metrics))
+            .service(
+                web::resource(format!("{}/{{token}}", progress_urls::PATH))
+                    .app_data(web::PayloadConfig::new(MAX_REPORT_BYTES))
+                    .route(web::post().to(progress)),
+            )
     };
     let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
     let handle = server.handle();
@@ -78,8 +90,8 @@ pub(crate) fn serve(listener: TcpListener, observed: Observed) -> anyhow::Result
 async fn live(workers: web::Data<Handle>) -> HttpResponse {
     let turned = timeout(TURN_TIMEOUT, workers.spawn(async {})).await;
     match turned {
-        Ok(Ok(())) => HttpResponse::Ok().json(serde_json::json!({ "status": "live" })),
-        _ => HttpResponse::ServiceUnavailable().json(serde_json::json!({ "status": "stuck" })),
+        Ok(Ok(())) => HttpResponse::Ok().json(json!({ "status": "live" })),
+        _ => HttpResponse::ServiceUnavailable().json(json!({ "status": "stuck" })),
     }
 }
 
@@ -98,6 +110,22 @@ async fn metrics(observed: web::Data<Observed>) -> HttpResponse {
     let is_blocked = (observed.blocked)().is_some();
     let text = observed.metrics.text(observed.in_flight.started(), is_faulty, is_blocked);
     HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)
+}
+
+/// 204 when a job's report is taken, 404 when the job has ended, 422 when it reports nothing.
+async fn progress(
+    observed: web::Data<Observed>,
+    token: web::Path<String>,
+    body: web::Bytes,
+) -> HttpResponse {
+    let Some(reporter) = observed.progress_urls.reporter(&token) else {
+        return HttpResponse::NotFound().json(json!({ "error": "there is no such job any more" }));
+    };
+    if reporter.report_json(&body) {
+        return HttpResponse::NoContent().finish();
+    }
+    let error = "takes {\"progress\": a number from 0 to 1, \"message\": a text}";
+    HttpResponse::UnprocessableEntity().json(json!({ "error": error }))
 }
 
 impl Observed {

@@ -4,6 +4,8 @@ pub(crate) mod context;
 pub(crate) mod conversions;
 pub(crate) mod error;
 pub(crate) mod job;
+pub(crate) mod progress;
+pub(crate) mod progress_urls;
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -13,6 +13,7 @@ pub use self::{
         Command,
         command_line::{CommandLine, InvalidCommandLine},
         guard::Guard,
+        pool::CommandPool,
     },
     http::{
         Http,

@@ -46,7 +46,7 @@ use crate::{
         policy::Policy,
     },
     metrics::Metrics,
-    processor::{Processor, job::Job},
+    processor::{Processor, job::Job, progress::Reporter, progress_urls::ProgressUrls},
 };
 
 /// A worker. It processes one request at a time.
@@ -69,6 +69,8 @@ pub(crate) struct Worker<P> {
     pub(crate) host_faults: HostFaults,
     /// Tells which start of the broker this is.
     pub(crate) broker_start: BrokerStart,
+    /// The URLs that take the progress of jobs.
+    pub(crate) progress_urls: ProgressUrls,
     /// Where deliveries and jobs are counted.
     pub(crate) metrics: Metrics,
     /// The limits that decisions go by.
@@ -326,12 +328,23 @@ impl<P: Processor> Worker<P> {
         let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
         let traceparent = incoming.trace().map(|trace| trace.as_str().to_owned());
-        let job = Job { id: id.clone(), input: data, attempt, deadline, traceparent, stop };
+        let (reporter, progress_urls) = (Reporter::default(), self.progress_urls.clone());
+        let reports = reporter.reports();
+        let job = Job {
+            id: id.clone(),
+            input: data,
+            attempt,
+            deadline,
+            traceparent,
+            reporter,
+            progress_urls,
+            stop,
+        };
         let span = info_span!("job", requestId = %id, worker);
         let outcome = tokio::select! {
             // First, or a job that ends at once would not be announced.
             biased;
-            never = in_flight.announce_started(announce_at_once) => match never {},
+            never = in_flight.announce_work(announce_at_once, reports) => match never {},
             never = self.host_faults.note_begun(began) => match never {},
             outcome = self.job_runner.run(job, self.stop_reason(&in_flight)).instrument(span) => outcome,
         };

@@ -74,6 +74,32 @@ async fn it_is_told_whose_work_it_is_and_until_when() {
 }
 
 #[tokio::test]
+async fn it_may_report_its_progress_on_descriptor_3() {
+    let work = script(
+        r#"echo '{"progress":0.2}' >&3; echo '{"progress":7,"message":"Xylophone"}' >&3; echo junk >&3
+        head -c 9999 /dev/zero | tr '\0' x >&3; echo >&3
+        printf '{"progress":{"done":1,"total":2}}\n{"half' >&3; echo ok"#,
+    );
+    let job = job("1");
+    let reporter = job.reporter.clone();
+    let mut reports = Vec::new();
+    let mut ended = std::pin::pin!(work.process(job));
+    let result = loop {
+        tokio::select! {
+            biased;
+            result = &mut ended => break result,
+            () = tokio::task::yield_now() => {}
+        }
+        if let Some(report) = reporter.latest().filter(|report| reports.last() != Some(report)) {
+            reports.push(report);
+        }
+    };
+    assert_eq!(result.expect("it is done").get(), "\"ok\"");
+    reports.extend(reporter.latest());
+    assert_eq!(reports.last(), Some(&(Some((1, 2).into()), None)), "{reports:?}");
+}
+
+#[tokio::test]
 async fn exit_codes_and_signals_tell_why_it_failed() {
     let never = ("permanent".to_owned(), Retry::Never);
     let later = |retry| ("transient".to_owned(), retry);

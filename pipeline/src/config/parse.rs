@@ -294,7 +294,9 @@ mod tests {
                 "QUEUE_TYPE" => queue_type(default).is_ok(),
                 "HTTP_ADDR" => address(default).is_ok(),
                 "SLOWLANE_URL" => http_url(default).is_ok(),
-                "ALLOW_ANONYMOUS" | "CALLBACK_ALLOW_PRIVATE" => flag(default).is_ok(),
+                "ALLOW_ANONYMOUS" | "CALLBACK_ALLOW_PRIVATE" | "COMMAND_POOL" => {
+                    flag(default).is_ok()
+                }
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
                 "WORKERS" | "MAX_ATTEMPTS" => count(default).is_ok(),
                 "RETRY_DELAYS" => retry_delays(default).is_ok(),

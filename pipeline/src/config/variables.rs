@@ -217,6 +217,24 @@ pub static PROCESSOR_COMMAND: Variable = Variable {
     secret: true,
 };
 
+/// Whether commands stay up.
+pub static COMMAND_POOL: Variable = variable(
+    "COMMAND_POOL",
+    "false",
+    "true or false",
+    "Whether the programs that PROCESSOR=command starts stay up, for work with an expensive start: each takes a line of \
+     JSON for each request, and answers with a line of JSON.",
+);
+
+/// How long a child of the pool lives.
+pub static COMMAND_POOL_MAX_JOBS: Variable = Variable {
+    name: "COMMAND_POOL_MAX_JOBS",
+    default: None,
+    takes: "a number from 1",
+    about: "How many requests a program of COMMAND_POOL=true works on before it is replaced; not set, it stays.",
+    secret: false,
+};
+
 /// The longest a job may take.
 pub static JOB_TIMEOUT: Variable = variable(
     "JOB_TIMEOUT",
@@ -265,8 +283,8 @@ pub static PROCESSOR_HTTP_ADDR: Variable = Variable {
     name: "PROCESSOR_HTTP_ADDR",
     default: None,
     takes: "an IP address and a port like 127.0.0.1:3001",
-    about: "The address on which a processor serves /health/live, /health/ready and /metrics; not set, it serves none of \
-            them. Port 0 takes a free port.",
+    about: "The address on which a processor serves /health/live, /health/ready and /metrics, and takes the progress of \
+            PROCESSOR=http; not set, it does none of this. Port 0 takes a free port.",
     secret: false,
 };
 
@@ -317,6 +335,8 @@ pub static ALL: &[&Variable] = &[
     &PROCESSING_DELAY,
     &PROCESSOR_URL,
     &PROCESSOR_COMMAND,
+    &COMMAND_POOL,
+    &COMMAND_POOL_MAX_JOBS,
     &JOB_TIMEOUT,
     &MAX_ATTEMPTS,
     &RETRY_DELAYS,

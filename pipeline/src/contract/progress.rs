@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
+use crate::contract::json::object;
+
 /// How far the work is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -19,6 +21,25 @@ pub struct ProgressCount {
     pub done: u64,
     /// How many there are, at least one.
     pub total: u64,
+}
+
+/// A report of the work on its progress: `{"progress":0.4,"message":"page 4 of 10"}`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct ProgressReport {
+    /// How far the work is. What has another unit is left out.
+    #[serde(default, deserialize_with = "lenient")]
+    pub progress: Option<Progress>,
+    /// A description, for people.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+impl ProgressReport {
+    /// Reads a report; none if it says nothing.
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        let report: Self = object(json).ok()?;
+        (report.progress.is_some() || report.message.is_some()).then_some(report)
+    }
 }
 
 #[derive(Deserialize)]
@@ -54,6 +75,21 @@ impl Progress {
     }
 }
 
+impl From<f64> for Progress {
+    /// The fraction, at least 0 and at most 1.
+    fn from(fraction: f64) -> Self {
+        Self::Fraction(if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) })
+    }
+}
+
+impl From<(u64, u64)> for Progress {
+    /// So many of so many; never more than all.
+    fn from((done, total): (u64, u64)) -> Self {
+        let total = total.max(1);
+        Self::Count(ProgressCount { done: done.min(total), total })
+    }
+}
+
 /// Reads progress; none if it is anything else. The rest of an event counts all the same.
 pub(super) fn lenient<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Progress>, D::Error> {
     let progress = match Wire::deserialize(from)? {
@@ -85,6 +121,28 @@ mod tests {
             assert!((progress.fraction() - fraction).abs() < 1e-9, "{json}");
             assert_eq!(progress.count().is_some(), json.starts_with('{'), "{json}");
         }
+    }
+
+    #[test]
+    fn a_report_says_something() {
+        let report = |json: &str| ProgressReport::parse(json.as_bytes());
+        let half = report(r#"{"progress":0.5,"message":"half","at":1}"#).unwrap();
+        assert_eq!(half.progress, Some(Progress::Fraction(0.5)));
+        assert_eq!(half.message.as_deref(), Some("half"));
+        assert!(report(r#"{"progress":{"done":1,"total":2}}"#).is_some());
+        let wrong = report(r#"{"progress":50,"message":"half"}"#).unwrap();
+        assert_eq!(wrong.progress, None);
+        for nothing in ["", "{}", "0.5", "[]", r#"{"progress":50}"#, r#"{"message":1}"#, "{half"] {
+            assert_eq!(report(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn numbers_become_progress_within_its_bounds() {
+        let fraction = |number: f64| Progress::from(number).fraction();
+        assert_eq!([-1.0, 0.25, 7.0, f64::NAN].map(fraction), [0.0, 0.25, 1.0, 0.0]);
+        let counted = [(3, 4), (5, 4), (0, 0)].map(|(done, total)| Progress::from((done, total)));
+        assert_eq!(counted.map(Progress::fraction), [0.75, 1.0, 0.0]);
     }
 
     #[test]

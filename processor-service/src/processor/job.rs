@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use pipeline::contract::RequestId;
+use pipeline::contract::{Progress, RequestId};
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
 
-use crate::processor::error::ProcessError;
+use crate::processor::{error::ProcessError, progress::Reporter, progress_urls::ProgressUrls};
 
 /// How long a job has that is made by [`Job::new`]: the default of `JOB_TIMEOUT`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25 * 60);
@@ -26,6 +26,10 @@ pub struct Job<Input = Box<RawValue>> {
     pub deadline: SystemTime,
     /// The trace that the request belongs to, as a W3C `traceparent`, to pass on with what the work calls.
     pub traceparent: Option<String>,
+    /// Reports progress, also from other tasks; [`Job::progress`] does it here.
+    pub reporter: Reporter,
+    /// Gives the job a URL that takes its progress.
+    pub(crate) progress_urls: ProgressUrls,
     /// Cancelled when the job should end soon: its time is over, the request was cancelled, or the program stops.
     /// What the job returns after that does not count.
     pub stop: CancellationToken,
@@ -44,20 +48,66 @@ impl<Input> Job<Input> {
             attempt: 1,
             deadline: SystemTime::now() + DEFAULT_TIMEOUT,
             traceparent: None,
+            reporter: Reporter::default(),
+            progress_urls: ProgressUrls::default(),
             stop: CancellationToken::new(),
         }
+    }
+}
+
+impl<Input> Job<Input> {
+    /// Reports how far the work is, from 0 to 1 or as `(done, total)`, with a message for people. It is shown with the
+    /// request and to those who follow it.
+    ///
+    /// Only the latest report counts, so a loop may report as often as it likes: at most four a second leave the worker,
+    /// and none of a job that ends within 100 ms.
+    ///
+    /// ```
+    /// use processor_service::{Job, ProcessError, Processor};
+    ///
+    /// struct Scan;
+    ///
+    /// impl Processor for Scan {
+    ///     type Input = u64;
+    ///     type Output = u64;
+    ///
+    ///     async fn process(&self, job: Job<u64>) -> Result<u64, ProcessError> {
+    ///         for page in 1..=job.input {
+    ///             // The work on one page.
+    ///             job.progress((page, job.input), format!("page {page}"));
+    ///         }
+    ///         job.progress(1.0, "done");
+    ///         Ok(job.input)
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let job = Job::new("scan-1", 10);
+    /// let reporter = job.reporter.clone();
+    /// assert_eq!(Scan.process(job).await.unwrap(), 10);
+    /// assert_eq!(reporter.latest(), Some((Some(1.0.into()), Some("done".to_owned()))));
+    /// # });
+    /// ```
+    pub fn progress(&self, progress: impl Into<Progress>, message: impl Into<String>) {
+        self.reporter.progress(progress, message);
+    }
+
+    /// How much time the job has left until [`Job::deadline`].
+    pub fn time_left(&self) -> Duration {
+        self.deadline.duration_since(SystemTime::now()).unwrap_or_default()
     }
 }
 
 impl Job {
     /// The same job with its input read by serde.
     pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
-        let Self { id, input, attempt, deadline, traceparent, stop } = self;
+        let Self { id, input, attempt, deadline, traceparent, reporter, progress_urls, stop } =
+            self;
         let mut json = serde_json::Deserializer::from_str(input.get());
         let input = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
         })?;
-        Ok(Job { id, input, attempt, deadline, traceparent, stop })
+        Ok(Job { id, input, attempt, deadline, traceparent, reporter, progress_urls, stop })
     }
 }
 

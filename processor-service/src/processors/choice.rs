@@ -15,6 +15,8 @@ pub(crate) enum Choice {
     Http(Endpoint),
     /// [`Command`](super::command::Command), with `PROCESSOR_COMMAND`.
     Command(CommandLine),
+    /// [`CommandPool`](super::command::pool::CommandPool), with `COMMAND_POOL` and `COMMAND_POOL_MAX_JOBS`.
+    Pool(CommandLine, Option<u64>),
 }
 
 impl Choice {
@@ -24,6 +26,8 @@ impl Choice {
         &variables::PROCESSING_DELAY,
         &variables::PROCESSOR_URL,
         &variables::PROCESSOR_COMMAND,
+        &variables::COMMAND_POOL,
+        &variables::COMMAND_POOL_MAX_JOBS,
     ];
 
     /// Reads the choice. The URL and the command are checked only if they are chosen.
@@ -39,9 +43,17 @@ impl Choice {
             Kind::Command => required(reader, &variables::PROCESSOR_COMMAND, "command", |text| {
                 CommandLine::parse(text).map_err(|error| ParseError::because(error.to_string()))
             })
-            .map(Self::Command),
+            .map(|line| Self::command(reader, line)),
         };
         chosen.unwrap_or(simulated)
+    }
+
+    fn command(reader: &mut Reader<'_>, line: CommandLine) -> Self {
+        let max_jobs = reader.read_optional(&variables::COMMAND_POOL_MAX_JOBS, max_jobs);
+        match reader.read(&variables::COMMAND_POOL, config::flag) {
+            true => Self::Pool(line, max_jobs),
+            false => Self::Command(line),
+        }
     }
 
     /// The value of `PROCESSOR`.
@@ -49,7 +61,7 @@ impl Choice {
         match self {
             Self::Simulate(_) => "simulate",
             Self::Http(_) => "http",
-            Self::Command(_) => "command",
+            Self::Command(_) | Self::Pool(..) => "command",
         }
     }
 }
@@ -68,6 +80,10 @@ fn kind(value: &str) -> Result<Kind, ParseError> {
         "command" => Ok(Kind::Command),
         _ => Err(ParseError::default()),
     }
+}
+
+fn max_jobs(value: &str) -> Result<u64, ParseError> {
+    value.parse().ok().filter(|jobs| *jobs > 0).ok_or_else(ParseError::default)
 }
 
 /// Reads the variable that this kind of work needs.
@@ -117,6 +133,12 @@ mod tests {
             assert!(matches!(choice(simulated), Ok(Choice::Simulate(_))));
         }
         assert!(matches!(choice(&command("sh -c true")), Ok(Choice::Command(_))));
+        let pool = |jobs| [&command("sh")[..], &[("COMMAND_POOL", "true"), jobs]].concat();
+        let jobs = |jobs| ("COMMAND_POOL_MAX_JOBS", jobs);
+        assert!(matches!(choice(&pool(jobs(""))), Ok(Choice::Pool(_, None))));
+        assert!(matches!(choice(&pool(jobs("50"))), Ok(Choice::Pool(_, Some(50)))));
+        let text = choice(&pool(jobs("0"))).unwrap_err();
+        assert!(text.contains("COMMAND_POOL_MAX_JOBS=0: takes a number from 1"), "{text}");
         let text = choice(&[("PROCESSOR", "command")]).unwrap_err();
         assert!(text.contains("PROCESSOR_COMMAND= is needed with PROCESSOR=command"), "{text}");
         let text = choice(&command("no-such-program -x")).unwrap_err();

@@ -4,6 +4,7 @@ pub(crate) mod command_line;
 pub(crate) mod exit_status;
 pub(crate) mod guard;
 pub(crate) mod interruption;
+pub(crate) mod pool;
 pub(crate) mod process_group;
 pub(crate) mod reaper;
 pub(crate) mod stderr;
@@ -13,7 +14,7 @@ use std::{future::pending, io, pin::pin, time::Duration};
 use futures_util::future::{join, maybe_done};
 use serde_json::value::RawValue;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, BufReader},
     net::UnixStream,
     time::timeout,
 };
@@ -22,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use self::{
     command_line::CommandLine,
     exit_status::CommandStatus,
-    guard::{Guard, SIGNAL_MARK},
+    guard::{Guard, PROGRESS_PREFIX, SIGNAL_MARK},
     interruption::is_interrupted,
-    process_group::{Pipes, ProcessGroup},
+    process_group::{Pipes, ProcessGroup, end_input, send_input, variables_of},
     reaper::OwnChildren,
     stderr::Stderr,
 };
@@ -73,19 +74,17 @@ impl Command {
     }
 }
 
-impl Command {
-    /// The failure of a command, unless the file that it should run is gone: an interpreter ends with some exit code then.
-    fn unless_file_is_missing(
-        &self,
-        status: &CommandStatus,
-        failure: ProcessError,
-    ) -> ProcessError {
-        match self.line.missing_file() {
-            Some(file) if !status.is_deliberate() && !status.is_not_started() => {
-                exit_status::not_started(&format!("{} is missing", file.display()))
-            }
-            _ => failure,
+/// The failure of a command, unless the file that it should run is gone: an interpreter ends with some exit code then.
+fn unless_file_is_missing(
+    line: &CommandLine,
+    status: &CommandStatus,
+    failure: ProcessError,
+) -> ProcessError {
+    match line.missing_file() {
+        Some(file) if !status.is_deliberate() && !status.is_not_started() => {
+            exit_status::not_started(&format!("{} is missing", file.display()))
         }
+        _ => failure,
     }
 }
 
@@ -99,7 +98,7 @@ impl Processor for Command {
             return Err(ProcessError::permanent(message));
         }
         let (group, mut pipes) =
-            process_group::start(&self.guard, &self.line, &job, &self.children)
+            process_group::start(&self.guard, &self.line, variables_of(&job), &self.children)
                 .map_err(|error| exit_status::not_started(&error.to_string()))?;
         let mut stdout = Output::new(self.result_limit);
         let mut stderr = Stderr::new(job.id.clone());
@@ -116,7 +115,7 @@ impl Processor for Command {
             return Err(ProcessError::interrupted());
         }
         match status.failure(&stderr.tail()) {
-            Some(failure) => Err(self.unless_file_is_missing(&status, failure)),
+            Some(failure) => Err(unless_file_is_missing(&self.line, &status, failure)),
             None if !output_is_whole => Err(not_whole()),
             None => stdout.into_result(),
         }
@@ -149,7 +148,7 @@ async fn supervise(
     let mut result = pin!(maybe_done(result));
     let mut errors = pin!(maybe_done(stderr.read(&mut pipes.stderr)));
     let (status, signalled) = tokio::select! {
-        ended = wait_for_status(&mut pipes.guard, job.input.get()) => ended,
+        ended = wait_for_status(&mut pipes.guard, job) => ended,
         never = async { join(result.as_mut(), errors.as_mut()).await; pending().await } => never,
         never = async { job.stop.cancelled().await; group.terminate(); pending().await } => never,
     };
@@ -167,20 +166,27 @@ async fn supervise(
 }
 
 /// Sends the guard the data, and waits until it sends how the command ended, and whether a signal has come before.
-async fn wait_for_status(guard: &mut BufReader<UnixStream>, data: &str) -> (CommandStatus, bool) {
+async fn wait_for_status(guard: &mut BufReader<UnixStream>, job: &Job) -> (CommandStatus, bool) {
+    let data = job.input.get();
+    let sent = async {
+        send_input(guard, data.as_bytes()).await?;
+        end_input(guard).await
+    };
+    let mut signalled = false;
+    if sent.await.is_err() {
+        return (CommandStatus::Unknown, signalled);
+    }
     let mut line = String::new();
-    let received = async {
-        guard.write_u64(data.len() as u64).await?;
-        guard.write_all(data.as_bytes()).await?;
-        guard.read_line(&mut line).await
-    };
-    let received = received.await;
-    let text = line.trim_start_matches(SIGNAL_MARK);
-    let status = match received {
-        Ok(_) => CommandStatus::parse(text.trim_end()),
-        Err(_) => CommandStatus::Unknown,
-    };
-    (status, text.len() < line.len())
+    while let Ok(1..) = guard.read_line(&mut line).await {
+        let text = line.trim_start_matches(SIGNAL_MARK);
+        signalled |= text.len() < line.len();
+        match text.strip_prefix(PROGRESS_PREFIX) {
+            Some(report) => _ = job.reporter.report_json(report.as_bytes()),
+            None => return (CommandStatus::parse(text.trim_end()), signalled),
+        }
+        line.clear();
+    }
+    (CommandStatus::Unknown, signalled)
 }
 
 fn not_whole() -> ProcessError {

@@ -6,12 +6,9 @@ pub(crate) mod endpoint;
 pub(crate) mod gate;
 pub(crate) mod response;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
-use pipeline::contract::codes;
+use pipeline::contract::{ProgressReport, codes};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -79,7 +76,11 @@ impl Http {
 
     /// Waits until the endpoint may be called.
     async fn wait(&self, job: &Job) -> Result<Option<Probe<'_>>, ProcessError> {
-        let left = job.deadline.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = job.time_left();
+        if let Some(reason) = self.gate.reason() {
+            let message = Some(format!("waits for the endpoint: {reason}"));
+            job.reporter.report(ProgressReport { progress: None, message });
+        }
         tokio::select! {
             biased;
             probe = self.gate.pass() => Ok(probe),

@@ -17,7 +17,7 @@ use crate::{
     processor::Processor,
     processors::{
         choice::Choice,
-        command::{Command, guard::Guard},
+        command::{Command, guard::Guard, pool::CommandPool},
         http::Http,
         simulate::Simulate,
     },
@@ -80,6 +80,16 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
                 let command = command.with_stop(shutdown.drain.clone());
                 tokio::spawn(command.reap_orphans());
                 command
+            })
+        }
+        Choice::Pool(line, max_jobs) => {
+            info!(command = %line, "processing requests with children that this command starts");
+            let guard = guard.context("the program does not find its own file")?;
+            let pool = CommandPool::new(guard, line, config.result_limit).with_max_jobs(max_jobs);
+            run(config, |shutdown| {
+                let pool = pool.with_stop(shutdown.drain.clone());
+                tokio::spawn(pool.reap_orphans());
+                pool
             })
         }
     }

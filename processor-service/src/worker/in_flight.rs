@@ -13,15 +13,17 @@ use std::{
 
 use pipeline::{
     broker::{Delivery, DeliveryWatch, EventPublisher},
-    contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, RequestId},
+    contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, ProgressReport, RequestId},
 };
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::worker::obsolete_runs::ObsoleteRuns;
 
 /// A job that ends sooner is not announced: nobody could use the event.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
+/// The shortest time between two events about the progress of a job.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The requests in flight: those whose jobs run, those that wait for their turn, and those that are being settled. Clones
 /// share them.
@@ -189,13 +191,31 @@ impl InFlightGuard {
     }
 
     /// Announces the job after [`ANNOUNCE_DELAY`], or at once: when the request was delivered or tried before, others may
-    /// still show the job of then. Never returns, so that it can run beside the job.
-    pub(crate) async fn announce_started(&self, at_once: bool) -> Infallible {
+    /// still show the job of then. After that it announces the progress that is reported. Never returns, so that it can run
+    /// beside the job.
+    pub(crate) async fn announce_work(
+        &self,
+        at_once: bool,
+        mut reports: watch::Receiver<ProgressReport>,
+    ) -> Infallible {
         if !at_once {
             sleep(ANNOUNCE_DELAY).await;
         }
         self.announce(|_| {});
+        while reports.changed().await.is_ok() {
+            let report = reports.borrow_and_update().clone();
+            self.announce_progress(report);
+            sleep(PROGRESS_INTERVAL).await;
+        }
         pending().await
+    }
+
+    fn announce_progress(&self, report: ProgressReport) {
+        self.announce(|event| {
+            event.event = JobEventName::Progress;
+            event.at = SystemTime::now().into();
+            (event.progress, event.message) = (report.progress, report.message);
+        });
     }
 
     /// Announces that the request is retried at this time.

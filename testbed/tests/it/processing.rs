@@ -1,5 +1,6 @@
 //! Requests on their way: work, retries, results, events, an orderly stop.
 
+mod command_pool;
 mod commands;
 mod draining;
 mod duplicate_results;
@@ -13,6 +14,7 @@ mod no_worker;
 mod own_settings;
 mod own_worker;
 mod prefetch;
+mod progress;
 mod retry_now;
 mod retrying;
 mod stopping;

@@ -1,21 +1,26 @@
 //! The guard process of a command: kills the command's process group when the worker is gone, however that ended.
 //!
 //! The guard is this program, started once more in front of each command. It leads the process group of the command and
-//! of everything that the command starts. Its standard input is a socket to the worker: the data comes in, the exit
-//! status goes out, with a mark for each signal, and its end means that the worker is gone. Then the guard kills the group, itself with it. It is
-//! started before the command and killed with it, so no command is ever without a guard.
+//! of everything that the command starts. Its standard input is a socket to the worker: the input comes in, the progress
+//! and at last the exit status go out, with a mark for each signal, and its end means that the worker is gone. Then the
+//! guard kills the group, itself with it. It is started before the command and killed with it, so no command is ever
+//! without a guard.
 
 use std::{
     convert::Infallible,
     ffi::OsString,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, PipeReader, Read, Write},
     os::{
-        fd::AsFd,
+        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
 };
 
@@ -33,6 +38,12 @@ const GUARD_ARGUMENT: &str = "--guard-a-command";
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// What the guard sends to the worker for each signal that it gets.
 pub(super) const SIGNAL_MARK: char = 'X';
+/// The descriptor to which a command may write its progress.
+const PROGRESS_DESCRIPTOR: RawFd = 3;
+/// The longest line about progress in bytes; what is longer is not passed on.
+const MAX_PROGRESS_BYTES: u64 = 4096;
+/// What a line about progress begins with when it is passed on.
+pub(super) const PROGRESS_PREFIX: &str = "progress ";
 /// The signals that the guard survives when they are sent to its group: by the worker to stop the command, by a
 /// service manager to stop the whole service, or by the command itself.
 const HANDLED_SIGNALS: [i32; 6] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2];
@@ -98,31 +109,71 @@ fn serve(words: impl Iterator<Item = OsString>) -> ! {
 }
 
 fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
+    // First, while the descriptor's number is free.
+    let progress = progress_pipe()?;
     let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     for signal in HANDLED_SIGNALS {
         // Handlers end with exec, while a command would inherit that a signal is ignored. These write `SIGNAL_MARK`.
         signal_hook::low_level::pipe::register(signal, worker.try_clone()?)?;
     }
-    let data = read_data(&mut worker)?;
-    let lifeline = worker.try_clone()?;
-    spawn(move || wait_for_end(lifeline))?;
+    let first = read_input(&mut worker)?;
+    let (lifeline, (input, further)) = (worker.try_clone()?, mpsc::channel());
+    spawn(move || pass_on_input(lifeline, input))?;
     let program = words.next().ok_or_else(|| io::Error::other("it names no program"))?;
     let started = Command::new(program).args(words).stdin(Stdio::piped()).spawn();
+    let report = Arc::new(Mutex::new(Some(worker.try_clone()?)));
+    if let Some((reader, writer)) = progress {
+        // The command has it, or it would never end.
+        drop(writer);
+        let report = report.clone();
+        spawn(move || pass_on_progress(reader, &report))?;
+    }
     // Or the pipes would stay open after the command has ended.
     let null = File::options().write(true).open("/dev/null")?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     let waited = started.and_then(|mut child| {
         let stdin = child.stdin.take();
-        spawn(move || feed(stdin, &data))?;
+        spawn(move || feed(stdin, &first, &further))?;
         child.wait()
     });
-    worker.write_all(CommandStatus::of(waited).to_line().as_bytes())?;
-    wait_for_end(worker)
+    // After the status only marks of signals may come.
+    let last = report.lock().unwrap_or_else(PoisonError::into_inner).take();
+    last.unwrap_or(worker.try_clone()?)
+        .write_all(CommandStatus::of(waited).to_line().as_bytes())?;
+    // The worker's end ends this process, too.
+    loop {
+        thread::park();
+    }
 }
 
-/// Reads the data: its length as eight bytes, then itself.
-fn read_data(worker: &mut UnixStream) -> io::Result<Vec<u8>> {
+/// A pipe whose end to write to has the number [`PROGRESS_DESCRIPTOR`] here and in what is started. None if the number is
+/// taken: somebody has left a file open for this program.
+fn progress_pipe() -> io::Result<Option<(PipeReader, OwnedFd)>> {
+    let (lowest, writer) = io::pipe()?;
+    let reader = lowest.try_clone()?;
+    // Its number is the lowest that is free, which a duplicate gets. Unlike the others it is kept in what is started.
+    drop(lowest);
+    let writer = rustix::io::dup(&writer)?;
+    Ok((writer.as_raw_fd() == PROGRESS_DESCRIPTOR).then_some((reader, writer)))
+}
+
+/// Sends the lines that the command writes about its progress to the worker, while `worker` is there.
+fn pass_on_progress(from: PipeReader, worker: &Mutex<Option<UnixStream>>) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while let Ok(1..) = (&mut from).take(MAX_PROGRESS_BYTES).read_until(b'\n', &mut line) {
+        let is_whole = line.ends_with(b"\n");
+        let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = worker.as_mut().filter(|_| is_whole) {
+            let _sent = worker.write_all(&[PROGRESS_PREFIX.as_bytes(), &line].concat());
+        }
+        line.clear();
+    }
+}
+
+/// Reads a part of the command's input: its length as eight bytes, then itself. One without bytes is the end.
+fn read_input(worker: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 8];
     worker.read_exact(&mut length)?;
     let (length, mut data) = (u64::from_be_bytes(length), Vec::new());
@@ -130,17 +181,26 @@ fn read_data(worker: &mut UnixStream) -> io::Result<Vec<u8>> {
     if read as u64 == length { Ok(data) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Writes the data to the command, which need not read it.
-fn feed(stdin: Option<ChildStdin>, data: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        let _all_or_part = stdin.write_all(data);
+/// Passes on what the worker sends to the command, until the worker is gone; then kills the group.
+fn pass_on_input(mut worker: UnixStream, input: Sender<Vec<u8>>) -> ! {
+    let mut input = Some(input);
+    while let Ok(part) = read_input(&mut worker) {
+        if part.is_empty() {
+            input = None;
+        } else if let Some(input) = &input {
+            let _taken_or_over = input.send(part);
+        }
     }
+    end_group()
 }
 
-/// Waits until the worker is gone, and kills the group. The worker sends nothing more, so reading ends with it.
-fn wait_for_end(mut worker: UnixStream) -> ! {
-    let _end = worker.read(&mut [0]);
-    end_group()
+/// Writes the input to the command, which need not read it, and closes it at its end.
+fn feed(stdin: Option<ChildStdin>, first: &[u8], further: &Receiver<Vec<u8>>) {
+    let Some(mut stdin) = stdin else { return };
+    let mut taken = stdin.write_all(first);
+    while let (Ok(()), Ok(part)) = (&taken, further.recv()) {
+        taken = stdin.write_all(&part);
+    }
 }
 
 /// Kills the process group, this process with it.

@@ -9,7 +9,7 @@ use std::{
 use pipeline::{config::variables, contract::Timestamp};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::BufReader,
+    io::{AsyncWriteExt, BufReader},
     net::UnixStream,
     process::{Child, ChildStderr, ChildStdout, Command},
 };
@@ -80,11 +80,33 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Starts the guard of a command for this job. The guard waits for the data, then starts the command.
+/// Sends a part of a command's input to its guard.
+pub(super) async fn send_input(guard: &mut BufReader<UnixStream>, part: &[u8]) -> io::Result<()> {
+    guard.write_u64(part.len() as u64).await?;
+    guard.write_all(part).await
+}
+
+/// Ends the command's input.
+pub(super) async fn end_input(guard: &mut BufReader<UnixStream>) -> io::Result<()> {
+    guard.write_u64(0).await
+}
+
+/// The variables that tell a command whose work it is.
+pub(super) fn variables_of(job: &Job) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("SLOWLANE_REQUEST_ID", job.id.text().to_owned()),
+        ("SLOWLANE_ATTEMPT", job.attempt.to_string()),
+        ("SLOWLANE_DEADLINE", Timestamp::from(job.deadline).to_string()),
+    ];
+    variables.extend(job.traceparent.iter().map(|trace| ("TRACEPARENT", trace.clone())));
+    variables
+}
+
+/// Starts the guard of a command with these variables. The guard waits for input, then starts the command.
 pub(super) fn start(
     guard: &Guard,
     line: &CommandLine,
-    job: &Job,
+    own_variables: Vec<(&'static str, String)>,
     children: &OwnChildren,
 ) -> io::Result<(ProcessGroup, Pipes)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
@@ -94,10 +116,7 @@ pub(super) fn start(
         command.env_remove(variable.name);
     }
     command
-        .env("SLOWLANE_REQUEST_ID", job.id.text())
-        .env("SLOWLANE_ATTEMPT", job.attempt.to_string())
-        .env("SLOWLANE_DEADLINE", Timestamp::from(job.deadline).to_string())
-        .envs(job.traceparent.iter().map(|trace| ("TRACEPARENT", trace)))
+        .envs(own_variables)
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

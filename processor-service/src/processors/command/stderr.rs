@@ -31,6 +31,12 @@ impl Stderr {
         Self { id, tail: VecDeque::new(), line: Vec::new(), rate: LineRate::default() }
     }
 
+    /// What is read from now on belongs to another request.
+    pub(super) fn begin(&mut self, id: RequestId) {
+        self.id = id;
+        self.tail.clear();
+    }
+
     /// Reads until the end, and keeps little of it.
     pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) {
         let mut buffer = vec![0; 8192];

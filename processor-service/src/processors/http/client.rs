@@ -2,6 +2,8 @@
 
 use std::{
     error::Error,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
@@ -13,6 +15,10 @@ use reqwest::{
     redirect,
 };
 use thiserror::Error;
+use tokio::{
+    net::{UdpSocket, lookup_host},
+    sync::OnceCell,
+};
 
 use crate::{
     processor::job::Job,
@@ -42,6 +48,8 @@ const ATTEMPT: &str = "slowlane-attempt";
 const DEADLINE: &str = "slowlane-deadline";
 /// The header with the key under which the endpoint may remember the answer.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header with the URL that takes progress.
+const PROGRESS_URL: &str = "slowlane-progress-url";
 /// The header with the trace.
 const TRACEPARENT: &str = "traceparent";
 
@@ -51,6 +59,8 @@ pub(super) struct EndpointClient {
     client: Client,
     endpoint: Endpoint,
     result_limit: usize,
+    /// Where the endpoint reaches this machine.
+    own_address: OnceCell<IpAddr>,
 }
 
 /// The endpoint has an https URL, and this machine has no certificates to verify it with.
@@ -82,17 +92,46 @@ impl EndpointClient {
         let builder = if endpoint.uses_tls() { builder } else { builder.tls_certs_only([]) };
         let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
         match builder.build() {
-            Ok(client) => Ok(Self { client, endpoint, result_limit }),
+            Ok(client) => Ok(Self { client, endpoint, result_limit, own_address: OnceCell::new() }),
             Err(source) => Err(NoCertificates { endpoint, source }),
         }
     }
 
     /// Has the endpoint work on a job.
     pub(super) async fn call(&self, job: &Job) -> Answer {
-        match self.post(job).send().await {
+        let own_address = match job.progress_urls.needs_own_address() {
+            true => self.own_address().await,
+            false => None,
+        };
+        let progress_url = job.progress_urls.open(&job.reporter, own_address);
+        let post = self.post(job);
+        let post = match &progress_url {
+            Some(url) => post.header(PROGRESS_URL, url.as_str()),
+            None => post,
+        };
+        match post.send().await {
             Ok(response) => self.answer(response).await,
             Err(error) => Answer::Failed(without_response(&error)),
         }
+    }
+
+    /// The address of this machine on the way to the endpoint. No packet is sent to find it.
+    async fn own_address(&self) -> Option<IpAddr> {
+        let found = self.own_address.get_or_try_init(async || {
+            let url = self.endpoint.url();
+            let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            let port = url.port_or_known_default().unwrap_or_default();
+            let mut peers = lookup_host((host, port)).await?;
+            let peer = peers.next().ok_or(io::ErrorKind::NotFound)?;
+            let any: SocketAddr = match peer {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(peer).await?;
+            io::Result::Ok(socket.local_addr()?.ip())
+        });
+        found.await.ok().copied()
     }
 
     fn post(&self, job: &Job) -> RequestBuilder {

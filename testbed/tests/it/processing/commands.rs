@@ -250,7 +250,7 @@ async fn what_a_command_gives_when_all_its_service_is_signalled_is_not_its_resul
 async fn the_example_of_the_documents_ends_with_any_json_at_once() -> Result<()> {
     let stack = Stack::fresh().await?;
     let blocks = documents::blocks("docs/processors.md", "python")?;
-    let [example] = &blocks[..] else { bail!("{} examples in Python", blocks.len()) };
+    let [example, _of_the_pool] = &blocks[..] else { bail!("{} examples", blocks.len()) };
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("work.py");
     fs::write(&path, example)?;

@@ -12,7 +12,12 @@ use crate::support::wait::settles;
 
 /// Starts a processor that tells of its health, and gives the URL of that.
 pub(crate) async fn listening(program: Program) -> Result<(Running, String)> {
-    let processor = program.env("PROCESSOR_HTTP_ADDR", "127.0.0.1:0").start()?;
+    listening_on("127.0.0.1:0", program).await
+}
+
+/// The same, with this address.
+pub(crate) async fn listening_on(address: &str, program: Program) -> Result<(Running, String)> {
+    let processor = program.env("PROCESSOR_HTTP_ADDR", address).start()?;
     let listening = processor.wait_for_message(LISTENING).await?;
     let address = listening["address"].as_str().context("an address")?;
     let at = format!("http://{address}");
