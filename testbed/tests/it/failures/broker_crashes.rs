@@ -10,7 +10,7 @@ use futures_util::future::{select_ok, try_join_all};
 use pipeline::log_messages::{ADOPTED, CANCELLED, FINISHED, PARKED, STARTED};
 use serde_json::{Value, json};
 use testbed::{
-    Proxy,
+    Program, Proxy,
     process::json_message,
     program::Running,
     rabbitmq::{Node, NodeOptions},
@@ -36,13 +36,23 @@ impl Scene {
     /// Starts so many processors with so many workers each, and has them work for a while: RabbitMQ can forget a queue
     /// that was declared only a moment before it was killed.
     async fn start(kind: &str, processors: usize, workers: usize) -> Result<Self> {
+        Self::start_with(kind, processors, workers, |processor| processor).await
+    }
+
+    /// The same, with processors that have other settings.
+    async fn start_with(
+        kind: &str,
+        processors: usize,
+        workers: usize,
+        set: impl Fn(Program) -> Program,
+    ) -> Result<Self> {
         let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
         let stack = Stack { url: node.url() };
         stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
         let web = stack.web().await?;
         let mut started = Vec::new();
         for _ in 0..processors {
-            started.push(stack.faulty(workers).start()?);
+            started.push(set(stack.faulty(workers)).start()?);
         }
         for processor in &started {
             consuming(processor, workers).await?;
