@@ -120,6 +120,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Failed,
     },
+    /// Check a worker of your own against the contract, in a virtual host that nothing else uses
+    Conformance(Conformance),
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -275,6 +277,19 @@ pub(crate) struct Bulk {
     /// How many requests to have in flight at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) concurrency: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Conformance {
+    /// Data that the work refuses, as JSON: how the worker fails is checked with it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) refused: Option<String>,
+    /// How long to wait for each thing that the worker has to do
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// The worker's command, whose work returns its data: it is started with AMQP_URL, killed, and started again
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
 }
 
 /// The status to list.

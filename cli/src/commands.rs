@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod bulk;
 mod callbacks;
 mod cancel;
+mod conformance;
 mod doctor;
 mod failed;
 mod get;
@@ -68,6 +69,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<Exit, Fa
         Command::Verify { mend } => {
             verify::run(&client(settings, WRITE_RETRY)?, mend, format).await
         }
+        Command::Conformance(conformance) => conformance::run(conformance, format).await,
         Command::Bulk(bulk) => bulk::run(settings, bulk).await,
         Command::Callbacks { command: Callbacks::Retry { id } } => {
             callbacks::retry(&client(settings, READ_RETRY)?, parse(&id)?).await

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 /// Where a broker is and how to log in to it, from an `amqp://` or `amqps://` URL.
@@ -110,6 +110,14 @@ impl Address {
     pub fn host_and_port(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    /// The URL of the same virtual host through a proxy on this port of 127.0.0.1. It holds the password.
+    pub fn url_through(&self, port: u16) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let [user, password, vhost] =
+            [&self.user, &self.password, &self.vhost].map(|part| encode(part));
+        format!("amqp://{user}:{password}@127.0.0.1:{port}/{vhost}")
     }
 
     pub(super) fn password(&self) -> &str {

@@ -6,6 +6,7 @@ mod draining;
 mod duplicate_results;
 mod events;
 mod flow;
+mod foreign_workers;
 mod host_faults;
 mod http;
 mod logs;

@@ -2,7 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use pipeline::{
+    contract::{Outcome, Request, ResultMessage},
+    topology,
+};
 use serde_json::Value;
 use testbed::{
     process::{self, Start, WAIT_TIMEOUT},
@@ -176,6 +180,36 @@ fn every_recipe_runs_a_command_of_the_documents() -> Result<()> {
             .lines()
             .any(|line| line.starts_with(&format!("{recipe} ")) || line == format!("{recipe}:"));
         ensure!(found, "there is no recipe {recipe}");
+    }
+    Ok(())
+}
+
+/// The description is for tools; its names and examples are those of the code.
+#[test]
+fn the_asyncapi_description_has_the_names_and_messages_of_the_contract() -> Result<()> {
+    let text = fs::read_to_string(workspace::root().join("docs/asyncapi.yaml"))?;
+    let api: Value = serde_saphyr::from_str(&text)?;
+    ensure!(api["asyncapi"] == "3.0.0" && api["info"]["version"] == env!("CARGO_PKG_VERSION"));
+    let address = |channel: &str| api["channels"][channel]["address"].clone();
+    ensure!(address("requests") == topology::REQUESTS);
+    ensure!(
+        address("results") == topology::KEY_RESULT && address("failed") == topology::KEY_FAILED
+    );
+    for channel in ["results", "failed"] {
+        let exchange = &api["channels"][channel]["bindings"]["amqp"]["exchange"]["name"];
+        ensure!(exchange == topology::EXCHANGE, "{channel} is of {exchange}");
+    }
+    let example = |message: &str| {
+        api["components"]["messages"][message]["examples"][0]["payload"].to_string().into_bytes()
+    };
+    for message in ["result", "error"] {
+        let parsed =
+            ResultMessage::parse(&example(message)).map_err(|wrong| anyhow!(wrong.reason))?;
+        ensure!(matches!(parsed.outcome, Outcome::Completed(_)) == (message == "result"));
+    }
+    Request::parse(&example("request")).map_err(|wrong| anyhow!(wrong.reason))?;
+    for reference in text.split("$ref: '#/").skip(1).filter_map(|rest| rest.split('\'').next()) {
+        ensure!(api.pointer(&format!("/{reference}")).is_some(), "there is no {reference}");
     }
     Ok(())
 }

@@ -9,7 +9,11 @@ use super::sources::{code, sources};
 
 /// A word, the places that may name it, and why nobody else does.
 const RULES: &[(&str, &[&str], &str)] = &[
-    ("lapin", &["testbed/src/foreign"], "the foreign client is for tests"),
+    (
+        "lapin",
+        &["testbed/src/foreign", "examples/workers"],
+        "the foreign client is for tests and for workers that are not ours",
+    ),
     (
         "actix_web",
         &[

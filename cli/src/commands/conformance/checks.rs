@@ -1,0 +1,487 @@
+//! The checks: has the worker process requests, be killed, cut off and sent what is no request, and judges what was seen.
+
+use std::time::Duration;
+
+use pipeline::{
+    contract::{HeaderValue, Properties, headers},
+    topology::{self, KEY_FAILED, KEY_RESULT},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    report::{Report, Verdict},
+    rules::Rule,
+    stage::{Arrived, Silence, Stage},
+    trace::{Trace, What, has_id},
+};
+use crate::exit::Failure;
+
+/// How long a confirm is kept back, to see whether the worker waits for it.
+const HOLD_TIME: Duration = Duration::from_secs(1);
+/// How long a message may take to arrive that was acked before.
+const ARRIVAL_TIME: Duration = Duration::from_secs(2);
+/// After so many deliveries a message is taken to circle for ever.
+const MAX_JUNK_DELIVERIES: usize = 3;
+const TEXT: &str = "Zażółć gęślą jaźń, 漢字, 😀";
+const NUMBER: &str = "12345678901234567890";
+
+/// What is no request.
+const JUNK: [(&str, &[u8]); 5] = [
+    ("an empty body", b""),
+    ("a body that is no JSON", b"{\"requestId\": oops"),
+    ("a body that is no UTF-8", b"{\"requestId\":\"\xff\xfe\",\"requestData\":1}"),
+    ("a list instead of an object", b"[1,2,3]"),
+    ("a request without requestId", b"{\"requestData\":\"hello\"}"),
+];
+
+/// A request of the check.
+struct Asked {
+    id: Value,
+    body: Vec<u8>,
+}
+
+impl Asked {
+    fn new(data: &str) -> Self {
+        Self::with_id(json!(Uuid::new_v4()), data)
+    }
+
+    fn with_id(id: Value, data: &str) -> Self {
+        let body = format!("{{\"requestId\":{id},\"requestData\":{data}}}").into_bytes();
+        Self { id, body }
+    }
+
+    fn properties(&self) -> Properties {
+        let id = self.id.as_str().map(str::to_owned);
+        Properties {
+            content_type: Some("application/json".to_owned()),
+            message_id: id.clone(),
+            correlation_id: id,
+            kind: Some("request".to_owned()),
+            persistent: true,
+            ..Properties::default()
+        }
+    }
+}
+
+/// Checks all rules that can be. Returns why the others were not.
+pub(super) async fn run(
+    stage: &mut Stage,
+    refused_data: Option<&str>,
+    report: &mut Report,
+) -> Result<&'static str, Failure> {
+    if !consumes(stage, report).await? {
+        return Ok("the worker does not consume");
+    }
+    if !first_result(stage, report).await? {
+        return Ok("there was no result");
+    }
+    content(stage, report).await?;
+    ids(stage, report).await?;
+    unknown_fields(stage, report).await?;
+    match refused_data {
+        Some(data) => failure(stage, report, data).await?,
+        None => {
+            let reason = "name data that the work refuses: --refused JSON";
+            report.add(Rule::Failure, Verdict::NotChecked(reason.to_owned()))?;
+        }
+    }
+    malformed(stage, report).await?;
+    reconnects(stage, report).await?;
+    Ok("")
+}
+
+async fn consumes(stage: &mut Stage, report: &mut Report) -> Result<bool, Failure> {
+    let subscribed = stage.until(|trace, _| Some(trace.subscription()?.what.clone())).await;
+    let (verdict, goes_on) = match subscribed {
+        Ok(What::Consume { is_acked_by_hand: false, .. }) => {
+            let seen =
+                "it consumes with no-ack: the broker forgets each request as soon as it is sent";
+            (Verdict::Broken(seen.to_owned()), true)
+        }
+        Ok(_) => (Verdict::Kept, true),
+        Err(silence) => (broken("consume processing.requests", silence), false),
+    };
+    report.add(Rule::Consumes, verdict)?;
+    Ok(goes_on)
+}
+
+/// Has two requests wait, keeps the confirm of the first result back, and kills the worker before it comes.
+async fn first_result(stage: &mut Stage, report: &mut Report) -> Result<bool, Failure> {
+    stage.tap.hold_confirms(true);
+    let [first, second] = [TEXT, "second"].map(|text| Asked::new(&json!(text).to_string()));
+    for asked in [&first, &second] {
+        stage.publish(asked.properties(), &asked.body).await?;
+    }
+    let published = stage.until(|trace, _| trace.published(&first.id, KEY_RESULT, 0)).await;
+    let published = match published {
+        Ok(published) => published,
+        Err(silence) => {
+            report.add(Rule::Result, broken("publish a result for a text", silence))?;
+            return Ok(false);
+        }
+    };
+    let settled = stage.within(HOLD_TIME, |trace, _| settlement(trace, &first.body, 0)).await;
+    let arrived = stage.within(ARRIVAL_TIME, |_, arrived| result_of(&first.id, arrived)).await;
+    judge_result(stage, report, published, arrived.as_ref())?;
+    report.add(Rule::AckAfterConfirm, ack_verdict(settled, published))?;
+    report.add(Rule::Prefetch, prefetch_verdict(stage.tap.trace().most_in_hand()))?;
+    if let Some(arrived) = arrived {
+        report_text(report, &arrived, TEXT)?;
+    }
+    let killed = stage.now();
+    stage.worker.start_again().await.map_err(anyhow::Error::new)?;
+    stage.tap.hold_confirms(false);
+    let is_done = |asked: &Asked, trace: &Trace| {
+        trace.published(&asked.id, KEY_RESULT, killed)?;
+        settlement(trace, &asked.body, killed)
+    };
+    let verdict = match settled {
+        Some(_) => Verdict::NotChecked("it had acked the request before it was killed".to_owned()),
+        None => match stage.until(|trace, _| is_done(&first, trace)).await {
+            Ok(_) => Verdict::Kept,
+            Err(silence) => broken("publish the result again and ack", silence),
+        },
+    };
+    report.add(Rule::Redelivery, verdict)?;
+    let second = stage.until(|trace, _| trace.published(&second.id, KEY_RESULT, 0)).await;
+    let redelivery = second.map_err(|silence| broken("work on the request that waited", silence));
+    if let Err(verdict) = redelivery {
+        report.add(Rule::Reconnects, verdict)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Judges how the result was published that stands here in the trace.
+fn judge_result(
+    stage: &Stage,
+    report: &mut Report,
+    published: usize,
+    arrived: Option<&Arrived>,
+) -> Result<(), Failure> {
+    let trace = stage.tap.trace();
+    let has_confirms = trace.has_confirms(published);
+    let What::Published { exchange, is_mandatory, body, .. } = &trace.0[published].what else {
+        return Ok(());
+    };
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let wrong = if exchange != topology::EXCHANGE {
+        Some(format!("it published it to {exchange:?}, not to processing"))
+    } else if !is_mandatory {
+        Some("it published it without mandatory: where no queue takes it, it is lost".to_owned())
+    } else if body.get("processingResults").is_none() {
+        Some(format!("its result has no processingResults: {body}"))
+    } else if arrived.is_none_or(|arrived| !arrived.properties.persistent) {
+        Some(
+            "its result is not persistent (delivery_mode 2): a restart of the broker loses it"
+                .to_owned(),
+        )
+    } else {
+        None
+    };
+    drop(trace);
+    report.add(Rule::Result, wrong.map_or(Verdict::Kept, Verdict::Broken))?;
+    let confirms = match has_confirms {
+        true => Verdict::Kept,
+        false => {
+            Verdict::Broken("there was no confirm.select on the channel of the result".to_owned())
+        }
+    };
+    report.add(Rule::Confirms, confirms)
+}
+
+fn ack_verdict(settled: Option<(usize, bool)>, published: usize) -> Verdict {
+    let seen = match settled {
+        None => return Verdict::Kept,
+        Some((_, false)) => "it rejected the request although it had published the result",
+        Some((at, true)) if at < published => {
+            "it acked the request before it published the result: if it dies in between, the request is lost"
+        }
+        Some(_) => {
+            "it acked the request before the broker had confirmed the result: if that is lost, so is the request"
+        }
+    };
+    Verdict::Broken(seen.to_owned())
+}
+
+fn prefetch_verdict(most: usize) -> Verdict {
+    match most {
+        0 | 1 => Verdict::Kept,
+        most => Verdict::Broken(format!(
+            "it had {most} requests in hand, so others wait behind the one it works on"
+        )),
+    }
+}
+
+/// Whether unicode and big numbers come through: the work has to return its data, or a text with it.
+async fn content(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    let data = format!("[{NUMBER},{},{{\"b\":1,\"a\":2}}]", json!(TEXT));
+    let asked = Asked::new(&data);
+    match result(stage, &asked).await? {
+        Ok(arrived) => {
+            report_text(report, &arrived, TEXT)?;
+            report_text(report, &arrived, NUMBER)?;
+            report.add(Rule::Content, Verdict::Kept)
+        }
+        Err(silence) => report.add(Rule::Content, broken("publish a result for a list", silence)),
+    }
+}
+
+/// Reports a result that does not contain what was sent.
+fn report_text(report: &mut Report, arrived: &Arrived, sent: &str) -> Result<(), Failure> {
+    let body = String::from_utf8_lossy(&arrived.body);
+    let contains = match serde_json::from_slice::<Value>(&arrived.body) {
+        Ok(body) => {
+            contains(&body["processingResults"], sent) || body_has_number(&arrived.body, sent)
+        }
+        Err(_) => false,
+    };
+    if contains {
+        return Ok(());
+    }
+    let seen = format!("it was sent {sent}, and published {body}");
+    report.add(Rule::Content, Verdict::Broken(seen))
+}
+
+fn contains(value: &Value, sent: &str) -> bool {
+    match value {
+        Value::String(text) => text.contains(sent),
+        Value::Array(items) => items.iter().any(|item| contains(item, sent)),
+        Value::Object(fields) => fields.values().any(|item| contains(item, sent)),
+        _ => false,
+    }
+}
+
+/// Whether a number stands in a body with all its digits.
+fn body_has_number(body: &[u8], sent: &str) -> bool {
+    sent.bytes().all(|byte| byte.is_ascii_digit()) && String::from_utf8_lossy(body).contains(sent)
+}
+
+async fn ids(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    for id in [json!("Bestellung №7 / \"ä\""), json!(9_007_199_254_740_993_u64)] {
+        let asked = Asked::with_id(id, "\"hello\"");
+        if let Err(silence) = result(stage, &asked).await? {
+            let what = format!("publish a result for the requestId {}", asked.id);
+            return report.add(Rule::Ids, broken(&what, silence));
+        }
+    }
+    report.add(Rule::Ids, Verdict::Kept)
+}
+
+async fn unknown_fields(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    let id = json!(Uuid::new_v4());
+    let body = format!(
+        "{{\"future\":{{\"a\":[1]}},\"requestData\":\"hello\",\"requestId\":{id},\"version\":2}}"
+    );
+    let asked = Asked { id, body: body.into_bytes() };
+    let mut properties = Properties::default();
+    properties.headers.set("slowlane-future", HeaderValue::Text("unknown".to_owned()));
+    properties.headers.set("count", HeaderValue::Number(3));
+    stage.publish(properties, &asked.body).await?;
+    let verdict = match stage.until(|_, arrived| result_of(&asked.id, arrived)).await {
+        Ok(_) => Verdict::Kept,
+        Err(silence) => broken("publish a result", silence),
+    };
+    report.add(Rule::UnknownFields, verdict)
+}
+
+async fn failure(stage: &mut Stage, report: &mut Report, data: &str) -> Result<(), Failure> {
+    let asked = Asked::new(data);
+    let from = stage.now();
+    stage.publish(asked.properties(), &asked.body).await?;
+    let error = stage.until(|_, arrived| result_of(&asked.id, arrived)).await;
+    let error = match error {
+        Ok(error) => error,
+        Err(silence) => return report.add(Rule::Failure, broken("publish an error", silence)),
+    };
+    let parked = stage.within(ARRIVAL_TIME, |_, arrived| parked(&asked.body, arrived)).await;
+    let settled = stage.until(|trace, _| settlement(trace, &asked.body, from)).await.ok();
+    let trace = stage.tap.trace();
+    let confirmed = [KEY_FAILED, KEY_RESULT].map(|key| {
+        trace.published(&asked.id, key, from).and_then(|published| trace.confirmed(published))
+    });
+    drop(trace);
+    report.add(Rule::Failure, failure_verdict(&error, parked.as_ref(), settled, confirmed))
+}
+
+fn failure_verdict(
+    error: &Arrived,
+    parked: Option<&Arrived>,
+    settled: Option<(usize, bool)>,
+    confirmed: [Option<usize>; 2],
+) -> Verdict {
+    let body: Value = serde_json::from_slice(&error.body).unwrap_or_default();
+    let has_error = body["error"]["code"].is_string() && body["error"]["message"].is_string();
+    let seen = if !has_error {
+        format!("its result has no error with code and message: {body}")
+    } else if parked.is_none() {
+        "the request did not come to processing.failed, so it can't be looked at or replayed"
+            .to_owned()
+    } else if parked.is_some_and(|parked| parked.properties.headers.text(headers::REASON).is_none())
+    {
+        "the request in processing.failed has no header slowlane-reason".to_owned()
+    } else {
+        match settled {
+            Some((at, true))
+                if confirmed.iter().all(|confirm| confirm.is_some_and(|confirm| confirm < at)) =>
+            {
+                return Verdict::Kept;
+            }
+            Some((_, true)) => {
+                "it acked the request before both messages were confirmed".to_owned()
+            }
+            _ => "it did not ack the request".to_owned(),
+        }
+    };
+    Verdict::Broken(seen)
+}
+
+async fn malformed(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    for (what, body) in JUNK {
+        if let Some(verdict) = after_junk(stage, what, body).await? {
+            report.add(Rule::Malformed, verdict)?;
+            // The other checks go on without the message.
+            stage.clear().await;
+            stage.worker.start_again().await.map_err(anyhow::Error::new)?;
+            return Ok(());
+        }
+    }
+    let asked = Asked::new("\"hello\"");
+    let verdict = match result(stage, &asked).await? {
+        Ok(_) => Verdict::Kept,
+        Err(silence) => broken("publish a result for the next request", silence),
+    };
+    report.add(Rule::Malformed, verdict)
+}
+
+/// What is wrong with how the worker takes a message that is no request.
+async fn after_junk(
+    stage: &mut Stage,
+    what: &str,
+    body: &[u8],
+) -> Result<Option<Verdict>, Failure> {
+    let from = stage.now();
+    stage.publish(Properties { persistent: true, ..Properties::default() }, body).await?;
+    let settled = stage.until(|trace, arrived| {
+        let circles = trace.deliveries(body) > MAX_JUNK_DELIVERIES;
+        let moved = parked(body, arrived).is_some();
+        (circles || moved || settlement(trace, body, from).is_some_and(|(_, is_ack)| is_ack))
+            .then_some(circles)
+    });
+    let seen = match settled.await {
+        Ok(true) => "it requeued it again and again".to_owned(),
+        Ok(false) => {
+            let moved = stage.within(ARRIVAL_TIME, |_, arrived| parked(body, arrived)).await;
+            match moved {
+                Some(_) => return Ok(None),
+                None => "it acked it, and it is nowhere".to_owned(),
+            }
+        }
+        Err(Silence::Ended(status)) => format!("it ended with {status}"),
+        Err(Silence::TimedOut(_)) => "it neither acked nor rejected it".to_owned(),
+    };
+    Ok(Some(Verdict::Broken(format!("it was sent {what}: {seen}"))))
+}
+
+async fn reconnects(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
+    let cut = stage.now();
+    stage.tap.cut();
+    let is_back =
+        |trace: &Trace| Trace(trace.0[cut..].to_vec()).subscription().is_some().then_some(());
+    match stage.until(|trace, _| is_back(trace)).await {
+        Ok(()) => {}
+        // Whoever runs it starts it again.
+        Err(Silence::Ended(_)) => stage.worker.start_again().await.map_err(anyhow::Error::new)?,
+        Err(silence @ Silence::TimedOut(_)) => {
+            return report
+                .add(Rule::Reconnects, broken("consume again, although it runs", silence));
+        }
+    }
+    let verdict = match result(stage, &Asked::new("\"hello\"")).await? {
+        Ok(_) => Verdict::Kept,
+        Err(silence) => broken("publish a result after that", silence),
+    };
+    report.add(Rule::Reconnects, verdict)
+}
+
+/// Publishes a request and waits for its result.
+async fn result(stage: &mut Stage, asked: &Asked) -> Result<Result<Arrived, Silence>, Failure> {
+    stage.publish(asked.properties(), &asked.body).await?;
+    Ok(stage.until(|_, arrived| result_of(&asked.id, arrived)).await)
+}
+
+fn broken(what: &str, silence: Silence) -> Verdict {
+    Verdict::Broken(format!("it was to {what}, and {}", silence.text()))
+}
+
+/// Where and how the delivery of this body was settled, from here on.
+fn settlement(trace: &Trace, body: &[u8], from: usize) -> Option<(usize, bool)> {
+    trace.settled(trace.delivery(body, from)?)
+}
+
+fn result_of(id: &Value, arrived: &[Arrived]) -> Option<Arrived> {
+    let is_it =
+        |message: &&Arrived| message.queue == topology::RESULTS && has_id(&message.body, id);
+    arrived.iter().find(is_it).cloned()
+}
+
+fn parked(body: &[u8], arrived: &[Arrived]) -> Option<Arrived> {
+    let is_it = |message: &&Arrived| message.queue == topology::FAILED && message.body == body;
+    arrived.iter().find(is_it).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrived(queue: &'static str, body: &str) -> Arrived {
+        Arrived { queue, properties: Properties::default(), body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn an_ack_counts_by_what_was_before_it() {
+        assert_eq!(ack_verdict(None, 5), Verdict::Kept);
+        for (settled, expected) in [
+            ((3, true), "before it published"),
+            ((6, true), "before the broker had confirmed"),
+            ((6, false), "rejected"),
+        ] {
+            let Verdict::Broken(seen) = ack_verdict(Some(settled), 5) else {
+                panic!("{settled:?}")
+            };
+            assert!(seen.contains(expected), "{seen}");
+        }
+    }
+
+    #[test]
+    fn content_is_found_in_texts_and_numbers_with_all_digits() {
+        let found = |body: &str, sent: &str| {
+            let mut report = Report::new(crate::arguments::Format::Json);
+            report_text(&mut report, &arrived("", body), sent).unwrap();
+            !report.knows(Rule::Content)
+        };
+        assert!(found(
+            &json!({"processingResults": {"a": [format!("<{TEXT}>")]}}).to_string(),
+            TEXT
+        ));
+        assert!(found(&format!("{{\"processingResults\":[{NUMBER}]}}"), NUMBER));
+        assert!(!found("{\"processingResults\":\"Za??\"}", TEXT));
+        assert!(!found("{\"processingResults\":[12345678901234567000]}", NUMBER));
+    }
+
+    #[test]
+    fn a_failure_needs_both_messages_before_the_ack() {
+        let error = arrived("", r#"{"requestId":1,"error":{"code":"permanent","message":"no"}}"#);
+        let mut parked = arrived("", "");
+        let verdict = |parked: Option<&Arrived>, ack, confirmed| {
+            failure_verdict(&error, parked, Some((ack, true)), confirmed)
+        };
+        assert!(matches!(verdict(None, 9, [Some(1), Some(2)]), Verdict::Broken(_)));
+        assert!(matches!(verdict(Some(&parked), 9, [Some(1), Some(2)]), Verdict::Broken(_)));
+        parked.properties.headers.set(headers::REASON, HeaderValue::Text("permanent".to_owned()));
+        assert_eq!(verdict(Some(&parked), 9, [Some(1), Some(2)]), Verdict::Kept);
+        assert!(matches!(verdict(Some(&parked), 2, [Some(1), Some(3)]), Verdict::Broken(_)));
+        assert!(matches!(verdict(Some(&parked), 9, [None, Some(3)]), Verdict::Broken(_)));
+    }
+}

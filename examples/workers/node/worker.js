@@ -1,0 +1,128 @@
+// A worker in Node.js: takes requests from RabbitMQ one by one, and publishes their results.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import amqplib from "amqplib";
+// JSON.parse would round big numbers.
+import { isLosslessNumber, parse, stringify } from "lossless-json";
+
+const AMQP_URL = process.env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672/%2f";
+const KEPT_HEADERS = ["slowlane-attempt", "slowlane-run", "traceparent"];
+
+/** The work will never succeed with this data. */
+class Refused extends Error {}
+
+/** Your work. It may take long, and after a crash it is done again with the same requestId. */
+async function work(data) {
+  if (data === "refuse") {
+    throw new Refused("this data can't be processed");
+  }
+  return data;
+}
+
+/** The id and the data of a request. */
+function read(body) {
+  let request;
+  try {
+    request = parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
+  } catch (error) {
+    throw new Refused(`not a request: ${error.message}`);
+  }
+  const { requestId, requestData } = request ?? {};
+  if (typeof requestId !== "string" && !isLosslessNumber(requestId)) {
+    throw new Refused("requestId is neither a text nor a number");
+  }
+  if (requestData === undefined) {
+    throw new Refused("there is no requestData");
+  }
+  return { requestId, requestData };
+}
+
+/** Publishes to the exchange `processing`, and resolves when the broker has the message in a queue. */
+async function publish(channel, routingKey, request, body, more = {}) {
+  const { headers = {}, messageId, correlationId } = request.properties;
+  const kept = KEPT_HEADERS.filter((name) => headers[name] !== undefined);
+  let isReturned = false;
+  const onReturn = () => (isReturned = true);
+  channel.once("return", onReturn);
+  await new Promise((resolve, reject) => {
+    const options = {
+      contentType: "application/json",
+      persistent: true,
+      mandatory: true,
+      messageId,
+      correlationId,
+      type: routingKey,
+      headers: { ...Object.fromEntries(kept.map((name) => [name, headers[name]])), ...more },
+    };
+    channel.publish("processing", routingKey, body, options, (error) => (error ? reject(error) : resolve()));
+  });
+  channel.off("return", onReturn);
+  if (isReturned) {
+    throw new Error(`no queue takes messages with the key ${routingKey}`);
+  }
+}
+
+function publishFailed(channel, request, code, message) {
+  const headers = { "slowlane-reason": code, "slowlane-error": message };
+  return publish(channel, "failed", request, request.content, headers);
+}
+
+async function processRequest(channel, request) {
+  let read_;
+  try {
+    read_ = read(request.content);
+  } catch (error) {
+    return publishFailed(channel, request, "malformed", error.message);
+  }
+  const { requestId, requestData } = read_;
+  let result;
+  try {
+    result = { processingResults: await work(requestData) };
+  } catch (error) {
+    if (!(error instanceof Refused)) {
+      throw error;
+    }
+    result = { error: { code: "permanent", message: error.message } };
+    await publishFailed(channel, request, "permanent", error.message);
+  }
+  await publish(channel, "result", request, Buffer.from(stringify({ requestId, ...result })));
+}
+
+/** Works until the connection is lost. */
+async function run() {
+  const connection = await amqplib.connect(AMQP_URL);
+  const closed = new Promise((resolve) => connection.once("close", resolve));
+  connection.on("error", (error) => console.error(error.message));
+  try {
+    const channel = await connection.createConfirmChannel();
+    channel.on("error", (error) => console.error(error.message));
+    channel.once("close", () => connection.close().catch(() => {}));
+    await channel.prefetch(1);
+    await channel.consume("processing.requests", async (request) => {
+      if (request === null) {
+        return connection.close();
+      }
+      try {
+        await processRequest(channel, request);
+        // Last: whatever happens before, the broker delivers the request again.
+        channel.ack(request);
+      } catch (error) {
+        console.error(error);
+        await connection.close().catch(() => {});
+      }
+    });
+  } catch (error) {
+    await connection.close().catch(() => {});
+    throw error;
+  }
+  await closed;
+}
+
+for (;;) {
+  try {
+    await run();
+  } catch (error) {
+    console.error(error.message);
+  }
+  await sleep(1000);
+}

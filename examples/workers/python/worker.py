@@ -1,0 +1,106 @@
+"""A worker in Python: takes requests from RabbitMQ one by one, and publishes their results."""
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pika
+from pika.exceptions import AMQPError
+
+AMQP_URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
+
+
+class Refused(Exception):
+    """The work will never succeed with this data."""
+
+
+def work(data):
+    """Your work. It may take long, and after a crash it is done again with the same requestId."""
+    if data == "refuse":
+        raise Refused("this data can't be processed")
+    return data
+
+
+def parse(body):
+    """The id and the data of a request. JSON that is none, and a request without an id, are refused."""
+    try:
+        request = json.loads(body.decode("utf-8-sig"))
+        request_id = request["requestId"]
+        data = request["requestData"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"not a request: {error!r}") from error
+    if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
+        raise Refused("requestId is neither a text nor a number")
+    return request_id, data
+
+
+class Worker:
+    def __init__(self, connection):
+        self.connection = connection
+        self.channel = connection.channel()
+        # From here on publishing waits for the broker's confirm, and raises if there is none.
+        self.channel.confirm_delivery()
+        self.channel.basic_qos(prefetch_count=1)
+        self.threads = ThreadPoolExecutor(1)
+
+    def run(self):
+        for method, properties, body in self.channel.consume("processing.requests"):
+            self.process(properties, body)
+            # Last: whatever happens before, the broker delivers the request again.
+            self.channel.basic_ack(method.delivery_tag)
+
+    def process(self, properties, body):
+        try:
+            request_id, data = parse(body)
+        except Refused as refused:
+            self.publish_failed(properties, body, "malformed", str(refused))
+            return
+        try:
+            result = {"processingResults": self.wait_for(work, data)}
+        except Refused as refused:
+            error = {"code": "permanent", "message": str(refused)}
+            self.publish_failed(properties, body, error["code"], error["message"])
+            result = {"error": error}
+        self.publish("result", properties, json.dumps({"requestId": request_id, **result}).encode(), {})
+
+    def wait_for(self, function, data):
+        """Calls the function in a thread, and answers the broker's heartbeats meanwhile."""
+        future = self.threads.submit(function, data)
+        wake = lambda _: self.connection.add_callback_threadsafe(lambda: None)
+        future.add_done_callback(wake)
+        while not future.done():
+            self.connection.process_data_events(time_limit=1)
+        return future.result()
+
+    def publish_failed(self, properties, body, code, message):
+        self.publish("failed", properties, body, {"slowlane-reason": code, "slowlane-error": message})
+
+    def publish(self, routing_key, request, body, more):
+        """Publishes to the exchange `processing`, and returns when the broker has the message in a queue."""
+        kept = ("slowlane-attempt", "slowlane-run", "traceparent")
+        headers = {name: value for name, value in (request.headers or {}).items() if name in kept}
+        properties = pika.BasicProperties(
+            content_type="application/json",
+            delivery_mode=2,
+            message_id=request.message_id,
+            correlation_id=request.correlation_id,
+            type=routing_key,
+            headers={**headers, **more},
+        )
+        self.channel.basic_publish("processing", routing_key, body, properties, mandatory=True)
+
+
+def main():
+    while True:
+        try:
+            with pika.BlockingConnection(pika.URLParameters(AMQP_URL)) as connection:
+                Worker(connection).run()
+        except AMQPError as error:
+            print(f"connecting again: {error!r}", file=sys.stderr, flush=True)
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()

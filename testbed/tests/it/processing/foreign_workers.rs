@@ -1,0 +1,112 @@
+//! Workers that share no code with Slowlane: the contract that they keep, and how it is checked.
+
+mod slow;
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{shared_node, workspace};
+
+use crate::support::{
+    slowlane::CliOutput,
+    stack::{REQUESTS, Stack},
+};
+
+/// `slowlane conformance` with these words, on a virtual host of its own.
+pub(crate) async fn conformance(stack: &Stack, words: &[&str]) -> Result<CliOutput> {
+    let program = stack.program("slowlane").arg("conformance");
+    let program = words.iter().fold(program, |program, word| program.arg(*word));
+    CliOutput::by(&program.start()?).await
+}
+
+/// What it has told as JSON, between what the worker has printed.
+pub(crate) fn told(said: &CliOutput) -> Result<Value> {
+    let line = said.text.lines().find(|line| line.starts_with("{\"conforms\""));
+    Ok(serde_json::from_str(line.with_context(|| said.text.clone())?)?)
+}
+
+/// What was found out about a rule.
+pub(crate) fn outcome<'a>(told: &'a Value, rule: &str) -> Result<&'a Value> {
+    let rules = told["rules"].as_array().context("a list of rules")?;
+    rules.iter().find(|line| line["rule"] == rule).with_context(|| format!("no {rule} in {told}"))
+}
+
+async fn unused() -> Stack {
+    Stack { url: shared_node::vhost().await.url }
+}
+
+/// A processor whose work returns its data, and refuses `"refuse"`.
+fn echo() -> Result<[String; 3]> {
+    let script = "read -r data; [ \"$data\" = '\"refuse\"' ] && exit 65; printf %s \"$data\"";
+    let set =
+        format!("PROCESSOR_COMMAND={}", shlex_quoted(&format!("sh -c {}", shlex_quoted(script))));
+    let program = workspace::binary("processor-service")?.display().to_string();
+    Ok([
+        format!("{set} PROCESSOR=command exec {}", shlex_quoted(&program)),
+        "-c".into(),
+        "sh".into(),
+    ])
+}
+
+fn shlex_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[tokio::test]
+async fn our_own_processor_keeps_the_contract_that_others_are_checked_against() -> Result<()> {
+    let stack = unused().await;
+    let [line, flag, shell] = echo()?;
+    let words = ["--output", "json", "--refused", "\"refuse\"", &shell, &flag, &line];
+    let said = conformance(&stack, &words).await?;
+    ensure!(said.code == Some(0), "{}", said.text);
+    let told = told(&said)?;
+    ensure!(told["conforms"] == true, "{told}");
+    let rules = told["rules"].as_array().context("a list")?;
+    ensure!(rules.iter().all(|rule| rule["outcome"] == "kept"), "{told}");
+    ensure!(stack.foreign().await?.depth(REQUESTS).await?.messages == 0, "something is left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_consume_is_told_so() -> Result<()> {
+    let stack = unused().await;
+    let said = conformance(&stack, &["--output", "json", "sh", "-c", "exit 3"]).await?;
+    ensure!(said.code == Some(1), "{}", said.text);
+    let told = told(&said)?;
+    let consumes = outcome(&told, "consumes")?;
+    ensure!(consumes["outcome"] == "broken", "{told}");
+    ensure!(
+        consumes["detail"].as_str().is_some_and(|seen| seen.contains("exit status: 3")),
+        "{told}"
+    );
+    ensure!(outcome(&told, "redelivery")?["outcome"] == "not-checked", "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_virtual_host_that_is_in_use_is_left_alone() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let _web = stack.web().await?;
+    let said = conformance(&stack, &["sh", "-c", "exit 3"]).await?;
+    ensure!(said.code == Some(2) && said.text.contains("that nothing else uses"), "{}", said.text);
+    Ok(())
+}
+
+#[test]
+fn the_rules_are_documented() -> Result<()> {
+    let document = fs::read_to_string(workspace::root().join("docs/workers.md"))?;
+    let rules =
+        fs::read_to_string(workspace::root().join("cli/src/commands/conformance/rules.rs"))?;
+    let names: Vec<_> =
+        rules.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !name.contains(' ')).collect();
+    ensure!(names.len() == 12, "{names:?}");
+    for name in names {
+        ensure!(
+            document.contains(&format!("\n| {name} | ")),
+            "docs/workers.md does not tell of {name}"
+        );
+    }
+    Ok(())
+}
