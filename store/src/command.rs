@@ -11,6 +11,7 @@ use crate::{
     error::StoreError,
     model::{
         attempt::Attempt,
+        bulk_run::{BulkRun, BulkRunReport, LeaseBulkRuns, NewBulkRun, Reported},
         callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
         count::Count,
         error_group::{ErrorGroup, GroupId},
@@ -57,6 +58,10 @@ pub(crate) enum Write {
     LeaseCallbacks(LeaseCallbacks, Reply<Vec<LeasedCallback>>),
     RecordAttempt(AttemptReport, Reply<()>),
     RetryCallback(Uuid, Reply<bool>),
+    BeginBulkRun(NewBulkRun, Reply<()>),
+    LeaseBulkRuns(LeaseBulkRuns, Reply<Vec<BulkRun>>),
+    ReportBulkRun(BulkRunReport, Reply<Reported>),
+    StopBulkRun(Uuid, Reply<bool>),
     /// Writes nothing; the answer shows that the store can be reached.
     Ping(Reply<()>),
 }
@@ -78,6 +83,11 @@ pub(crate) enum Read {
     GetParked(i64, Reply<Option<ParkedMessage>>),
     /// How long until the next callback is due that goes to none of these hosts.
     NextCallbackIn(Vec<String>, Reply<Option<Duration>>),
+    GetBulkRun(Uuid, Reply<Option<BulkRun>>),
+    /// The latest bulk runs, this many at most.
+    ListBulkRuns(u32, Reply<Vec<BulkRun>>),
+    /// How long until the next bulk run is due.
+    NextBulkRunIn(Reply<Option<Duration>>),
     Overview(Reply<Overview>),
     /// The open requests above this id, and how many at most.
     Open(Uuid, u32, Reply<Vec<OpenRequest>>),

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod bad_rows;
+mod bulk_runs;
 mod callbacks;
 mod concurrency;
 mod crash;
@@ -152,6 +153,12 @@ for_both_backends! {
         a_callback_that_waits_can_be_retried_now,
         callbacks_are_due_by_the_stores_clock,
         whatever_may_have_made_a_callback_due_notifies;
+    bulk_runs:
+        a_bulk_run_is_made_once_and_kept,
+        of_two_services_one_leases_a_bulk_run,
+        a_bulk_run_without_a_report_is_due_again_after_its_lease,
+        a_bulk_run_that_is_to_stop_is_told_with_its_next_report,
+        bulk_runs_that_are_over_go_after_the_retention;
     concurrency:
         ten_thousand_callers_share_commits,
         services_that_write_the_same_rows_in_opposite_orders_do_not_deadlock,

@@ -39,6 +39,7 @@ pub use error::{BadUrl, StoreError};
 pub use health::Health;
 pub use model::{
     attempt::{Attempt, AttemptEnd, FoundAttempts, MAX_ATTEMPTS_TOLD},
+    bulk_run::{BulkRun, BulkRunReport, LeaseBulkRuns, NewBulkRun, Reported},
     callback::{
         AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, LeaseCallbacks,
         LeasedCallback,

@@ -24,6 +24,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 9, "0009_filters"),
     migration!("sqlite", 10, "0010_error_groups"),
     migration!("sqlite", 11, "0011_stats"),
+    migration!("sqlite", 12, "0012_bulk_runs"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -37,6 +38,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 9, "0009_filters"),
     migration!("postgres", 10, "0010_error_groups"),
     migration!("postgres", 11, "0011_stats"),
+    migration!("postgres", 12, "0012_bulk_runs"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

@@ -1,6 +1,7 @@
 //! Plain data and pure decisions: no I/O, no clock, no SQL.
 
 pub(crate) mod attempt;
+pub(crate) mod bulk_run;
 pub(crate) mod callback;
 pub(crate) mod count;
 pub(crate) mod error_group;

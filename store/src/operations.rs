@@ -1,6 +1,7 @@
 //! What a `Store` can do, by subject.
 
 mod attempts;
+mod bulk_runs;
 mod callbacks;
 mod error_groups;
 mod idempotency;

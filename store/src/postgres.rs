@@ -7,6 +7,7 @@
 
 mod attempts;
 mod batch;
+mod bulk_runs;
 mod callbacks;
 mod clock;
 mod error;

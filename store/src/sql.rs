@@ -2,6 +2,7 @@
 //! since SQLite takes `$1` for a name.
 
 pub(crate) mod attempts;
+pub(crate) mod bulk_runs;
 pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod stats;

@@ -6,6 +6,7 @@
 
 mod answer;
 mod attempts;
+mod bulk_runs;
 mod callbacks;
 mod checker;
 mod commands;

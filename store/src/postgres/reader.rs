@@ -11,6 +11,7 @@ use crate::{
     model::request::Found,
     postgres::{
         attempts::GetFailedAttempts,
+        bulk_runs::{GetBulkRun, ListBulkRuns, NextBulkRunIn},
         callbacks::NextCallbackIn,
         clock::Clock,
         groups::{GetGroup, ListGroups},
@@ -79,6 +80,9 @@ async fn execute(session: &mut Session, command: Read) {
         Read::GetParked(number, reply) => session.answer(reply, &GetParked(number)).await,
         Read::NextCallbackIn(full, reply) => session.answer(reply, &NextCallbackIn(full)).await,
         Read::Stats(query, reply) => session.answer(reply, &query).await,
+        Read::GetBulkRun(id, reply) => session.answer(reply, &GetBulkRun(id)).await,
+        Read::ListBulkRuns(limit, reply) => session.answer(reply, &ListBulkRuns(limit)).await,
+        Read::NextBulkRunIn(reply) => session.answer(reply, &NextBulkRunIn).await,
         Read::Overview(reply) => session.answer(reply, &GetOverview).await,
         Read::Open(after, limit, reply) => session.answer(reply, &GetOpen { after, limit }).await,
         Read::OpenBefore(id, reply) => session.answer(reply, &CountOpenBefore(id)).await,

@@ -8,6 +8,7 @@ use crate::{
         retention::{Cleared, Expiry},
     },
     postgres::{
+        bulk_runs,
         clock::{Clock, now},
         groups,
         session::Work,
@@ -51,6 +52,7 @@ impl Work for Expire {
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
         groups::expire(connection, self.0.ended_before, limit).await?;
+        bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
         Ok(Cleared {

@@ -7,6 +7,7 @@ use crate::{
     error::StoreError,
     postgres::{
         batch::{self, Rows},
+        bulk_runs::StopBulkRun,
         callbacks::RetryCallback,
         idempotency::Release,
         parked::DeleteOne,
@@ -93,6 +94,10 @@ async fn execute(session: &mut Session, command: Write) {
         Write::Expire(expiry, reply) => session.answer(reply, &Expire(expiry)).await,
         Write::LeaseCallbacks(wanted, reply) => session.answer(reply, &wanted).await,
         Write::RecordAttempt(report, reply) => session.answer(reply, &report).await,
+        Write::BeginBulkRun(run, reply) => session.answer(reply, &run).await,
+        Write::LeaseBulkRuns(wanted, reply) => session.answer(reply, &wanted).await,
+        Write::ReportBulkRun(report, reply) => session.answer(reply, &report).await,
+        Write::StopBulkRun(id, reply) => session.answer(reply, &StopBulkRun(id)).await,
         Write::RetryCallback(id, reply) => session.answer(reply, &RetryCallback(id)).await,
         Write::Ping(reply) => session.answer(reply, &Ping).await,
     }

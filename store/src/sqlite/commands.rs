@@ -6,7 +6,7 @@ use crate::{
     command::Write,
     sqlite::{
         answer::{Answer, later, later_if_taken},
-        callbacks, idempotency,
+        bulk_runs, callbacks, idempotency,
         jobs::Jobs,
         parked, replay, requests, results, retention, retry_now,
         transaction::WriteTransaction,
@@ -79,6 +79,12 @@ fn execute(
             later(answers, reply, callbacks::record_attempt(tx, &report))
         }
         Write::RetryCallback(id, reply) => later(answers, reply, callbacks::retry(tx, id)),
+        Write::BeginBulkRun(run, reply) => later(answers, reply, bulk_runs::begin(tx, &run)),
+        Write::LeaseBulkRuns(wanted, reply) => later(answers, reply, bulk_runs::lease(tx, &wanted)),
+        Write::ReportBulkRun(report, reply) => {
+            later(answers, reply, bulk_runs::report(tx, &report))
+        }
+        Write::StopBulkRun(id, reply) => later(answers, reply, bulk_runs::stop(tx, id)),
         Write::Ping(reply) => later(answers, reply, Ok(())),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     error::StoreError,
     health::HealthMonitor,
     sqlite::{
-        attempts, callbacks,
+        attempts, bulk_runs, callbacks,
         file::{File, FileError},
         groups, list, lookups, overview, parked, stats,
     },
@@ -79,6 +79,13 @@ impl Reader {
                 self.answer(reply, |reader| callbacks::next_in(reader, &full));
             }
             Read::Stats(query, reply) => self.answer(reply, |reader| stats::stats(reader, &query)),
+            Read::GetBulkRun(id, reply) => {
+                self.answer(reply, |reader| bulk_runs::get(reader, id));
+            }
+            Read::ListBulkRuns(limit, reply) => {
+                self.answer(reply, |reader| bulk_runs::list(reader, limit));
+            }
+            Read::NextBulkRunIn(reply) => self.answer(reply, bulk_runs::next_in),
             Read::Overview(reply) => self.answer(reply, overview::overview),
             Read::Open(after, limit, reply) => {
                 self.answer(reply, |reader| lookups::open(reader, after, limit));

@@ -10,7 +10,7 @@ use crate::{
         retention::{Cleared, Expiry},
     },
     sql,
-    sqlite::{attempts, callbacks, groups, stats, transaction::WriteTransaction},
+    sqlite::{attempts, bulk_runs, callbacks, groups, stats, transaction::WriteTransaction},
 };
 
 const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
@@ -38,6 +38,7 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     }
     stats::roll_up(tx, tx.now)?;
     groups::expire(tx, expiry.ended_before, limit)?;
+    bulk_runs::expire(tx, expiry.ended_before, limit)?;
     Ok(Cleared {
         requests: gone.len() as u64,
         parked: tx.execute(EXPIRE_PARKED, params![ended_before, limit])? as u64,
