@@ -17,6 +17,7 @@ mod http;
 pub(crate) mod retry;
 
 pub(crate) mod attempts;
+pub(crate) mod bulk_runs;
 pub(crate) mod event_stream;
 pub(crate) mod page;
 pub(crate) mod parked_message;

@@ -148,7 +148,13 @@ pub(crate) enum Failed {
         which: String,
     },
     /// Replay failed requests: process them again
-    Replay(Selector),
+    Replay {
+        #[command(flatten)]
+        selector: Selector,
+        /// Begin with 5, and go on with ten times as many each time while they succeed; the service does that by itself
+        #[arg(long, conflicts_with_all = ["since", "before"])]
+        canary: bool,
+    },
     /// Delete failed requests and their messages, which can't be undone
     Discard {
         #[command(flatten)]
@@ -183,6 +189,9 @@ pub(crate) struct Filters {
     /// Only those that failed with this error code
     #[arg(long)]
     pub(crate) code: Option<String>,
+    /// Only those whose error is of this group, as GET /api/v1/error-groups names it
+    #[arg(long)]
+    pub(crate) group: Option<String>,
     /// Only those that failed since then: 2h (ago), or 2026-11-21T09:00:00Z
     #[arg(long, alias = "after", value_name = "TIME", value_parser = time)]
     pub(crate) since: Option<SystemTime>,
@@ -195,7 +204,7 @@ pub(crate) struct Filters {
 #[derive(Debug, Args)]
 pub(crate) struct Selector {
     /// The ids of the requests; for discard also the numbers of messages
-    #[arg(conflicts_with_all = ["kind", "code", "since", "before", "all"])]
+    #[arg(conflicts_with_all = ["kind", "code", "group", "since", "before", "all"])]
     pub(crate) ids: Vec<String>,
     #[command(flatten)]
     pub(crate) filters: Filters,

@@ -1,5 +1,6 @@
 //! The HTTP API: the table of routes.
 
+pub(crate) mod bulk_runs;
 mod docs;
 mod doctor;
 pub(crate) mod error_groups;
@@ -23,7 +24,7 @@ use crate::api::{
     http::{
         access,
         problem::Problem,
-        resource::{on_get, on_get_and_delete, on_post},
+        resource::{on_get, on_get_and_delete, on_get_and_post, on_post},
     },
     requests::{
         attempts, cancel, data, discard, event_stream, get, list, replay, republish,
@@ -60,6 +61,9 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get_and_delete(parked::MESSAGE_PATH, parked::get, parked::discard),
         on_get(error_groups::PATH, error_groups::list),
         on_get(error_groups::GROUP_PATH, error_groups::get),
+        on_get_and_post(bulk_runs::PATH, bulk_runs::list, bulk_runs::begin),
+        on_get(bulk_runs::RUN_PATH, bulk_runs::get),
+        on_post(bulk_runs::ABORT_PATH, bulk_runs::abort),
         on_get(event_stream::PATH, event_stream::stream),
         on_get(stats::PATH, stats::stats),
         on_get(status::PATH, status::status),
@@ -126,7 +130,8 @@ mod tests {
                 .replace("{id}", "1")
                 .replace("{file}", "swagger-ui.css")
                 .replace("{number}", "1")
-                .replace("{group}", "1");
+                .replace("{group}", "1")
+                .replace("{run}", "1");
             let request = TestRequest::with_uri(&uri)
                 .method(Method::PATCH)
                 .insert_header((header::HOST, "localhost"))
@@ -136,6 +141,7 @@ mod tests {
             let allow = response.headers().get(header::ALLOW).unwrap().to_str().unwrap();
             let expected = match (has("post"), has("get"), has("delete")) {
                 (true, false, false) => "POST",
+                (true, true, false) => "GET, HEAD, POST",
                 (false, true, true) => "GET, HEAD, DELETE",
                 (false, false, true) => "DELETE",
                 _ => "GET, HEAD",

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::{self, http::calls_in_flight::CallsInFlight, state::State},
+    bulk_driver,
     config::Config,
     consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
     dashboard,
@@ -76,6 +77,7 @@ pub struct Application {
     shutdown: Shutdown,
     /// With SQLite only the holder of this lock consumes and records.
     lock: Option<Lock>,
+    state: web::Data<State>,
 }
 
 impl Application {
@@ -132,7 +134,8 @@ impl Application {
         let verifier = Verifier::new(broker.clone(), store.clone(), jobs, &config.retry_delays);
         let care = Care { verifier: web::Data::new(verifier), doctor: web::Data::new(doctor) };
         let (address, calls) = (listener.local_addr()?, CallsInFlight::default());
-        let server = serve(&config, listener, web::Data::new(state), care, calls.clone())?;
+        let state = web::Data::new(state);
+        let server = serve(&config, listener, state.clone(), care, calls.clone())?;
         Ok(Self {
             config,
             address,
@@ -145,6 +148,7 @@ impl Application {
             webhooks,
             shutdown,
             lock,
+            state,
         })
     }
 
@@ -164,13 +168,24 @@ impl Application {
         self.start_event_tasks(&mut tasks);
         self.start_consumers(&mut tasks);
         let Self {
-            config, server, calls, workers, broker, shutdown, webhooks, lock, store, ..
+            config,
+            server,
+            calls,
+            workers,
+            broker,
+            shutdown,
+            webhooks,
+            lock,
+            store,
+            state,
+            ..
         } = self;
         let lock_state = lock.as_ref().map(Lock::state);
         tasks.spawn(availability::warn_of_others(lock_state, shutdown.drain.clone()));
         tasks.spawn(workers.log_changes(shutdown.drain.clone()));
         tasks.spawn(retention::run(store.clone(), config.retention, shutdown.drain.clone()));
         tasks.spawn(webhooks.run());
+        tasks.spawn(bulk_driver::run(state.into_inner()));
         let mut serving = tokio::spawn(server);
         tokio::select! {
             // First, or a task that ends because it was told to would look like one that failed.
@@ -321,9 +336,8 @@ fn serve(
     calls: CallsInFlight,
 ) -> anyhow::Result<Server> {
     let (hosts, calls) = (web::Data::new(config.allowed_hosts()), web::Data::new(calls));
-    let shared = web::Data::new(dashboard::shared());
     let app = move || {
-        let app = App::new().app_data(shared.clone()).app_data(state.clone());
+        let app = App::new().app_data(state.clone());
         let app = app.app_data(care.verifier.clone()).app_data(care.doctor.clone());
         let app = app.app_data(hosts.clone()).app_data(calls.clone());
         app.configure(|config| api::configure(config, dashboard::resources()))

@@ -22,18 +22,10 @@ mod workers;
 
 use actix_web::Resource;
 
-use crate::{
-    api::http::resource::{on_get, on_get_and_post, on_post},
-    dashboard::bulk::run::BulkRuns,
-};
+use crate::api::http::resource::{on_get, on_get_and_post, on_post};
 
-/// What pages share beside the state of the API.
-pub(crate) fn shared() -> BulkRuns {
-    BulkRuns::default()
-}
-
-/// All paths with their handlers, in the order in which they are matched. They need the state of the API and what
-/// [`shared`] makes, as application data.
+/// All paths with their handlers, in the order in which they are matched. They need the state of the API as application
+/// data.
 pub(crate) fn resources() -> Vec<(&'static str, Resource)> {
     vec![
         on_get(overview::PATH, overview::page),

@@ -2,13 +2,15 @@
 //! returns them by id.
 //!
 //! The modules follow the way of a request: in by `api`, out by [`dispatch`], back by [`consumers`]. [`events`]
-//! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people. [`verify`]
+//! and [`webhooks`] tell that it has ended, `views` is what clients see of it, `dashboard` shows it to people, and `bulk_driver` does actions on
+//! many of them. [`verify`]
 //! finds requests whose message is missing, [`doctor`] what is configured wrongly, and [`why`] tells why a request has not
 //! ended. [`app`] builds and stops all.
 
 pub mod allowed_hosts;
 mod api;
 pub mod app;
+mod bulk_driver;
 pub mod config;
 pub mod consumers;
 mod dashboard;

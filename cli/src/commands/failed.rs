@@ -1,6 +1,7 @@
 //! `slowlane failed`: lists failed requests and parked messages, shows, replays or discards them.
 
 mod bulk_action;
+mod canary;
 mod confirm;
 mod list;
 mod select;
@@ -26,12 +27,15 @@ pub(super) async fn run(command: Failed, settings: Settings) -> Result<Exit, Fai
     let (action, selection, selector) = match command {
         Failed::List(list) => return list::run(&client, &list, format).await,
         Failed::Show { which } => return show::run(&client, &which, format).await,
-        Failed::Replay(selector) => {
+        Failed::Replay { selector, canary } => {
             if selector.ids.iter().any(|id| target::message_number(id).is_some()) {
                 let text = "a message that belongs to no request can't be replayed";
                 return Err(Failure::Usage(text.to_owned()));
             }
             check(&selector)?;
+            if canary && !selector.dry_run {
+                return canary::run(settings, &selector).await;
+            }
             (BulkAction::Replay, select(&client, &selector).await?, selector)
         }
         Failed::Discard { selector, messages, yes } => {
@@ -59,7 +63,7 @@ pub(super) async fn run(command: Failed, settings: Settings) -> Result<Exit, Fai
 /// Refuses an empty selector: to select everything, a user has to say so.
 fn check(selector: &Selector) -> Result<(), Failure> {
     if selector.ids.is_empty() && !selector.all && !selector.filters.any() {
-        let text = "nothing is selected: give ids, or --type, --code, --since, --before, or --all";
+        let text = "nothing is selected: give ids, or --type, --code, --group, --since, --before, or --all";
         return Err(Failure::Usage(text.to_owned()));
     }
     Ok(())

@@ -3,6 +3,7 @@
 mod arbitrary_input;
 mod batches;
 mod browsers;
+mod bulk_runs;
 mod callbacks;
 mod cancelling;
 mod data;

@@ -7,6 +7,7 @@ pub(crate) mod body_memory;
 pub(crate) mod calls_in_flight;
 pub(crate) mod etag;
 pub(super) mod idempotency_key;
+pub(super) mod json_body;
 pub(crate) mod page;
 pub(super) mod prefer;
 pub(crate) mod problem;

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use crate::api::{
-    doctor, error_groups, health, metrics, parked,
+    bulk_runs, doctor, error_groups, health, metrics, parked,
     requests::{
         attempts, cancel, data, discard, event_stream, get, list, replay, republish,
         retry_callback, retry_now, submit, submit_batch, why,
@@ -50,6 +50,10 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         parked::discard,
         error_groups::list,
         error_groups::get,
+        bulk_runs::begin,
+        bulk_runs::list,
+        bulk_runs::get,
+        bulk_runs::abort,
         stats::stats,
         status::status,
         health::live,

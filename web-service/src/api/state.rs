@@ -7,6 +7,7 @@ use pipeline::{
     health::{QueueCounts, Readiness},
 };
 use store::{Health, Store};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) body_memory: BodyMemory,
     /// How many requests there are, read from the store for all callers together.
     pub(crate) overview: SharedOverview,
+    /// Notified when a bulk run may be due.
+    pub(crate) bulk_run_due: Notify,
     /// Cancelled when the service stops: no caller may wait any longer.
     pub(crate) drain: CancellationToken,
     broker: Arc<Broker>,
@@ -68,6 +71,7 @@ impl State {
             body_limit,
             body_memory,
             overview: SharedOverview::default(),
+            bulk_run_due: Notify::new(),
             drain,
             broker,
             workers,

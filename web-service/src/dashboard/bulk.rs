@@ -1,8 +1,7 @@
 //! `/bulk`: one action on many requests: first a dry run with their number and samples, then a run with undo, progress and
 //! abort.
 
-mod plan;
-pub(super) mod run;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
@@ -11,6 +10,11 @@ use uuid::Uuid;
 
 use crate::{
     api::{
+        bulk_runs::{
+            plan::{BulkAction, Plan, Preview},
+            progress::{Phase, Progress},
+            stored::{self, StoredRun},
+        },
         http::{
             body::{self, BodyRules},
             problem::Problem,
@@ -21,11 +25,7 @@ use crate::{
     },
     dashboard::{
         banners,
-        bulk::{
-            plan::{Plan, Preview},
-            run::{BulkRuns, Phase, Progress},
-        },
-        format::{age, number, of},
+        format::{age, number, of, time},
         layout::{Page, Section},
         request_list::{Columns, table},
         respond,
@@ -40,6 +40,12 @@ pub(super) const STOP_PATH: &str = "/bulk/{id}/stop";
 const MAX_FORM_BYTES: usize = 64 * 1024;
 /// For more requests than this their number has to be typed.
 const MAX_WITHOUT_NUMBER: u32 = 100;
+/// How long a run can be undone before it begins.
+const UNDO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a replay that begins with a few does.
+const CANARY: &str = "The first 5 are replayed, and when all have ended ten times as many, and so on, 5,000 at a time at most. \
+    It stops by itself when more than 1 in 20 fail again.";
 
 /// The dry run: how many requests, which, and what would be done with them.
 pub(super) async fn dry_run(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
@@ -63,9 +69,11 @@ async fn show(
     mistake: Option<&str>,
 ) -> HttpResponse {
     let verb = plan.action.label();
+    let count = words(preview);
     let body = html! {
-        h1 { (verb) " " (preview.words()) "?" }
+        h1 { (verb) " " (count) @if plan.is_canary { ", a few first" } "?" }
         p.lead { (plan.words()) " Nothing has been done yet. Requests that come later are not among them." }
+        @if plan.is_canary { p { (CANARY) } }
         @if let Some(mistake) = mistake { p.banner.bad role="alert" { (mistake) } }
         @if preview.count == 0 { p.empty { "There are none." } } @else {
             form.bulk method="post" action="bulk" data-still {
@@ -76,7 +84,8 @@ async fn show(
                     label for="confirm" { "Type " b { (preview.count) } " to go on" }
                     input #confirm name="confirm" inputmode="numeric" autocomplete="off" size="8" required;
                 }
-                button.primary type="submit" { (verb) " " (preview.words()) }
+                button.primary type="submit" { (verb) " " @if plan.is_canary { "a few first" } @else { (count) } }
+                @if plan.action == BulkAction::Replay && !plan.is_canary { a.button href=(canary_address(plan)) { "A few first…" } }
                 a.button href="requests" { "Leave it" }
             }
             h2 { "Some of them" }
@@ -88,12 +97,24 @@ async fn show(
     respond::page_with(actix_web::http::StatusCode::OK, &page)
 }
 
+/// How many requests, in words.
+fn words(preview: &Preview) -> String {
+    let words = of(preview.count.into(), "request", "requests");
+    if preview.is_capped { format!("{words} or more") } else { words }
+}
+
+/// The address of the dry run that replays a few first.
+fn canary_address(plan: &Plan) -> String {
+    let plan = Plan { is_canary: true, ..plan.clone() };
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(plan.pairs()).finish();
+    format!("bulk?{query}")
+}
+
 /// Begins a run, and leads to its page.
 pub(super) async fn begin(
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<State>,
-    runs: web::Data<BulkRuns>,
 ) -> HttpResponse {
     let rules = BodyRules {
         media_types: &["application/x-www-form-urlencoded"],
@@ -118,8 +139,11 @@ pub(super) async fn begin(
     if !is_confirmed {
         return show(&state, &plan, &preview, Some("This is not the number.")).await;
     }
-    let run = runs.begin(plan, preview.count, preview.is_capped, newest.or(preview.newest), state);
-    respond::see_other(&format!("bulk/{run}"))
+    let (id, newest) = (Uuid::now_v7(), newest.or(preview.newest));
+    match stored::begin(&state, id, plan, &preview, newest, UNDO_TIMEOUT).await {
+        Ok(()) => respond::see_other(&format!("bulk/{id}")),
+        Err(problem) => respond::problem(&state, &problem, Section::Requests, "./").await,
+    }
 }
 
 /// How far a run is.
@@ -127,19 +151,22 @@ pub(super) async fn page(
     request: HttpRequest,
     id: web::Path<String>,
     state: web::Data<State>,
-    runs: web::Data<BulkRuns>,
 ) -> HttpResponse {
-    let run = request_id::parse(&id).ok().and_then(|id| runs.get(id));
-    let Some(run) = run else {
-        let problem = Problem::not_found();
-        return respond::problem(&state, &problem, Section::Requests, "../").await;
+    let run = match load(&state, &id).await {
+        Ok(run) => run,
+        Err(problem) => return respond::problem(&state, &problem, Section::Requests, "../").await,
     };
-    let progress = run.progress();
+    let plan = &run.order.plan;
     let body = html! {
-        h1 { (run.plan.action.label()) " " (of(run.count.into(), "request", "requests")) @if run.is_capped { " or more" } }
-        p.lead { (run.plan.words()) }
-        (progress_markup(&run.id, run.count, &progress))
-        p { a href="../requests" { "Requests" } }
+        h1 {
+            (plan.action.label()) " " (of(run.order.count.into(), "request", "requests"))
+            @if run.order.is_capped { " or more" }
+            @if plan.is_canary { ", a few first" }
+        }
+        p.lead { (plan.words()) }
+        @if plan.is_canary { p { (CANARY) } }
+        (progress_markup(&run))
+        p { a href="../requests" { "Requests" } " " a href="../failed" { "Failed" } }
     };
     let banners = banners::bad(&Status::of(&state).await);
     let page =
@@ -147,31 +174,33 @@ pub(super) async fn page(
     respond::page(&request, &page)
 }
 
-fn progress_markup(id: &Uuid, count: u32, progress: &Progress) -> Markup {
-    let handled = progress.done + progress.skipped;
+async fn load(state: &State, id: &str) -> Result<StoredRun, Problem> {
+    let id = request_id::parse(id).map_err(|_| Problem::not_found())?;
+    stored::get(state, id).await?.ok_or_else(Problem::not_found)
+}
+
+fn progress_markup(run: &StoredRun) -> Markup {
+    let StoredRun { id, order, progress, is_stop_asked, .. } = run;
+    let (count, handled) = (u64::from(order.count), progress.done + progress.skipped);
     let stop = |label: &str| {
         html! { form method="post" action={ (id) "/stop" } { button type="submit" { (label) } } }
     };
     html! {
         div data-busy[!progress.phase.is_over()] {
             p.big { span.progress {
-                progress max=(count.max(1)) value=(handled.min(count.into())) aria-label="progress" {}
-                span.num { (number(handled)) " of " (number(count.into())) }
+                progress max=(count.max(1)) value=(handled.min(count)) aria-label="progress" {}
+                span.num { (number(handled)) " of " (number(count)) }
             } }
             p role="status" {
-                @match progress.phase {
-                    Phase::Waiting => { "Begins " (age(progress.begins_at)) ". " },
-                    Phase::Running => "Running. ",
-                    Phase::Finished => "Finished. ",
-                    Phase::Undone => "Undone: nothing was changed. ",
-                    Phase::Aborted => "Aborted: the others stay as they were. ",
-                }
+                (phase(progress)) " "
                 (of(progress.done, "request was changed", "requests were changed"))
                 @if progress.skipped > 0 { ", " (number(progress.skipped)) " left out, because they had changed meanwhile" }
                 "."
             }
+            @if order.plan.is_canary { (canary_markup(progress)) }
             @if let Some(trouble) = &progress.trouble { p.says { "Waits and tries again: " (trouble) } }
             @match progress.phase {
+                Phase::Waiting | Phase::Running if *is_stop_asked => p { "It is being stopped." },
                 Phase::Waiting => (stop("Undo")),
                 Phase::Running => (stop("Abort")),
                 _ => {},
@@ -180,17 +209,56 @@ fn progress_markup(id: &Uuid, count: u32, progress: &Progress) -> Markup {
     }
 }
 
+/// What a run does, or how it has ended.
+fn phase(progress: &Progress) -> Markup {
+    html! {
+        @match progress.phase {
+            Phase::Waiting => { "Begins " (age(progress.begins_at)) "." },
+            Phase::Running => "Running.",
+            Phase::Finished => "Finished.",
+            Phase::Undone => "Undone: nothing was changed.",
+            Phase::Aborted => "Aborted: the others stay as they were.",
+            Phase::Stopped => "Stopped by itself: too many have failed again. The others stay as they were.",
+        }
+    }
+}
+
+/// How those have ended that a canary has replayed.
+fn canary_markup(progress: &Progress) -> Markup {
+    html! {
+        p {
+            @if progress.batch > 0 { "Batch " (progress.batch) ", of " (of(progress.batch_size as u64, "request", "requests")) ". " }
+            "Of those that were replayed, " (number(progress.completed)) " are completed, " (number(progress.failed)) " have failed again"
+            @if progress.cancelled > 0 { ", " (number(progress.cancelled)) " were cancelled or are gone" }
+            @if progress.pending() > 0 { ", " (number(progress.pending() as u64)) " have not ended" }
+            "."
+        }
+    }
+}
+
+/// The latest runs as a list; nothing if there are none.
+pub(super) fn latest(runs: &[StoredRun]) -> Markup {
+    html! {
+        @if !runs.is_empty() {
+            h2 { "Latest actions on many" }
+            ul.runs { @for run in runs {
+                li data-key=(run.id) {
+                    a href={ "bulk/" (run.id) } { (run.order.plan.action.label()) " " (of(run.order.count.into(), "request", "requests")) }
+                    " " (time(run.created_at)) " " (phase(&run.progress))
+                }
+            } }
+        }
+    }
+}
+
 /// Undoes a run that has not begun, or aborts it.
-pub(super) async fn stop(
-    id: web::Path<String>,
-    state: web::Data<State>,
-    runs: web::Data<BulkRuns>,
-) -> HttpResponse {
-    let run = request_id::parse(&id).ok().and_then(|id| runs.get(id));
-    let Some(run) = run else {
-        let problem = Problem::not_found();
-        return respond::problem(&state, &problem, Section::Requests, "../../").await;
+pub(super) async fn stop(id: web::Path<String>, state: web::Data<State>) -> HttpResponse {
+    let stopped = match load(&state, &id).await {
+        Ok(run) => stored::stop(&state, run.id).await.map(|()| run.id),
+        Err(problem) => Err(problem),
     };
-    run.stop();
-    respond::see_other(&format!("../{}", run.id))
+    match stopped {
+        Ok(id) => respond::see_other(&format!("../{id}")),
+        Err(problem) => respond::problem(&state, &problem, Section::Requests, "../../").await,
+    }
 }

@@ -4,10 +4,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
 use crate::{
-    api::{error_groups, state::State, status::Status},
+    api::{
+        bulk_runs::{plan::BulkAction, stored},
+        error_groups,
+        state::State,
+        status::Status,
+    },
     dashboard::{
         actions::Action,
-        banners,
+        banners, bulk,
         format::{age, capped, number},
         layout::{Page, Section},
         respond,
@@ -17,14 +22,16 @@ use crate::{
 
 pub(super) const PATH: &str = "/failed";
 
-/// How many groups are shown.
+/// How many groups are shown, and how many bulk runs.
 const MAX_GROUPS: u32 = 200;
+const MAX_RUNS: u32 = 5;
 
 pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let groups = match error_groups::load(&state, true, MAX_GROUPS).await {
         Ok(groups) => groups,
         Err(problem) => return respond::problem(&state, &problem, Section::Failed, "./").await,
     };
+    let runs = stored::latest(&state, MAX_RUNS).await.unwrap_or_default();
     let status = Status::of(&state).await;
     let failed = status.requests.failed.unwrap_or(0);
     let was_discarded = request.query_string() == "done=discard";
@@ -47,6 +54,7 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
                 a.button href="bulk?action=discard&status=failed" { "Discard all…" }
             }
         }
+        (bulk::latest(&runs))
     };
     let banners = banners::bad(&status);
     let page = Page { title: "Failed", section: Section::Failed, root: "./", banners, body };
@@ -76,8 +84,9 @@ fn row(group: &ErrorGroupView) -> Markup {
             td.minor.num { (number(group.count)) }
             td.time { (age(group.last_seen_at)) }
             td.do {
-                a.button href={ "bulk?action=replay&" (filter) } { (Action::Replay.label()) "…" } " "
-                a.button href={ "bulk?action=discard&" (filter) } { (Action::Discard.label()) "…" }
+                a.button href={ "bulk?action=replay&" (filter) } { (BulkAction::Replay.label()) "…" } " "
+                a.button href={ "bulk?action=replay&canary=true&" (filter) } { "A few first…" } " "
+                a.button href={ "bulk?action=discard&" (filter) } { (BulkAction::Discard.label()) "…" }
             }
         }
     }

@@ -74,6 +74,7 @@ pub(super) async fn for_each_request(
         let limit = MAX_PAGE_ITEMS.to_string();
         let mut query = vec![("status", "failed".to_owned()), ("limit", limit)];
         query.extend(filters.kind.clone().map(|kind| ("type", kind)));
+        query.extend(filters.group.clone().map(|group| ("group", group)));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         client.list(&query).await
     };
@@ -120,7 +121,8 @@ fn target(request: &Request) -> Target {
 impl Filters {
     /// Whether any filter is set.
     pub(super) fn any(&self) -> bool {
-        self.kind.is_some() || self.code.is_some() || self.since.is_some() || self.before.is_some()
+        let texts = [&self.kind, &self.code, &self.group];
+        texts.iter().any(|text| text.is_some()) || self.since.is_some() || self.before.is_some()
     }
 
     fn match_request(&self, request: &Request) -> bool {
@@ -131,10 +133,11 @@ impl Filters {
             && self.match_time(request.details.finished_at.as_deref().unwrap_or_default())
     }
 
-    /// A message that belongs to no request has no type.
+    /// A message that belongs to no request has no type and no group.
     fn match_message(&self, message: &ParkedMessage) -> bool {
         let details = &message.details;
         self.kind.is_none()
+            && self.group.is_none()
             && self.match_code(&details.reason)
             && self.match_time(&details.received_at)
     }

@@ -74,6 +74,31 @@ async fn failures_are_listed_by_group_and_one_group_is_replayed() -> Result<()> 
     Ok(())
 }
 
+#[tokio::test]
+async fn a_group_is_replayed_a_few_first_and_the_page_tells_how_that_ended() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let _processor = stack.start_faulty(2, "100ms").await?;
+    for number in 0..7 {
+        let id = web.accepted(json!({"permanent": format!("no file {number}")})).await?;
+        ensure!(web.ended(&id).await?["status"] == "failed");
+    }
+    let html = page(&web, "/failed").await?;
+    let link = html.split('"').find(|text| text.contains("canary=true")).context("a link")?;
+    let link = link.replace("&amp;", "&");
+    let dry_run = web.get(&format!("/{link}")).await?.text().await?;
+    ensure!(dry_run.contains("Replay 7 requests, a few first?"), "{dry_run}");
+    let group = link.rsplit('=').next().context("a group")?;
+    let fields = [("action", "replay"), ("canary", "true"), ("group", group), ("count", "7")];
+    let begun = sent(&web, "/bulk", &fields).await?;
+    let path = begun.url().path().to_owned();
+    shows(&web, &path, "Begins").await?;
+    shows(&web, &path, "Stopped by itself").await?;
+    ensure!(page(&web, &path).await?.contains("5 requests were changed"));
+    ensure!(page(&web, "/failed").await?.contains(path.trim_start_matches('/')));
+    Ok(())
+}
+
 /// What a page says happened, by the table of its chart: accepted, completed, cancelled and failed.
 fn charted(html: &str) -> Result<[u64; 4]> {
     let (_, table) = html.split_once("<div class=\"hidden\"><table>").context("a table")?;

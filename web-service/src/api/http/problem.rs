@@ -56,6 +56,11 @@ impl Problem {
         &self.detail
     }
 
+    /// Whether the broker or the store is away, so that the same may succeed later.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// The request that may have been accepted all the same.
     pub(crate) fn request_id(&self) -> Option<Uuid> {
         self.request_id

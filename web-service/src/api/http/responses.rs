@@ -34,6 +34,15 @@ pub(crate) struct MessageNotFound(Problem);
 )]
 pub(crate) struct GroupNotFound(Problem);
 
+/// The response of calls for one action on many requests if there is none.
+#[derive(IntoResponses)]
+#[response(
+    status = 404,
+    description = "`not-found`: there is no such run, or it is gone",
+    content_type = "application/problem+json"
+)]
+pub(crate) struct BulkRunNotFound(Problem);
+
 /// The response of lists to a query that they can't use.
 #[derive(IntoResponses)]
 #[response(

@@ -7,13 +7,13 @@ use pipeline::{
     contract::{TraceParent, encoding},
 };
 use serde::Deserialize;
-use serde_json::{error::Category, value::RawValue};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    api::http::{idempotency_key, problem::Problem, problem_type::ProblemType},
+    api::http::{idempotency_key, json_body, problem::Problem, problem_type::ProblemType},
     dispatch::submission::{IdempotencyKey, Submission},
     webhooks::callback_policy::CallbackPolicy,
 };
@@ -126,22 +126,7 @@ fn expires_in(text: &str) -> Result<Duration, Problem> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    let shape = "send {\"data\": ...}";
-    let text = encoding::utf8(body).map_err(|error| {
-        Problem::new(ProblemType::NotJson, format!("The body can't be read: {error}."))
-    })?;
-    // serde would also take the fields from an array, in order.
-    if !matches!(text.trim_ascii_start().bytes().next(), None | Some(b'{'))
-        && serde_json::from_str::<&RawValue>(text).is_ok()
-    {
-        return Err(Problem::wrong_shape(format!("The body is not an object; {shape}.")));
-    }
-    serde_json::from_str(text).map_err(|error| match error.classify() {
-        Category::Data => Problem::wrong_shape(format!("{error}; {shape}.")),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Problem::new(ProblemType::NotJson, format!("{error}."))
-        }
-    })
+    json_body::parse(body, "send {\"data\": ...}")
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ const CRATES: &[(&str, Arrows)] = &[
                     "why",
                 ],
             ),
+            ("bulk_driver", &["api", "dispatch"]),
             ("consumers", &["events"]),
             ("dashboard", &["api", "dispatch", "views", "why"]),
             ("dispatch", &["events", "metrics"]),

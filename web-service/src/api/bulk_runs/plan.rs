@@ -1,5 +1,7 @@
-//! What a bulk action is to do: the action, and the requests by their ids or by filters.
+//! What a bulk run is to do: the action, and the requests by their ids or by filters.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -8,27 +10,43 @@ use crate::{
         requests::list::{self, Query},
         state::State,
     },
-    dashboard::{actions::Action, format::of},
     views::request::{RequestStatus, RequestView},
 };
 
 /// How many requests can be chosen one by one: those of a page.
-const MAX_IDS: usize = 500;
+pub(crate) const MAX_IDS: usize = 500;
 /// How many samples a dry run shows.
 const MAX_SAMPLES: usize = 5;
 /// What a form has beside filters.
-const NO_FILTERS: [&str; 7] = ["action", "cursor", "limit", "count", "confirm", "newest", "done"];
+const NO_FILTERS: [&str; 8] =
+    ["action", "canary", "cursor", "limit", "count", "confirm", "newest", "done"];
+
+/// What can be done with many requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BulkAction {
+    /// Failed requests are processed again.
+    Replay,
+    /// Failed requests are deleted.
+    Discard,
+    /// Queued requests are cancelled.
+    Cancel,
+}
 
 /// An action on many requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dashboard) struct Plan {
-    pub(in crate::dashboard) action: Action,
-    pub(in crate::dashboard) selection: Selection,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Plan {
+    pub(crate) action: BulkAction,
+    pub(crate) selection: Selection,
+    /// Whether a few are replayed first, and the others only while those succeed.
+    pub(crate) is_canary: bool,
 }
 
 /// Which requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dashboard) enum Selection {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Selection {
     /// These.
     Ids(Vec<Uuid>),
     /// Those that a list with these filters has.
@@ -36,15 +54,49 @@ pub(in crate::dashboard) enum Selection {
 }
 
 /// What a dry run finds.
-pub(in crate::dashboard) struct Preview {
+pub(crate) struct Preview {
     /// How many requests.
-    pub(in crate::dashboard) count: u32,
+    pub(crate) count: u32,
     /// Whether there may be more than that.
-    pub(in crate::dashboard) is_capped: bool,
+    pub(crate) is_capped: bool,
     /// Some of them.
-    pub(in crate::dashboard) samples: Vec<RequestView>,
+    pub(crate) samples: Vec<RequestView>,
     /// The newest one: those that come later are not meant.
-    pub(in crate::dashboard) newest: Option<Uuid>,
+    pub(crate) newest: Option<Uuid>,
+}
+
+impl BulkAction {
+    pub(crate) const ALL: [Self; 3] = [Self::Replay, Self::Discard, Self::Cancel];
+
+    /// Its name in addresses and in JSON.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The text of its button.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Replay => "Replay",
+            Self::Discard => "Discard",
+            Self::Cancel => "Cancel",
+        }
+    }
+
+    /// The status of the requests that it is for.
+    fn status(self) -> &'static str {
+        match self {
+            Self::Replay | Self::Discard => RequestStatus::Failed.name(),
+            Self::Cancel => RequestStatus::Queued.name(),
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
 }
 
 impl Plan {
@@ -52,41 +104,44 @@ impl Plan {
     ///
     /// # Errors
     /// If the action is none for many requests, or nothing chooses the requests.
-    pub(in crate::dashboard) fn of(pairs: &[(String, String)]) -> Result<Self, Problem> {
+    pub(crate) fn of(pairs: &[(String, String)]) -> Result<Self, Problem> {
         let get =
             |name: &str| pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let action = get("action").and_then(|name| Action::named(name));
-        let action = action.filter(|action| status_for(*action).is_some());
+        let action = get("action").and_then(|name| BulkAction::named(name));
         let action = action.ok_or_else(|| {
             Problem::wrong_query("An action on many requests is replay, discard or cancel.")
         })?;
+        let is_canary = get("canary").is_some_and(|value| value == "true");
+        if is_canary && action != BulkAction::Replay {
+            return Err(Problem::wrong_query("Only a replay can begin with a few requests."));
+        }
         let ids = pairs.iter().filter(|(name, _)| name == "pick");
         let ids: Vec<_> =
             ids.filter_map(|(_, id)| Uuid::try_parse(id).ok()).take(MAX_IDS).collect();
-        let selection = if ids.is_empty() {
-            Selection::Filters(filters(pairs, action)?)
-        } else {
-            Selection::Ids(ids)
+        let selection = match ids.is_empty() {
+            true => Selection::Filters(filters(pairs, action)?),
+            false => Selection::Ids(ids),
         };
-        Ok(Self { action, selection })
+        Ok(Self { action, selection, is_canary })
     }
 
     /// The plan as fields of a form.
-    pub(in crate::dashboard) fn pairs(&self) -> Vec<(String, String)> {
+    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
         let action = ("action".to_owned(), self.action.name().to_owned());
+        let canary = self.is_canary.then(|| ("canary".to_owned(), "true".to_owned()));
         let others = match &self.selection {
             Selection::Ids(ids) => {
                 ids.iter().map(|id| ("pick".to_owned(), id.to_string())).collect()
             }
             Selection::Filters(filters) => filters.clone(),
         };
-        [action].into_iter().chain(others).collect()
+        [action].into_iter().chain(canary).chain(others).collect()
     }
 
     /// Which requests, in words.
-    pub(in crate::dashboard) fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match &self.selection {
-            Selection::Ids(_) => "Those that were chosen in the list.".to_owned(),
+            Selection::Ids(_) => "Those that were chosen one by one.".to_owned(),
             Selection::Filters(filters) => {
                 let filters: Vec<_> =
                     filters.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -96,11 +151,7 @@ impl Plan {
     }
 
     /// The query for requests of the plan, if it has filters.
-    pub(in crate::dashboard) fn query(
-        &self,
-        limit: usize,
-        cursor: Option<String>,
-    ) -> Option<Query> {
+    pub(crate) fn query(&self, limit: usize, cursor: Option<String>) -> Option<Query> {
         let Selection::Filters(filters) = &self.selection else { return None };
         let mut pairs: Vec<_> =
             filters.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -115,7 +166,7 @@ impl Plan {
     ///
     /// # Errors
     /// If a filter has no valid value, or the store is unavailable.
-    pub(in crate::dashboard) async fn preview(&self, state: &State) -> Result<Preview, Problem> {
+    pub(crate) async fn preview(&self, state: &State) -> Result<Preview, Problem> {
         if let Selection::Ids(ids) = &self.selection {
             let samples =
                 list::by_ids(state, ids.iter().copied().take(MAX_SAMPLES).collect()).await?;
@@ -133,14 +184,6 @@ impl Plan {
     }
 }
 
-impl Preview {
-    /// How many requests, in words.
-    pub(in crate::dashboard) fn words(&self) -> String {
-        let words = of(self.count.into(), "request", "requests");
-        if self.is_capped { format!("{words} or more") } else { words }
-    }
-}
-
 /// How many requests a list has, of which this is the first page, and whether there may be more. The store's count has
 /// queued ones, too, that are worked on; a page has not.
 fn counted(page: &list::Page) -> (u32, bool) {
@@ -152,17 +195,11 @@ fn counted(page: &list::Page) -> (u32, bool) {
     }
 }
 
-/// The status of the requests that an action is for; none if it is not for many.
-fn status_for(action: Action) -> Option<RequestStatus> {
-    match action {
-        Action::Replay | Action::Discard => Some(RequestStatus::Failed),
-        Action::Cancel => Some(RequestStatus::Queued),
-        Action::RetryNow | Action::RetryCallback => None,
-    }
-}
-
 /// The filters of a form. Without any, all requests would be meant: that is more likely a mistake.
-fn filters(pairs: &[(String, String)], action: Action) -> Result<Vec<(String, String)>, Problem> {
+fn filters(
+    pairs: &[(String, String)],
+    action: BulkAction,
+) -> Result<Vec<(String, String)>, Problem> {
     let is_filter = |name: &str| !NO_FILTERS.contains(&name);
     let mut filters: Vec<_> = pairs
         .iter()
@@ -174,12 +211,12 @@ fn filters(pairs: &[(String, String)], action: Action) -> Result<Vec<(String, St
             "Nothing was chosen: choose requests, or filter the list first.",
         ));
     }
-    let status = status_for(action).map(RequestStatus::name).unwrap_or_default();
+    let status = action.status();
     match filters.iter().find(|(name, _)| name == "status") {
         Some((_, chosen)) if chosen != status => {
+            let label = action.label();
             let detail = format!(
-                "{} is for requests that are {status}, and the list has {chosen} ones.",
-                action.label()
+                "{label} is for requests that are {status}, and the list has {chosen} ones."
             );
             return Err(Problem::wrong_query(detail));
         }
@@ -200,10 +237,13 @@ mod tests {
 
     #[test]
     fn filters_choose_requests_of_the_status_that_the_action_is_for() {
-        let chosen = plan("action=replay&type=a%26b&cursor=a0&limit=9").unwrap();
+        let chosen = plan("action=replay&canary=true&type=a%26b&cursor=a0&limit=9").unwrap();
         assert_eq!(chosen.words(), "All with type = a&b, status = failed.");
+        assert!(chosen.is_canary);
         let again: Vec<_> = chosen.pairs();
         assert_eq!(Plan::of(&again).unwrap(), chosen);
+        let json = serde_json::to_string(&chosen).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), chosen, "{json}");
         assert!(plan("action=cancel&status=queued").is_ok());
     }
 
@@ -213,6 +253,7 @@ mod tests {
             "action=replay",
             "action=replay&limit=5&type=",
             "action=replay&status=completed",
+            "action=discard&status=failed&canary=true",
             "action=retry-now&status=queued",
             "action=explode&status=failed",
             "status=failed",

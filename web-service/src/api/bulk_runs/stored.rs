@@ -1,0 +1,106 @@
+//! Bulk runs in the store: begins one, and reads them.
+
+use std::time::Duration;
+
+use pipeline::contract::Timestamp;
+use serde::{Deserialize, Serialize};
+use store::{BulkRun, Cursor, NewBulkRun};
+use uuid::Uuid;
+
+use crate::api::{
+    bulk_runs::{
+        plan::{Plan, Preview},
+        progress::Progress,
+    },
+    http::problem::Problem,
+    state::State,
+};
+
+/// A plan with what its dry run has found.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Order {
+    pub(crate) plan: Plan,
+    /// How many requests there were.
+    pub(crate) count: u32,
+    /// Whether there may have been more.
+    pub(crate) is_capped: bool,
+}
+
+/// A run with its plan and its progress.
+#[derive(Debug)]
+pub(crate) struct StoredRun {
+    pub(crate) id: Uuid,
+    pub(crate) order: Order,
+    pub(crate) progress: Progress,
+    pub(crate) is_stop_asked: bool,
+    pub(crate) created_at: Timestamp,
+}
+
+impl StoredRun {
+    /// The run, unless another release has written it in another form.
+    pub(crate) fn read(run: &BulkRun) -> serde_json::Result<Self> {
+        Ok(Self {
+            id: run.id,
+            order: serde_json::from_str(&run.plan)?,
+            progress: serde_json::from_str(&run.progress)?,
+            is_stop_asked: run.is_stop_asked,
+            created_at: run.created_at,
+        })
+    }
+}
+
+/// Begins a run for the requests of a plan up to `newest`, after a time in which it can be undone.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn begin(
+    state: &State,
+    id: Uuid,
+    plan: Plan,
+    preview: &Preview,
+    newest: Option<Uuid>,
+    due_in: Duration,
+) -> Result<(), Problem> {
+    let order = Order { plan, count: preview.count, is_capped: preview.is_capped };
+    let above = newest.map(|id| Uuid::from_u128(id.as_u128().saturating_add(1)));
+    let cursor = above.map(|id| Cursor::after(id).to_string());
+    let progress = Progress::beginning(Timestamp::now() + due_in, cursor);
+    let run = NewBulkRun { id, plan: json(&order), progress: json(&progress), due_in };
+    state.store.begin_bulk_run(run).await?;
+    state.bulk_run_due.notify_one();
+    Ok(())
+}
+
+/// The run with this id.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn get(state: &State, id: Uuid) -> Result<Option<StoredRun>, Problem> {
+    let run = state.store.bulk_run(id).await?;
+    Ok(run.and_then(|run| StoredRun::read(&run).ok()))
+}
+
+/// The latest runs, so many at most.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn latest(state: &State, limit: u32) -> Result<Vec<StoredRun>, Problem> {
+    let runs = state.store.bulk_runs(limit).await?;
+    Ok(runs.iter().filter_map(|run| StoredRun::read(run).ok()).collect())
+}
+
+/// Asks to stop a run, before it begins or in the middle.
+///
+/// # Errors
+/// 503 if the store is unavailable.
+pub(crate) async fn stop(state: &State, id: Uuid) -> Result<(), Problem> {
+    state.store.stop_bulk_run(id).await?;
+    state.bulk_run_due.notify_one();
+    Ok(())
+}
+
+/// Any of these as JSON.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("texts, numbers and lists are always JSON")
+}
