@@ -7,6 +7,7 @@ pub(crate) mod prefetch_mode;
 pub(crate) mod resubscribe;
 mod settlement_frames;
 pub(crate) mod subscription;
+pub(crate) mod unserved;
 
 use std::{sync::Arc, time::Duration};
 

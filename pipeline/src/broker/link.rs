@@ -13,6 +13,7 @@ use tracing::{debug, error, info, warn};
 use crate::broker::{
     address::Address,
     broker_metrics::BrokerMetrics,
+    consumer::unserved::WaitingMessages,
     declare,
     error::{AskError, OpenError},
     session::Session,
@@ -55,6 +56,7 @@ pub(crate) struct Link {
     repairs: mpsc::Sender<oneshot::Sender<()>>,
     gate: SubscribeGate,
     metrics: BrokerMetrics,
+    waiting: WaitingMessages,
 }
 
 /// How to start a link.
@@ -98,7 +100,14 @@ impl Link {
             reconnects,
         };
         (
-            Self { program, state, repairs, gate: SubscribeGate::default(), metrics },
+            Self {
+                program,
+                state,
+                repairs,
+                gate: SubscribeGate::default(),
+                metrics,
+                waiting: WaitingMessages::default(),
+            },
             tokio::spawn(supervisor.run()),
         )
     }
@@ -116,6 +125,11 @@ impl Link {
     /// Where what happens on the link is counted.
     pub(super) fn metrics(&self) -> &BrokerMetrics {
         &self.metrics
+    }
+
+    /// How many messages wait in the queues that are consumed on the link.
+    pub(super) fn waiting(&self) -> &WaitingMessages {
+        &self.waiting
     }
 
     /// The present state.

@@ -123,6 +123,17 @@ impl Access {
         self.eval_leader("resume", vhost, queue).await
     }
 
+    /// Has a quorum queue forget its consumers, which are not told.
+    pub async fn forget_consumers(&self, vhost: &str, queue: &str) -> Result<()> {
+        let code = format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \
+             [{{ok, _, _}} = ra:process_command(amqqueue:get_pid(Q), \
+             rabbit_fifo:make_checkout({{element(2, C), element(1, C)}}, cancel, #{{}})) \
+             || C <- rabbit_amqqueue:consumers(Q)]."
+        );
+        self.ctl(&["eval", &code]).await.map(drop)
+    }
+
     async fn eval_leader(&self, what: &str, vhost: &str, queue: &str) -> Result<()> {
         let code = format!(
             "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \

@@ -21,7 +21,11 @@ impl PrefetchMode {
         match ended {
             Ended::Lost if !closed_by_broker => Self::Single,
             Ended::Lost => self,
-            Ended::Recovered | Ended::Closed(_) | Ended::Cancelled | Ended::Stopped => Self::Full,
+            Ended::Recovered
+            | Ended::Closed(_)
+            | Ended::Cancelled
+            | Ended::Stopped
+            | Ended::Unserved => Self::Full,
         }
     }
 }
@@ -33,6 +37,8 @@ pub(super) enum Ended {
     Closed(String),
     Cancelled,
     Stopped,
+    /// Messages wait, and the broker delivers none.
+    Unserved,
     /// As many messages as a full prefetch were settled one by one.
     Recovered,
 }
@@ -44,6 +50,7 @@ impl fmt::Display for Ended {
             Self::Closed(reason) => write!(f, "the broker closed the channel: {reason}"),
             Self::Cancelled => f.write_str("the broker cancelled the consumer"),
             Self::Stopped => f.write_str("stopped"),
+            Self::Unserved => f.write_str("messages wait, and the broker delivers none"),
             Self::Recovered => f.write_str("consuming one by one has succeeded"),
         }
     }

@@ -1,6 +1,9 @@
 //! Resubscriber: subscribes a consumer again after each end of a subscription, until it is stopped.
 
-use std::sync::Arc;
+use std::{
+    future::pending,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -16,6 +19,7 @@ use crate::broker::{
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
         subscription::{Start, Subscription},
+        unserved::ServiceCheck,
     },
     error::AskError,
     link::Link,
@@ -75,7 +79,7 @@ impl Resubscriber {
     }
 
     /// Subscribes once, and consumes until the subscription has ended and its deliveries were dropped.
-    async fn subscribe(&mut self, session: &Session, mode: &mut PrefetchMode) -> Next {
+    async fn subscribe(&mut self, session: &Arc<Session>, mode: &mut PrefetchMode) -> Next {
         if !self.options.is_allowed() {
             return Next::AtOnce;
         }
@@ -104,12 +108,12 @@ impl Resubscriber {
         &mut self,
         subscription: Subscription,
         prefetch: u16,
-        session: &Session,
+        session: &Arc<Session>,
         mode: &mut PrefetchMode,
     ) -> Next {
         let held = TaskTracker::new();
         held.close();
-        let ended = self.consume(subscription, prefetch, &held).await;
+        let ended = self.consume(subscription, prefetch, session, &held).await;
         if self.stop.is_cancelled() {
             return Next::Stop;
         }
@@ -150,6 +154,7 @@ impl Resubscriber {
         &mut self,
         subscription: Subscription,
         prefetch: u16,
+        session: &Arc<Session>,
         held: &TaskTracker,
     ) -> Ended {
         match self.has_only_changed {
@@ -159,11 +164,14 @@ impl Resubscriber {
             false => self.options.source.log_begin(&self.options.worker),
         }
         self.subscribed.send_replace(true);
+        let received = Arc::<AtomicU64>::default();
+        let unserved = self.until_unserved(session, held, &received);
         let until = self.stop.child_token();
         let running = subscription.run(Start {
             deliveries: self.deliveries.clone(),
             receiving: self.receiving.clone(),
             held: held.clone(),
+            received,
             counters: self.counters.clone(),
             stop: until.clone(),
         });
@@ -174,11 +182,44 @@ impl Resubscriber {
                 until.cancel();
                 running.await
             }
+            () = unserved => {
+                until.cancel();
+                match running.await {
+                    Ended::Stopped => Ended::Unserved,
+                    ended => ended,
+                }
+            }
         };
         self.subscribed.send_replace(false);
         self.receiving.send_replace(false);
         self.has_only_changed = matches!(ended, Ended::Stopped) && self.options.is_allowed();
         ended
+    }
+
+    /// Waits until the broker serves this subscription no more. An exclusive queue is declared anew for each subscription.
+    fn until_unserved(
+        &self,
+        session: &Arc<Session>,
+        held: &TaskTracker,
+        received: &Arc<AtomicU64>,
+    ) -> impl Future<Output = ()> + use<> {
+        let check = match &self.options.source {
+            Source::Shared(queue) => Some(ServiceCheck {
+                session: session.clone(),
+                queue: queue.clone(),
+                waiting: self.link.waiting().clone(),
+                received: received.clone(),
+                held: held.clone(),
+                subscribed: self.subscribed.clone(),
+            }),
+            Source::Exclusive(_) => None,
+        };
+        async {
+            match check {
+                Some(check) => check.until_unserved().await,
+                None => pending().await,
+            }
+        }
     }
 
     fn log_end(&self, ended: &Ended) {

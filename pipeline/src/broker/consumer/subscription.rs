@@ -1,6 +1,13 @@
 //! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use amqprs::channel::{
     BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
@@ -52,6 +59,8 @@ pub(super) struct Start {
     pub(super) receiving: watch::Sender<bool>,
     /// Counts the deliveries that were not dropped yet.
     pub(super) held: TaskTracker,
+    /// Counts the messages that were received.
+    pub(super) received: Arc<AtomicU64>,
     /// Counts deliveries and settlements.
     pub(super) counters: Arc<DeliveryCounters>,
     /// Ends the subscription.
@@ -89,6 +98,7 @@ impl Subscription {
                     consumer_tag,
                     qos: qos(&options),
                     own,
+                    received: Arc::default(),
                     outstanding: BTreeSet::new(),
                     pass,
                     caution,
@@ -117,6 +127,8 @@ struct Subscribed {
     qos: BasicQosArguments,
     /// The queue, if it is exclusive.
     own: Option<DeclaredQueue>,
+    /// Counts what was delivered.
+    received: Arc<AtomicU64>,
     /// What was delivered and not settled.
     outstanding: BTreeSet<u64>,
     /// The permission to subscribe, which counts received and settled messages.
@@ -129,7 +141,8 @@ impl Subscribed {
     /// Waits for the start, then does what [`Subscription::run`] says.
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
         let Ok(start) = started.await else { return Ended::Stopped };
-        let Start { deliveries, receiving, held, counters, stop } = start;
+        let Start { deliveries, receiving, held, received, counters, stop } = start;
+        self.received = received;
         let (settles, mut settled) = mpsc::unbounded_channel();
         let ties = Ties { settles, watch: DeliveryWatch::default(), held, counters };
         let revoked = ties.watch.revoke_on_drop();
@@ -277,6 +290,7 @@ impl Subscribed {
         else {
             return;
         };
+        self.received.fetch_add(1, Ordering::Relaxed);
         self.outstanding.insert(deliver.delivery_tag());
         if let Some(pass) = &self.pass {
             pass.received();
