@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use processor_service::{
-    Job, ProcessError, Processor, RawValue, Retry,
+    CancellationToken, Job, ProcessError, Processor, RawValue, Retry,
     processors::{CommandLine, CommandPool, Guard},
 };
 use testbed::{Fifo, process::WAIT_TIMEOUT};
@@ -123,6 +123,46 @@ async fn a_child_that_fails_is_replaced_and_its_job_judged_like_a_command() {
         let (next, number) = who(&pool).await;
         assert!(next != first && number == 1, "{text}: {next} {number}");
     }
+}
+
+#[tokio::test]
+async fn a_command_that_is_gone_costs_no_attempt() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let script = dir.path().join("work.sh");
+    std::fs::write(&script, "read -r line; exit 2")?;
+    let guard = Guard::program(env!("CARGO_BIN_EXE_processor-service"));
+    let line = CommandLine::parse(&format!("sh {}", script.display()))?;
+    let pool = CommandPool::new(guard, line, LIMIT);
+    assert_eq!(failed(&pool, "1").await.1, "the command ended with exit code 2");
+    std::fs::remove_file(&script)?;
+    let (_, message, _) = failed(&pool, "1").await;
+    assert_eq!(message, format!("the command can't be started: {} is missing", script.display()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_child_that_is_signalled_with_its_processor_gives_its_job_back() -> Result<()> {
+    for end in ["exit 0", "exit 65", r#"echo "{\"id\":\"me\",\"result\":$result}"; exit 0"#] {
+        let mut fifo = Fifo::with_lines(1)?;
+        let pipe = fifo.path().display();
+        let stopping = CancellationToken::new();
+        let pool = pool(&format!(
+            "trap '{end}' TERM; exec 4>{pipe}; echo $PPID >&4; while :; do sleep 0.05; done"
+        ));
+        let pool = pool.with_stop(stopping.clone());
+        let signalled = async {
+            let group: i32 = fifo.lines().await?[0].parse()?;
+            let group = rustix::process::Pid::from_raw(group).context("the guard")?;
+            rustix::process::kill_process_group(group, testbed::Signal::TERM)?;
+            stopping.cancel();
+            anyhow::Ok(())
+        };
+        let (ended, signalled) = tokio::join!(run(&pool, "1"), signalled);
+        signalled?;
+        let error = ended.expect_err("it goes back");
+        assert_eq!(error.message, "the program stops", "{end}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
