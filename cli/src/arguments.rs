@@ -230,6 +230,9 @@ pub(crate) struct Submit {
     /// The data is text: send it as a JSON string (without the line break at the end of a file)
     #[arg(long)]
     pub(crate) text: bool,
+    /// The type of the request: which queue it waits in [default: default]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
     /// Wait for the result and print it; stop waiting after TIMEOUT, if given, as in 90s or 5m
     #[arg(long, value_name = "TIMEOUT", num_args = 0..=1)]
     pub(crate) wait: Option<Option<String>>,
@@ -283,6 +286,9 @@ pub(crate) struct Bulk {
     /// The file for the results, one JSON object per line; FILE.state holds the state of the run
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// The type of the requests: which queue they wait in [default: default]
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
     /// How many requests to have in flight at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) concurrency: u16,

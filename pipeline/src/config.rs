@@ -86,5 +86,5 @@ impl Logging {
 
 pub use crate::config::parse::{
     address, addresses, body_limit, count, deliveries, duration, duration_or_zero, flag, http_url,
-    log_filter, log_format, prefetch, queue_type, retry_delays, secret, size,
+    log_filter, log_format, prefetch, queue_type, request_types, retry_delays, secret, size,
 };

@@ -25,9 +25,9 @@ pub const MISSPELT_SETTING: &str = ".env sets a name that no program reads";
 pub const OTHER_SETTINGS: &str = ".env sets other names, which Slowlane does not read";
 /// Which broker a program uses, and which variable named it (`broker`, `named_by`).
 pub const USING_BROKER: &str = "using the broker";
-/// Requests wait, and there is no worker (`waiting`).
+/// Requests wait, and there is no worker (`waiting`; with several types of requests the `queue`).
 pub const NO_WORKER: &str = "requests wait, and no worker consumes them: start processor-service";
-/// After [`NO_WORKER`]: there are workers again, or nothing waits any more (`consumers`, `waiting`).
+/// After [`NO_WORKER`]: there are workers again, or nothing waits any more (`consumers`, `waiting`, `queue`).
 pub const WORKERS_BACK: &str = "requests are consumed again";
 /// A web service accepts connections (`address`, and for people `url` and `docs`).
 pub const LISTENING: &str = "listening";

@@ -9,6 +9,7 @@
 pub(crate) mod exclusive_queue;
 pub(crate) mod names;
 pub(crate) mod objects;
+pub(crate) mod request_type;
 pub(crate) mod retry;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use crate::topology::exclusive_queue::{Events, ExclusiveQueue, lock_arguments};
 pub use crate::topology::names::*;
 pub use crate::topology::objects::{Argument, Binding, Exchange, ExchangeKind, Queue, QueueType};
+pub use crate::topology::request_type::{InvalidRequestType, RequestType, RequestTypes};
 pub use crate::topology::retry::{RETRY, RetryDelays, retry};
 
 /// The `ACK_TIMEOUT` that services declare a missing queue with: the broker's own default.
@@ -48,14 +50,10 @@ pub enum DeclaredBy {
 }
 
 impl Topology {
-    /// The topology of this release. `ack_timeout` is how long a worker may keep a request
-    /// unacknowledged; classic queues can't have one of their own.
-    pub fn new(kind: QueueType, ack_timeout: Duration) -> Self {
-        let mut requests = dead_lettering(REQUESTS, KEY_REQUEST, KEY_FAILED, kind);
-        if kind == QueueType::Quorum {
-            let millis = i64::try_from(ack_timeout.as_millis()).unwrap_or(i64::MAX);
-            requests.arguments.push(("x-consumer-timeout", Argument::Number(millis)));
-        }
+    /// The topology of this release, with a queue for the requests of each type. `ack_timeout` is how long a
+    /// worker may keep a request unacknowledged; classic queues can't have one of their own.
+    pub fn new(kind: QueueType, ack_timeout: Duration, types: &RequestTypes) -> Self {
+        let requests = types.iter().map(|of_type| request_queue(of_type, kind, ack_timeout));
         let results = dead_lettering(RESULTS, KEY_RESULT, KEY_FAILED, kind);
         let failed = dead_lettering(FAILED, KEY_FAILED, KEY_UNREADABLE, kind);
         let unreadable = last_resort(UNREADABLE, KEY_UNREADABLE, kind);
@@ -65,7 +63,7 @@ impl Topology {
             (CONTROL, ExchangeKind::Fanout),
         ]
         .map(|(name, kind)| Exchange::new(name, kind));
-        let queues = vec![requests, results, failed, unreadable];
+        let queues = requests.chain([results, failed, unreadable]).collect();
         Self { exchanges: exchanges.into(), queues, declared_by: DeclaredBy::Setup }
     }
 
@@ -80,13 +78,13 @@ impl Topology {
     }
 
     /// The topology of which a service declares missing parts; it doesn't know the settings of `setup`.
-    pub fn of_service() -> Self {
-        Self::new(QueueType::Quorum, DEFAULT_ACK_TIMEOUT)
+    pub fn of_service(types: &RequestTypes) -> Self {
+        Self::new(QueueType::Quorum, DEFAULT_ACK_TIMEOUT, types)
     }
 
-    /// The topology of which a processor declares missing parts.
-    pub fn of_processor(delays: &RetryDelays) -> Self {
-        Self::of_service().retrying(QueueType::Quorum, delays)
+    /// The topology of which a processor of requests of these types declares missing parts.
+    pub fn of_processor(types: &RequestTypes, delays: &RetryDelays) -> Self {
+        Self::of_service(types).retrying(QueueType::Quorum, delays)
     }
 
     /// The topology of a program of another system: all that it publishes to and consumes, whoever else
@@ -101,6 +99,17 @@ impl Topology {
             declared_by: DeclaredBy::Program,
         }
     }
+}
+
+/// The queue in which requests of a type wait for a worker.
+pub fn request_queue(of_type: &RequestType, kind: QueueType, ack_timeout: Duration) -> Queue {
+    let (name, key) = (of_type.queue(), of_type.routing_key());
+    let mut requests = dead_lettering(&name, &key, KEY_FAILED, kind);
+    if kind == QueueType::Quorum {
+        let millis = i64::try_from(ack_timeout.as_millis()).unwrap_or(i64::MAX);
+        requests.arguments.push(("x-consumer-timeout", Argument::Number(millis)));
+    }
+    requests
 }
 
 /// A queue whose dead letters are published under another key, without loss if it is a quorum queue:
@@ -149,7 +158,8 @@ mod tests {
             "x-overflow",
         ];
         let delays = RetryDelays::new(vec![Duration::from_secs(1)]).unwrap();
-        let topology = Topology::new(QueueType::Classic, DEFAULT_ACK_TIMEOUT);
+        let types = RequestTypes::default();
+        let topology = Topology::new(QueueType::Classic, DEFAULT_ACK_TIMEOUT, &types);
         for queue in topology.retrying(QueueType::Classic, &delays).queues {
             for (name, _) in queue.arguments {
                 assert!(allowed.contains(&name), "{name}");
@@ -159,9 +169,24 @@ mod tests {
 
     #[test]
     fn only_requests_have_an_ack_timeout() {
-        let topology = Topology::new(QueueType::Quorum, Duration::from_secs(90));
+        let types = RequestTypes::default();
+        let topology = Topology::new(QueueType::Quorum, Duration::from_secs(90), &types);
         let timeouts: Vec<_> =
             topology.queues.iter().map(|queue| argument(queue, "x-consumer-timeout")).collect();
         assert_eq!(timeouts, [Some(&Argument::Number(90_000)), None, None, None]);
+    }
+
+    #[test]
+    fn the_requests_of_each_type_have_a_queue_that_differs_in_its_names_alone() {
+        let types = ["default", "video"].map(|name| name.parse().unwrap());
+        let topology = Topology::of_service(&RequestTypes::new(types).unwrap());
+        let [plain, video] = &topology.queues[..2] else { panic!() };
+        assert_eq!(
+            (plain.name.as_str(), plain.bindings[0].routing_key.as_str()),
+            (REQUESTS, KEY_REQUEST)
+        );
+        assert_eq!(video.name, "processing.requests.video");
+        assert_eq!(video.bindings, [Binding::new(EXCHANGE, "request.video")]);
+        assert_eq!(plain.arguments, video.arguments);
     }
 }

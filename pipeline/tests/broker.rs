@@ -10,7 +10,7 @@ use pipeline::{
         Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Request, Timestamp,
         TraceParent,
     },
-    topology::{self, Events, REQUESTS, Topology},
+    topology::{self, Events, REQUESTS, RequestType, RequestTypes, Topology},
 };
 use serde_json::value::RawValue;
 use testbed::{
@@ -32,7 +32,8 @@ const PREFETCH: u16 = 60;
 
 fn connect(url: &str) -> Result<Broker> {
     let address = Address::parse(url)?;
-    let (program, addresses, topology) = ("test", vec![address], Topology::of_service());
+    let (program, addresses, topology) =
+        ("test", vec![address], Topology::of_service(&RequestTypes::default()));
     Ok(Broker::connect(&BrokerOptions { program, addresses, topology }))
 }
 
@@ -166,7 +167,7 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
 
 fn request(data: String) -> Result<pipeline::contract::Message> {
     let (id, data) = (Uuid::now_v7(), RawValue::from_string(data)?);
-    Ok(Request::message(&id.into(), &data, &TraceParent::for_request(id)))
+    Ok(Request::message(&id.into(), &RequestType::DEFAULT, &data, &TraceParent::for_request(id)))
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use pipeline::{
     broker::{Broker, BrokerOptions, Consume},
     shutdown::Shutdown,
-    topology::{self, Events, Topology},
+    topology::{self, Events, RequestType, Topology},
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -56,20 +56,20 @@ pub async fn run<P: Processor>(
     let broker = Arc::new(Broker::connect(&BrokerOptions {
         program: PROGRAM,
         addresses: config.broker.addresses.clone(),
-        topology: Topology::of_processor(&config.retry_delays),
+        topology: Topology::of_processor(&config.types, &config.retry_delays),
     }));
     broker.publisher().prepare(topology::EXCHANGE, topology::KEY_RESULT);
     let give_up = give_up_after(config.drain_timeout, &shutdown);
-    let job_runner = JobRunner::new(processor, config.workers, config.job_timeout)
+    let job_runner = JobRunner::new(processor, config.all_workers(), config.job_timeout)
         .context("no threads for the jobs")?;
     let stuck = job_runner.stuck();
     let in_flight = InFlight::new(broker.event_publisher());
     let claims = Claims::new(broker.event_publisher());
-    let isolation = Isolation::new(config.workers);
+    let isolation = Isolation::new(config.all_workers());
     let observed = Observed {
         broker: broker.clone(),
         in_flight: in_flight.clone(),
-        metrics: Metrics::new(PROGRAM, &broker),
+        metrics: Metrics::new(PROGRAM, &broker, &config.types),
         host_faults: HostFaults::new(isolation.clone()),
         blocked: blocked(&job_runner),
         progress_urls: ProgressUrls::at(address),
@@ -111,6 +111,7 @@ pub async fn run<P: Processor>(
     Ok(())
 }
 
+/// Each type of requests has the same number of workers, so that none waits for the work of another.
 fn start_workers<P: Processor>(
     config: &Config,
     job_runner: &JobRunner<P>,
@@ -122,10 +123,10 @@ fn start_workers<P: Processor>(
     let Observed { broker, in_flight, metrics, host_faults, progress_urls, drain, .. } = observed;
     let broker_start = broker.start_id();
     let mut workers = JoinSet::new();
-    for slot in 1..=config.workers {
+    for (slot, request_type) in (1..).zip(types_of_workers(config)) {
         let name = worker_name(slot);
         let (one_by_one, is_one_by_one) = watch::channel(true);
-        let consume = Consume::queue(topology::REQUESTS, config.prefetch, &name)
+        let consume = Consume::queue(&request_type.queue(), config.prefetch, &name)
             .pausing(isolation.paused(slot))
             .one_by_one_while(is_one_by_one);
         let consumer = broker.consume(consume);
@@ -143,6 +144,7 @@ fn start_workers<P: Processor>(
         let worker = Worker {
             slot,
             name,
+            request_type: request_type.clone(),
             job_runner: job_runner.clone(),
             isolation: isolation.clone(),
             settler,
@@ -166,6 +168,11 @@ fn start_workers<P: Processor>(
 fn blocked<P: Processor>(job_runner: &JobRunner<P>) -> Blocked {
     let job_runner = job_runner.clone();
     Arc::new(move || job_runner.blocked())
+}
+
+/// The type of the requests that each worker takes. The first workers have different ones.
+fn types_of_workers(config: &Config) -> impl Iterator<Item = &RequestType> {
+    (0..config.workers).flat_map(|_| config.types.iter())
 }
 
 /// Waits for the workers, which were told to drain, but not long after they are to give up.

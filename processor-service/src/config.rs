@@ -9,13 +9,15 @@ use pipeline::{
         variables,
     },
     program::Settings,
-    topology::RetryDelays,
+    topology::{RequestTypes, RetryDelays},
 };
 
 use crate::decisions::policy::Policy;
 
 /// What `ACK_TIMEOUT` must leave for publishing the result, and for clocks that differ.
 const ACK_TIMEOUT_RESERVE: Duration = Duration::from_secs(120);
+/// The most workers in one process: each takes a channel, and a broker allows 2047.
+const MAX_WORKERS: usize = 1000;
 /// The longest `JOB_TIMEOUT`: 30 days.
 const MAX_JOB_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest time that a request waits to run isolated.
@@ -29,7 +31,9 @@ const MIN_DELIVERIES_WITH_PREFETCH: i64 = 3;
 pub struct Config {
     /// `AMQP_URL` or `CLOUDAMQP_URL`: which broker to use.
     pub broker: BrokerConfig,
-    /// `WORKERS`: how many requests are processed at the same time.
+    /// `TYPES`: which types of requests are processed.
+    pub types: RequestTypes,
+    /// `WORKERS`: how many requests of each type are processed at the same time.
     pub workers: usize,
     /// `PREFETCH`: how many requests each worker may hold while it works on one of them.
     pub prefetch: u16,
@@ -58,6 +62,7 @@ impl Settings for Config {
         let own: &[&Variable] = &[
             &variables::ACK_TIMEOUT,
             &variables::RESULT_LIMIT,
+            &variables::TYPES,
             &variables::WORKERS,
             &variables::PREFETCH,
             &variables::JOB_TIMEOUT,
@@ -73,6 +78,7 @@ impl Settings for Config {
     fn read(reader: &mut Reader<'_>) -> Self {
         let config = Self {
             broker: BrokerConfig::read(reader),
+            types: reader.read(&variables::TYPES, config::request_types),
             workers: reader.read(&variables::WORKERS, config::count),
             prefetch: reader.read(&variables::PREFETCH, config::prefetch),
             result_limit: reader.read(&variables::RESULT_LIMIT, config::body_limit),
@@ -85,6 +91,7 @@ impl Settings for Config {
             http_address: reader.read_optional(&variables::PROCESSOR_HTTP_ADDR, config::address),
             logging: Logging::read(reader),
         };
+        config.check_workers(reader);
         config.check_ack_timeout(reader);
         config.check_deliveries(reader);
         config
@@ -118,6 +125,11 @@ impl Config {
         }
     }
 
+    /// How many requests are processed at the same time, of all types.
+    pub(crate) fn all_workers(&self) -> usize {
+        self.workers.saturating_mul(self.types.count())
+    }
+
     /// How long a request may wait to run isolated: after that its job can still end before the broker takes the request
     /// back.
     pub(crate) fn isolation_timeout(&self) -> Duration {
@@ -130,6 +142,16 @@ impl Config {
     /// may wait for the jobs of all others.
     fn job_time(&self) -> Duration {
         self.job_timeout.saturating_mul(self.prefetch.into())
+    }
+
+    /// Checks that the broker has a channel for each worker.
+    fn check_workers(&self, reader: &mut Reader<'_>) {
+        let (workers, types, all) = (self.workers, self.types.count(), self.all_workers());
+        if all > MAX_WORKERS {
+            reader.problem(format!(
+                "WORKERS={workers} for each of the {types} TYPES makes {all} workers, and one process has {MAX_WORKERS} at most"
+            ));
+        }
     }
 
     /// Checks that the broker leaves a request to its worker for as long as its job, and those before it, may need.
@@ -202,6 +224,14 @@ mod tests {
             let text = refused(&[(name, "0")]);
             assert!(text.contains(&format!("{name}=0: takes")), "{text}");
         }
+    }
+
+    #[test]
+    fn each_type_has_its_workers_and_the_broker_a_channel_for_each() {
+        let of = |workers| Config::read(&Source::of(&[("TYPES", "a,b,c"), ("WORKERS", workers)]));
+        assert_eq!(of("333").unwrap().all_workers(), 999);
+        let text = refused(&[("TYPES", "a,b,c"), ("WORKERS", "334")]);
+        assert!(text.contains("WORKERS=334 for each of the 3 TYPES makes 1002 workers"), "{text}");
     }
 
     #[test]

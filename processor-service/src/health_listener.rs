@@ -108,7 +108,8 @@ async fn metrics(observed: web::Data<Observed>) -> HttpResponse {
     observed.broker.update_metrics();
     let is_faulty = observed.host_faults.present().is_some();
     let is_blocked = (observed.blocked)().is_some();
-    let text = observed.metrics.text(observed.in_flight.started(), is_faulty, is_blocked);
+    let in_progress = |of: &_| observed.in_flight.started_of(of);
+    let text = observed.metrics.text(in_progress, is_faulty, is_blocked);
     HttpResponse::Ok().content_type(CONTENT_TYPE).body(text)
 }
 

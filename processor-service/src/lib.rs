@@ -34,7 +34,7 @@
 //! ```
 //!
 //! - [`Processor`] is the work: its input and output are read and written by serde, or pass through as raw JSON.
-//! - [`Job`] is one attempt at a request: its input, its id, its deadline, its trace. [`Job::progress`] reports how far it is,
+//! - [`Job`] is one attempt at a request: its input, its id, its type, its deadline, its trace. [`Job::progress`] reports how far it is,
 //!   [`Job::stop`] says that it should end.
 //! - [`ProcessError`] says whether a request is retried; `?` makes one out of any other error, and [`Context`] adds what
 //!   was tried.
@@ -96,6 +96,7 @@ pub use pipeline::{
     config::{ConfigError, Source},
     contract::{Progress, ProgressCount, RequestId},
     shutdown::Shutdown,
+    topology::RequestType,
 };
 pub use serde_json::value::RawValue;
 pub use tokio_util::sync::CancellationToken;

@@ -8,6 +8,7 @@ use std::{
 use pipeline::{
     broker::Broker,
     metrics::{self, Buckets, set},
+    topology::{RequestType, RequestTypes},
 };
 use prometheus_client::{
     metrics::{family::Family, gauge::Gauge, histogram::Histogram},
@@ -16,9 +17,6 @@ use prometheus_client::{
 
 use crate::decisions::outcome::JobOutcome;
 
-/// The type of work of every request.
-const TYPE: &str = "default";
-
 /// How long jobs took, by their type and outcome.
 type JobDurations = Family<[(&'static str, String); 2], Histogram, Buckets>;
 
@@ -26,7 +24,7 @@ type JobDurations = Family<[(&'static str, String); 2], Histogram, Buckets>;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
-    in_progress: Gauge,
+    in_progress: Arc<[(RequestType, Gauge)]>,
     durations: JobDurations,
     last_delivery: Gauge<f64, AtomicU64>,
     host_fault: Gauge,
@@ -34,8 +32,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing is counted yet. Includes the metrics of the broker's connections.
-    pub(crate) fn new(program: &str, broker: &Broker) -> Self {
+    /// Nothing is counted yet, of requests of these types. Includes the metrics of the broker's connections.
+    pub(crate) fn new(program: &str, broker: &Broker, types: &RequestTypes) -> Self {
         let mut registry = metrics::registry(program);
         broker.register_metrics(&mut registry);
         let in_progress = Family::<metrics::Label, Gauge>::default();
@@ -55,7 +53,11 @@ impl Metrics {
         let help =
             "1 while jobs wait for something that they need, such as the endpoint of PROCESSOR_URL";
         registry.register("work_blocked", help, work_blocked.clone());
-        let in_progress = in_progress.get_or_create_owned(&metrics::label("type", TYPE));
+        let gauge = |of_type: &RequestType| {
+            let label = metrics::label("type", of_type.as_str());
+            (of_type.clone(), in_progress.get_or_create_owned(&label))
+        };
+        let in_progress = types.iter().map(gauge).collect();
         let registry = registry.into();
         Self { registry, in_progress, durations, last_delivery, host_fault, work_blocked }
     }
@@ -66,17 +68,25 @@ impl Metrics {
         self.last_delivery.set(since_1970.as_secs_f64());
     }
 
-    /// Counts a job that took this long.
-    pub(crate) fn ended(&self, outcome: &JobOutcome, took: Duration) {
-        let labels = [("type", TYPE.to_owned()), ("outcome", name(outcome).to_owned())];
+    /// Counts a job on a request of this type that took this long.
+    pub(crate) fn ended(&self, of_type: &RequestType, outcome: &JobOutcome, took: Duration) {
+        let labels = [("type", of_type.to_string()), ("outcome", name(outcome).to_owned())];
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// The metrics as text, while so many jobs are in progress, work can or can't begin, and is or is not blocked.
-    pub(crate) fn text(&self, in_progress: usize, is_faulty: bool, is_blocked: bool) -> String {
+    /// The metrics as text, while so many jobs of each type are in progress, work can or can't begin, and is or is not
+    /// blocked.
+    pub(crate) fn text(
+        &self,
+        in_progress: impl Fn(&RequestType) -> usize,
+        is_faulty: bool,
+        is_blocked: bool,
+    ) -> String {
         self.host_fault.set(i64::from(is_faulty));
         self.work_blocked.set(i64::from(is_blocked));
-        set(&self.in_progress, in_progress);
+        for (of_type, gauge) in &*self.in_progress {
+            set(gauge, in_progress(of_type));
+        }
         metrics::encode(&self.registry)
     }
 }

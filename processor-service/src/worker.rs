@@ -23,6 +23,7 @@ use pipeline::{
     log_messages::{
         ADOPTED, ASKED, ASKING, CANCELLED_BEFORE_START, STARTED, WAITING_FOR_ISOLATION,
     },
+    topology::RequestType,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub(crate) struct Worker<P> {
     pub(crate) slot: usize,
     /// `host:pid/slot`, as results and logs name it.
     pub(crate) name: String,
+    /// The type of the requests that it takes.
+    pub(crate) request_type: RequestType,
     /// Runs the jobs.
     pub(crate) job_runner: JobRunner<P>,
     /// Which workers of this process may work.
@@ -328,10 +331,12 @@ impl<P: Processor> Worker<P> {
         let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
         let traceparent = incoming.trace().map(|trace| trace.as_str().to_owned());
+        let request_type = self.request_type.clone();
         let (reporter, progress_urls) = (Reporter::default(), self.progress_urls.clone());
         let reports = reporter.reports();
         let job = Job {
             id: id.clone(),
+            request_type,
             input: data,
             attempt,
             deadline,
@@ -348,7 +353,7 @@ impl<P: Processor> Worker<P> {
             never = self.host_faults.note_begun(began) => match never {},
             outcome = self.job_runner.run(job, self.stop_reason(&in_flight)).instrument(span) => outcome,
         };
-        self.metrics.ended(&outcome, began.elapsed());
+        self.metrics.ended(&self.request_type, &outcome, began.elapsed());
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         let is_last = attempt >= self.policy.max_attempts;
         log_outcome(&id, attempt, is_last, &outcome, &record);
@@ -377,6 +382,7 @@ impl<P: Processor> Worker<P> {
     /// The event that announces a request whose job has started.
     fn started_event(&self, id: &RequestId, request: IncomingRequest<'_>) -> JobEvent {
         JobEvent {
+            request_type: self.request_type.clone(),
             run: request.run(),
             attempt: request.attempt(),
             delivery: request.deliveries(),

@@ -78,7 +78,7 @@ async fn the_data_goes_in_and_the_result_comes_out_untouched() {
     }
     assert_eq!(done(&echo, "[\n 1,\r\n 2\n]").await, "[  1,   2 ]", "an order is one line");
     let order = pool(r#"result=${line%%,\"deadline*}; result="$result}""#);
-    assert_eq!(done(&order, "1").await, r#"{"id":"me","attempt":1}"#);
+    assert_eq!(done(&order, "1").await, r#"{"id":"me","type":"default","attempt":1}"#);
 }
 
 #[tokio::test]

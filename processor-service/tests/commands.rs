@@ -17,6 +17,7 @@ const LIMIT: usize = 1_000_000;
 
 fn job(data: &str) -> Job {
     let mut job = Job::new("me", RawValue::from_string(data.to_owned()).expect("it is JSON"));
+    job.request_type = "video".parse().expect("a type");
     job.attempt = 3;
     job.deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
     job
@@ -68,9 +69,10 @@ async fn a_program_of_ones_own_guards_commands() {
 
 #[tokio::test]
 async fn it_is_told_whose_work_it_is_and_until_when() {
-    let told = script("echo \"$SLOWLANE_REQUEST_ID $SLOWLANE_ATTEMPT $SLOWLANE_DEADLINE\"");
+    let told =
+        script("echo \"$SLOWLANE_REQUEST_ID $SLOWLANE_TYPE $SLOWLANE_ATTEMPT $SLOWLANE_DEADLINE\"");
     let deadline = Timestamp::from(job("1").deadline);
-    assert_eq!(done(told, "1").await, format!("\"me 3 {deadline}\""));
+    assert_eq!(done(told, "1").await, format!("\"me video 3 {deadline}\""));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use pipeline::{
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) broker: BrokerConfig,
-    /// From `QUEUE_TYPE`, `ACK_TIMEOUT` and `RETRY_DELAYS`.
+    /// From `QUEUE_TYPE`, `ACK_TIMEOUT`, `TYPES` and `RETRY_DELAYS`.
     pub(crate) topology: Topology,
     pub(crate) kind: QueueType,
     pub(crate) ack_timeout: Duration,
@@ -24,14 +24,19 @@ const MIN_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Settings for Config {
     fn variables() -> Vec<&'static Variable> {
-        let own: &[&Variable] =
-            &[&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT, &variables::RETRY_DELAYS];
+        let own: &[&Variable] = &[
+            &variables::QUEUE_TYPE,
+            &variables::ACK_TIMEOUT,
+            &variables::TYPES,
+            &variables::RETRY_DELAYS,
+        ];
         [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
     }
 
     fn read(reader: &mut Reader<'_>) -> Self {
         let kind = reader.read(&variables::QUEUE_TYPE, config::queue_type);
         let ack_timeout = reader.read(&variables::ACK_TIMEOUT, config::duration);
+        let types = reader.read(&variables::TYPES, config::request_types);
         let delays = reader.read(&variables::RETRY_DELAYS, config::retry_delays);
         if ack_timeout < MIN_ACK_TIMEOUT {
             reader.problem(format!(
@@ -41,7 +46,7 @@ impl Settings for Config {
         }
         Self {
             broker: BrokerConfig::read(reader),
-            topology: Topology::new(kind, ack_timeout).retrying(kind, &delays),
+            topology: Topology::new(kind, ack_timeout, &types).retrying(kind, &delays),
             kind,
             ack_timeout,
             logging: Logging::read(reader),

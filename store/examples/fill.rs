@@ -79,6 +79,7 @@ fn request(id: Uuid) -> NewRequest {
 fn result(id: Uuid) -> WorkerResult {
     WorkerResult {
         id,
+        request_type: pipeline::topology::RequestType::DEFAULT,
         outcome: ResultOutcome::Completed(data().into()),
         run: Some(0),
         attempt: 1,

@@ -92,7 +92,7 @@ pub(crate) enum Read {
     /// The open requests above this id, and how many at most.
     Open(Uuid, u32, Reply<Vec<OpenRequest>>),
     /// How many open requests are below this id.
-    OpenBefore(Uuid, Reply<u32>),
+    OpenBefore(String, Uuid, Reply<u32>),
     Stats(StatsQuery, Reply<Stats>),
     Clock(Reply<Timestamp>),
     Inspect(Reply<Inspection>),

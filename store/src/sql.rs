@@ -237,15 +237,16 @@ const NOTE_REPUBLISH: &str = note_retry!("");
 const BEGIN_RETRY: &str = begin_retry!(", next_attempt_at = NULL");
 const BEGIN_REPUBLISH: &str = begin_retry!("");
 /// The open requests above an id.
-pub(crate) const OPEN: &str = "SELECT id, run, attempts, accepted_at, next_attempt_at FROM requests \
+pub(crate) const OPEN: &str = "SELECT id, run, attempts, accepted_at, next_attempt_at, type FROM requests \
     WHERE status = 0 AND id > $1 ORDER BY id LIMIT $2";
-/// How many open requests are below an id.
+/// How many open requests of a type are below an id.
 pub(crate) const OPEN_BEFORE: &str =
-    concat!("SELECT ", count!("status = 0 AND id < $1 ORDER BY id"));
+    concat!("SELECT ", count!("type = $1 AND status = 0 AND id < $2 ORDER BY id"));
 /// A request's status and run.
 pub(crate) const STATE: &str = "SELECT status, run FROM requests WHERE id = $1";
 pub(crate) const END: &str = "SELECT status, run, error_code FROM requests WHERE id = $1";
-pub(crate) const ORIGIN: &str = "SELECT trace, request_data FROM requests WHERE id = $1";
+pub(crate) const ORIGIN: &str = "SELECT trace, request_data, CASE WHEN accepted_at IS NULL THEN NULL ELSE type END FROM requests \
+    WHERE id = $1";
 pub(crate) const GET_PARKED: &str = concat!(parked!("body"), "number = $1");
 pub(crate) const DELETE_PARKED: &str =
     "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";

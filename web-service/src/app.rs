@@ -12,7 +12,7 @@ use pipeline::{
     broker::{Broker, BrokerOptions, Lock},
     log_messages::LISTENING,
     shutdown::Shutdown,
-    topology::{self, Events, Topology},
+    topology::{self, Events, RequestType, Topology},
 };
 use tokio::{
     net::TcpSocket,
@@ -22,7 +22,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::{self, http::calls_in_flight::CallsInFlight, state::State},
+    api::{
+        self, http::calls_in_flight::CallsInFlight, requests::submission_rules::SubmissionRules,
+        state::State,
+    },
     bulk_driver,
     config::Config,
     consumers::{batch_consumer, dead_letters::DeadLetterHandler, results::ResultHandler},
@@ -43,9 +46,8 @@ use store::{Store, StoreOptions};
 
 /// The `app_id` of our messages, and part of the names of our connections.
 const PROGRAM: &str = "web-service";
-/// The queues whose numbers are shown.
-const WATCHED_QUEUES: [&str; 4] =
-    [topology::REQUESTS, topology::RESULTS, topology::FAILED, topology::UNREADABLE];
+/// The queues whose numbers are shown, beside those of requests.
+const WATCHED_QUEUES: [&str; 3] = [topology::RESULTS, topology::FAILED, topology::UNREADABLE];
 /// How long an idle HTTP connection is kept. Longer than clients and load balancers keep theirs, usually a
 /// minute: if we close a connection while the other side sends, a request fails that was never read.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -94,13 +96,16 @@ impl Application {
         let broker = Arc::new(Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: config.broker.addresses.clone(),
-            topology: Topology::of_service(),
+            topology: Topology::of_service(&config.types),
         }));
-        broker.publisher().prepare(topology::EXCHANGE, topology::KEY_REQUEST);
-        broker.watch_queues(&WATCHED_QUEUES);
-        let workers = WorkerWatch::new(broker.counted_queues());
+        for request_type in config.types.iter() {
+            broker.publisher().prepare(topology::EXCHANGE, &request_type.routing_key());
+        }
+        let of_requests = config.types.iter().map(RequestType::queue);
+        broker.watch_queues(of_requests.chain(WATCHED_QUEUES.map(str::to_owned)));
+        let workers = WorkerWatch::new(broker.counted_queues(), config.types.clone());
         let (waiters, jobs) = (Waiters::default(), RunningJobs::default());
-        let metrics = Metrics::new(PROGRAM, &broker, &store);
+        let metrics = Metrics::new(PROGRAM, &broker, &store, &config.types);
         let notifier = Notifier::new(waiters, jobs, broker.event_publisher(), metrics.clone());
         let needs_lock = config.database_url.expose().starts_with("sqlite:");
         let lock = needs_lock.then(|| broker.lock(topology::WEB_LOCK, opened(store.clone())));
@@ -113,6 +118,7 @@ impl Application {
         )?;
         let dispatch = Dispatch::new(
             broker.publisher(),
+            config.types.clone(),
             config.publish_timeout,
             store.clone(),
             lock.as_ref().map(Lock::state),
@@ -124,14 +130,15 @@ impl Application {
             workers.clone(),
             dispatch,
             notifier.clone(),
-            config.callback_policy(),
+            SubmissionRules { callbacks: config.callback_policy(), types: config.types.clone() },
             config.body_limit,
             shutdown.drain.clone(),
         );
         let jobs = notifier.jobs.clone();
         let settings = config.doctor_settings();
         let doctor = Doctor::new(broker.clone(), store.clone(), jobs.clone(), settings);
-        let verifier = Verifier::new(broker.clone(), store.clone(), jobs, &config.retry_delays);
+        let verifier =
+            Verifier::new(broker.clone(), store.clone(), jobs, &config.types, &config.retry_delays);
         let care = Care { verifier: web::Data::new(verifier), doctor: web::Data::new(doctor) };
         let (address, calls) = (listener.local_addr()?, CallsInFlight::default());
         let state = web::Data::new(state);

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use pipeline::{
     config::{self, BrokerConfig, Logging, Reader, Secret, Size, Variable, variables},
     program::Settings,
-    topology::RetryDelays,
+    topology::{RequestTypes, RetryDelays},
 };
 
 use crate::{
@@ -36,6 +36,8 @@ pub struct Config {
     pub webhook_secrets: Option<WebhookSecrets>,
     /// `CALLBACK_ALLOW_PRIVATE`: where callbacks may go.
     pub allowed_targets: AllowedTargets,
+    /// `TYPES`: which types of requests there are.
+    pub types: RequestTypes,
     /// `BODY_LIMIT`: the longest request body, in bytes.
     pub body_limit: Size,
     /// `PUBLISH_TIMEOUT`: how long a caller waits for the broker's confirm and the commit at most.
@@ -62,6 +64,7 @@ impl Settings for Config {
             &variables::RESULT_RETENTION,
             &variables::WEBHOOK_SECRET,
             &variables::CALLBACK_ALLOW_PRIVATE,
+            &variables::TYPES,
             &variables::BODY_LIMIT,
             &variables::PUBLISH_TIMEOUT,
             &variables::DRAIN_TIMEOUT,
@@ -86,6 +89,7 @@ impl Settings for Config {
             allowed_targets: allowed_targets(
                 reader.read(&variables::CALLBACK_ALLOW_PRIVATE, config::flag),
             ),
+            types: reader.read(&variables::TYPES, config::request_types),
             body_limit: reader.read(&variables::BODY_LIMIT, config::body_limit),
             publish_timeout: reader.read(&variables::PUBLISH_TIMEOUT, config::duration),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
@@ -130,6 +134,7 @@ impl Config {
         DoctorSettings {
             addresses: self.broker.addresses.clone(),
             delays: self.retry_delays.clone(),
+            types: self.types.clone(),
             longest_hold: work.map(|work| work.saturating_add(around_work)),
         }
     }

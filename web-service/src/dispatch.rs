@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod accept_batch;
 pub mod availability;
+pub(crate) mod known_type;
 pub mod record_later;
 pub mod replay;
 pub mod request_data;
@@ -11,7 +12,10 @@ pub mod submission;
 
 use std::time::Duration;
 
-use pipeline::broker::{LockState, Publisher};
+use pipeline::{
+    broker::{LockState, Publisher},
+    topology::RequestTypes,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +29,8 @@ use store::Store;
 pub struct Dispatch {
     /// Publishes request messages.
     pub publisher: Publisher,
+    /// `TYPES`: for which there are queues.
+    pub types: RequestTypes,
     /// `PUBLISH_TIMEOUT`: the longest time from the call to its answer.
     pub timeout: Duration,
     /// Where requests are recorded.
@@ -42,6 +48,7 @@ impl Dispatch {
     /// Rows that are late are given up when `stop` is cancelled.
     pub fn new(
         publisher: Publisher,
+        types: RequestTypes,
         timeout: Duration,
         store: Store,
         lock: Option<watch::Receiver<LockState>>,
@@ -50,6 +57,6 @@ impl Dispatch {
     ) -> Self {
         let availability = StoreAvailability::new(store.clone(), lock);
         let deferred = DeferredRecorder::new(store.clone(), stop);
-        Self { publisher, timeout, store, availability, deferred, metrics }
+        Self { publisher, types, timeout, store, availability, deferred, metrics }
     }
 }

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use pipeline::{
     broker::{Address, Broker},
     health::Readiness,
-    topology::RetryDelays,
+    topology::{RequestTypes, RetryDelays},
 };
 use store::Store;
 use tokio::sync::Mutex;
@@ -41,6 +41,8 @@ pub struct Doctor {
 pub struct DoctorSettings {
     /// The broker's addresses.
     pub addresses: Vec<Address>,
+    /// `TYPES`.
+    pub types: RequestTypes,
     /// `RETRY_DELAYS`.
     pub delays: RetryDelays,
     /// How long a worker may hold a request, by `JOB_TIMEOUT`, `PREFETCH` and `DRAIN_TIMEOUT`; none if `JOB_TIMEOUT` is not set
@@ -66,13 +68,14 @@ impl Doctor {
         checks.extend(connections::plaintext(&self.settings.addresses).await);
         let opened = connections::open(&self.settings.addresses).await;
         checks.extend(opened.checks);
+        let DoctorSettings { types, delays, .. } = &self.settings;
         if let Some(mut declarer) = opened.declarer {
             checks.push(connections::tuning(&declarer.tuning()));
-            let objects = objects::check(&mut declarer, &self.settings.delays).await;
+            let objects = objects::check(&mut declarer, types, delays).await;
             let (longest, release) = (self.settings.longest_hold, declarer.version());
             checks.push(queues::ack_timeout(objects.ack_timeout, longest, release));
             checks.extend(objects.checks);
-            checks.extend(queues::check(&mut declarer).await);
+            checks.extend(queues::check(&mut declarer, types).await);
             declarer.close().await;
             checks.extend(probes::check(&self.broker.publisher()).await);
         }

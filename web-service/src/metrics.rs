@@ -1,12 +1,12 @@
 //! Metrics: what the web service counts and measures.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use pipeline::{
     broker::{Broker, CountedQueues},
     contract::{Timestamp, codes},
     metrics::{self, Buckets, Durations, Label, label, set},
-    topology::REQUESTS,
+    topology::{RequestType, RequestTypes},
 };
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -16,16 +16,16 @@ use uuid::Uuid;
 
 use store::{Applied, Status, Store, WorkerResult};
 
-/// The type of work of every request.
-const TYPE: &str = "default";
-/// The code of errors that are not among those of the contract: any worker can send any.
-const OTHER_CODE: &str = "other";
+/// The type of requests that are not of the service's types, and the code of errors that are not among those of the
+/// contract: any worker can send any.
+const OTHER: &str = "other";
 
 /// What the web service counts and measures. Clones are the same counters.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    accepted: Counter,
+    types: RequestTypes,
+    accepted: Family<Label, Counter>,
     finished: Family<[(&'static str, String); 3], Counter>,
     duplicates: Counter,
     queue_wait: Durations,
@@ -42,27 +42,27 @@ pub struct Metrics {
 pub(crate) struct Present {
     /// What was counted in the queues.
     pub(crate) queues: CountedQueues,
-    /// How many requests are being worked on.
-    pub(crate) in_hand: usize,
+    /// How many requests of each type are being worked on.
+    pub(crate) in_hand: HashMap<RequestType, usize>,
     /// Whether the store answers.
     pub(crate) is_store_up: bool,
 }
 
 impl Metrics {
-    /// Nothing is counted yet. Includes the metrics of the broker's connections and the store.
-    pub fn new(program: &str, broker: &Broker, store: &Store) -> Self {
+    /// Nothing is counted yet, of requests of these types. Includes the metrics of the broker's connections and the store.
+    pub fn new(program: &str, broker: &Broker, store: &Store, types: &RequestTypes) -> Self {
         let mut registry = metrics::registry(program);
         broker.register_metrics(&mut registry);
         store.register_metrics(&mut registry);
-        Self::in_registry(registry)
+        Self::in_registry(registry, types)
     }
 
     /// The metrics of the web service alone, added to a registry.
-    pub(crate) fn in_registry(mut registry: Registry) -> Self {
-        let accepted = Family::<Label, Counter>::default();
+    pub(crate) fn in_registry(mut registry: Registry, types: &RequestTypes) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
-            accepted: accepted.get_or_create_owned(&label("type", TYPE)),
+            types: types.clone(),
+            accepted: accepted(types),
             finished: Family::default(),
             duplicates: Counter::default(),
             queue_wait: Durations::new_with_constructor(Buckets::Work),
@@ -74,13 +74,13 @@ impl Metrics {
             backlog: Family::default(),
             store_up: Gauge::default(),
         };
-        registry.register("requests_accepted", "Requests that got a 202", accepted);
         metrics.register(&mut registry);
         metrics.registry = registry.into();
         metrics
     }
 
     fn register(&self, registry: &mut Registry) {
+        registry.register("requests_accepted", "Requests that got a 202", self.accepted.clone());
         let help = "Requests that have ended, by their final status and the code of their error";
         registry.register("requests_finished", help, self.finished.clone());
         let help = "Results that were stored before";
@@ -103,9 +103,9 @@ impl Metrics {
         registry.register("store_up", "1 while the store answers", self.store_up.clone());
     }
 
-    /// Counts a request that was accepted.
-    pub(crate) fn accepted(&self) {
-        self.accepted.inc();
+    /// Counts a request of this type that was accepted.
+    pub(crate) fn accepted(&self, of_type: &RequestType) {
+        self.accepted.get_or_create(&label("type", of_type.as_str())).inc();
     }
 
     /// Counts a result, by what became of it.
@@ -117,9 +117,10 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was cancelled.
-    pub(crate) fn cancelled(&self) {
-        self.count_end(Status::Cancelled, "");
+    /// Counts a request of this type that was cancelled, if it is known.
+    pub(crate) fn cancelled(&self, of_type: Option<&str>) {
+        let of_type = of_type.and_then(|name| name.parse().ok());
+        self.count_end(self.name(of_type.as_ref()), Status::Cancelled, "");
     }
 
     /// Counts an attempt to deliver a callback.
@@ -129,24 +130,23 @@ impl Metrics {
 
     /// The metrics as text.
     pub(crate) fn text(&self, present: &Present) -> String {
-        let kind = label("type", TYPE);
-        set(&self.in_hand.get_or_create(&kind), present.in_hand);
         self.store_up.set(i64::from(present.is_store_up));
+        // A number that is not known any more is better missing than old.
+        self.ready.clear();
+        self.consumers.clear();
+        self.backlog.clear();
         for (queue, counts) in present.queues.known() {
             let queue = label("queue", queue);
             self.ready.get_or_create(&queue).set(counts.waiting.into());
             self.consumers.get_or_create(&queue).set(counts.consumers.into());
         }
-        match present.queues.of(REQUESTS) {
-            Ok(counts) => {
+        for of_type in self.types.iter() {
+            let kind = label("type", of_type.as_str());
+            let in_hand = present.in_hand.get(of_type).copied().unwrap_or(0);
+            set(&self.in_hand.get_or_create(&kind), in_hand);
+            if let Ok(counts) = present.queues.of(&of_type.queue()) {
                 let waiting = usize::try_from(counts.waiting).unwrap_or(usize::MAX);
-                set(&self.backlog.get_or_create(&kind), waiting.saturating_add(present.in_hand));
-            }
-            // A number that is not known any more is better missing than old.
-            Err(_) => {
-                self.ready.clear();
-                self.consumers.clear();
-                self.backlog.clear();
+                set(&self.backlog.get_or_create(&kind), waiting.saturating_add(in_hand));
             }
         }
         metrics::encode(&self.registry)
@@ -154,9 +154,10 @@ impl Metrics {
 
     fn finished(&self, result: &WorkerResult) {
         let code = result.outcome.error().map_or("", |error| known(&error.code));
-        self.count_end(result.outcome.status(), code);
+        let of_type = self.name(Some(&result.request_type));
+        self.count_end(of_type, result.outcome.status(), code);
         let Some(accepted) = posted_at(result.id) else { return };
-        let kind = label("type", TYPE);
+        let kind = label("type", of_type);
         let since = |at: Timestamp| at.saturating_duration_since(accepted).as_secs_f64();
         if let Some(started) = result.started_at {
             self.queue_wait.get_or_create(&kind).observe(since(started));
@@ -164,14 +165,28 @@ impl Metrics {
         self.duration.get_or_create(&kind).observe(since(Timestamp::now()));
     }
 
-    fn count_end(&self, status: Status, code: &str) {
+    /// The name of a type, if it is one of the service's.
+    fn name<'a>(&self, of_type: Option<&'a RequestType>) -> &'a str {
+        of_type.filter(|it| self.types.contains(it)).map_or(OTHER, RequestType::as_str)
+    }
+
+    fn count_end(&self, of_type: &str, status: Status, code: &str) {
         let labels = [
-            ("type", TYPE.to_owned()),
+            ("type", of_type.to_owned()),
             ("status", status.as_str().to_owned()),
             ("code", code.to_owned()),
         ];
         self.finished.get_or_create(&labels).inc();
     }
+}
+
+/// Each type begins at zero.
+fn accepted(types: &RequestTypes) -> Family<Label, Counter> {
+    let accepted = Family::<Label, Counter>::default();
+    for of_type in types.iter() {
+        drop(accepted.get_or_create(&label("type", of_type.as_str())));
+    }
+    accepted
 }
 
 /// Each outcome begins at zero: the first failure is an increase, too.
@@ -184,7 +199,7 @@ fn callbacks() -> Family<Label, Counter> {
 }
 
 fn known(code: &str) -> &str {
-    if codes::ALL.contains(&code) { code } else { OTHER_CODE }
+    if codes::ALL.contains(&code) { code } else { OTHER }
 }
 
 /// When a request was posted, by its id. Ids of other programs need not tell.
@@ -200,9 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_some_worker_has_made_up_makes_no_time_series() {
+    fn a_code_or_a_type_that_some_worker_has_made_up_makes_no_time_series() {
         assert_eq!(known("timeout"), "timeout");
-        assert_eq!(known("error at 12:03:04"), OTHER_CODE);
+        assert_eq!(known("error at 12:03:04"), OTHER);
+        let types = RequestTypes::new(["video".parse().unwrap()]).unwrap();
+        let metrics = Metrics::in_registry(Registry::default(), &types);
+        for (of_type, name) in [("video", "video"), ("made-up", OTHER)] {
+            assert_eq!(metrics.name(Some(&of_type.parse().unwrap())), name);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use pipeline::{
     broker::Broker,
-    topology::{RetryDelays, retry},
+    topology::{RequestTypes, RetryDelays, retry},
 };
 use store::Store;
 use tokio::sync::Mutex;
@@ -32,6 +32,7 @@ pub struct Verifier {
     broker: Arc<Broker>,
     store: Store,
     jobs: RunningJobs,
+    types: RequestTypes,
     /// The names of the retry queues.
     retry_queues: Vec<String>,
     /// One verification at a time: it reads all open requests.
@@ -48,10 +49,18 @@ pub struct Verified {
 }
 
 impl Verifier {
-    /// A verifier of the requests in this store and on this broker, with the retry queues of these delays.
-    pub fn new(broker: Arc<Broker>, store: Store, jobs: RunningJobs, delays: &RetryDelays) -> Self {
+    /// A verifier of the requests in this store and on this broker, with the queues of these types and the retry queues of
+    /// these delays.
+    pub fn new(
+        broker: Arc<Broker>,
+        store: Store,
+        jobs: RunningJobs,
+        types: &RequestTypes,
+        delays: &RetryDelays,
+    ) -> Self {
         let retry_queues = delays.steps().into_iter().map(retry).collect();
-        Self { broker, store, jobs, retry_queues, turn: Mutex::default() }
+        let types = types.clone();
+        Self { broker, store, jobs, types, retry_queues, turn: Mutex::default() }
     }
 
     /// Looks at the system for some seconds, and at what seems to be missing for some seconds more.
@@ -64,6 +73,7 @@ impl Verifier {
             broker: &self.broker,
             store: &self.store,
             jobs: &self.jobs,
+            types: &self.types,
             retry_queues: &self.retry_queues,
         };
         let first = observer.observe().await?;

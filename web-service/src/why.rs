@@ -105,7 +105,7 @@ fn earlier_failure(request: &Summary) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::ErrorBody;
+    use pipeline::{contract::ErrorBody, topology::RequestType};
 
     use super::*;
     use crate::{
@@ -133,6 +133,7 @@ mod tests {
     #[test]
     fn work_on_it_is_told_with_its_worker_attempt_and_progress() {
         let job = |delivery| Job {
+            request_type: RequestType::DEFAULT,
             execution: ExecutionId { run: 0, attempt: 2, delivery },
             worker: Some("a:1/1".into()),
             started_at: Some(at(-10)),

@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Submission<'a> {
     pub(crate) data: &'a RawValue,
+    /// The type of the request; the service's default if none is given.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<&'a str>,
     /// A duration like `10m`, after which a request that has not started fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires_in: Option<&'a str>,
@@ -18,7 +21,7 @@ pub(crate) struct Submission<'a> {
 impl<'a> Submission<'a> {
     /// A submission with data alone.
     pub(crate) fn new(data: &'a RawValue) -> Self {
-        Self { data, expires_in: None, callback_url: None }
+        Self { data, kind: None, expires_in: None, callback_url: None }
     }
 
     /// The submission as JSON; the data keeps its text.
@@ -38,6 +41,8 @@ mod tests {
         assert_eq!(plain.json(), r#"{"data":{"b":1e400, "a":1}}"#);
         let expiring = Submission { expires_in: Some("10m"), ..Submission::new(&data) }.json();
         assert!(expiring.ends_with(r#","expiresIn":"10m"}"#), "{expiring}");
+        let typed = Submission { kind: Some("video"), ..Submission::new(&data) }.json();
+        assert!(typed.ends_with(r#","type":"video"}"#), "{typed}");
         let callback_url = Some("https://a/");
         let with_callback = Submission { callback_url, ..Submission::new(&data) }.json();
         assert!(with_callback.ends_with(r#","callbackUrl":"https://a/"}"#), "{with_callback}");

@@ -29,7 +29,6 @@ use self::{
 };
 use super::{connect::client_with_bar, interrupt::until_interrupted};
 use crate::{
-    api::client::Client,
     arguments::{Bulk, Format},
     exit::{Exit, Failure},
     output,
@@ -50,7 +49,9 @@ pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure>
     let concurrency = usize::from(bulk.concurrency);
     let failed = out.failed_lines()?;
     let work = async {
-        submit_all(&client, &run, lines, &mut out, &progress, concurrency).await?;
+        let kind = bulk.kind.as_deref();
+        let submitting = LineClient::new(&client, kind, &progress.retries, concurrency);
+        submit_all(&submitting, &run, lines, &mut out, &progress, concurrency).await?;
         take_up(&client, failed, &mut out, &progress, concurrency).await
     };
     let ended = until_interrupted(showing(&progress, work)).await;
@@ -63,14 +64,13 @@ pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure>
 /// Keeps `concurrency` lines in flight, and writes each result once all before it are written. If it is
 /// dropped in the middle, the output ends with a whole line.
 async fn submit_all(
-    client: &Client,
+    client: &LineClient<'_>,
     run: &RunState,
     mut lines: Lines,
     out: &mut OutputFile,
     progress: &Progress,
     concurrency: usize,
 ) -> Result<(), Failure> {
-    let client = &LineClient::new(client, &progress.retries, concurrency);
     let mut in_flight = FuturesUnordered::new();
     let mut buffer = ReorderBuffer::default();
     let mut at_end = false;

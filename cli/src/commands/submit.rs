@@ -26,7 +26,8 @@ pub(super) async fn run(
     let origin = Origin::choose(submit.data, submit.file, io::stdin().is_terminal())?;
     let data = request_data::json(origin.read()?, submit.text)?;
     let (expires_in, callback_url) = (submit.expires_in.as_deref(), submit.callback_url.as_deref());
-    let submission = Submission { data: &data, expires_in, callback_url };
+    let kind = submit.kind.as_deref();
+    let submission = Submission { data: &data, kind, expires_in, callback_url };
     let key = submit.idempotency_key.unwrap_or_else(|| Uuid::new_v4().to_string());
     let id = client.submit(&submission, &key).await?;
     match (wait, format) {

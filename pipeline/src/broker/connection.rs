@@ -234,7 +234,8 @@ impl Broker {
 
     /// Begins to ask every few seconds how many messages and consumers these queues have. [`Self::health`] reports
     /// messages in `processing.unreadable`, if it is among them.
-    pub fn watch_queues(&self, queues: &'static [&'static str]) {
+    pub fn watch_queues(&self, queues: impl IntoIterator<Item: Into<Arc<str>>>) {
+        let queues = queues.into_iter().map(Into::into).collect();
         let (link, stop) = (self.consume.clone(), self.links.stop.clone());
         let watching = self.queue_watch.clone().watch(queues, link, stop);
         if let Some(tasks) = &mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) {

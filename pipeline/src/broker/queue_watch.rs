@@ -35,11 +35,11 @@ pub struct NotCounted(String);
 
 /// What was counted last in each of the watched queues, or why nothing is known.
 #[derive(Debug, Clone, Default)]
-pub struct CountedQueues(Vec<(&'static str, Result<QueueCounts, NotCounted>)>);
+pub struct CountedQueues(Vec<(Arc<str>, Result<QueueCounts, NotCounted>)>);
 
 impl CountedQueues {
-    fn unknown(queues: &[&'static str], reason: &str) -> Self {
-        let unknown = |queue: &&'static str| (*queue, Err(NotCounted(reason.to_owned())));
+    fn unknown(queues: &[Arc<str>], reason: &str) -> Self {
+        let unknown = |queue: &Arc<str>| (queue.clone(), Err(NotCounted(reason.to_owned())));
         Self(queues.iter().map(unknown).collect())
     }
 
@@ -48,18 +48,18 @@ impl CountedQueues {
     /// # Errors
     /// Why they are not known.
     pub fn of(&self, queue: &str) -> Result<QueueCounts, NotCounted> {
-        let counted = self.0.iter().find(|(counted, _)| *counted == queue);
+        let counted = self.0.iter().find(|(counted, _)| **counted == *queue);
         counted
             .map_or_else(|| Err(NotCounted("not watched".to_owned())), |(_, counts)| counts.clone())
     }
 
     /// The queues whose counts are known.
-    pub fn known(&self) -> impl Iterator<Item = (&'static str, QueueCounts)> {
-        self.0.iter().filter_map(|(queue, counts)| Some((*queue, *counts.as_ref().ok()?)))
+    pub fn known(&self) -> impl Iterator<Item = (&str, QueueCounts)> {
+        self.0.iter().filter_map(|(queue, counts)| Some((&**queue, *counts.as_ref().ok()?)))
     }
 
-    fn set(&mut self, queue: &'static str, counts: Result<QueueCounts, NotCounted>) {
-        if let Some((_, known)) = self.0.iter_mut().find(|(counted, _)| *counted == queue) {
+    fn set(&mut self, queue: &str, counts: Result<QueueCounts, NotCounted>) {
+        if let Some((_, known)) = self.0.iter_mut().find(|(counted, _)| **counted == *queue) {
             *known = counts;
         }
     }
@@ -84,15 +84,16 @@ impl QueueWatch {
     /// Asks about these queues until told to stop.
     pub(super) async fn watch(
         self,
-        queues: &'static [&'static str],
+        queues: Arc<[Arc<str>]>,
         mut link: Link,
         stop: CancellationToken,
     ) {
         let (refused, warned_at) = (HashMap::new(), None);
-        self.set_unknown(queues, "not counted yet");
-        let mut watching = Watching { counted: self.clone(), queues, refused, warned_at };
+        self.set_unknown(&queues, "not counted yet");
+        let mut watching =
+            Watching { counted: self.clone(), queues: queues.clone(), refused, warned_at };
         let asking = async {
-            while let Some(session) = link.ready_or(|link| self.set_away(queues, link)).await {
+            while let Some(session) = link.ready_or(|link| self.set_away(&queues, link)).await {
                 let pause = watching.ask(&session).await;
                 sleep(pause).await;
             }
@@ -100,13 +101,13 @@ impl QueueWatch {
         let _ended_or_stopped = stop.run_until_cancelled(asking).await;
     }
 
-    fn set_away(&self, queues: &[&'static str], link: &LinkState) {
+    fn set_away(&self, queues: &[Arc<str>], link: &LinkState) {
         if let LinkState::Away(reason) | LinkState::Incomplete(reason) = link {
             self.set_unknown(queues, reason);
         }
     }
 
-    fn set_unknown(&self, queues: &[&'static str], reason: &str) {
+    fn set_unknown(&self, queues: &[Arc<str>], reason: &str) {
         drop(self.0.send_replace(CountedQueues::unknown(queues, reason)));
     }
 }
@@ -114,9 +115,9 @@ impl QueueWatch {
 /// A running watch.
 struct Watching {
     counted: QueueWatch,
-    queues: &'static [&'static str],
+    queues: Arc<[Arc<str>]>,
     /// When to ask again about queues that the broker told nothing about.
-    refused: HashMap<&'static str, Instant>,
+    refused: HashMap<Arc<str>, Instant>,
     warned_at: Option<Instant>,
 }
 
@@ -124,17 +125,18 @@ impl Watching {
     /// Asks about all queues, and returns how long to wait before the next time.
     async fn ask(&mut self, session: &Arc<Session>) -> Duration {
         if session.channels_run_short() {
-            self.counted.set_unknown(self.queues, "too few channels are left on the connection");
+            self.counted.set_unknown(&self.queues, "too few channels are left on the connection");
             return ASK_INTERVAL;
         }
         let mut declarer = Declarer::on(session.clone());
         let (mut counted, mut pause) = (self.counted.0.borrow().clone(), ASK_INTERVAL);
-        for &queue in self.queues {
+        for queue in self.queues.clone().iter() {
             if self.refused.get(queue).is_some_and(|until| *until > Instant::now()) {
                 continue;
             }
             let counts = declarer.queue_counts(queue).await;
-            counted.set(queue, self.note(queue, &counts));
+            let known = self.note(queue, &counts);
+            counted.set(queue, known);
             if counts == Err(AskError::Lost) {
                 pause = if session.is_lost() { ASK_INTERVAL } else { UNANSWERED_INTERVAL };
                 break;
@@ -147,16 +149,16 @@ impl Watching {
 
     fn note(
         &mut self,
-        queue: &'static str,
+        queue: &Arc<str>,
         counts: &Result<QueueCounts, AskError>,
     ) -> Result<QueueCounts, NotCounted> {
         match counts {
-            Ok(QueueCounts { waiting, .. }) if queue == UNREADABLE => self.warn_of(*waiting),
+            Ok(QueueCounts { waiting, .. }) if **queue == *UNREADABLE => self.warn_of(*waiting),
             Ok(_) => {}
             Err(error) => {
-                debug!(queue, "not asked for its numbers: {error}");
+                debug!(%queue, "not asked for its numbers: {error}");
                 if matches!(error, AskError::Refused { .. }) {
-                    self.refused.insert(queue, Instant::now() + REFUSED_INTERVAL);
+                    self.refused.insert(queue.clone(), Instant::now() + REFUSED_INTERVAL);
                 }
             }
         }
@@ -179,14 +181,15 @@ mod tests {
     #[test]
     fn old_counts_are_not_given_as_present_ones() {
         let watch = QueueWatch::default();
-        let mut counted = CountedQueues::unknown(&["a", UNREADABLE], "not counted yet");
+        let queues: [Arc<str>; 2] = ["a".into(), UNREADABLE.into()];
+        let mut counted = CountedQueues::unknown(&queues, "not counted yet");
         counted.set("a", Ok(QueueCounts { waiting: 2, consumers: 1 }));
         counted.set(UNREADABLE, Ok(QueueCounts { waiting: 7, consumers: 0 }));
         watch.0.send_replace(counted);
         assert_eq!(watch.counted().borrow().known().count(), 2);
         assert_eq!(watch.unreadable(), Some(7), "nobody consumes it");
 
-        watch.set_away(&["a", UNREADABLE], &LinkState::Away("gone".to_owned()));
+        watch.set_away(&queues, &LinkState::Away("gone".to_owned()));
         let counted = watch.counted();
         let counted = counted.borrow();
         assert_eq!(counted.known().count(), 0);

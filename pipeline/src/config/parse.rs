@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     broker::address::Address,
-    topology::{objects::QueueType, retry::RetryDelays},
+    topology::{objects::QueueType, request_type::RequestTypes, retry::RetryDelays},
 };
 
 /// A value that can't be used. [`Variable::takes`](crate::config::Variable::takes) says what can.
@@ -148,6 +148,19 @@ fn retry_delay(value: &str) -> Result<Duration, ParseError> {
     if whole && delay <= MAX_RETRY_DELAY { Ok(delay) } else { Err(ParseError::default()) }
 }
 
+/// Each type has a queue, and small hosted plans allow a hundred.
+const MAX_TYPES: usize = 50;
+
+/// Types of requests, in their order.
+///
+/// # Errors
+/// If one of them can't be a type, or if there is none, or too many.
+pub fn request_types(value: &str) -> Result<RequestTypes, ParseError> {
+    let types: Result<Vec<_>, _> = value.split(',').map(|name| name.trim().parse()).collect();
+    let types = types.ok().and_then(RequestTypes::new);
+    types.filter(|types| types.count() <= MAX_TYPES).ok_or_else(ParseError::default)
+}
+
 /// `true` or `false`.
 ///
 /// # Errors
@@ -258,6 +271,17 @@ mod tests {
     }
 
     #[test]
+    fn types_are_names_in_a_row() {
+        let types = request_types("default, video-4k,video-4k").unwrap();
+        assert_eq!(types.to_string(), "default, video-4k");
+        let many: Vec<_> = (0..=MAX_TYPES).map(|number| number.to_string()).collect();
+        assert!(request_types(&many[1..].join(",")).is_ok());
+        for bad in ["", ",", "a,", "Video", "a b", "a.b", &many.join(",")] {
+            assert!(request_types(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn zero_is_taken_where_it_means_something() {
         for zero in ["0", "0s", "0ms"] {
             assert!(duration_or_zero(zero).is_ok_and(|zero| zero.is_zero()), "{zero}");
@@ -298,6 +322,7 @@ mod tests {
                     flag(default).is_ok()
                 }
                 "BODY_LIMIT" | "RESULT_LIMIT" => body_limit(default).is_ok(),
+                "TYPES" => request_types(default).is_ok(),
                 "WORKERS" | "MAX_ATTEMPTS" => count(default).is_ok(),
                 "RETRY_DELAYS" => retry_delays(default).is_ok(),
                 "PREFETCH" => prefetch(default).is_ok(),

@@ -153,12 +153,21 @@ pub static CALLBACK_ALLOW_PRIVATE: Variable = variable(
     "Whether callbacks may go to private addresses and over http; for development.",
 );
 
+/// The types of requests.
+pub static TYPES: Variable = variable(
+    "TYPES",
+    "default",
+    "names of 1 to 40 of a-z, 0-9 and -, separated by commas, 50 at most, like default,thumbnails,video",
+    "The types of requests; each has its own queue, so that fast work does not wait behind slow work. setup and the web \
+     service need all of them, a processor those that it serves.",
+);
+
 /// Worker loops in one process.
 pub static WORKERS: Variable = variable(
     "WORKERS",
     "1",
     "a number from 1 to 1000",
-    "How many requests one processor works on at the same time, each on its own channel.",
+    "How many requests of each type one processor works on at the same time, each on its own channel.",
 );
 
 /// Deliveries that a worker may hold.
@@ -328,6 +337,7 @@ pub static ALL: &[&Variable] = &[
     &RESULT_RETENTION,
     &WEBHOOK_SECRET,
     &CALLBACK_ALLOW_PRIVATE,
+    &TYPES,
     &WORKERS,
     &PREFETCH,
     &ALLOWED_HOSTS,

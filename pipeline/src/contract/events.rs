@@ -12,7 +12,7 @@ use crate::contract::{
     result::ErrorBody,
     timestamp::Timestamp,
 };
-use crate::topology;
+use crate::topology::{self, RequestType};
 
 /// The name, and the routing key, of [`Event::Finished`].
 const FINISHED: &str = "requests.finished";
@@ -21,6 +21,7 @@ const MAX_FINISHED_REQUESTS: usize = 500;
 
 /// Something that happened. Its name is the routing key it is published with.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost each event an allocation")]
 pub enum Event {
     /// A worker reports on the request it works on.
     Job(JobEvent),
@@ -37,6 +38,9 @@ pub struct JobEvent {
     /// What happened; parsed from the routing key.
     #[serde(skip_deserializing)]
     pub event: JobEventName,
+    /// The type of the request.
+    #[serde(rename = "type", default, skip_serializing_if = "RequestType::is_default")]
+    pub request_type: RequestType,
     /// When it happened. For `request.started` when the work began, also if the event is sent later.
     #[serde(default = "Timestamp::now")]
     pub at: Timestamp,
@@ -170,6 +174,7 @@ impl JobEvent {
         Self {
             request_id,
             event,
+            request_type: RequestType::DEFAULT,
             at: Timestamp::now(),
             run: 0,
             attempt: 1,

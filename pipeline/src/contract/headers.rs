@@ -3,12 +3,14 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use crate::contract::timestamp::Timestamp;
+use crate::{contract::timestamp::Timestamp, topology::RequestType};
 
 /// Which attempt this is, counted from 1.
 pub const ATTEMPT: &str = "slowlane-attempt";
 /// Which run this is: 0, and one more for each replay.
 pub const RUN: &str = "slowlane-run";
+/// The type of the request, see [`RequestType`](crate::topology::RequestType); not set for the default one.
+pub const TYPE: &str = "slowlane-type";
 /// How often the message had been delivered before it was last published.
 pub const DELIVERIES: &str = "slowlane-deliveries";
 /// How many of the [`DELIVERIES`] before did not end with the death or a hang of their worker: it was asked, and
@@ -59,6 +61,7 @@ pub const TRACEPARENT: &str = "traceparent";
 pub(super) const KEPT: &[&str] = &[
     ATTEMPT,
     RUN,
+    TYPE,
     DELIVERIES,
     SURVIVED,
     WAITED,
@@ -139,6 +142,19 @@ impl Headers {
             HeaderValue::Number(number) => Some(*number),
             HeaderValue::Text(text) => text.parse().ok(),
             HeaderValue::Other => None,
+        }
+    }
+
+    /// The type of the request, as far as the message names one.
+    pub fn request_type(&self) -> Option<RequestType> {
+        self.text(TYPE)?.parse().ok()
+    }
+
+    /// Sets the type of the request. The default one is left out, as it is by programs that know no types.
+    pub fn set_request_type(&mut self, request_type: &RequestType) {
+        match request_type.is_default() {
+            true => self.remove(TYPE),
+            false => self.set(TYPE, request_type.as_str()),
         }
     }
 

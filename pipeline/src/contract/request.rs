@@ -12,7 +12,7 @@ use crate::contract::{
     message::{Message, Properties},
     trace::TraceParent,
 };
-use crate::topology;
+use crate::topology::{self, RequestType};
 
 /// A request: `{"requestId": ..., "requestData": ...}`.
 #[derive(Debug, Clone)]
@@ -63,15 +63,21 @@ impl Request {
         body
     }
 
-    /// The message of a new request.
-    pub fn message(id: &RequestId, data: &RawValue, trace: &TraceParent) -> Message {
+    /// The message of a new request of this type.
+    pub fn message(
+        id: &RequestId,
+        request_type: &RequestType,
+        data: &RawValue,
+        trace: &TraceParent,
+    ) -> Message {
         let mut properties = Properties::json("request", id);
         properties.headers.set(headers::ATTEMPT, 1);
         properties.headers.set(headers::RUN, 0);
+        properties.headers.set_request_type(request_type);
         properties.headers.set(headers::TRACEPARENT, trace.as_str());
         Message {
             exchange: topology::EXCHANGE.into(),
-            routing_key: topology::KEY_REQUEST.to_owned(),
+            routing_key: request_type.routing_key(),
             properties,
             body: Self::body(id, data),
         }

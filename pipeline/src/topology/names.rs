@@ -10,13 +10,13 @@ pub const EVENTS: &str = "processing.events";
 pub const CONTROL: &str = "processing.control";
 /// The exclusive queue that is the lock of web services of which only one may work.
 pub const WEB_LOCK: &str = "processing.web.lock";
-/// The routing key of requests.
+/// The routing key of requests of the type `default`, and with a dot and the type behind it, of others.
 pub const KEY_REQUEST: &str = "request";
 /// The routing key of results.
 pub const KEY_RESULT: &str = "result";
 /// The routing key of requests that can't be processed, and of dead letters.
 pub const KEY_FAILED: &str = "failed";
-/// Requests wait here for a worker.
+/// Requests of the type `default` wait here for a worker, and with a dot and the type behind it, others.
 pub const REQUESTS: &str = "processing.requests";
 /// Results wait here for a web service.
 pub const RESULTS: &str = "processing.results";

@@ -132,6 +132,15 @@ impl IncomingRequest<'_> {
         into_waiting_queue(copy, delay)
     }
 
+    /// The routing key that leads back to the queue of a request: its own, unless that is none of requests.
+    fn key_of_queue(&self) -> String {
+        let rest = self.routing_key.strip_prefix(topology::KEY_REQUEST);
+        match rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+            true => self.routing_key.to_owned(),
+            false => self.request_type().unwrap_or_default().routing_key(),
+        }
+    }
+
     /// The same request, to the queue it came from.
     fn copy(&self) -> Message {
         let original = self.properties;
@@ -149,7 +158,7 @@ impl IncomingRequest<'_> {
         };
         Message {
             exchange: topology::EXCHANGE.into(),
-            routing_key: request_key(self.routing_key).to_owned(),
+            routing_key: self.key_of_queue(),
             properties,
             body: self.body.to_vec(),
         }
@@ -186,16 +195,6 @@ fn into_waiting_queue(mut message: Message, delay: Duration) -> Message {
     message.exchange = topology::retry(delay).into();
     message.properties.expiration = None;
     message
-}
-
-/// The routing key that leads back to the queue of a request. A message that was published to the queue
-/// by its name, through the default exchange, has that name as its key.
-fn request_key(routing_key: &str) -> &str {
-    let is_request = |key: &str| {
-        key.strip_prefix(topology::KEY_REQUEST)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    if is_request(routing_key) { routing_key } else { topology::KEY_REQUEST }
 }
 
 #[cfg(test)]
@@ -362,7 +361,21 @@ mod tests {
 
     #[test]
     fn a_request_from_the_default_exchange_goes_back_through_ours() {
-        assert_eq!(["request", "request.a"].map(request_key), ["request", "request.a"]);
-        assert_eq!(["processing.requests", "requests", ""].map(request_key), ["request"; 3]);
+        let of_type = properties(&[(headers::TYPE, "b".into())]);
+        let key = |routing_key, properties| {
+            IncomingRequest { routing_key, ..fresh(properties) }.key_of_queue()
+        };
+        let plain = Properties::default();
+        for routing_key in ["request", "request.a", "request.B"] {
+            assert_eq!(key(routing_key, &of_type), routing_key);
+        }
+        assert_eq!(key("processing.requests", &of_type), "request");
+        assert_eq!(key("processing.requests.a", &of_type), "request.a");
+        for other in ["requests", ""] {
+            assert_eq!(
+                (key(other, &plain), key(other, &of_type)),
+                ("request".into(), "request.b".into())
+            );
+        }
     }
 }

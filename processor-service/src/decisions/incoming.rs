@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use pipeline::{
     broker::Delivery,
     contract::{Execution, Properties, RequestId, TraceParent, headers},
+    topology::RequestType,
 };
 
 /// A delivered request, as the decisions see it.
@@ -31,6 +32,14 @@ impl IncomingRequest<'_> {
     /// Which attempt this is, from 1. Foreign producers need not set it.
     pub(crate) fn attempt(&self) -> i64 {
         self.number(headers::ATTEMPT).max(1)
+    }
+
+    /// The type of the request, by the queue that its routing key leads to. A message that was published to the queue by
+    /// its name, through the default exchange, has that name as its key.
+    pub(super) fn request_type(&self) -> Option<RequestType> {
+        let by_name = || RequestType::of_queue(self.routing_key);
+        let by_key = RequestType::of_routing_key(self.routing_key).or_else(by_name);
+        by_key.or_else(|| self.properties.headers.request_type())
     }
 
     /// Which run this is, from 0.

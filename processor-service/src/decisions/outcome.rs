@@ -161,8 +161,11 @@ fn result_headers(request: IncomingRequest<'_>, record: &WorkRecord) -> Headers 
     headers
 }
 
-/// Adds which worker processed the request, when, and in which delivery.
+/// Adds the type of the request, which worker processed it, when, and in which delivery.
 fn add_record(headers: &mut Headers, request: IncomingRequest<'_>, record: &WorkRecord) {
+    if let Some(request_type) = request.request_type() {
+        headers.set_request_type(&request_type);
+    }
     headers.set(headers::DELIVERIES, request.deliveries());
     headers.set(headers::WORKER, record.worker.as_str());
     headers.set(headers::STARTED_AT, headers::moment(record.started));

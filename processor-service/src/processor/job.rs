@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use pipeline::contract::{Progress, RequestId};
+use pipeline::{
+    contract::{Progress, RequestId},
+    topology::RequestType,
+};
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25 * 60);
 pub struct Job<Input = Box<RawValue>> {
     /// The request's id: the same for every attempt and delivery, so it is the idempotency key of the work.
     pub id: RequestId,
+    /// The type of the request, one of `TYPES`.
+    pub request_type: RequestType,
     /// What the client sent as `data`.
     pub input: Input,
     /// Which attempt this is, from 1.
@@ -36,7 +41,7 @@ pub struct Job<Input = Box<RawValue>> {
 }
 
 impl<Input> Job<Input> {
-    /// A first attempt, to test a processor with.
+    /// A first attempt at a request of the type `default`, to test a processor with.
     ///
     /// # Panics
     /// If the id is longer than 200 bytes.
@@ -44,6 +49,7 @@ impl<Input> Job<Input> {
         let id = to_raw_value(id).expect("a string has a JSON form");
         Self {
             id: RequestId::parse(&id).expect("a request's id is at most 200 bytes long"),
+            request_type: RequestType::DEFAULT,
             input,
             attempt: 1,
             deadline: SystemTime::now() + DEFAULT_TIMEOUT,
@@ -101,13 +107,32 @@ impl<Input> Job<Input> {
 impl Job {
     /// The same job with its input read by serde.
     pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
-        let Self { id, input, attempt, deadline, traceparent, reporter, progress_urls, stop } =
-            self;
+        let Self {
+            id,
+            request_type,
+            input,
+            attempt,
+            deadline,
+            traceparent,
+            reporter,
+            progress_urls,
+            stop,
+        } = self;
         let mut json = serde_json::Deserializer::from_str(input.get());
         let input = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
         })?;
-        Ok(Job { id, input, attempt, deadline, traceparent, reporter, progress_urls, stop })
+        Ok(Job {
+            id,
+            request_type,
+            input,
+            attempt,
+            deadline,
+            traceparent,
+            reporter,
+            progress_urls,
+            stop,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
 use pipeline::{
     broker::{Delivery, DeliveryWatch, EventPublisher},
     contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, ProgressReport, RequestId},
+    topology::RequestType,
 };
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -123,6 +124,13 @@ impl InFlight {
     /// How many jobs are being worked on, or settled.
     pub(crate) fn started(&self) -> usize {
         self.entries().values().filter(|entry| entry.has_started).count()
+    }
+
+    /// The same of one type.
+    pub(crate) fn started_of(&self, request_type: &RequestType) -> usize {
+        let entries = self.entries();
+        let started = entries.values().filter(|entry| entry.has_started);
+        started.filter(|entry| entry.started.request_type == *request_type).count()
     }
 
     /// Announces every job that has started, however short it may be. Returns whether all events were published.

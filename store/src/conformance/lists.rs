@@ -116,6 +116,7 @@ pub(super) async fn open_requests_are_read_in_the_order_of_their_ids(world: Worl
     let first = store.open_requests(Uuid::nil(), 2).await.unwrap();
     let open = |id, attempts, next_attempt_at| OpenRequest {
         id,
+        request_type: new(id).kind.parse().unwrap(),
         run: 0,
         attempts,
         accepted_at: Some(new(id).accepted_at),
@@ -125,8 +126,14 @@ pub(super) async fn open_requests_are_read_in_the_order_of_their_ids(world: Worl
     assert_eq!(first, [open(ids[0], 0, None), open(ids[2], 3, next_attempt_at)]);
     let rest = store.open_requests(ids[2], 5).await.unwrap();
     assert_eq!(rest, [open(ids[3], 0, None), open(ids[4], 0, None)]);
-    assert_eq!(store.open_before(ids[3]).await.unwrap(), 2);
-    assert_eq!(store.open_before(ids[0]).await.unwrap(), 0);
+    let other = NewRequest { kind: "video".to_owned(), ..new(Uuid::now_v7()) };
+    store.accept(other.clone()).await.unwrap();
+    let [last] = &store.open_requests(ids[4], 5).await.unwrap()[..] else { panic!() };
+    assert_eq!((last.id, last.request_type.as_str()), (other.id, "video"));
+    let kind = new(ids[0]).kind;
+    assert_eq!(store.open_before(&kind, ids[3]).await.unwrap(), 2);
+    assert_eq!(store.open_before(&kind, ids[0]).await.unwrap(), 0);
+    assert_eq!(store.open_before("video", Uuid::max()).await.unwrap(), 1, "of this type alone");
 }
 
 /// An id of version 7 that was made in this millisecond.

@@ -41,7 +41,7 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
     assert_eq!((summary.error, summary.worker, summary.started_at), (None, None, None));
     assert_eq!((summary.finished_at, summary.accepted_at), (None, new(id).accepted_at.into()));
     assert_eq!(summary.last_error.as_deref(), Some("it can't be done"));
-    let origin = Origin { data: Some(new(id).request_data), trace: None };
+    let origin = Origin { data: Some(new(id).request_data), trace: None, kind: Some(new(id).kind) };
     assert_eq!(store.origin(id).await.unwrap(), origin);
 
     // The failure of the run before comes again, late.

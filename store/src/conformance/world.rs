@@ -320,6 +320,7 @@ pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
     let outcome = ResultOutcome::Completed(result.as_bytes().into());
     WorkerResult {
         id,
+        request_type: pipeline::topology::RequestType::DEFAULT,
         outcome,
         run: Some(0),
         attempt: 1,

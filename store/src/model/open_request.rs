@@ -1,13 +1,15 @@
 //! Open requests: of each what tells where a message of it should be.
 
-use pipeline::contract::Timestamp;
+use pipeline::{contract::Timestamp, topology::RequestType};
 use uuid::Uuid;
 
 /// A request that has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenRequest {
     /// Its id.
     pub id: Uuid,
+    /// Its type.
+    pub request_type: RequestType,
     /// Its run.
     pub run: u32,
     /// How many attempts were made, as far as workers have reported them.

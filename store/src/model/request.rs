@@ -229,4 +229,6 @@ pub struct Origin {
     pub data: Option<Vec<u8>>,
     /// The trace it belongs to, as a `traceparent`.
     pub trace: Option<String>,
+    /// Its type; none if the request is not known, or was never accepted.
+    pub kind: Option<String>,
 }

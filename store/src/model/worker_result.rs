@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use pipeline::contract::{ErrorBody, Timestamp, codes};
+use pipeline::{
+    contract::{ErrorBody, Timestamp, codes},
+    topology::RequestType,
+};
 use uuid::Uuid;
 
 use crate::model::request::Status;
@@ -47,6 +50,8 @@ impl ResultOutcome {
 pub struct WorkerResult {
     /// The request it belongs to.
     pub id: Uuid,
+    /// The type of the request, as the message names it: for those who count results, since the row has it too.
+    pub request_type: RequestType,
     /// How the work ended.
     pub outcome: ResultOutcome,
     /// The run; none if the message does not say it: then it is that of a replay that is noted, or else the
@@ -185,6 +190,7 @@ mod tests {
         let (id, run) = (Uuid::nil(), Some(run));
         WorkerResult {
             id,
+            request_type: RequestType::DEFAULT,
             outcome,
             run,
             attempt: 1,

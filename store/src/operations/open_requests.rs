@@ -22,12 +22,13 @@ impl Store {
         self.read(|reply| Read::Open(after, limit, reply)).await
     }
 
-    /// How many open requests were accepted before this one, [`COUNT_LIMIT`] at most.
+    /// How many open requests of this type were accepted before this one, [`COUNT_LIMIT`] at most.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn open_before(&self, id: Uuid) -> Result<u32, StoreError> {
-        let count = self.read(|reply| Read::OpenBefore(id, reply)).await?;
+    pub async fn open_before(&self, kind: &str, id: Uuid) -> Result<u32, StoreError> {
+        let kind = kind.replace('\0', "\u{fffd}");
+        let count = self.read(|reply| Read::OpenBefore(kind, id, reply)).await?;
         Ok(count.min(COUNT_LIMIT))
     }
 }

@@ -95,7 +95,7 @@ impl Work for GetOrigin {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Origin> {
         let row = sqlx::query(sql::ORIGIN).bind(self.0).fetch_optional(connection).await?;
         row.map_or(Ok(Origin::default()), |row| {
-            Ok(Origin { trace: row.try_get(0)?, data: row.try_get(1)? })
+            Ok(Origin { trace: row.try_get(0)?, data: row.try_get(1)?, kind: row.try_get(2)? })
         })
     }
 }
@@ -115,6 +115,7 @@ impl Work for GetOpen {
         let open = rows.iter().map(|row| {
             Ok(OpenRequest {
                 id: row.try_get(0)?,
+                request_type: row::request_type(row, 5)?,
                 run: row::number(row, 1)?,
                 attempts: row::number(row, 2)?,
                 accepted_at: row::optional_time(row, 3)?,
@@ -125,14 +126,15 @@ impl Work for GetOpen {
     }
 }
 
-/// How many open requests are below an id.
-pub(super) struct CountOpenBefore(pub(super) Uuid);
+/// How many open requests of a type are below an id.
+pub(super) struct CountOpenBefore(pub(super) String, pub(super) Uuid);
 
 impl Work for CountOpenBefore {
     type Answer = u32;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<u32> {
-        row::number(&sqlx::query(sql::OPEN_BEFORE).bind(self.0).fetch_one(connection).await?, 0)
+        let count = sqlx::query(sql::OPEN_BEFORE).bind(&self.0).bind(self.1);
+        row::number(&count.fetch_one(connection).await?, 0)
     }
 }
 

@@ -85,7 +85,9 @@ async fn execute(session: &mut Session, command: Read) {
         Read::NextBulkRunIn(reply) => session.answer(reply, &NextBulkRunIn).await,
         Read::Overview(reply) => session.answer(reply, &GetOverview).await,
         Read::Open(after, limit, reply) => session.answer(reply, &GetOpen { after, limit }).await,
-        Read::OpenBefore(id, reply) => session.answer(reply, &CountOpenBefore(id)).await,
+        Read::OpenBefore(kind, id, reply) => {
+            session.answer(reply, &CountOpenBefore(kind, id)).await
+        }
         Read::Clock(reply) => session.answer(reply, &Clock).await,
         Read::Inspect(reply) => session.answer(reply, &Inspect).await,
     }

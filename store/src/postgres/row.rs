@@ -1,6 +1,9 @@
 //! Rows of PostgreSQL as values of the model.
 
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::{
+    contract::{ErrorBody, Timestamp},
+    topology::RequestType,
+};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::model::{
@@ -72,6 +75,11 @@ pub(super) fn optional_time(row: &PgRow, column: usize) -> sqlx::Result<Option<T
 
 pub(super) fn status(row: &PgRow, column: usize) -> sqlx::Result<Status> {
     Ok(Status::from_number(row.try_get::<i16, _>(column)?.into()))
+}
+
+/// The type of a request. The column has only what was once accepted.
+pub(super) fn request_type(row: &PgRow, column: usize) -> sqlx::Result<RequestType> {
+    Ok(row.try_get::<&str, _>(column)?.parse().unwrap_or_default())
 }
 
 pub(super) fn number(row: &PgRow, column: usize) -> sqlx::Result<u32> {

@@ -72,8 +72,9 @@ fn has_expired(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
 
 pub(super) fn origin(connection: &Connection, id: Uuid) -> rusqlite::Result<Origin> {
     let mut statement = connection.prepare_cached(sql::ORIGIN)?;
-    let origin = statement
-        .query_row([id.as_bytes()], |row| Ok(Origin { trace: row.get(0)?, data: row.get(1)? }));
+    let origin = statement.query_row([id.as_bytes()], |row| {
+        Ok(Origin { trace: row.get(0)?, data: row.get(1)?, kind: row.get(2)? })
+    });
     Ok(origin.optional()?.unwrap_or_default())
 }
 
@@ -86,6 +87,7 @@ pub(super) fn open(
     let rows = statement.query_map(params![after.as_bytes(), limit], |row| {
         Ok(OpenRequest {
             id: row::id(row, 0)?,
+            request_type: row::request_type(row, 5)?,
             run: row.get(1)?,
             attempts: row.get(2)?,
             accepted_at: row::optional_time(row, 3)?,
@@ -95,8 +97,9 @@ pub(super) fn open(
     rows.collect()
 }
 
-pub(super) fn open_before(connection: &Connection, id: Uuid) -> rusqlite::Result<u32> {
-    connection.prepare_cached(sql::OPEN_BEFORE)?.query_row([id.as_bytes()], |row| row.get(0))
+pub(super) fn open_before(connection: &Connection, kind: &str, id: Uuid) -> rusqlite::Result<u32> {
+    let mut count = connection.prepare_cached(sql::OPEN_BEFORE)?;
+    count.query_row(params![kind, id.as_bytes()], |row| row.get(0))
 }
 
 #[cfg(test)]

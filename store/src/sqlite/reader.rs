@@ -90,8 +90,8 @@ impl Reader {
             Read::Open(after, limit, reply) => {
                 self.answer(reply, |reader| lookups::open(reader, after, limit));
             }
-            Read::OpenBefore(id, reply) => {
-                self.answer(reply, |reader| lookups::open_before(reader, id));
+            Read::OpenBefore(kind, id, reply) => {
+                self.answer(reply, |reader| lookups::open_before(reader, &kind, id));
             }
             Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
             Read::Inspect(reply) => drop(reply.send(Ok(self.file.inspect()))),

@@ -1,6 +1,9 @@
 //! Rows of SQLite as values of the model.
 
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::{
+    contract::{ErrorBody, Timestamp},
+    topology::RequestType,
+};
 use rusqlite::Row;
 use uuid::Uuid;
 
@@ -67,6 +70,11 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 
 pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+/// The type of a request. The column has only what was once accepted.
+pub(super) fn request_type(row: &Row<'_>, column: usize) -> rusqlite::Result<RequestType> {
+    Ok(row.get_ref(column)?.as_str()?.parse().unwrap_or_default())
 }
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

@@ -19,3 +19,4 @@ mod progress;
 mod retry_now;
 mod retrying;
 mod stopping;
+mod types;

@@ -16,6 +16,7 @@ pub(super) mod republish;
 pub(crate) mod retry_callback;
 pub(crate) mod retry_now;
 pub(crate) mod submission;
+pub(crate) mod submission_rules;
 pub(super) mod submit;
 pub(super) mod submit_batch;
 pub(crate) mod why;

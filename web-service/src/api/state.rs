@@ -5,17 +5,20 @@ use std::sync::Arc;
 use pipeline::{
     broker::{Broker, CountedQueues},
     health::{QueueCounts, Readiness},
+    topology::{RequestType, RequestTypes},
 };
 use store::{Health, Store};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{http::body_memory::BodyMemory, shared_overview::SharedOverview},
+    api::{
+        http::body_memory::BodyMemory, requests::submission_rules::SubmissionRules,
+        shared_overview::SharedOverview,
+    },
     dispatch::Dispatch,
     events::{jobs::RunningJobs, notifier::Notifier, waiters::Waiters, worker_watch::WorkerWatch},
     metrics::{Metrics, Present},
-    webhooks::callback_policy::CallbackPolicy,
 };
 
 /// The state that all handlers share.
@@ -30,8 +33,8 @@ pub(crate) struct State {
     pub(crate) jobs: RunningJobs,
     /// Notifies callers, workers and other web services of what was committed here.
     pub(crate) notifier: Notifier,
-    /// Which `callbackUrl`s are accepted.
-    pub(crate) callbacks: CallbackPolicy,
+    /// Which types and `callbackUrl`s are accepted.
+    pub(crate) submissions: SubmissionRules,
     /// `BODY_LIMIT`, in bytes.
     pub(crate) body_limit: usize,
     /// The memory for request bodies.
@@ -54,7 +57,7 @@ impl State {
         workers: WorkerWatch,
         dispatch: Dispatch,
         notifier: Notifier,
-        callbacks: CallbackPolicy,
+        submissions: SubmissionRules,
         body_limit: usize,
         drain: CancellationToken,
     ) -> Self {
@@ -67,7 +70,7 @@ impl State {
             waiters,
             jobs,
             notifier,
-            callbacks,
+            submissions,
             body_limit,
             body_memory,
             overview: SharedOverview::default(),
@@ -79,9 +82,19 @@ impl State {
         }
     }
 
-    /// What was counted last in the queue of requests, if it is known.
+    /// What was counted last in the queues of requests together, if it is known of all.
     pub(crate) fn queue_counts(&self) -> Option<QueueCounts> {
         self.workers.counts()
+    }
+
+    /// What was counted last in the queue of requests of this type, if it is known.
+    pub(crate) fn queue_counts_of(&self, request_type: &RequestType) -> Option<QueueCounts> {
+        self.workers.counts_of(request_type)
+    }
+
+    /// The types for which there are queues.
+    pub(crate) fn types(&self) -> &RequestTypes {
+        &self.submissions.types
     }
 
     /// The metrics as text.
@@ -89,7 +102,7 @@ impl State {
         self.broker.update_metrics();
         self.metrics.text(&Present {
             queues: self.counted_queues(),
-            in_hand: self.jobs.counts().0,
+            in_hand: self.jobs.counts_by_type(),
             is_store_up: matches!(*self.store.health().borrow(), Health::Up),
         })
     }

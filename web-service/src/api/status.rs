@@ -6,7 +6,6 @@ use actix_web::{HttpResponse, web};
 use pipeline::{
     contract::Timestamp,
     health::{self, QueueCounts},
-    topology,
 };
 use serde::Serialize;
 use store::{COUNT_LIMIT, OldestRequest, Overview};
@@ -52,7 +51,7 @@ pub(crate) struct Requests {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
     pub(crate) open: Option<u32>,
-    /// They wait in the queue for a worker, those of other programs too.
+    /// They wait in the queues of all types for a worker, those of other programs too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u32)]
     pub(crate) waiting: Option<u32>,
@@ -102,8 +101,7 @@ pub(crate) struct Workers {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Queue)]
 pub(crate) struct QueueView {
-    #[schema(value_type = String)]
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The messages that wait in it; those that are being processed are not among them.
     pub(crate) messages: u32,
     /// The programs' subscriptions to it.
@@ -132,7 +130,7 @@ impl Status {
     pub(crate) async fn of(state: &State) -> Self {
         let overview = state.overview.read(&state.store).await;
         let queues = state.counted_queues();
-        let requests = queues.of(topology::REQUESTS).ok();
+        let requests = state.queue_counts();
         let (processing, busy) = state.jobs.counts();
         let health::Readiness { status, parts } = state.readiness();
         let count = |count: fn(&Overview) -> u32| overview.as_ref().map(count);
@@ -169,8 +167,8 @@ impl From<&Overview> for Rates {
     }
 }
 
-impl From<(&'static str, QueueCounts)> for QueueView {
-    fn from((name, QueueCounts { waiting, consumers }): (&'static str, QueueCounts)) -> Self {
-        Self { name, messages: waiting, consumers }
+impl From<(&str, QueueCounts)> for QueueView {
+    fn from((name, QueueCounts { waiting, consumers }): (&str, QueueCounts)) -> Self {
+        Self { name: name.to_owned(), messages: waiting, consumers }
     }
 }

@@ -32,11 +32,11 @@ struct Verification {
     open: usize,
     /// How many of them workers claim.
     in_work: usize,
-    /// How many should have a message in the queue of requests.
+    /// How many should have a message in the queue of requests of their type.
     waiting: usize,
     /// How many should have one in a retry queue.
     retrying: usize,
-    /// How many messages the queue of requests held.
+    /// How many messages the queues of requests held.
     messages_waiting: u32,
     /// How many messages the retry queues held.
     messages_retrying: u32,
@@ -109,7 +109,7 @@ impl From<Verified> for Verification {
     fn from(Verified { missing, seen }: Verified) -> Self {
         let [waiting, retrying] = seen.expected();
         let held = seen.held();
-        let unseen = unseen(&seen, missing.len());
+        let unseen = unseen(&seen, &missing);
         let missing_count = missing.len();
         Self {
             at: Timestamp::now(),
@@ -117,7 +117,7 @@ impl From<Verified> for Verification {
             in_work: seen.in_work,
             waiting,
             retrying,
-            messages_waiting: held.requests,
+            messages_waiting: held.requests.values().fold(0, |sum, it| sum.saturating_add(*it)),
             messages_retrying: held.retries,
             missing: missing.into_iter().take(MAX_MISSING).map(MissingRequest::from).collect(),
             missing_count,
@@ -144,7 +144,7 @@ impl From<Missing> for MissingRequest {
 }
 
 /// What an observation can't show.
-fn unseen(seen: &Observation, missing: usize) -> Vec<Unseen> {
+fn unseen(seen: &Observation, missing: &[Missing]) -> Vec<Unseen> {
     let mut unseen = Vec::new();
     let mut add = |code, detail| unseen.push(Unseen { code, detail });
     if seen.is_storing() {
@@ -154,10 +154,9 @@ fn unseen(seen: &Observation, missing: usize) -> Vec<Unseen> {
                 .to_owned(),
         );
     }
-    let (held, expected) = (seen.held(), seen.expected().iter().sum::<usize>());
-    let messages = u64::from(held.requests) + u64::from(held.retries);
-    let more = messages.saturating_sub(expected as u64);
-    if more > 0 && expected > missing && !seen.is_overtaken {
+    let (expected, more) = seen.surplus();
+    let missing = missing.iter().filter(|it| it.reason == Reason::TooFewMessages).count();
+    if more > 0 && expected > missing {
         add(
             "hidden",
             format!(
@@ -177,21 +176,26 @@ fn unseen(seen: &Observation, missing: usize) -> Vec<Unseen> {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::topology::RequestType;
+
     use super::*;
     use crate::verify::decide::Sample;
 
     fn codes(sample: [u32; 3], is_overtaken: bool) -> Vec<&'static str> {
         let [requests, retries, results] = sample;
+        let requests = [(RequestType::DEFAULT, requests)].into();
         let samples = vec![Sample { requests, retries, results }; 3];
         let stayed = [1, 2].map(|id| store::OpenRequest {
             id: Uuid::from_u128(id),
+            request_type: RequestType::DEFAULT,
             run: 0,
             attempts: 0,
             accepted_at: None,
             next_attempt_at: None,
         });
-        let seen = Observation { is_overtaken, ..Observation::of(&stayed, samples) };
-        unseen(&seen, 0).iter().map(|it| it.code).collect()
+        let overtaken = is_overtaken.then_some(RequestType::DEFAULT).into_iter().collect();
+        let seen = Observation { overtaken, ..Observation::sample(&stayed, samples) };
+        unseen(&seen, &[]).iter().map(|it| it.code).collect()
     }
 
     #[test]

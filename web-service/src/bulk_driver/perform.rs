@@ -38,6 +38,7 @@ pub(super) async fn perform(
         BulkAction::Cancel => match state.store.cancel(item.id).await {
             Ok(Cancel::Done(run)) => {
                 state.notifier.notify_cancelled(item.id, run);
+                state.dispatch.metrics.cancelled(now.map(|request| request.kind.as_str()));
                 Outcome::Done
             }
             Ok(_) => Outcome::Changed,

@@ -5,7 +5,7 @@ use pipeline::{
         ErrorBody, HeaderValue, Headers, Outcome, Properties, Request, ResultMessage, Timestamp,
         codes, headers,
     },
-    topology,
+    topology::{self, RequestType},
 };
 use uuid::Uuid;
 
@@ -49,9 +49,11 @@ pub(crate) fn parse_failed_queue_message(
     let (reason, error) = reason_and_error(headers);
     let failed = || ResultOutcome::Failed(ErrorBody::new(&reason, &error));
     let ends = request_id(properties, body).map(|id| with_headers(id, failed(), headers));
+    let mut kept = headers.to_publish_again();
+    kept.set_request_type(&request_type(headers));
     FailedQueueMessage::Parked(NewParked {
         body: body.to_vec(),
-        headers: own_headers(headers),
+        headers: json(&kept),
         reason,
         error,
         result: ends,
@@ -67,6 +69,14 @@ fn request_id(properties: &Properties, body: &[u8]) -> Option<Uuid> {
     }
     let ids = [&properties.correlation_id, &properties.message_id].into_iter().flatten();
     ids.filter_map(|id| Uuid::try_parse(id).ok()).next()
+}
+
+/// The type of a request: that of the queue which gave it up, or else as its message names it.
+pub(crate) fn request_type(headers: &Headers) -> RequestType {
+    let (last, first) = (headers::LAST_DEATH_QUEUE, headers::FIRST_DEATH_QUEUE);
+    let queue = headers.text(last).or_else(|| headers.text(first));
+    let of_queue = queue.and_then(RequestType::of_queue);
+    of_queue.or_else(|| headers.request_type()).unwrap_or_default()
 }
 
 /// Why a message came to the failed queue: what a program of ours says, else what the broker says.
@@ -107,16 +117,15 @@ fn has_waited(headers: &Headers) -> bool {
     queue.is_some_and(|queue| queue.starts_with(topology::RETRY))
 }
 
-/// The headers that are Slowlane's own, as a JSON object.
-fn own_headers(headers: &Headers) -> String {
-    let kept = headers.to_publish_again();
+/// Headers as a JSON object.
+fn json(headers: &Headers) -> String {
     let value = |value: &HeaderValue| match value {
         HeaderValue::Text(text) => serde_json::Value::from(text.as_str()),
         HeaderValue::Number(number) => (*number).into(),
         HeaderValue::Other => serde_json::Value::Null,
     };
     let object: serde_json::Map<_, _> =
-        kept.iter().map(|(name, header)| (name.to_owned(), value(header))).collect();
+        headers.iter().map(|(name, header)| (name.to_owned(), value(header))).collect();
     serde_json::Value::Object(object).to_string()
 }
 
@@ -124,6 +133,7 @@ fn with_headers(id: Uuid, end: ResultOutcome, headers: &Headers) -> WorkerResult
     let number = |name| number(headers, name);
     WorkerResult {
         id,
+        request_type: request_type(headers),
         outcome: end,
         run: number(headers::RUN),
         attempt: number(headers::ATTEMPT).unwrap_or(1).max(1),

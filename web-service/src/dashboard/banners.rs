@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use maud::{Markup, html};
-use pipeline::{contract::Timestamp, topology};
+use pipeline::{
+    contract::Timestamp,
+    topology::{self, RequestType},
+};
 
 use crate::{
     api::status::Status,
@@ -98,13 +101,32 @@ fn topology(status: &Status) -> Option<Banner> {
 
 fn nobody_consumes(status: &Status) -> Option<Banner> {
     let (waiting, subscribed) = (status.requests.waiting?, status.workers.subscribed?);
-    (waiting > 0 && subscribed == 0).then(|| {
+    if subscribed > 0 {
+        return some_consume(status);
+    }
+    (waiting > 0).then(|| {
         let waiting = of(waiting.into(), "request waits", "requests wait");
         Banner::new(
             Level::Warning,
             "Nobody consumes.",
             format!("{waiting}, and no worker is subscribed: start processor-service"),
         )
+    })
+}
+
+/// If requests of some types wait for nobody, although other types have workers.
+fn some_consume(status: &Status) -> Option<Banner> {
+    let idle = status.queues.iter().filter(|queue| queue.messages > 0 && queue.consumers == 0);
+    let idle = idle.filter_map(|queue| Some((queue, RequestType::of_queue(&queue.name)?)));
+    let (queues, types): (Vec<_>, Vec<_>) = idle.unzip();
+    let waiting: u64 = queues.iter().map(|queue| u64::from(queue.messages)).sum();
+    let names: Vec<_> = types.iter().map(RequestType::as_str).collect();
+    (waiting > 0).then(|| {
+        let (waiting, names) = (of(waiting, "request waits", "requests wait"), names.join(","));
+        let detail = format!(
+            "{waiting}, and no worker is subscribed to their type: start processor-service with TYPES={names}"
+        );
+        Banner::new(Level::Warning, "Nobody consumes some types.", detail)
     })
 }
 
@@ -158,7 +180,11 @@ mod tests {
             oldest: None,
             rates: None,
             workers: Workers { subscribed: Some(2), busy: 1 },
-            queues: vec![QueueView { name: topology::UNREADABLE, messages: 0, consumers: 0 }],
+            queues: vec![QueueView {
+                name: topology::UNREADABLE.to_owned(),
+                messages: 0,
+                consumers: 0,
+            }],
         }
     }
 
@@ -169,6 +195,24 @@ mod tests {
     #[test]
     fn nothing_is_said_while_all_is_well() {
         assert_eq!(banners(&calm()), []);
+    }
+
+    #[test]
+    fn a_type_that_nobody_consumes_is_named_although_others_have_workers() {
+        let mut status = calm();
+        let queue = |name: &str, messages, consumers| QueueView {
+            name: name.to_owned(),
+            messages,
+            consumers,
+        };
+        status
+            .queues
+            .extend([queue("processing.requests", 4, 2), queue("processing.results", 7, 0)]);
+        assert_eq!(banners(&status), []);
+        status.queues.push(queue("processing.requests.video", 3, 0));
+        let [banner] = &banners(&status)[..] else { panic!() };
+        assert!(banner.detail.starts_with("3 requests wait"), "{}", banner.detail);
+        assert!(banner.detail.ends_with("with TYPES=video"), "{}", banner.detail);
     }
 
     #[test]

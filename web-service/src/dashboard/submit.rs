@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use maud::{Markup, html};
-use pipeline::log_messages::ACCEPTED;
+use pipeline::{log_messages::ACCEPTED, topology::RequestTypes};
 use serde_json::value::RawValue;
 use tracing::info;
 use url::form_urlencoded;
@@ -40,6 +40,7 @@ struct Form {
     data: String,
     /// Whether the data are a text, which becomes a JSON string.
     is_text: bool,
+    kind: String,
     expires_in: String,
     callback_url: String,
     /// Sent twice, it is one request.
@@ -64,6 +65,7 @@ async fn fill(form: &mut Form, state: &State, id: Uuid) -> Option<String> {
         Ok(found) => match found.data {
             Some(data) if data.get().len() <= MAX_EDITABLE_BYTES => {
                 data.get().clone_into(&mut form.data);
+                form.kind = found.kind;
                 None
             }
             Some(data) => Some(format!(
@@ -108,7 +110,7 @@ async fn accepted(form: &Form, state: &State) -> Result<Uuid, Problem> {
         return Err(Problem::body_too_large(state.body_limit));
     }
     let key = Some(form.key.as_str()).filter(|key| !key.is_empty());
-    let submission = SubmissionBody::submission(body.as_bytes(), key, None, &state.callbacks)?;
+    let submission = SubmissionBody::submission(body.as_bytes(), key, None, &state.submissions)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
@@ -121,6 +123,7 @@ impl Form {
         for (name, value) in form_urlencoded::parse(body) {
             let field = match &*name {
                 "data" => &mut form.data,
+                "type" => &mut form.kind,
                 "expiresIn" => &mut form.expires_in,
                 "callbackUrl" => &mut form.callback_url,
                 "key" => &mut form.key,
@@ -138,7 +141,11 @@ impl Form {
     /// The body of the same call of the API.
     fn body(&self) -> Result<String, Problem> {
         let mut body = format!("{{\"data\":{}", self.json()?);
-        let options = [("expiresIn", &self.expires_in), ("callbackUrl", &self.callback_url)];
+        let options = [
+            ("type", &self.kind),
+            ("expiresIn", &self.expires_in),
+            ("callbackUrl", &self.callback_url),
+        ];
         for (name, value) in options {
             let value = value.trim();
             if !value.is_empty() {
@@ -176,14 +183,14 @@ async fn show(
     let body = html! {
         h1 { "Submit a request" }
         @if let Some(note) = &note { p.banner.bad role="alert" { (note) } }
-        (markup(form))
+        (markup(form, state.types()))
     };
     let banners = banners::bad(&Status::of(state).await);
     let page = Page { title: "Submit", section: Section::Submit, root: "./", banners, body };
     respond::page_with(status, &page)
 }
 
-fn markup(form: &Form) -> Markup {
+fn markup(form: &Form, types: &RequestTypes) -> Markup {
     html! {
         form.submit method="post" action="submit" data-still {
             input type="hidden" name="key" value=(form.key);
@@ -191,6 +198,14 @@ fn markup(form: &Form) -> Markup {
             // A browser drops the first line break of a text area.
             textarea #field-data name="data" rows="14" required spellcheck="false" autocomplete="off"
                 placeholder="{\"any\": \"JSON\"}" { "\n" (form.data) }
+            @if *types != RequestTypes::default() {
+                label for="field-type" { "Type" }
+                select #field-type name="type" {
+                    @for of_type in types.iter() {
+                        option value=(of_type) selected[form.kind == of_type.as_str()] { (of_type) }
+                    }
+                }
+            }
             label.check { input type="checkbox" name="text" value="1" checked[form.is_text]; " Send as text" }
             details open[!form.expires_in.is_empty() || !form.callback_url.is_empty()] {
                 summary { "Options" }
@@ -216,8 +231,12 @@ mod tests {
     fn a_form_becomes_the_body_of_the_call() {
         assert_eq!(body("data=%7B%22a%22%3A1.0%7D").unwrap(), r#"{"data":{"a":1.0}}"#);
         assert_eq!(body("data=it+%22is%22&text=1").unwrap(), r#"{"data":"it \"is\""}"#);
-        let all = body("data=1&expiresIn=10m&callbackUrl=https%3A%2F%2Fa.example%2F").unwrap();
-        assert_eq!(all, r#"{"data":1,"expiresIn":"10m","callbackUrl":"https://a.example/"}"#);
+        let all = "data=1&type=a&expiresIn=10m&callbackUrl=https%3A%2F%2Fa.example%2F";
+        let all = body(all).unwrap();
+        assert_eq!(
+            all,
+            r#"{"data":1,"type":"a","expiresIn":"10m","callbackUrl":"https://a.example/"}"#
+        );
     }
 
     #[test]

@@ -15,8 +15,6 @@ use crate::dispatch::{
 };
 use store::{Claim, Claimed, NewRequest, ReleaseClaim, StoreError};
 
-/// The type of work of every request.
-const REQUEST_TYPE: &str = "default";
 /// A claim of an idempotency key can be taken over when its call has had no answer for this long after
 /// its timeout: then the call is taken to be dead.
 const CLAIM_GRACE: Duration = Duration::from_secs(2);
@@ -114,7 +112,7 @@ pub(crate) async fn finish(
     let id = row.id;
     match recorded {
         Ok(()) => {
-            dispatch.metrics.accepted();
+            dispatch.metrics.accepted(&submission.request_type);
             Ok(id)
         }
         Err(error) => {
@@ -132,7 +130,8 @@ async fn publish_as(
     deadline: Instant,
 ) -> Result<Timestamp, AcceptError> {
     let accepted_at = Timestamp::now();
-    let message = Request::message(&RequestId::from(id), submission.data, &submission.trace);
+    let Submission { request_type, data, trace, .. } = submission;
+    let message = Request::message(&RequestId::from(id), request_type, data, trace);
     let message = match submission.expires_in {
         Some(after) => message.expiring(after),
         None => message,
@@ -144,7 +143,7 @@ async fn publish_as(
 fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Timestamp) -> NewRequest {
     NewRequest {
         id,
-        kind: REQUEST_TYPE.to_owned(),
+        kind: submission.request_type.to_string(),
         owner: None,
         request_data: submission.data.get().as_bytes().to_vec(),
         accepted_at,

@@ -10,7 +10,12 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::{
-    dispatch::{Dispatch, availability::Unavailable, request_data},
+    dispatch::{
+        Dispatch,
+        availability::Unavailable,
+        known_type::UnknownType,
+        request_data::{self, NoMessage},
+    },
     events::notifier::Notifier,
 };
 use store::{Found, Replay, Status, Store, StoreError};
@@ -33,6 +38,9 @@ pub enum ReplayError {
     /// No web service has seen the input of the request.
     #[error("the data of the request is not stored")]
     NoData,
+    /// There is no queue for the type of the request any more.
+    #[error(transparent)]
+    UnknownType(#[from] UnknownType),
     /// The store is unavailable; nothing was sent.
     #[error("the store is unavailable: {0}")]
     StoreAway(String),
@@ -42,6 +50,16 @@ pub enum ReplayError {
     /// The broker confirmed the message, but the store did not confirm the new run.
     #[error("the broker has the replay, but the store did not record it: {0}")]
     NotRecorded(String),
+}
+
+impl From<NoMessage> for ReplayError {
+    fn from(error: NoMessage) -> Self {
+        match error {
+            NoMessage::NoData => Self::NoData,
+            NoMessage::UnknownType(unknown) => Self::UnknownType(unknown),
+            NoMessage::Store(error) => away(error),
+        }
+    }
 }
 
 impl From<Unavailable> for ReplayError {
@@ -60,7 +78,7 @@ impl From<Unavailable> for ReplayError {
 pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Result<(), ReplayError> {
     let deadline = Instant::now() + dispatch.timeout;
     dispatch.availability.check()?;
-    let prepared = timeout_at(deadline, prepare(&dispatch.store, id)).await;
+    let prepared = timeout_at(deadline, prepare(dispatch, id)).await;
     let prepared = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
     let Some((run, message)) = prepared else { return Ok(()) };
     dispatch.publisher.publish(&message, deadline).await?;
@@ -75,11 +93,11 @@ pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Resul
 
 /// The run in which a request has failed, and the message of the next run, which is noted. None if another
 /// replay was first.
-async fn prepare(store: &Store, id: Uuid) -> Result<Option<(u32, Message)>, ReplayError> {
+async fn prepare(dispatch: &Dispatch, id: Uuid) -> Result<Option<(u32, Message)>, ReplayError> {
+    let Dispatch { store, types, .. } = dispatch;
     let run = failed_run(store, id).await?;
     let next = run.checked_add(1).ok_or(ReplayError::NoData)?;
-    let message = request_data::message(store, id, next, 1).await.map_err(away)?;
-    let message = message.ok_or(ReplayError::NoData)?;
+    let message = request_data::message(store, types, id, next, 1).await?;
     let is_noted = is_done(store.note_replay(id, run).await.map_err(away)?)?;
     Ok(is_noted.then_some((run, message)))
 }

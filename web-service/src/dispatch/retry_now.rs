@@ -11,15 +11,18 @@ use pipeline::{
     contract::{Message, Timestamp, headers},
     log_messages::PUBLISHED_AGAIN,
 };
-use store::{
-    AwaitedAttempt, BeginRetry, Found, NoteRetry, Reissue, Status, Store, StoreError, Summary,
-};
+use store::{AwaitedAttempt, BeginRetry, Found, NoteRetry, Reissue, Status, StoreError, Summary};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::{
-    dispatch::{Dispatch, availability::Unavailable, request_data},
+    dispatch::{
+        Dispatch,
+        availability::Unavailable,
+        known_type::UnknownType,
+        request_data::{self, NoMessage},
+    },
     events::{jobs::job::Job, notifier::Notifier},
 };
 
@@ -41,6 +44,9 @@ pub enum RetryNowError {
     /// No web service has seen the input of the request.
     #[error("the data of the request are not known")]
     NoData,
+    /// There is no queue for the type of the request any more.
+    #[error(transparent)]
+    UnknownType(#[from] UnknownType),
     /// The store is unavailable; nothing was sent.
     #[error("the store is unavailable: {0}")]
     StoreAway(String),
@@ -50,6 +56,16 @@ pub enum RetryNowError {
     /// The broker confirmed the message, but the store did not confirm the new run.
     #[error("the broker has the attempt, but the store did not record it: {0}")]
     NotRecorded(String),
+}
+
+impl From<NoMessage> for RetryNowError {
+    fn from(error: NoMessage) -> Self {
+        match error {
+            NoMessage::NoData => Self::NoData,
+            NoMessage::UnknownType(unknown) => Self::UnknownType(unknown),
+            NoMessage::Store(error) => away(error),
+        }
+    }
 }
 
 impl From<Unavailable> for RetryNowError {
@@ -111,7 +127,7 @@ async fn reissue(
 ) -> Result<(), RetryNowError> {
     let deadline = Instant::now() + dispatch.timeout;
     dispatch.availability.check()?;
-    let preparing = prepare(&dispatch.store, notifier.jobs.get(id), id, reissue);
+    let preparing = prepare(dispatch, notifier.jobs.get(id), id, reissue);
     let prepared = timeout_at(deadline, preparing).await;
     let (run, message) =
         prepared.map_err(|_| RetryNowError::StoreAway(STORE_TIMED_OUT.into()))??;
@@ -135,11 +151,12 @@ async fn reissue(
 
 /// The run of the attempt, which is noted, and its message.
 async fn prepare(
-    store: &Store,
+    dispatch: &Dispatch,
     job: Option<Job>,
     id: Uuid,
     reissue: Reissue,
 ) -> Result<(u32, Message), RetryNowError> {
+    let Dispatch { store, types, .. } = dispatch;
     let summary = match store.get(id).await.map_err(away)? {
         Found::Record(request) => request.summary,
         Found::Expired => return Err(RetryNowError::Expired),
@@ -155,8 +172,7 @@ async fn prepare(
         NoteRetry::Unknown => return Err(RetryNowError::Unknown),
     };
     let attempt = i64::from(awaited.attempts) + 1;
-    let message = request_data::message(store, id, run, attempt).await.map_err(away)?;
-    let mut message = message.ok_or(RetryNowError::NoData)?;
+    let mut message = request_data::message(store, types, id, run, attempt).await?;
     if reissue == Reissue::Missing
         && let Some(at) = summary.next_attempt_at.filter(|at| *at > now)
     {
@@ -207,6 +223,8 @@ fn away(error: StoreError) -> RetryNowError {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::topology::RequestType;
+
     use super::*;
     use crate::{events::jobs::job::ExecutionId, samples};
 
@@ -226,6 +244,7 @@ mod tests {
             ..samples::summary(status)
         };
         let job = job.map(|(run, attempt)| Job {
+            request_type: RequestType::DEFAULT,
             execution: ExecutionId { run, attempt, delivery: 1 },
             worker: None,
             started_at: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{broker::PublishError, contract::TraceParent};
+use pipeline::{broker::PublishError, contract::TraceParent, topology::RequestType};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -14,6 +14,8 @@ use store::{CallbackTarget, IdempotencyKeyHash};
 pub struct Submission<'a> {
     /// The id that the request gets, unless its idempotency key already stands for another one.
     pub id: Uuid,
+    /// Its type: which queue it waits in.
+    pub request_type: RequestType,
     /// The input of the work: JSON, passed on as it came.
     pub data: &'a RawValue,
     /// The trace that the request belongs to.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use pipeline::{
     broker::{AskError, Declarer},
-    topology::{DEFAULT_ACK_TIMEOUT, Exchange, Queue, QueueType, REQUESTS, RetryDelays, Topology},
+    topology::{
+        DEFAULT_ACK_TIMEOUT, Exchange, Queue, QueueType, RequestTypes, RetryDelays, Topology,
+        request_queue,
+    },
 };
 
 use crate::doctor::diagnosis::{Check, Verdict};
@@ -18,9 +21,13 @@ pub(super) struct Objects {
 
 /// Compares each exchange and queue by declaring it again, which changes nothing. `QUEUE_TYPE` and `ACK_TIMEOUT` are
 /// settings of `setup` alone, so they are taken from the queue of requests.
-pub(super) async fn check(declarer: &mut Declarer, delays: &RetryDelays) -> Objects {
-    let (kind, ack_timeout) = settings_of_setup(declarer).await;
-    let topology = Topology::new(kind, ack_timeout.unwrap_or(DEFAULT_ACK_TIMEOUT));
+pub(super) async fn check(
+    declarer: &mut Declarer,
+    types: &RequestTypes,
+    delays: &RetryDelays,
+) -> Objects {
+    let (kind, ack_timeout) = settings_of_setup(declarer, types).await;
+    let topology = Topology::new(kind, ack_timeout.unwrap_or(DEFAULT_ACK_TIMEOUT), types);
     let topology = topology.retrying(kind, delays);
     let mut checks = Vec::new();
     for exchange in &topology.exchanges {
@@ -40,14 +47,17 @@ pub(super) async fn check(declarer: &mut Declarer, delays: &RetryDelays) -> Obje
     Objects { checks, ack_timeout: ack_timeout.filter(|_| kind == QueueType::Quorum) }
 }
 
-/// The settings with which `setup` declared the queue of requests, as far as it can be seen.
-async fn settings_of_setup(declarer: &mut Declarer) -> (QueueType, Option<Duration>) {
-    for kind in [QueueType::Quorum, QueueType::Classic] {
-        let topology = Topology::new(kind, DEFAULT_ACK_TIMEOUT);
-        let Some(requests) = topology.queues.iter().find(|queue| queue.name == REQUESTS) else {
-            continue;
-        };
-        match declare_queue(declarer, requests).await {
+/// The settings with which `setup` declared the queues of requests, as far as it can be seen: those of the first that
+/// exists.
+async fn settings_of_setup(
+    declarer: &mut Declarer,
+    types: &RequestTypes,
+) -> (QueueType, Option<Duration>) {
+    let kinds = [QueueType::Quorum, QueueType::Classic];
+    for (of_type, kind) in types.iter().flat_map(|of_type| kinds.map(|kind| (of_type, kind))) {
+        let requests = request_queue(of_type, kind, DEFAULT_ACK_TIMEOUT);
+        match declare_queue(declarer, &requests).await {
+            Ok(false) => {}
             Ok(true) => return (kind, Some(DEFAULT_ACK_TIMEOUT)),
             Err(AskError::Refused { code: 406, text }) if text.contains("x-consumer-timeout") => {
                 return (kind, current_millis(&text));

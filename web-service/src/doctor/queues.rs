@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipeline::{
     broker::Declarer,
     health::QueueCounts,
-    topology::{DEFAULT_ACK_TIMEOUT, FAILED, REQUESTS, RESULTS, UNREADABLE},
+    topology::{DEFAULT_ACK_TIMEOUT, FAILED, RESULTS, RequestType, RequestTypes, UNREADABLE},
 };
 
 use crate::doctor::diagnosis::{Check, Verdict};
@@ -14,16 +14,14 @@ use crate::doctor::diagnosis::{Check, Verdict};
 const HAS_ACK_TIMEOUT: (u64, u64) = (3, 12);
 
 /// Counts the messages and consumers of each queue. One that is missing is found elsewhere.
-pub(super) async fn check(declarer: &mut Declarer) -> Vec<Check> {
+pub(super) async fn check(declarer: &mut Declarer, types: &RequestTypes) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (code, queue) in [
-        ("workers", REQUESTS),
-        ("results-queue", RESULTS),
-        ("failed-queue", FAILED),
-        ("unreadable", UNREADABLE),
-    ] {
-        match declarer.queue_counts(queue).await {
-            Ok(counts) => checks.push(Check::new(code, verdict(queue, counts))),
+    let of_requests = types.iter().map(|it| ("workers", it.queue()));
+    let others = [("results-queue", RESULTS), ("failed-queue", FAILED), ("unreadable", UNREADABLE)];
+    let others = others.map(|(code, queue)| (code, queue.to_owned()));
+    for (code, queue) in of_requests.chain(others) {
+        match declarer.queue_counts(&queue).await {
+            Ok(counts) => checks.push(Check::new(code, verdict(&queue, counts))),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
                 let detail = format!("How many messages and consumers {queue} has: {error}");
@@ -36,11 +34,10 @@ pub(super) async fn check(declarer: &mut Declarer) -> Vec<Check> {
 
 fn verdict(queue: &str, QueueCounts { waiting, consumers }: QueueCounts) -> Verdict {
     let seen = format!("{queue} has {consumers} consumers, and {waiting} messages wait");
+    if let (Some(of_type), 0) = (RequestType::of_queue(queue), consumers) {
+        return no_worker(&of_type, waiting);
+    }
     match (queue, waiting, consumers) {
-        (REQUESTS, _, 0) => Verdict::finding(
-            format!("No worker consumes requests, and {waiting} wait"),
-            "start processor-service",
-        ),
         (RESULTS | FAILED, _, 0) => Verdict::finding(
             format!("No web service consumes {queue}, and {waiting} messages wait"),
             "restart the web service, and see its log",
@@ -53,6 +50,17 @@ fn verdict(queue: &str, QueueCounts { waiting, consumers }: QueueCounts) -> Verd
         ),
         _ => Verdict::Fine(seen),
     }
+}
+
+fn no_worker(of_type: &RequestType, waiting: u32) -> Verdict {
+    let (of_type, with) = match of_type.is_default() {
+        true => (String::new(), String::new()),
+        false => (format!(" of the type {of_type}"), format!(" with TYPES={of_type}")),
+    };
+    Verdict::finding(
+        format!("No worker consumes requests{of_type}, and {waiting} wait"),
+        format!("start processor-service{with}"),
+    )
 }
 
 /// Whether a worker may hold a request as long as its work may take. `of_queue` is the timeout that the queue of requests has of
@@ -115,7 +123,7 @@ mod tests {
     fn queues_without_consumers_and_messages_that_nobody_can_read_are_found() {
         let of =
             |queue, waiting, consumers| found(&verdict(queue, QueueCounts { waiting, consumers }));
-        for queue in [REQUESTS, RESULTS, FAILED] {
+        for queue in ["processing.requests", "processing.requests.video", RESULTS, FAILED] {
             assert_eq!([of(queue, 0, 0), of(queue, 5, 1)], ["finding", "fine"], "{queue}");
         }
         assert_eq!([of(UNREADABLE, 0, 0), of(UNREADABLE, 1, 0)], ["fine", "finding"]);

@@ -16,7 +16,10 @@ use std::{
     time::Instant,
 };
 
-use pipeline::contract::{JobEvent, JobEventName};
+use pipeline::{
+    contract::{JobEvent, JobEventName},
+    topology::RequestType,
+};
 use uuid::Uuid;
 
 use crate::events::{
@@ -97,6 +100,11 @@ impl RunningJobs {
     /// each.
     pub fn counts(&self) -> (usize, usize) {
         self.registry().counts()
+    }
+
+    /// How many jobs there are of each type.
+    pub fn counts_by_type(&self) -> HashMap<RequestType, usize> {
+        self.registry().counts_by_type()
     }
 
     /// Whether no job is known.

@@ -129,7 +129,7 @@ mod tests {
     use pipeline::{
         broker::{Address, BrokerOptions},
         contract::FinishedRequest,
-        topology::Topology,
+        topology::{RequestTypes, Topology},
     };
     use uuid::Uuid;
 
@@ -144,7 +144,7 @@ mod tests {
     /// A broker that is not there.
     fn broker() -> Broker {
         let address = Address::parse("amqp://127.0.0.1:1").unwrap();
-        let (program, topology) = ("web-service", Topology::of_service());
+        let (program, topology) = ("web-service", Topology::of_service(&RequestTypes::default()));
         Broker::connect(&BrokerOptions { program, addresses: vec![address], topology })
     }
 
@@ -156,7 +156,7 @@ mod tests {
             waiters.clone(),
             jobs.clone(),
             broker.event_publisher(),
-            Metrics::in_registry(Registry::default()),
+            Metrics::in_registry(Registry::default(), &RequestTypes::default()),
         );
         let mut listener =
             EventListener::new(waiters, jobs.clone(), retries, started, broker.event_publisher());

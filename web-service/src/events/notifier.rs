@@ -71,7 +71,6 @@ impl Notifier {
     pub fn notify_cancelled(&self, id: Uuid, run: u32) {
         // Work of a later run, which only another program can have begun, is obsolete too.
         let run = self.jobs.get(id).map_or(run, |job| job.execution.run.max(run));
-        self.metrics.cancelled();
         self.waiters.wake([id]);
         let status = FinalStatus::Cancelled;
         self.finished_events.publish(vec![FinishedRequest { request_id: id, status }]);

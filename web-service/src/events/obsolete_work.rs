@@ -108,7 +108,10 @@ fn obsolete_up_to_run(end: Option<End>, started: u32) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use pipeline::contract::{ErrorBody, Timestamp};
+    use pipeline::{
+        contract::{ErrorBody, Timestamp},
+        topology::RequestType,
+    };
 
     use super::*;
     use store::ResultOutcome;
@@ -158,6 +161,7 @@ mod tests {
     fn obsolete(end: ResultOutcome, run: Option<u32>, worker: &str) -> Option<u32> {
         let result = WorkerResult {
             id: Uuid::nil(),
+            request_type: RequestType::DEFAULT,
             outcome: end,
             run,
             attempt: 1,
@@ -170,7 +174,13 @@ mod tests {
         let worker = Some("b".to_owned());
         obsolete_by(
             &result,
-            &Job { execution, worker, started_at: Some(Timestamp::from_millis(1)), progress: None },
+            &Job {
+                execution,
+                request_type: RequestType::DEFAULT,
+                worker,
+                started_at: Some(Timestamp::from_millis(1)),
+                progress: None,
+            },
         )
     }
 

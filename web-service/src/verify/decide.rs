@@ -4,15 +4,19 @@
 //! queue, or its message is missing. Two facts tell these apart:
 //!
 //! - A queue is left in order. If a request was worked on that came after the beginning, then whatever was in the queue
-//!   before has left it, too: all requests that still wait are missing.
+//!   before has left it, too: all requests of its type that still wait are missing.
 //! - A queue holds no more requests than messages. If more wait than it holds, the others are missing: the oldest, since a
 //!   queue is emptied from its head, whoever does it. Which they are is a guess.
 //!
 //! A wrong guess costs no more than the work, done twice: what is published again is a run of its own.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use pipeline::contract::Timestamp;
+use pipeline::{contract::Timestamp, topology::RequestType};
 use store::OpenRequest;
 
 /// How long around its time a request may be on the way from the retry queue. It is not judged then.
@@ -33,25 +37,34 @@ pub struct Observation {
     pub between: [Timestamp; 2],
     /// The messages in the queues, sample by sample.
     pub samples: Vec<Sample>,
-    /// Whether a request was worked on that was accepted after the beginning.
-    pub is_overtaken: bool,
+    /// The types of which a request was worked on that was accepted after the beginning.
+    pub overtaken: BTreeSet<RequestType>,
     /// Whether there were more open requests than are looked at.
     pub is_cut: bool,
 }
 
 /// How many messages the queues held at a moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Requests.
-    pub requests: u32,
+    /// Requests, by their type.
+    pub requests: BTreeMap<RequestType, u32>,
     /// Requests that wait for their next attempt.
     pub retries: u32,
     /// Results and failed requests that were not stored yet.
     pub results: u32,
 }
 
+/// The messages that the queues held at least, whatever was in the hands of programs meanwhile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Requests, by their type.
+    pub requests: BTreeMap<RequestType, u32>,
+    /// Requests that wait for their next attempt.
+    pub retries: u32,
+}
+
 /// A request without a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// The request.
     pub request: OpenRequest,
@@ -89,26 +102,78 @@ impl Observation {
         [count(Place::RequestQueue), count(Place::RetryQueue)]
     }
 
-    /// The messages that the queues held at least, whatever was in the hands of programs meanwhile.
-    pub fn held(&self) -> Sample {
-        let total = |sample: &Sample| u64::from(sample.requests) + u64::from(sample.retries);
-        let windows = self.samples.windows(SAMPLES_IN_A_ROW);
-        let fullest = windows.filter_map(|samples| samples.iter().max_by_key(|it| total(it)));
-        fullest.min_by_key(|sample| total(sample)).copied().unwrap_or_default()
+    /// The messages that the queues held at least. A request moves between the queue of its type and the retry queues, so
+    /// they are counted together.
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        for of_type in self.types() {
+            let (requests, retries) = self.held_of(of_type);
+            held.requests.insert(of_type.clone(), requests);
+            held.retries = held.retries.max(retries);
+        }
+        held
+    }
+
+    fn held_of(&self, of_type: &RequestType) -> (u32, u32) {
+        let counts = |it: &Sample| (it.requests.get(of_type).copied().unwrap_or(0), it.retries);
+        let counts: Vec<_> = self.samples.iter().map(counts).collect();
+        let total = |(requests, retries): &(u32, u32)| u64::from(*requests) + u64::from(*retries);
+        let windows = counts.windows(SAMPLES_IN_A_ROW);
+        let fullest = windows.filter_map(|counts| counts.iter().max_by_key(|it| total(it)));
+        fullest.min_by_key(|counts| total(counts)).copied().unwrap_or_default()
+    }
+
+    /// How many requests of types that were not overtaken waited all the time, and how many messages more than that the
+    /// queues held.
+    pub fn surplus(&self) -> (usize, u64) {
+        let held = self.held();
+        let is_judged = |of_type: &RequestType| !self.overtaken.contains(of_type);
+        let expected = self.stayed.iter().filter(|it| is_judged(&it.request_type));
+        let expected = expected.filter(|it| self.place(it) != Place::OnTheWay).count();
+        let requests = held.requests.iter().filter(|(of_type, _)| is_judged(of_type));
+        let messages = requests.map(|(_, count)| u64::from(*count)).sum::<u64>();
+        let messages = messages + u64::from(held.retries);
+        (expected, messages.saturating_sub(expected as u64))
+    }
+
+    /// The types of the requests that stayed, and those whose messages were counted.
+    fn types(&self) -> BTreeSet<&RequestType> {
+        let counted = self.samples.iter().flat_map(|sample| sample.requests.keys());
+        self.stayed.iter().map(|it| &it.request_type).chain(counted).collect()
     }
 
     /// Two seconds in which these requests stayed open.
     #[cfg(test)]
-    pub(crate) fn of(stayed: &[OpenRequest], samples: Vec<Sample>) -> Self {
+    pub(crate) fn sample(stayed: &[OpenRequest], samples: Vec<Sample>) -> Self {
         Self {
             open: stayed.len(),
             in_work: 0,
             stayed: stayed.to_vec(),
             between: [1_000_000, 1_002_000].map(Timestamp::from_millis),
             samples,
-            is_overtaken: false,
+            overtaken: BTreeSet::new(),
             is_cut: false,
         }
+    }
+
+    /// The requests of this type, or of all types, whose message should be at this place.
+    fn of<'a>(
+        &'a self,
+        place: Place,
+        of_type: Option<&'a RequestType>,
+    ) -> impl Iterator<Item = &'a OpenRequest> {
+        let stayed = self.stayed.iter().filter(move |it| self.place(it) == place);
+        stayed.filter(move |it| of_type.is_none_or(|of_type| it.request_type == *of_type))
+    }
+
+    fn oldest_first(
+        &self,
+        place: Place,
+        of_type: Option<&RequestType>,
+    ) -> impl Iterator<Item = OpenRequest> + use<> {
+        let mut found: Vec<_> = self.of(place, of_type).cloned().collect();
+        found.sort_unstable_by_key(published);
+        found.into_iter()
     }
 
     fn place(&self, request: &OpenRequest) -> Place {
@@ -126,27 +191,51 @@ pub fn missing(seen: &Observation) -> Vec<Missing> {
     if seen.is_storing() || seen.samples.len() < SAMPLES_IN_A_ROW {
         return Vec::new();
     }
-    let of = |place| seen.stayed.iter().copied().filter(move |it| seen.place(it) == place);
-    let mut waiting: Vec<_> = of(Place::RequestQueue).collect();
-    let mut retrying: Vec<_> = of(Place::RetryQueue).collect();
     let held = seen.held();
-    let [requests, retries] =
-        [held.requests, held.retries].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-    let (reason, lost, retries_lost) = if seen.is_overtaken {
-        let retries_lost = retrying.len().saturating_sub(retries.saturating_add(requests));
-        (Reason::Overtaken, waiting.len(), retries_lost)
-    } else {
-        let held = requests.saturating_add(retries);
-        let all_lost = (waiting.len() + retrying.len()).saturating_sub(held);
-        let lost = waiting.len().saturating_sub(requests).min(all_lost);
-        (Reason::TooFewMessages, lost, all_lost - lost)
-    };
-    waiting.sort_unstable_by_key(published);
-    retrying.sort_unstable_by_key(published);
-    let missing = |request, reason| Missing { request, reason };
-    let lost = waiting.into_iter().take(lost).map(|it| missing(it, reason));
-    let retries_lost = retrying.into_iter().take(retries_lost);
-    lost.chain(retries_lost.map(|it| missing(it, Reason::TooFewMessages))).collect()
+    let counts = seen.types().into_iter().map(|of_type| Counts::of(seen, of_type, &held));
+    let counts: Vec<_> = counts.collect();
+    let needed: usize = counts.iter().map(|it| it.lacking + it.retrying_elsewhere).sum();
+    let retries = usize::try_from(held.retries).unwrap_or(usize::MAX);
+    // What seems to be missing in the queue of a type may wait in a retry queue, which all types share.
+    let mut lost = needed.saturating_sub(retries);
+    let mut missing = Vec::new();
+    for Counts { of_type, lacking, .. } in &counts {
+        let is_overtaken = seen.overtaken.contains(*of_type);
+        let of_type_lost = (*lacking).min(lost);
+        lost -= of_type_lost;
+        let (reason, count) = match is_overtaken {
+            true => (Reason::Overtaken, usize::MAX),
+            false => (Reason::TooFewMessages, of_type_lost),
+        };
+        let waiting = seen.oldest_first(Place::RequestQueue, Some(of_type));
+        missing.extend(waiting.take(count).map(|request| Missing { request, reason }));
+    }
+    let retrying = seen.oldest_first(Place::RetryQueue, None).take(lost);
+    let reason = Reason::TooFewMessages;
+    missing.extend(retrying.map(|request| Missing { request, reason }));
+    missing
+}
+
+/// The requests of a type that stayed, beside the messages in its queue.
+struct Counts<'a> {
+    of_type: &'a RequestType,
+    /// How many more wait in the queue than it holds, unless all of them are known to be missing.
+    lacking: usize,
+    /// How many that wait for their next attempt are not accounted for by further messages in the queue.
+    retrying_elsewhere: usize,
+}
+
+impl<'a> Counts<'a> {
+    fn of(seen: &Observation, of_type: &'a RequestType, held: &Held) -> Self {
+        let count = |place| seen.of(place, Some(of_type)).count();
+        let is_overtaken = seen.overtaken.contains(of_type);
+        let waiting = if is_overtaken { 0 } else { count(Place::RequestQueue) };
+        let held = held.requests.get(of_type).copied().unwrap_or(0);
+        let held = usize::try_from(held).unwrap_or(usize::MAX);
+        let more = held.saturating_sub(waiting);
+        let retrying_elsewhere = count(Place::RetryQueue).saturating_sub(more);
+        Self { of_type, lacking: waiting.saturating_sub(held), retrying_elsewhere }
+    }
 }
 
 /// The order in which the messages entered their queue, as far as it is known. When a later run was published is not.
@@ -168,6 +257,7 @@ mod tests {
     fn waiting(at: i64) -> OpenRequest {
         OpenRequest {
             id: Uuid::from_u128(at.unsigned_abs().into()),
+            request_type: RequestType::DEFAULT,
             run: 0,
             attempts: 0,
             accepted_at: Some(Timestamp::from_millis(at)),
@@ -182,9 +272,11 @@ mod tests {
     }
 
     fn seen(stayed: &[OpenRequest], samples: &[[u32; 3]]) -> Observation {
-        let sample =
-            |&[requests, retries, results]: &[u32; 3]| Sample { requests, retries, results };
-        Observation::of(stayed, samples.iter().map(sample).collect())
+        let sample = |&[requests, retries, results]: &[u32; 3]| {
+            let requests = [(RequestType::DEFAULT, requests)].into();
+            Sample { requests, retries, results }
+        };
+        Observation::sample(stayed, samples.iter().map(sample).collect())
     }
 
     fn ids(missing: &[Missing]) -> Vec<u128> {
@@ -218,10 +310,44 @@ mod tests {
     #[test]
     fn whatever_was_overtaken_is_missing_however_many_messages_there_are() {
         let stayed = [waiting(1), waiting(2), retrying(3, 60)];
-        let overtaken = Observation { is_overtaken: true, ..seen(&stayed, &[[7, 1, 0]; 3]) };
+        let overtaken = Observation {
+            overtaken: [RequestType::DEFAULT].into(),
+            ..seen(&stayed, &[[7, 1, 0]; 3])
+        };
         let found = missing(&overtaken);
         assert_eq!(ids(&found), [1, 2]);
         assert!(found.iter().all(|it| it.reason == Reason::Overtaken));
+    }
+
+    #[test]
+    fn each_type_is_judged_by_its_own_queue() {
+        let video = |request: OpenRequest| OpenRequest {
+            request_type: "video".parse().unwrap(),
+            ..request
+        };
+        let sample = |plain, of_video, retries| Sample {
+            requests: [(RequestType::DEFAULT, plain), ("video".parse().unwrap(), of_video)].into(),
+            retries,
+            results: 0,
+        };
+        let seen = |stayed: &[OpenRequest], sample: Sample| {
+            Observation::sample(stayed, vec![sample; SAMPLES_IN_A_ROW])
+        };
+        let stayed = [waiting(1), video(waiting(2)), video(waiting(3)), video(retrying(4, 60))];
+        assert_eq!(missing(&seen(&stayed, sample(1, 2, 1))), []);
+        let found = |plain, of_video, retries| {
+            ids(&missing(&seen(&stayed, sample(plain, of_video, retries))))
+        };
+        assert_eq!(found(9, 0, 1), [2, 3], "others are in another queue");
+        assert_eq!(found(0, 2, 1), [1]);
+        assert_eq!(found(0, 3, 1), [1; 0], "the first may wait for a retry in its place");
+        assert_eq!(found(0, 3, 0), [1], "it may be in the queue of its type");
+        assert_eq!(found(9, 2, 0), [4], "but not in another one");
+        let fast = Observation {
+            overtaken: [RequestType::DEFAULT].into(),
+            ..seen(&stayed, sample(0, 2, 1))
+        };
+        assert_eq!(ids(&missing(&fast)), [1], "slow work is not overtaken by fast work");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Observer: looks at the open requests, at the queues, and at what workers claim, for some seconds.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use pipeline::{
     broker::{Broker, Declarer},
     contract::{Control, Timestamp},
-    topology::{FAILED, REQUESTS, RESULTS},
+    topology::{FAILED, RESULTS, RequestType, RequestTypes},
 };
 use store::{OpenRequest, RequestFilter, RequestQuery, Status, Store};
 use tokio::time::sleep;
@@ -36,16 +36,18 @@ pub(super) struct Observer<'a> {
     pub(super) broker: &'a Broker,
     pub(super) store: &'a Store,
     pub(super) jobs: &'a RunningJobs,
+    pub(super) types: &'a RequestTypes,
     pub(super) retry_queues: &'a [String],
 }
 
 impl Observer<'_> {
     /// Looks for about two seconds: longer than a worker takes to announce its work, and to answer when it is asked.
     pub(super) async fn observe(&self) -> Result<Observation, VerifyError> {
-        let mut queues = Queues::open(self.broker, self.retry_queues)?;
+        let declarer = self.broker.declarer()?;
         let mark = self.newest_id().await?;
         let began = Timestamp::now();
         let (before, is_cut) = self.open_requests().await?;
+        let mut queues = Queues::of(declarer, self.types_of(&before), self.retry_queues);
         self.broker.event_publisher().try_publish(&Control::Who.message());
         let mut samples = Vec::new();
         for (count, pause) in SAMPLES {
@@ -58,9 +60,21 @@ impl Observer<'_> {
         let (open, mut stayed) = self.still_open(before).await?;
         let (has_waited, in_work) = (stayed.len(), self.jobs.counts().0);
         stayed.retain(|request| !self.is_claimed(request));
-        let is_overtaken = has_waited > 0 && self.is_overtaken(mark).await?;
+        let overtaken =
+            if has_waited > 0 { self.overtaken(mark, &stayed).await? } else { BTreeSet::new() };
         let between = [began, Timestamp::now()];
-        Ok(Observation { open, in_work, stayed, between, samples, is_overtaken, is_cut })
+        Ok(Observation { open, in_work, stayed, between, samples, overtaken, is_cut })
+    }
+
+    /// The types of these requests, and those for which there are queues.
+    fn types_of(&self, requests: &[OpenRequest]) -> BTreeSet<RequestType> {
+        let mut types: BTreeSet<_> = self.types.iter().cloned().collect();
+        for OpenRequest { request_type, .. } in requests {
+            if !types.contains(request_type) {
+                types.insert(request_type.clone());
+            }
+        }
+        types
     }
 
     /// All open requests, in the order of their ids, and whether there are more than are looked at.
@@ -103,20 +117,32 @@ impl Observer<'_> {
 
     /// An id that is not below those of the requests that were accepted until now.
     async fn newest_id(&self) -> Result<Uuid, VerifyError> {
-        let newest = self.newest(None, 1).await?;
+        let newest = self.newest(RequestFilter::default(), 1).await?;
         Ok(newest.into_iter().chain([Uuid::now_v7()]).max().unwrap_or_default())
     }
 
-    /// Whether a request above this id was worked on.
-    async fn is_overtaken(&self, mark: Uuid) -> Result<bool, VerifyError> {
-        let completed = self.newest(Some(Status::Completed), MAX_NEWEST).await?;
-        let claimed = self.jobs.newest(Uuid::max(), PAGE as usize).into_iter().filter(is_timely);
-        Ok(completed.into_iter().chain(claimed).any(|id| id > mark))
+    /// Of the types of these requests, those of which a request above this id was worked on.
+    async fn overtaken(
+        &self,
+        mark: Uuid,
+        stayed: &[OpenRequest],
+    ) -> Result<BTreeSet<RequestType>, VerifyError> {
+        let claimed = self.jobs.newest(Uuid::max(), PAGE as usize).into_iter();
+        let claimed = claimed.filter(|id| *id > mark && is_timely(id));
+        let mut overtaken: BTreeSet<_> =
+            claimed.filter_map(|id| Some(self.jobs.get(id)?.request_type)).collect();
+        for of_type in stayed.iter().map(|it| &it.request_type).collect::<BTreeSet<_>>() {
+            let (status, kind) = (Some(Status::Completed), Some(of_type.to_string()));
+            let completed = RequestFilter { status, kind, ..RequestFilter::default() };
+            if self.newest(completed, MAX_NEWEST).await?.into_iter().any(|id| id > mark) {
+                overtaken.insert(of_type.clone());
+            }
+        }
+        Ok(overtaken)
     }
 
     /// The newest ids that were made by web services.
-    async fn newest(&self, status: Option<Status>, limit: u32) -> Result<Vec<Uuid>, VerifyError> {
-        let filter = RequestFilter { status, ..RequestFilter::default() };
+    async fn newest(&self, filter: RequestFilter, limit: u32) -> Result<Vec<Uuid>, VerifyError> {
         let query = RequestQuery { filter, limit, cursor: None };
         let page = self.store.list(query).await?;
         Ok(page.items.into_iter().map(|it| it.id).filter(is_timely).collect())
@@ -134,29 +160,38 @@ fn is_timely(id: &Uuid) -> bool {
 /// The queues that are counted.
 struct Queues<'a> {
     declarer: Declarer,
+    /// Those of requests, each with the type.
+    request_queues: Vec<(RequestType, String)>,
     retry_queues: Vec<&'a str>,
 }
 
 impl<'a> Queues<'a> {
-    fn open(broker: &Broker, retry_queues: &'a [String]) -> Result<Self, VerifyError> {
+    fn of(declarer: Declarer, types: BTreeSet<RequestType>, retry_queues: &'a [String]) -> Self {
+        let request_queues = types.into_iter().map(|it| (it.clone(), it.queue())).collect();
         let retry_queues = retry_queues.iter().map(String::as_str).collect();
-        Ok(Self { declarer: broker.declarer()?, retry_queues })
+        Self { declarer, request_queues, retry_queues }
     }
 
     async fn count(&mut self) -> Result<Sample, VerifyError> {
+        let mut sample = Sample::default();
         // In the direction in which requests move, so that one on its way is counted twice rather than not at all.
-        let mut retries = 0_u32;
         for queue in std::mem::take(&mut self.retry_queues) {
             // A question about a missing queue costs a channel, so it is asked once.
             if let Some(waiting) = self.waiting(queue).await? {
-                retries = retries.saturating_add(waiting);
+                sample.retries = sample.retries.saturating_add(waiting);
                 self.retry_queues.push(queue);
             }
         }
-        let requests = self.waiting(REQUESTS).await?.unwrap_or(0);
+        for (of_type, queue) in std::mem::take(&mut self.request_queues) {
+            if let Some(waiting) = self.waiting(&queue).await? {
+                sample.requests.insert(of_type.clone(), waiting);
+                self.request_queues.push((of_type, queue));
+            }
+        }
         let results = self.waiting(RESULTS).await?.unwrap_or(0);
         let failed = self.waiting(FAILED).await?.unwrap_or(0);
-        Ok(Sample { requests, retries, results: results.saturating_add(failed) })
+        sample.results = results.saturating_add(failed);
+        Ok(sample)
     }
 
     /// How many messages wait in a queue; none if there is no such queue.

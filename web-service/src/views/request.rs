@@ -237,6 +237,8 @@ impl From<Status> for RequestStatus {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::topology::RequestType;
+
     use super::*;
     use crate::{events::jobs::job::ExecutionId, samples};
 
@@ -250,6 +252,7 @@ mod tests {
         };
         let execution = ExecutionId { run: 1, attempt: 1, delivery: 3 };
         let job = Job {
+            request_type: RequestType::DEFAULT,
             execution,
             worker: Some("a".into()),
             started_at: Some(Timestamp::from_millis(5)),

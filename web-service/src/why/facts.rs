@@ -16,13 +16,15 @@ pub struct Facts {
     pub job: Option<Job>,
     /// Why the broker can't be used, if so.
     pub broker_away: Option<String>,
-    /// What was counted in the queue of requests; none if it is not known.
+    /// Whether there is a queue for its type.
+    pub is_known_type: bool,
+    /// What was counted in the queue of its type; none if it is not known.
     pub queue: Option<QueueCounts>,
-    /// How many open requests were accepted before it and are not worked on; none if it is not known.
+    /// How many open requests of its type were accepted before it and are not worked on; none if it is not known.
     pub before: Option<u32>,
-    /// How many requests ended in a second lately.
+    /// How many requests of its type ended in a second lately; none if it is not known.
     pub ended_per_second: Option<f64>,
-    /// The work of all workers, as far as they have told.
+    /// The work of all workers on its type, as far as they have told.
     pub work: WorkInHand,
 }
 

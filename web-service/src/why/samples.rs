@@ -25,6 +25,7 @@ pub(super) fn facts(request: Summary) -> Facts {
         request,
         job: None,
         broker_away: None,
+        is_known_type: true,
         queue: Some(QueueCounts { waiting: 40, consumers: 4 }),
         before: Some(9),
         ended_per_second: Some(2.0),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{contract::Timestamp, health::QueueCounts};
+use pipeline::{contract::Timestamp, health::QueueCounts, topology::RequestType};
 
 use crate::why::facts::{Begins, Facts, Reason, Why, WorkInHand, counted};
 
@@ -29,6 +29,16 @@ pub(super) fn waiting(facts: &Facts) -> Why {
         let begins = facts.broker_away.is_none().then_some(Begins { at, is_estimate: false });
         return Why { reasons: reasons.into_iter().flatten().collect(), begins };
     }
+    if !facts.is_known_type {
+        let kind = &request.kind;
+        let unknown = Reason::new(
+            "unknown-type",
+            format!(
+                "It waits for a worker. Its type {kind} is not among the TYPES of the web service, so what its queue holds is not known."
+            ),
+        );
+        return Why::of(away.into_iter().chain([unknown]).collect());
+    }
     match (away, facts.queue) {
         (Some(away), _) => Why::of(vec![away]),
         (None, None) => Why::of(vec![Reason::new(
@@ -47,6 +57,8 @@ fn waits_for_worker(facts: &Facts, queue: QueueCounts) -> Why {
     // When a later run was published is not known.
     let is_due = is_old && request.run == 0;
     let WorkInHand { busy, suspects, .. } = facts.work;
+    let (kind, is_default) = (&request.kind, request.kind == RequestType::DEFAULT.as_str());
+    let of_type = if is_default { String::new() } else { format!(" of the type {kind}") };
     if consumers == 0 && suspects > 0 {
         let text = format!(
             "No worker takes requests at present: {suspects} of {busy} works alone in its process on a request of which \
@@ -55,8 +67,10 @@ fn waits_for_worker(facts: &Facts, queue: QueueCounts) -> Why {
         return Why::of(vec![Reason::new("workers-paused", text)]);
     }
     if consumers == 0 && busy == 0 {
-        let text =
-            format!("No worker consumes requests, and {waiting} wait: start processor-service.");
+        let start = if is_default { String::new() } else { format!(" with TYPES={kind}") };
+        let text = format!(
+            "No worker consumes requests{of_type}, and {waiting} wait: start processor-service{start}."
+        );
         return Why::of(vec![Reason::new("no-worker", text)]);
     }
     if waiting == 0 && is_due {
@@ -70,7 +84,7 @@ fn waits_for_worker(facts: &Facts, queue: QueueCounts) -> Why {
     let rate = facts.ended_per_second.filter(|rate| *rate > 0.0);
     let pace = rate.map(|rate| format!(" About {} end in a minute.", rounded(rate * 60.0)));
     let text = format!(
-        "It waits for a free worker: {} before it. {} requests, {} known to be busy{longest}.{}",
+        "It waits for a free worker: {} before it. {} requests{of_type}, {} known to be busy{longest}.{}",
         counted(ahead, "request waits", "requests wait"),
         counted(consumers, "worker consumes", "workers consume"),
         counted(u32::try_from(busy).unwrap_or(u32::MAX), "is", "are"),
@@ -137,6 +151,19 @@ mod tests {
         assert_eq!((codes(&paused), waiting(&paused).begins), (vec!["workers-paused"], None));
         // They may be between two requests.
         assert_eq!(codes(&Facts { queue: none, ..waits() }), ["waits-for-worker"]);
+    }
+
+    #[test]
+    fn the_type_is_named_unless_it_is_the_default_one() {
+        let video = || Summary { kind: "video".into(), ..request(Status::Queued) };
+        let told = waiting(&facts(video()));
+        assert!(told.reasons[0].text.contains("4 workers consume requests of the type video"));
+        let none = Some(QueueCounts { waiting: 40, consumers: 0 });
+        let idle = Facts { queue: none, work: WorkInHand::default(), ..facts(video()) };
+        let text = &waiting(&idle).reasons[0].text;
+        assert!(text.contains("of the type video") && text.ends_with("TYPES=video."), "{text}");
+        let gone = Facts { is_known_type: false, queue: None, ..facts(video()) };
+        assert_eq!(codes(&gone), ["unknown-type"]);
     }
 
     #[test]

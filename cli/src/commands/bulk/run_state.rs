@@ -18,6 +18,9 @@ use crate::{arguments::Bulk, exit::Failure};
 pub(super) struct RunState {
     /// A part of all idempotency keys.
     run: Uuid,
+    /// The type of its requests, if one was given.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
     input: Input,
 }
 
@@ -36,7 +39,7 @@ impl RunState {
     /// Loads the state of this output's run, or creates the one of a new run.
     ///
     /// # Errors
-    /// If the input is not that of the run, or the output has content but no state.
+    /// If the input or the type is not that of the run, or the output has content but no state.
     pub(super) fn load_or_create(
         bulk: &Bulk,
         survey: &Survey,
@@ -46,7 +49,11 @@ impl RunState {
         let (state, out) = (path.display(), bulk.out.display());
         let input = Input { bytes: survey.bytes, sha256: survey.digest.clone() };
         match read(&path)? {
-            Some(run) if run.input == input => Ok(run),
+            Some(run) if run.input == input && run.kind == bulk.kind => Ok(run),
+            Some(run) if run.input == input => {
+                let with = run.kind.map_or("no --type".to_owned(), |kind| format!("--type {kind}"));
+                Err(Failure::Usage(format!("the run of {out} began with {with}: go on with that")))
+            }
             Some(_) => Err(Failure::Usage(format!(
                 "{} has changed since the run of {out} began: put it back as it was, or give another --out",
                 bulk.file.display()
@@ -55,7 +62,7 @@ impl RunState {
                 "{out} is not empty, and {state}, which would identify its run, is missing: give another --out"
             ))),
             None => {
-                let run = Self { run: Uuid::new_v4(), input };
+                let run = Self { run: Uuid::new_v4(), kind: bulk.kind.clone(), input };
                 run.save(&path).with_context(|| format!("{state} can't be written"))?;
                 Ok(run)
             }
@@ -118,7 +125,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (file, out) = (folder.path().join("in"), folder.path().join("out"));
             fs::write(&file, input).unwrap();
-            Self { _folder: folder, bulk: Bulk { file, out, concurrency: 1 } }
+            Self { _folder: folder, bulk: Bulk { file, out, kind: None, concurrency: 1 } }
         }
 
         fn start(&self, out_is_empty: bool) -> Result<RunState, Failure> {
@@ -149,6 +156,17 @@ mod tests {
             let Err(Failure::Usage(text)) = world.start(false) else { panic!("{changed}") };
             assert!(text.contains("has changed"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_run_goes_on_with_its_type() {
+        let mut world = World::with("1\n");
+        world.bulk.kind = Some("video".to_owned());
+        let key = world.start(true).unwrap().idempotency_key(1);
+        assert_eq!(world.start(false).unwrap().idempotency_key(1), key);
+        world.bulk.kind = None;
+        let Err(Failure::Usage(text)) = world.start(false) else { panic!("another type") };
+        assert!(text.contains("--type video"), "{text}");
     }
 
     #[test]

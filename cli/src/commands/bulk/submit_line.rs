@@ -17,6 +17,8 @@ use crate::{
     text,
 };
 
+/// The problem of a type that the service does not have.
+const UNKNOWN_TYPE: &str = "unknown-type";
 /// How many requests are looked at in a second, at most: their failed attempts are shown.
 const MAX_POLLS_PER_SECOND: u64 = 10;
 /// How often the request of a line is looked at, if there are few or many.
@@ -35,15 +37,22 @@ pub(super) struct LineResult {
 /// Submits the lines of a run, and waits for their ends.
 pub(super) struct LineClient<'a> {
     client: &'a Client,
+    /// The type of the requests, if one was given.
+    kind: Option<&'a str>,
     retries: &'a Retries,
     /// How often the request of a line is looked at, at least.
     poll: Duration,
 }
 
 impl<'a> LineClient<'a> {
-    /// For so many lines at a time. What they wait for is noted in `retries`.
-    pub(super) fn new(client: &'a Client, retries: &'a Retries, concurrency: usize) -> Self {
-        Self { client, retries, poll: poll_interval(concurrency) }
+    /// For so many lines at a time, as requests of this type. What they wait for is noted in `retries`.
+    pub(super) fn new(
+        client: &'a Client,
+        kind: Option<&'a str>,
+        retries: &'a Retries,
+        concurrency: usize,
+    ) -> Self {
+        Self { client, kind, retries, poll: poll_interval(concurrency) }
     }
 
     /// Submits a line and waits for its end.
@@ -55,12 +64,15 @@ impl<'a> LineClient<'a> {
         line: Line,
         idempotency_key: &str,
     ) -> Result<LineResult, CallError> {
-        let id = match self.client.submit(&Submission::new(&line.data), idempotency_key).await {
+        let submission = Submission { kind: self.kind, ..Submission::new(&line.data) };
+        let id = match self.client.submit(&submission, idempotency_key).await {
             Ok(id) => id,
-            Err(CallError::Rejected { status: 400 | 413 | 422, problem_type, detail }) => {
+            Err(CallError::Rejected { status: 400 | 413 | 422, problem_type, detail })
+                if problem_type != UNKNOWN_TYPE =>
+            {
                 return Ok(failed(line.number, None, &problem_type, &detail));
             }
-            // Other rejections, as of missing rights, would meet every line.
+            // Other rejections, as of the type, would meet every line.
             Err(error) => return Err(error),
         };
         self.wait(line.number, id).await

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use pipeline::{
     broker::{Address, Broker, BrokerOptions, Consume, Declarer},
     contract::{Message, Properties},
-    topology::{self, Topology},
+    topology::{self, RequestTypes, Topology},
 };
 use tokio::{
     sync::watch,
@@ -94,7 +94,7 @@ impl Stage {
         let broker = Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: vec![address.clone()],
-            topology: Topology::of_service(),
+            topology: Topology::of_service(&RequestTypes::default()),
         });
         let arrived = Arc::default();
         let receiving = receive(&broker, &arrived, &told);
@@ -197,7 +197,7 @@ impl Stage {
 }
 
 async fn declare(declarer: &mut Declarer) -> Result<(), Failure> {
-    let Topology { exchanges, queues, .. } = Topology::of_service();
+    let Topology { exchanges, queues, .. } = Topology::of_service(&RequestTypes::default());
     let declared = async {
         for exchange in &exchanges {
             if !declarer.exchange_exists(exchange).await? {

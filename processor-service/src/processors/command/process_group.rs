@@ -95,6 +95,7 @@ pub(super) async fn end_input(guard: &mut BufReader<UnixStream>) -> io::Result<(
 pub(super) fn variables_of(job: &Job) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("SLOWLANE_REQUEST_ID", job.id.text().to_owned()),
+        ("SLOWLANE_TYPE", job.request_type.to_string()),
         ("SLOWLANE_ATTEMPT", job.attempt.to_string()),
         ("SLOWLANE_DEADLINE", Timestamp::from(job.deadline).to_string()),
     ];

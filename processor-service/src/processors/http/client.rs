@@ -44,6 +44,8 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 const REQUEST_ID: &str = "slowlane-request-id";
 /// The header with the number of the attempt, from 1.
 const ATTEMPT: &str = "slowlane-attempt";
+/// Its type.
+const TYPE: &str = "slowlane-type";
 /// The header with the time at which `JOB_TIMEOUT` ends the attempt.
 const DEADLINE: &str = "slowlane-deadline";
 /// The header with the key under which the endpoint may remember the answer.
@@ -142,6 +144,7 @@ impl EndpointClient {
             .header(ACCEPT, "application/json, */*;q=0.5")
             .header(IDEMPOTENCY_KEY, &id)
             .header(REQUEST_ID, id)
+            .header(TYPE, job.request_type.as_str())
             .header(ATTEMPT, job.attempt)
             .header(DEADLINE, Timestamp::from(job.deadline).to_string())
             .body(job.input.get().to_owned());

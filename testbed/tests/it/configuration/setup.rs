@@ -54,6 +54,29 @@ async fn each_delay_between_attempts_has_a_queue() -> Result<()> {
 }
 
 #[tokio::test]
+async fn each_type_has_a_queue_and_the_default_one_stays_as_it_is() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let video = "processing.requests.video";
+    let setup = || setup(&vhost.url);
+    // A virtual host of before there were types.
+    assert_eq!(run(setup()).await?.0, 0);
+    let (code, text) = run(setup().env("TYPES", "default,video").arg("--check")).await?;
+    assert_eq!((code, text.matches("missing").count()), (1, 1), "{text}");
+    let line = text.lines().find(|line| line.contains("missing")).unwrap_or_default();
+    assert!(line.contains(video), "{text}");
+    let (code, text) = run(setup().env("TYPES", "default,video")).await?;
+    assert_eq!((code, text.matches("created").count()), (0, 1), "{text}");
+    assert!(text.contains(&format!("processing → {video} (key request.video)")), "{text}");
+    for types in ["default", "default,video", "video"] {
+        let (code, text) = run(setup().env("TYPES", types).arg("--check")).await?;
+        assert_eq!(code, 0, "{types}: {text}");
+    }
+    let (code, text) = run(setup().env("TYPES", "default,Video")).await?;
+    assert!(code == 2 && text.contains("TYPES=default,Video: takes names of 1 to 40"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_ack_timeout_that_no_queue_can_carry_is_to_be_set_in_the_broker() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let other = vhost.url_for(&shared_node::vhost().await.name);

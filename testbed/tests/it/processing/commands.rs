@@ -104,9 +104,15 @@ async fn a_command_sees_no_secrets() -> Result<()> {
     let environment = ended["processingResults"].as_str().context("a text")?;
     let names: Vec<_> =
         environment.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    for name in
-        ["PATH", "MINE", "WORKERS", "SLOWLANE_REQUEST_ID", "SLOWLANE_ATTEMPT", "SLOWLANE_DEADLINE"]
-    {
+    for name in [
+        "PATH",
+        "MINE",
+        "WORKERS",
+        "SLOWLANE_REQUEST_ID",
+        "SLOWLANE_TYPE",
+        "SLOWLANE_ATTEMPT",
+        "SLOWLANE_DEADLINE",
+    ] {
         assert!(names.contains(&name), "no {name} in {environment}");
     }
     assert!(!environment.contains("s3cret") && !environment.contains(&stack.url), "{environment}");

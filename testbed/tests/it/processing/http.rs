@@ -60,6 +60,7 @@ async fn an_endpoint_does_the_work() -> Result<()> {
     let header = |name: &str| call.headers[name].as_str();
     assert_eq!([header("slowlane-request-id"), header("idempotency-key")], [id.as_str(); 2]);
     assert_eq!([header("content-type"), header("slowlane-attempt")], ["application/json", "1"]);
+    assert_eq!(header("slowlane-type"), "default");
     let trace = id.replace('-', "");
     ensure!(header("traceparent").starts_with(&format!("00-{trace}-")), "{call:?}");
     let deadline = humantime::parse_rfc3339(header("slowlane-deadline"))?;

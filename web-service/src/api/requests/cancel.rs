@@ -51,7 +51,10 @@ pub(crate) async fn cancel(
         Cancel::Done(run) => {
             info!(requestId = %id, run, "cancelled");
             state.notifier.notify_cancelled(id, run);
-            Ok(get::response(&load(&state, id).await?))
+            let cancelled = load(&state, id).await;
+            let kind = cancelled.as_ref().ok().map(|request| request.kind.as_str());
+            state.dispatch.metrics.cancelled(kind);
+            Ok(get::response(&cancelled?))
         }
         Cancel::TooLate(status) => {
             let detail = format!("The request has ended: it is {}.", status.as_str());

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     api::http::{problem::Problem, problem_type::ProblemType},
     dispatch::{
+        known_type::UnknownType,
         replay::ReplayError,
         retry_now::{NotWaiting, RetryNowError},
         submission::{AcceptError, RejectedSubmission},
@@ -59,6 +60,7 @@ pub(crate) fn replay(id: Uuid, error: &ReplayError) -> Problem {
             ProblemType::NoData,
             "Another program published the request, and its message is not stored: let that program publish it again.",
         ),
+        ReplayError::UnknownType(unknown) => unknown_type(unknown),
         ReplayError::StoreAway(_) => {
             Problem::unavailable(format!("Nothing was sent, try again: {error}."))
         }
@@ -83,6 +85,7 @@ pub(crate) fn retry_now(id: Uuid, error: &RetryNowError) -> Problem {
             ProblemType::NoData,
             "Another program published it, and no message of it is stored: it begins when its time has come.",
         ),
+        RetryNowError::UnknownType(unknown) => unknown_type(unknown),
         RetryNowError::StoreAway(_) => {
             Problem::unavailable(format!("Nothing was sent, try again: {error}."))
         }
@@ -94,6 +97,11 @@ pub(crate) fn retry_now(id: Uuid, error: &RetryNowError) -> Problem {
             not_published(id, error, "Make the same call again: it does no harm.")
         }
     }
+}
+
+/// The problem of a type for which there is no queue.
+pub(crate) fn unknown_type(unknown: &UnknownType) -> Problem {
+    Problem::new(ProblemType::UnknownType, format!("Nothing was sent: {unknown}."))
 }
 
 fn not_waiting(why: NotWaiting) -> String {

@@ -37,6 +37,8 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/replay";
             body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`: the broker takes no message of this length any more",
             body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`unknown-type`: there is no queue for its type any more (`TYPES`)",
+            body = Problem, content_type = "application/problem+json"),
         NotConfirmed
     )
 )]

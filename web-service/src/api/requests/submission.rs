@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use pipeline::{
     config,
     contract::{TraceParent, encoding},
+    topology::RequestType,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,9 +14,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    api::http::{idempotency_key, json_body, problem::Problem, problem_type::ProblemType},
-    dispatch::submission::{IdempotencyKey, Submission},
-    webhooks::callback_policy::CallbackPolicy,
+    api::{
+        http::{idempotency_key, json_body, problem::Problem, problem_type::ProblemType},
+        requests::{rejected, submission_rules::SubmissionRules},
+    },
+    dispatch::{
+        known_type::known_type,
+        submission::{IdempotencyKey, Submission},
+    },
 };
 use store::IdempotencyKeyHash;
 
@@ -31,6 +37,10 @@ pub(crate) struct SubmissionBody<'a> {
     #[serde(borrow)]
     #[schema(value_type = Value)]
     data: &'a RawValue,
+    /// Its type, which chooses the queue and the processors that work on it: one of the service's `TYPES`.
+    #[serde(borrow, default, rename = "type")]
+    #[schema(value_type = String, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
+    kind: Option<Cow<'a, str>>,
     /// A request whose work has not begun by then ends as `failed` with the code `expired`: a number
     /// with a unit, 28d at most.
     #[serde(borrow, default)]
@@ -53,6 +63,10 @@ pub(crate) struct BatchLine<'a> {
     #[schema(value_type = Value)]
     data: &'a RawValue,
     /// As in a single request.
+    #[serde(borrow, default, rename = "type")]
+    #[schema(value_type = String, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
+    kind: Option<Cow<'a, str>>,
+    /// As in a single request.
     #[serde(borrow, default)]
     #[schema(value_type = String, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
@@ -72,12 +86,12 @@ impl<'a> SubmissionBody<'a> {
         body: &'a [u8],
         key: Option<&'a str>,
         trace: Option<TraceParent>,
-        callbacks: &CallbackPolicy,
+        rules: &SubmissionRules,
     ) -> Result<Submission<'a>, Problem> {
-        let Self { data, expires_in, callback_url } = parse(body)?;
+        let Self { data, kind, expires_in, callback_url } = parse(body)?;
         let idempotency_key = key.map(Cow::Borrowed);
-        let line = BatchLine { data, expires_in, callback_url, idempotency_key };
-        line.into_submission(body, trace, callbacks)
+        let line = BatchLine { data, kind, expires_in, callback_url, idempotency_key };
+        line.into_submission(body, trace, rules)
     }
 }
 
@@ -86,9 +100,9 @@ impl<'a> BatchLine<'a> {
     pub(crate) fn submission(
         line: &'a [u8],
         trace: Option<TraceParent>,
-        callbacks: &CallbackPolicy,
+        rules: &SubmissionRules,
     ) -> Result<Submission<'a>, Problem> {
-        parse::<Self>(line)?.into_submission(line, trace, callbacks)
+        parse::<Self>(line)?.into_submission(line, trace, rules)
     }
 
     /// `raw` is the text that the idempotency key stands for.
@@ -96,13 +110,17 @@ impl<'a> BatchLine<'a> {
         self,
         raw: &[u8],
         trace: Option<TraceParent>,
-        callbacks: &CallbackPolicy,
+        rules: &SubmissionRules,
     ) -> Result<Submission<'a>, Problem> {
         let id = Uuid::now_v7();
         let key = self.idempotency_key.as_deref().map(idempotency_key::check).transpose()?;
-        let callback = self.callback_url.map(|url| callbacks.target(&url)).transpose();
+        let kind = self.kind.as_deref().unwrap_or(RequestType::DEFAULT.as_str());
+        let request_type =
+            known_type(&rules.types, kind).map_err(|unknown| rejected::unknown_type(&unknown))?;
+        let callback = self.callback_url.map(|url| rules.callbacks.target(&url)).transpose();
         Ok(Submission {
             id,
+            request_type,
             data: self.data,
             trace: trace.unwrap_or_else(|| TraceParent::for_request(id)),
             expires_in: self.expires_in.as_deref().map(expires_in).transpose()?,
@@ -132,15 +150,20 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
 #[cfg(test)]
 mod tests {
     use actix_web::ResponseError;
+    use pipeline::topology::RequestTypes;
 
     use super::*;
-    use crate::webhooks::target::AllowedTargets;
+    use crate::webhooks::{callback_policy::CallbackPolicy, target::AllowedTargets};
 
     const POLICY: CallbackPolicy =
         CallbackPolicy { can_sign: true, allowed: AllowedTargets::PublicHttps };
 
+    fn rules() -> SubmissionRules {
+        SubmissionRules { callbacks: POLICY, types: RequestTypes::default() }
+    }
+
     fn status(body: &str) -> u16 {
-        match SubmissionBody::submission(body.as_bytes(), None, None, &POLICY) {
+        match SubmissionBody::submission(body.as_bytes(), None, None, &rules()) {
             Ok(_) => 202,
             Err(problem) => problem.status_code().as_u16(),
         }
@@ -151,7 +174,7 @@ mod tests {
         for data in ["null", "1e400", "\"\\u0000\"", "{}", "[1, 2]", "12345678901234567890.10"] {
             let body = format!("{{ \"data\" : {data} }}");
             let submission =
-                SubmissionBody::submission(body.as_bytes(), None, None, &POLICY).unwrap();
+                SubmissionBody::submission(body.as_bytes(), None, None, &rules()).unwrap();
             assert_eq!(submission.data.get(), data);
         }
     }
@@ -175,9 +198,32 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_is_not_served_is_422_and_named_with_those_that_are() {
+        let types = ["default", "video"].map(|name| name.parse().unwrap());
+        let rules = SubmissionRules { types: RequestTypes::new(types).unwrap(), ..rules() };
+        let of = |fields: &str| {
+            let body = format!("{{\"data\":1{fields}}}");
+            let line =
+                BatchLine::submission(body.as_bytes(), None, &rules).map(|it| it.request_type);
+            let alone = SubmissionBody::submission(body.as_bytes(), None, None, &rules);
+            assert_eq!(line.is_ok(), alone.is_ok());
+            alone.map(|it| it.request_type.to_string())
+        };
+        assert_eq!(of("").unwrap(), "default");
+        assert_eq!(of(",\"type\":null").unwrap(), "default");
+        assert_eq!(of(",\"type\":\"video\"").unwrap(), "video");
+        for name in ["audio", "", "VIDEO", "#"] {
+            let problem = of(&format!(",\"type\":\"{name}\"")).unwrap_err();
+            assert_eq!(problem.status_code().as_u16(), 422);
+            assert!(problem.to_string().contains("the types are: default, video"), "{problem}");
+        }
+        assert_eq!(of(",\"type\":1").unwrap_err().status_code().as_u16(), 422);
+    }
+
+    #[test]
     fn a_byte_order_mark_is_skipped_and_another_encoding_is_named() {
         let (plain, marked) = ("{\"data\":\"ü\"}", "\u{feff}{\"data\":\"ü\"}");
-        let submission = |body| SubmissionBody::submission(body, Some("key"), None, &POLICY);
+        let submission = |body| SubmissionBody::submission(body, Some("key"), None, &rules());
         let (plain, marked) = (submission(plain.as_bytes()), submission(marked.as_bytes()));
         let (plain, marked) = (plain.unwrap(), marked.unwrap());
         assert_eq!(marked.data.get(), "\"ü\"");
@@ -207,18 +253,19 @@ mod tests {
         let key = |key: &str| format!("{{\"data\":1,\"idempotencyKey\":\"{key}\"}}");
         let (one, same, other) = (key("a"), key("a"), key("b"));
         let name = |line: &str| {
-            BatchLine::submission(line.as_bytes(), None, &POLICY).unwrap().key.unwrap().hash
+            BatchLine::submission(line.as_bytes(), None, &rules()).unwrap().key.unwrap().hash
         };
         assert_eq!(name(&one), name(&same));
         assert_ne!(name(&one), name(&other));
         for bad in ["", " ", "a b", "\u{fc}", &"x".repeat(256)] {
-            assert!(BatchLine::submission(key(bad).as_bytes(), None, &POLICY).is_err(), "{bad}");
+            assert!(BatchLine::submission(key(bad).as_bytes(), None, &rules()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_callback_url_is_checked() {
         let callback = |url: &str, policy: &CallbackPolicy| {
+            let policy = &SubmissionRules { callbacks: policy.clone(), ..rules() };
             let body = format!("{{\"data\":1,\"callbackUrl\":{url}}}");
             let line =
                 BatchLine::submission(body.as_bytes(), None, policy).map(|parsed| parsed.callback);

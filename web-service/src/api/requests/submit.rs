@@ -61,6 +61,7 @@ pub(crate) const PATH: &str = "/api/v1/processData";
             headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))),
         (status = 422, description = "`wrong-shape`: it is JSON, but not `{\"data\": ...}`. \
             `callback-refused`: this `callbackUrl` can't be used. \
+            `unknown-type`: there is no queue for this `type`; the detail names the types that there are. \
             `idempotency-key-reused`: the key was used with another body",
             body = Problem, content_type = "application/problem+json"),
         NotConfirmed
@@ -79,7 +80,7 @@ pub(crate) async fn process_data(
     };
     let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
     let submission =
-        SubmissionBody::submission(&body, key, trace::parent(&request), &state.callbacks)?;
+        SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");

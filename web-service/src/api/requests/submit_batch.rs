@@ -90,7 +90,7 @@ pub(crate) async fn batch(
     let mut submissions = Vec::new();
     let parse = |line| -> Result<Submission<'_>, Problem> {
         check_length(line, state.body_limit)?;
-        BatchLine::submission(line, trace.clone(), &state.callbacks)
+        BatchLine::submission(line, trace.clone(), &state.submissions)
     };
     let parsed: Vec<_> = lines
         .iter()

@@ -1,5 +1,7 @@
 //! `GET /api/v1/requests/{id}/why`: why a request has not ended, or how it has.
 
+use std::collections::HashSet;
+
 use actix_web::{HttpResponse, web};
 use pipeline::{contract::Timestamp, health::Part};
 use serde::Serialize;
@@ -16,6 +18,8 @@ use crate::{
         },
         state::State,
     },
+    dispatch::known_type::known_type,
+    events::jobs::job::Job,
     why::{
         SUSPECT_DELIVERY,
         facts::{Begins, Facts, Reason, Why, WorkInHand},
@@ -50,7 +54,7 @@ struct WhyView {
 #[schema(as = WhyReason)]
 struct ReasonView {
     /// For programs: `waits-for-worker`, `waits-for-time`, `no-worker`, `workers-paused`, `may-be-missing`, `broker-away`,
-    /// `not-known`, `in-work`, `suspect`, `failed-before`, `completed`, `failed`, `cancelled`, `callback-pending`,
+    /// `unknown-type`, `not-known`, `in-work`, `suspect`, `failed-before`, `completed`, `failed`, `cancelled`, `callback-pending`,
     /// `callback-delivered`, `callback-failed`.
     code: &'static str,
     /// A sentence for people.
@@ -115,20 +119,26 @@ pub(crate) async fn facts(state: &State, id: Uuid) -> Result<Facts, Problem> {
     let job = job.filter(|job| job.execution.run >= request.run);
     let before = match request.status.is_final() || job.is_some() {
         true => None,
-        false => state.store.open_before(id).await.ok(),
+        false => state.store.open_before(&request.kind, id).await.ok(),
     };
     let overview = state.overview.read(&state.store).await;
-    let in_work_before = state.jobs.newest(id, MAX_JOBS).len();
+    let of_type = known_type(state.types(), &request.kind).ok();
+    let mut jobs = state.jobs.all(MAX_JOBS);
+    jobs.retain(|(_, job)| job.request_type.as_str() == request.kind);
+    let in_work_before = jobs.iter().filter(|(in_work, _)| *in_work < id).count();
     let in_work_before = u32::try_from(in_work_before).unwrap_or(u32::MAX);
+    // The rate is that of all types together.
+    let overview = overview.filter(|_| state.types().only().is_some());
     Ok(Facts {
         now: Timestamp::now(),
         request,
         job,
         broker_away: broker_away(state),
-        queue: state.queue_counts(),
+        is_known_type: of_type.is_some(),
+        queue: of_type.and_then(|of_type| state.queue_counts_of(&of_type)),
         before: before.map(|before| before.saturating_sub(in_work_before)),
         ended_per_second: overview.map(|overview| overview.ended_per_second),
-        work: work_in_hand(state),
+        work: work_in_hand(&jobs),
     })
 }
 
@@ -138,11 +148,12 @@ fn broker_away(state: &State) -> Option<String> {
     ["broker.publish", "broker.consume"].iter().find_map(|name| parts.get(name).and_then(missing))
 }
 
-fn work_in_hand(state: &State) -> WorkInHand {
-    let jobs = state.jobs.all(MAX_JOBS);
+fn work_in_hand(jobs: &[(Uuid, Job)]) -> WorkInHand {
+    let nameless = jobs.iter().filter(|(_, job)| job.worker.is_none()).count();
+    let named: HashSet<_> = jobs.iter().filter_map(|(_, job)| job.worker.as_deref()).collect();
     let suspects = jobs.iter().filter(|(_, job)| job.execution.delivery >= SUSPECT_DELIVERY);
     WorkInHand {
-        busy: state.jobs.counts().1,
+        busy: named.len() + nameless,
         longest_since: jobs.iter().filter_map(|(_, job)| job.started_at).min(),
         suspects: suspects.count(),
     }

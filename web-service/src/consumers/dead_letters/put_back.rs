@@ -16,6 +16,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::consumers::from_message::request_type;
+
 /// How often a request is put back, unless processors find that its workers live: more often than the greatest
 /// `MAX_DELIVERIES` of processors, who decide. A message that ends workers which count nothing themselves is delivered so
 /// many times 20 times.
@@ -34,9 +36,11 @@ pub(crate) fn put_back(original: &Properties, body: &[u8]) -> Option<Message> {
         return None;
     }
     let mut copy = Request::failed(original, body.to_vec(), "", "");
-    topology::KEY_REQUEST.clone_into(&mut copy.routing_key);
+    let request_type = request_type(headers);
+    copy.routing_key = request_type.routing_key();
     copy.properties.kind = Some("request".to_owned());
     let headers = &mut copy.properties.headers;
+    headers.set_request_type(&request_type);
     headers.set(headers::DELIVERIES, deliveries + 1);
     // A worker had it, so it cannot expire any more.
     for dropped in [headers::REASON, headers::ERROR, headers::EXPIRES_AT] {
@@ -117,6 +121,24 @@ mod tests {
         let names: Vec<_> = message.properties.headers.iter().map(|(name, _)| name).collect();
         assert_eq!(names, [headers::ATTEMPT, headers::DELIVERIES]);
         assert_eq!(message.properties.headers.number(headers::DELIVERIES), Some(1));
+    }
+
+    #[test]
+    fn a_request_is_put_back_into_the_queue_that_gave_it_up() {
+        let put_back = |queue: &str, named: Option<&str>| {
+            let mut original = given_up(&[]);
+            original.headers.set(headers::FIRST_DEATH_QUEUE, queue);
+            if let Some(named) = named {
+                original.headers.set(headers::TYPE, named);
+            }
+            let message = put_back(&original, BODY).unwrap();
+            let told = message.properties.headers.text(headers::TYPE).map(str::to_owned);
+            (message.routing_key, told)
+        };
+        let video = ("request.video".to_owned(), Some("video".to_owned()));
+        assert_eq!(put_back("processing.requests.video", None), video);
+        assert_eq!(put_back("processing.requests.video", Some("audio")), video);
+        assert_eq!(put_back("processing.requests", None), ("request".to_owned(), None));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Job: one execution of a request, as its worker's events describe it.
 
-use pipeline::contract::{self, JobEvent, Timestamp};
+use pipeline::{
+    contract::{self, JobEvent, Timestamp},
+    topology::RequestType,
+};
 
 /// The longest worker name that is kept.
 const MAX_WORKER_BYTES: usize = 255;
@@ -12,6 +15,8 @@ const MAX_MESSAGE_BYTES: usize = 1000;
 pub struct Job {
     /// Which execution of the request this is.
     pub execution: ExecutionId,
+    /// The type of the request.
+    pub request_type: RequestType,
     /// The worker, `host:pid/slot`. None if a foreign worker does not tell.
     pub worker: Option<String>,
     /// When the work began, by the worker's clock; none if only progress was reported.
@@ -67,6 +72,7 @@ impl Job {
     fn of(event: &JobEvent) -> Self {
         Self {
             execution: ExecutionId::of(event),
+            request_type: event.request_type.clone(),
             worker: worker(event),
             started_at: None,
             progress: None,

@@ -5,6 +5,7 @@ use std::{
     time::Instant,
 };
 
+use pipeline::topology::RequestType;
 use uuid::Uuid;
 
 use crate::events::jobs::job::{ExecutionId, Job};
@@ -118,6 +119,14 @@ impl JobRegistry {
         (self.jobs.len(), named.len() + nameless)
     }
 
+    /// How many jobs there are of each type.
+    pub(crate) fn counts_by_type(&self) -> HashMap<RequestType, usize> {
+        self.jobs.values().fold(HashMap::new(), |mut counts, known| {
+            *counts.entry(known.job.request_type.clone()).or_default() += 1;
+            counts
+        })
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -152,6 +161,7 @@ mod tests {
     fn job(delivery: u32, worker: &str, at: i64) -> Job {
         let worker = Some(worker.to_owned()).filter(|worker| !worker.is_empty());
         Job {
+            request_type: RequestType::DEFAULT,
             execution: execution(delivery),
             worker,
             started_at: Some(Timestamp::from_millis(at)),

@@ -16,6 +16,8 @@ const MAX_TOLD_BYTES: usize = 200;
 #[derive(Serialize)]
 struct Order<'a> {
     id: &'a str,
+    #[serde(rename = "type")]
+    request_type: &'a str,
     attempt: i64,
     deadline: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +70,7 @@ impl Default for Retry {
 pub(super) fn order(job: &Job) -> Vec<u8> {
     let order = Order {
         id: job.id.text(),
+        request_type: job.request_type.as_str(),
         attempt: job.attempt,
         deadline: job.deadline.into(),
         traceparent: job.traceparent.as_deref(),
@@ -146,7 +149,7 @@ mod tests {
         let mut job = Job::new("me", RawValue::from_string(data.to_owned()).unwrap());
         job.deadline = SystemTime::UNIX_EPOCH;
         let line = String::from_utf8(order(&job)).unwrap();
-        let expected = "{\"id\":\"me\",\"attempt\":1,\"deadline\":\"1970-01-01T00:00:00.000Z\",\"data\":{ \"b\":1e400,    \"a\":\
+        let expected = "{\"id\":\"me\",\"type\":\"default\",\"attempt\":1,\"deadline\":\"1970-01-01T00:00:00.000Z\",\"data\":{ \"b\":1e400,    \"a\":\
                         12345678901234567890.10, \"a\":\"\\u00fc\\n\" }}\n";
         assert_eq!(line, expected);
         job.traceparent = Some("00-1".to_owned());
