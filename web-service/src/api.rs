@@ -18,12 +18,11 @@ pub(crate) mod status;
 mod verify;
 pub(crate) mod workers;
 
-use actix_web::{HttpResponse, Resource, middleware::from_fn, web};
+use actix_web::{Resource, Route, middleware::from_fn, web};
 
 use crate::api::{
     http::{
         access,
-        problem::Problem,
         resource::{on_get, on_get_and_delete, on_get_and_post, on_post},
     },
     requests::{
@@ -32,14 +31,18 @@ use crate::api::{
     },
 };
 
-/// Adds all routes, and `pages` beside those of the API. They need [`state::State`], [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) and
+/// Adds all routes, `pages` beside those of the API, and `missing` for all other addresses. They need [`state::State`], [`AllowedHosts`](crate::allowed_hosts::AllowedHosts) and
 /// [`CallsInFlight`](http::calls_in_flight::CallsInFlight) as application data.
-pub(crate) fn configure(config: &mut web::ServiceConfig, pages: Vec<(&'static str, Resource)>) {
+pub(crate) fn configure(
+    config: &mut web::ServiceConfig,
+    pages: Vec<(&'static str, Resource)>,
+    missing: Route,
+) {
     let mut routes = web::scope("").wrap(from_fn(access::middleware));
     for (_, resource) in resources().into_iter().chain(pages) {
         routes = routes.service(resource);
     }
-    config.service(routes.default_service(web::to(not_found)));
+    config.service(routes.default_service(missing));
 }
 
 /// All paths with their handlers, in the order in which they are matched.
@@ -81,14 +84,10 @@ fn resources() -> Vec<(&'static str, Resource)> {
     ]
 }
 
-async fn not_found() -> Result<HttpResponse, Problem> {
-    Err(Problem::not_found())
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::{
-        App,
+        App, HttpResponse,
         http::{Method, header},
         test::{TestRequest, call_service, init_service},
     };
@@ -121,7 +120,8 @@ mod tests {
         let hosts = AllowedHosts::new(([127, 0, 0, 1], 80).into(), HostNames::default());
         let calls = web::Data::new(CallsInFlight::default());
         let app = App::new().app_data(web::Data::new(hosts)).app_data(calls);
-        let app = app.configure(|config| configure(config, Vec::new()));
+        let app =
+            app.configure(|config| configure(config, Vec::new(), web::to(HttpResponse::NotFound)));
         let app = init_service(app).await;
         let described = described();
         for (path, _) in resources() {

@@ -347,7 +347,7 @@ fn serve(
         let app = App::new().app_data(state.clone());
         let app = app.app_data(care.verifier.clone()).app_data(care.doctor.clone());
         let app = app.app_data(hosts.clone()).app_data(calls.clone());
-        app.configure(|config| api::configure(config, dashboard::resources()))
+        app.configure(|config| api::configure(config, dashboard::resources(), dashboard::missing()))
     };
     let server = HttpServer::new(app)
         .workers(worker_threads())

@@ -12,6 +12,7 @@ mod failed;
 mod format;
 mod layout;
 mod live;
+mod missing;
 mod overview;
 mod payload;
 mod request;
@@ -20,9 +21,14 @@ mod respond;
 mod submit;
 mod workers;
 
-use actix_web::Resource;
+use actix_web::{Resource, Route, web};
 
 use crate::api::http::resource::{on_get, on_get_and_post, on_post};
+
+/// What answers at all other addresses. It needs the same.
+pub(crate) fn missing() -> Route {
+    web::to(missing::page)
+}
 
 /// All paths with their handlers, in the order in which they are matched. They need the state of the API as application
 /// data.

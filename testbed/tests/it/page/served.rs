@@ -67,6 +67,31 @@ async fn every_page_is_served_with_nothing_inline_and_escapes_what_it_shows() ->
 }
 
 #[tokio::test]
+async fn an_unknown_address_is_a_page_for_people_and_a_problem_for_programs() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let get = async |path: &str, accept: &str| {
+        let get = web.client.get(format!("{}{path}", web.base)).header("accept", accept);
+        let answer = get.send().await?;
+        assert_eq!(answer.status(), 404, "{path}");
+        let kind = answer.headers()["content-type"].to_str()?.to_owned();
+        anyhow::Ok((kind, answer.text().await?))
+    };
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let (kind, html) = get("/no/such/page", browser).await?;
+    ensure!(
+        kind.starts_with("text/html") && html.contains("There is nothing at this address"),
+        "{html}"
+    );
+    ensure!(html.contains("href=\"../../requests\""), "{html}");
+    for (path, accept) in [("/no/such/page", "*/*"), ("/api/v1/no", browser), ("/api", browser)] {
+        let (kind, text) = get(path, accept).await?;
+        ensure!(kind == "application/problem+json" && text.contains("not-found"), "{path}: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn files_of_the_page_are_kept_by_browsers_and_an_unchanged_page_is_not_sent_again()
 -> Result<()> {
     let stack = Stack::fresh().await?;
