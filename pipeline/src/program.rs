@@ -4,6 +4,7 @@ use std::{fmt, process::ExitCode};
 
 use clap::Command;
 use tracing::{error, info, warn};
+use url::Url;
 
 use crate::{
     config::{
@@ -15,7 +16,7 @@ use crate::{
         variables::Variable,
     },
     log_messages::{MISSPELT_SETTING, OTHER_SETTINGS},
-    stderr, telemetry,
+    spans, stderr, telemetry,
 };
 
 /// The settings of a program that talks to the broker.
@@ -31,6 +32,11 @@ pub trait Settings: Sized {
 
     /// How to log.
     fn logging(&self) -> &Logging;
+
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
+    fn trace_endpoint(&self) -> Option<&Url> {
+        None
+    }
 
     /// Writes the first log lines: which broker is used.
     fn log_start(&self) {
@@ -67,6 +73,12 @@ fn start<S: Settings>(command: Command) -> Result<(S, Arguments), ExitCode> {
     let settings = S::from_source(&arguments.source).map_err(|error| error.exit(&name))?;
     telemetry::start(&settings.logging().filter, settings.logging().format);
     settings.log_start();
+    if let Some(endpoint) = settings.trace_endpoint()
+        && let Err(error) = spans::start(endpoint, &name)
+    {
+        error!("OTEL_EXPORTER_OTLP_ENDPOINT can't be used: {error}");
+        return Err(ExitCode::from(2));
+    }
     log_unknown_names(&unknown_names(&arguments.source, &S::variables()));
     Ok((settings, arguments))
 }
@@ -86,6 +98,7 @@ struct FlushOnDrop;
 
 impl Drop for FlushOnDrop {
     fn drop(&mut self) {
+        spans::flush();
         stderr::flush();
     }
 }

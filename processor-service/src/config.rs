@@ -11,6 +11,7 @@ use pipeline::{
     program::Settings,
     topology::{RequestTypes, RetryDelays},
 };
+use url::Url;
 
 use crate::decisions::policy::Policy;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `PROCESSOR_HTTP_ADDR`: where health and metrics are served, if at all.
     pub http_address: Option<SocketAddr>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
+    pub trace_endpoint: Option<Url>,
     /// `RUST_LOG` and `LOG_FORMAT`: what to log, and how.
     pub logging: Logging,
 }
@@ -72,7 +75,8 @@ impl Settings for Config {
             &variables::DRAIN_TIMEOUT,
             &variables::PROCESSOR_HTTP_ADDR,
         ];
-        [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
+        let traces: &[&Variable] = &[&variables::OTEL_EXPORTER_OTLP_ENDPOINT];
+        [BrokerConfig::VARIABLES, own, Logging::VARIABLES, traces].concat()
     }
 
     fn read(reader: &mut Reader<'_>) -> Self {
@@ -89,6 +93,8 @@ impl Settings for Config {
             max_deliveries: reader.read(&variables::MAX_DELIVERIES, config::deliveries),
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
             http_address: reader.read_optional(&variables::PROCESSOR_HTTP_ADDR, config::address),
+            trace_endpoint: reader
+                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::http_url),
             logging: Logging::read(reader),
         };
         config.check_workers(reader);
@@ -103,6 +109,10 @@ impl Settings for Config {
 
     fn logging(&self) -> &Logging {
         &self.logging
+    }
+
+    fn trace_endpoint(&self) -> Option<&Url> {
+        self.trace_endpoint.as_ref()
     }
 }
 

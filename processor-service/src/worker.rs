@@ -7,6 +7,7 @@ pub(crate) mod in_flight;
 pub(crate) mod intake;
 pub(crate) mod isolation;
 pub(crate) mod job_runner;
+mod job_span;
 mod obsolete_runs;
 mod outcome_log;
 pub(crate) mod settle;
@@ -23,6 +24,7 @@ use pipeline::{
     log_messages::{
         ADOPTED, ASKED, ASKING, CANCELLED_BEFORE_START, STARTED, WAITING_FOR_ISOLATION,
     },
+    spans::Span,
     topology::RequestType,
 };
 use tokio::time::{Instant, sleep};
@@ -330,7 +332,10 @@ impl<P: Processor> Worker<P> {
         in_flight.start(started);
         let announce_at_once = delivery.redelivered || attempt > 1 || deliveries > 1;
         let (deadline, stop) = (self.job_runner.deadline(started), CancellationToken::new());
-        let traceparent = incoming.trace().map(|trace| trace.as_str().to_owned());
+        let trace = incoming.trace();
+        let traced = trace.as_ref().and_then(|trace| job_span::begin(trace, &id, incoming, worker));
+        let trace = traced.as_ref().map(Span::context).or(trace.as_ref());
+        let traceparent = trace.map(|trace| trace.as_str().to_owned());
         let request_type = self.request_type.clone();
         let (reporter, progress_urls) = (Reporter::default(), self.progress_urls.clone());
         let reports = reporter.reports();
@@ -354,6 +359,7 @@ impl<P: Processor> Worker<P> {
             outcome = self.job_runner.run(job, self.stop_reason(&in_flight)).instrument(span) => outcome,
         };
         self.metrics.ended(&self.request_type, &outcome, began.elapsed());
+        job_span::end(traced, &outcome);
         let record = WorkRecord { worker: self.name.clone(), started, finished: SystemTime::now() };
         let is_last = attempt >= self.policy.max_attempts;
         log_outcome(&id, attempt, is_last, &outcome, &record);

@@ -7,6 +7,7 @@ use pipeline::{
     program::Settings,
     topology::{RequestTypes, RetryDelays},
 };
+use url::Url;
 
 use crate::{
     allowed_hosts::{AllowedHosts, HostNames},
@@ -50,6 +51,8 @@ pub struct Config {
     pub prefetch: u16,
     /// `RETRY_DELAYS`: which retry queues there are.
     pub retry_delays: RetryDelays,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
+    pub trace_endpoint: Option<Url>,
     /// How to log.
     pub logging: Logging,
 }
@@ -72,7 +75,8 @@ impl Settings for Config {
             &variables::PREFETCH,
             &variables::RETRY_DELAYS,
         ];
-        [BrokerConfig::VARIABLES, own, Logging::VARIABLES].concat()
+        let traces: &[&Variable] = &[&variables::OTEL_EXPORTER_OTLP_ENDPOINT];
+        [BrokerConfig::VARIABLES, own, Logging::VARIABLES, traces].concat()
     }
 
     fn read(reader: &mut Reader<'_>) -> Self {
@@ -96,6 +100,8 @@ impl Settings for Config {
             job_timeout: reader.read_optional(&variables::JOB_TIMEOUT, config::duration),
             prefetch: reader.read(&variables::PREFETCH, config::prefetch),
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
+            trace_endpoint: reader
+                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::http_url),
             logging: Logging::read(reader),
         };
         let anonymous = reader.read(&variables::ALLOW_ANONYMOUS, config::flag);
@@ -115,6 +121,10 @@ impl Settings for Config {
 
     fn logging(&self) -> &Logging {
         &self.logging
+    }
+
+    fn trace_endpoint(&self) -> Option<&Url> {
+        self.trace_endpoint.as_ref()
     }
 
     /// Nothing yet: the first lines are where the service listens.

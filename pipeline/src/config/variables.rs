@@ -322,6 +322,15 @@ pub static LOG_FORMAT: Variable = variable(
     "The log format: text for people, json for programs.",
 );
 
+/// Where spans go.
+pub static OTEL_EXPORTER_OTLP_ENDPOINT: Variable = Variable {
+    name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    default: None,
+    takes: "an http or https URL, as in http://127.0.0.1:4318",
+    about: "The OpenTelemetry collector to which both services send a trace of each request (OTLP over HTTP); off without it.",
+    secret: true,
+};
+
 /// All of them, in the order of `.env.example`.
 pub static ALL: &[&Variable] = &[
     &CLOUDAMQP_URL,
@@ -356,6 +365,7 @@ pub static ALL: &[&Variable] = &[
     &SLOWLANE_URL,
     &RUST_LOG,
     &LOG_FORMAT,
+    &OTEL_EXPORTER_OTLP_ENDPOINT,
 ];
 
 #[cfg(test)]

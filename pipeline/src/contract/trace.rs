@@ -32,6 +32,31 @@ impl TraceParent {
         Self(format!("00-{trace}-{}-00", &trace[16..]))
     }
 
+    /// The same, to be recorded.
+    pub fn sampled(&self) -> Self {
+        Self(format!("{}01", &self.0[..53]))
+    }
+
+    /// Whether who began the trace records it.
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.0[53..55], 16).is_ok_and(|flags| flags & 1 == 1)
+    }
+
+    /// The same trace, with another span as the parent of what follows.
+    pub fn child(&self, span: u64) -> Self {
+        Self(format!("{}{span:016x}{}", &self.0[..36], &self.0[52..]))
+    }
+
+    /// The id of the trace, in hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        &self.0[3..35]
+    }
+
+    /// The id of the span that is the parent of what follows.
+    pub fn parent_id(&self) -> &str {
+        &self.0[36..52]
+    }
+
     /// The value as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,6 +76,14 @@ mod tests {
             TraceParent::parse("00-00000000000000000000000000000000-00f067aa0ba902b7-01").is_none()
         );
         assert!(TraceParent::parse("").is_none());
+        let given = TraceParent::parse(good).unwrap();
+        assert_eq!(given.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!((given.parent_id(), given.is_sampled()), ("00f067aa0ba902b7", true));
+        let child = given.child(10);
+        assert_eq!(child.as_str(), "00-4bf92f3577b34da6a3ce929d0e0e4736-000000000000000a-01");
+        let own = TraceParent::for_request(Uuid::now_v7());
+        assert!(!own.is_sampled() && own.sampled().is_sampled());
+        assert_eq!(TraceParent::parse(own.sampled().as_str()), Some(own.sampled()));
         let own = TraceParent::for_request(Uuid::now_v7());
         assert_eq!(TraceParent::parse(own.as_str()), Some(own));
     }

@@ -4,4 +4,5 @@ mod forgotten_consumers;
 mod metrics;
 mod processor_health;
 mod prometheus;
+mod traces;
 mod workers;

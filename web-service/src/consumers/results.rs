@@ -1,12 +1,13 @@
 //! Results: consumes what the workers publish, stores it in batches, acks after the commit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use pipeline::{
     broker::{Broker, Consume, Consumer, Delivery, LockState, Publisher},
-    contract::{Request, ResultMessage, codes},
+    contract::{Request, ResultMessage, TraceParent, codes, headers},
     log_messages::RESULT_DROPPED,
     shutdown::Shutdown,
+    spans::{self, Kind, Span},
     topology,
 };
 use tokio::{sync::watch, task::JoinSet};
@@ -48,10 +49,12 @@ impl ResultHandler {
         delivery: Delivery,
         result: &WorkerResult,
         applied: Applied,
+        began: SystemTime,
         background: &mut JoinSet<()>,
     ) -> Option<Delivery> {
         match applied {
             Applied::Stored => {
+                record_span(&delivery, result, began);
                 log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }
             Applied::BadRow(reason) => {
@@ -89,7 +92,7 @@ impl BatchHandler for ResultHandler {
     }
 
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {
-        let mut results = Batch::default();
+        let (mut results, began) = (Batch::default(), SystemTime::now());
         for delivery in batch {
             let headers = &delivery.properties.headers;
             match ResultMessage::parse(&delivery.body) {
@@ -105,11 +108,25 @@ impl BatchHandler for ResultHandler {
             }
         }
         let settle = |delivery, result: &WorkerResult, applied| {
-            self.settle(delivery, result, applied, background)
+            self.settle(delivery, result, applied, began, background)
         };
         let stored = results.store(&self.store, &self.notifier, settle).await;
         stored.unwrap_or_else(NotStored::requeue_all)
     }
+}
+
+/// Ends the span of a result that was stored, if its trace is recorded.
+fn record_span(delivery: &Delivery, result: &WorkerResult, began: SystemTime) {
+    if !spans::are_sent() {
+        return;
+    }
+    let trace = delivery.properties.headers.text(headers::TRACEPARENT);
+    let span = trace.and_then(TraceParent::parse);
+    let span = span.and_then(|trace| Span::child(&trace, "store result", Kind::Consumer));
+    let _recorded = span.map(|span| {
+        let span = span.since(began).with("slowlane.request_id", result.id.to_string());
+        span.with("slowlane.status", result.outcome.status().as_str())
+    });
 }
 
 /// Publishes a message to the failed queue and acks it. If the broker ends the subscription meanwhile, the

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pipeline::{broker::PublishError, contract::TraceParent, topology::RequestType};
+use pipeline::{
+    broker::PublishError, contract::TraceParent, spans::Span, topology::RequestType,
+};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -20,6 +22,8 @@ pub struct Submission<'a> {
     pub data: &'a RawValue,
     /// The trace that the request belongs to.
     pub trace: TraceParent,
+    /// The span of its submission, if that is recorded. It ends with the submission.
+    pub span: Option<Span>,
     /// How long the request may wait until work on it begins.
     pub expires_in: Option<Duration>,
     /// Where to send the webhook when the request has ended.

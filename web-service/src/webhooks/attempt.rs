@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use pipeline::{
-    contract::Timestamp,
+    contract::{Timestamp, TraceParent},
     log_messages::{CALLBACK_DELIVERED, CALLBACK_FAILED},
+    spans::{self, Kind, Span},
 };
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -49,8 +50,12 @@ pub(crate) async fn run(
         }
         Ok(None) => (AttemptOutcome::Dropped, None),
         Ok(Some(webhook)) => {
-            let began = Instant::now();
+            let (began, mut span) = (Instant::now(), span(&store, &leased).await);
             let sent = send(sender, webhook).await;
+            if let (Some(span), WebhookOutcome::Failed { reason, .. }) = (&mut span, &sent) {
+                span.fail(reason.clone());
+            }
+            drop(span);
             took = began.elapsed();
             let outcome = attempt_outcome(&sent, leased.attempt);
             metrics.callback(name(&sent));
@@ -62,6 +67,17 @@ pub(crate) async fn run(
     // After the lease the callback belongs to whoever leases it next.
     let _ = timeout(LEASE_DURATION, record(&store, report)).await;
     took
+}
+
+/// The span of an attempt, if its trace is recorded.
+async fn span(store: &Store, leased: &LeasedCallback) -> Option<Span> {
+    if !spans::are_sent() {
+        return None;
+    }
+    let trace = TraceParent::parse(&store.origin(leased.id).await.ok()?.trace?)?;
+    let span = Span::child(&trace, "callback", Kind::Client)?;
+    let span = span.with("slowlane.request_id", leased.id.to_string());
+    Some(span.with("server.address", leased.host.clone()))
 }
 
 async fn send(sender: Option<Arc<WebhookSender>>, webhook: WebhookRequest) -> WebhookOutcome {

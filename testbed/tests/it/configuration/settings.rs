@@ -21,6 +21,7 @@ async fn every_bad_value_is_named_in_one_go_and_ends_with_2() -> Result<()> {
                 "BODY_LIMIT",
                 "AMQP_URL",
                 "LOG_FORMAT",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
             ],
         ),
         (

@@ -18,6 +18,12 @@ pub(crate) struct Call {
 
 /// Reads the next call of a connection. The names of headers become lower case.
 pub(crate) async fn read(stream: &mut BufStream<TcpStream>) -> Result<Call> {
+    let (call, body) = read_raw(stream).await?;
+    Ok(Call { body: String::from_utf8(body)?, ..call })
+}
+
+/// The same with a body that is no text.
+pub(crate) async fn read_raw(stream: &mut BufStream<TcpStream>) -> Result<(Call, Vec<u8>)> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -35,5 +41,5 @@ pub(crate) async fn read(stream: &mut BufStream<TcpStream>) -> Result<Call> {
     let headers: HashMap<_, _> = lines.iter().skip(1).filter_map(header).collect();
     let mut body = vec![0; headers["content-length"].parse()?];
     stream.read_exact(&mut body).await?;
-    Ok(Call { path, headers, body: String::from_utf8(body)? })
+    Ok((Call { path, headers, body: String::new() }, body))
 }

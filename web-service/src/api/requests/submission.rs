@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use pipeline::{
     config,
     contract::{TraceParent, encoding},
+    spans::{Kind, Span},
     topology::RequestType,
 };
 use serde::Deserialize;
@@ -113,6 +114,7 @@ impl<'a> BatchLine<'a> {
         rules: &SubmissionRules,
     ) -> Result<Submission<'a>, Problem> {
         let id = Uuid::now_v7();
+        let (trace, span) = traced(trace, id);
         let key = self.idempotency_key.as_deref().map(idempotency_key::check).transpose()?;
         let kind = self.kind.as_deref().unwrap_or(RequestType::DEFAULT.as_str());
         let request_type =
@@ -122,7 +124,8 @@ impl<'a> BatchLine<'a> {
             id,
             request_type,
             data: self.data,
-            trace: trace.unwrap_or_else(|| TraceParent::for_request(id)),
+            trace,
+            span,
             expires_in: self.expires_in.as_deref().map(expires_in).transpose()?,
             callback: callback
                 .map_err(|error| Problem::new(ProblemType::CallbackRefused, error.to_string()))?,
@@ -132,6 +135,17 @@ impl<'a> BatchLine<'a> {
             }),
         })
     }
+}
+
+/// The trace of a request, and the span of its submission if that is recorded: below what the caller says, or else the first.
+fn traced(caller: Option<TraceParent>, id: Uuid) -> (TraceParent, Option<Span>) {
+    let span = match &caller {
+        Some(caller) => Span::child(caller, "submit", Kind::Server),
+        None => Span::root(id, "submit", Kind::Server),
+    };
+    let span = span.map(|span| span.with("slowlane.request_id", id.to_string()));
+    let trace = span.as_ref().map(|span| span.context().clone()).or(caller);
+    (trace.unwrap_or_else(|| TraceParent::for_request(id)), span)
 }
 
 fn expires_in(text: &str) -> Result<Duration, Problem> {

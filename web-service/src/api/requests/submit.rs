@@ -79,9 +79,13 @@ pub(crate) async fn process_data(
         too_large: Problem::body_too_large,
     };
     let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
-    let submission =
+    let mut submission =
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
     let accepted = accept::accept(&state.dispatch, &submission).await;
+    if let (Some(span), Err(rejection)) = (&mut submission.span, &accepted) {
+        span.fail(rejection.error.to_string());
+    }
+    drop(submission.span.take());
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
     // Its memory is not for those who wait.
