@@ -61,6 +61,10 @@ impl Settings for ProgramSettings {
     fn logging(&self) -> &Logging {
         self.config.logging()
     }
+
+    fn trace_endpoint(&self) -> Option<&url::Url> {
+        self.config.trace_endpoint()
+    }
 }
 
 fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Result<()> {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{
-    broker::PublishError, contract::TraceParent, spans::Span, topology::RequestType,
-};
+use pipeline::{broker::PublishError, contract::TraceParent, spans::Span, topology::RequestType};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
