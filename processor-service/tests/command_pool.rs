@@ -167,7 +167,10 @@ async fn a_child_that_is_signalled_with_its_processor_gives_its_job_back() -> Re
 
 #[tokio::test]
 async fn an_answer_too_many_is_not_that_of_the_next_job() {
-    let pool = pool(r#"echo "{\"id\":\"me\",\"result\":[$$,0]}""#);
+    // One write, so that both lines are there when the first one is read.
+    let both =
+        r#"printf '{"id":"me","result":[%d,0]}\n{"id":"me","result":[%d,1]}\n' $$ $$; continue"#;
+    let pool = pool(both);
     for _ in 0..3 {
         assert_eq!(who(&pool).await.1, 0, "the second line is nobody's");
     }
