@@ -76,6 +76,13 @@ impl CommandPool {
         self.children.clone().reap_others()
     }
 
+    /// How many children wait for a job. Those that have ended are no longer kept.
+    pub fn idle_children(&self) -> usize {
+        let mut idle = self.idle();
+        idle.retain_mut(Child::is_idle);
+        idle.len()
+    }
+
     /// A child that waits for a job, or a new one.
     fn child(&self, job: &Job) -> Result<Child, ProcessError> {
         loop {

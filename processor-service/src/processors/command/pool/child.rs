@@ -3,6 +3,7 @@
 use std::{future::pending, io, pin::pin, time::Duration};
 
 use futures_util::FutureExt;
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
     net::UnixStream,
@@ -80,11 +81,26 @@ impl Child {
 
     /// Whether it is there and has written nothing since its last answer.
     pub(super) fn is_idle(&mut self) -> bool {
-        let written = self.pipes.stdout.read_buf(&mut self.output).now_or_never();
         let told = self.pipes.guard.fill_buf().now_or_never();
-        let is_end = |read: Option<io::Result<usize>>| matches!(read, Some(Ok(0) | Err(_)));
-        let has_ended = is_end(written) || is_end(told.map(|told| told.map(<[u8]>::len)));
-        !has_ended && self.output.trim_ascii().is_empty() && !self.has_status()
+        let is_over = matches!(told, Some(Ok([]) | Err(_)));
+        !self.output_has_ended()
+            && !is_over
+            && self.output.trim_ascii().is_empty()
+            && !self.has_status()
+    }
+
+    /// Reads what it has written. Whether that was all there will be is asked from the pipe itself: the runtime may not
+    /// have noticed yet.
+    fn output_has_ended(&mut self) -> bool {
+        let mut read = [0; 4096];
+        match rustix::io::read(&self.pipes.stdout, &mut read) {
+            Ok(0) => true,
+            Ok(count) => {
+                self.output.extend_from_slice(&read[..count]);
+                false
+            }
+            Err(error) => !matches!(error, Errno::AGAIN | Errno::INTR),
+        }
     }
 
     /// Whether the guard has told how the child ended. Marks of signals, and late progress, are read past.
