@@ -1,68 +1,31 @@
 //! The checks: has the worker process requests, be killed, cut off and sent what is no request, and judges what was seen.
 
+mod asked;
+mod failure;
+mod malformed;
+
 use std::time::Duration;
 
 use pipeline::{
-    contract::{HeaderValue, Properties, headers},
-    topology::{self, KEY_FAILED, KEY_RESULT},
+    contract::{HeaderValue, Properties},
+    topology::{self, KEY_RESULT},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::asked::{ARRIVAL_TIME, Asked, broken, result, result_of, settlement};
 use super::{
     report::{Report, Verdict},
     rules::Rule,
     stage::{Arrived, Silence, Stage},
-    trace::{Trace, What, has_id},
+    trace::{Trace, What},
 };
 use crate::exit::Failure;
 
 /// How long a confirm is kept back, to see whether the worker waits for it.
 const HOLD_TIME: Duration = Duration::from_secs(1);
-/// How long a message may take to arrive that was acked before.
-const ARRIVAL_TIME: Duration = Duration::from_secs(2);
-/// After so many deliveries a message is taken to circle for ever.
-const MAX_JUNK_DELIVERIES: usize = 3;
 const TEXT: &str = "Zażółć gęślą jaźń, 漢字, 😀";
 const NUMBER: &str = "12345678901234567890";
-
-/// What is no request.
-const JUNK: [(&str, &[u8]); 5] = [
-    ("an empty body", b""),
-    ("a body that is no JSON", b"{\"requestId\": oops"),
-    ("a body that is no UTF-8", b"{\"requestId\":\"\xff\xfe\",\"requestData\":1}"),
-    ("a list instead of an object", b"[1,2,3]"),
-    ("a request without requestId", b"{\"requestData\":\"hello\"}"),
-];
-
-/// A request of the check.
-struct Asked {
-    id: Value,
-    body: Vec<u8>,
-}
-
-impl Asked {
-    fn new(data: &str) -> Self {
-        Self::with_id(json!(Uuid::new_v4()), data)
-    }
-
-    fn with_id(id: Value, data: &str) -> Self {
-        let body = format!("{{\"requestId\":{id},\"requestData\":{data}}}").into_bytes();
-        Self { id, body }
-    }
-
-    fn properties(&self) -> Properties {
-        let id = self.id.as_str().map(str::to_owned);
-        Properties {
-            content_type: Some("application/json".to_owned()),
-            message_id: id.clone(),
-            correlation_id: id,
-            kind: Some("request".to_owned()),
-            persistent: true,
-            ..Properties::default()
-        }
-    }
-}
 
 /// Checks all rules that can be. Returns why the others were not.
 pub(super) async fn run(
@@ -80,13 +43,13 @@ pub(super) async fn run(
     ids(stage, report).await?;
     unknown_fields(stage, report).await?;
     match refused_data {
-        Some(data) => failure(stage, report, data).await?,
+        Some(data) => failure::failure(stage, report, data).await?,
         None => {
             let reason = "name data that the work refuses: --refused JSON";
             report.add(Rule::Failure, Verdict::NotChecked(reason.to_owned()))?;
         }
     }
-    malformed(stage, report).await?;
+    malformed::malformed(stage, report).await?;
     reconnects(stage, report).await?;
     Ok("")
 }
@@ -286,104 +249,6 @@ async fn unknown_fields(stage: &mut Stage, report: &mut Report) -> Result<(), Fa
     report.add(Rule::UnknownFields, verdict)
 }
 
-async fn failure(stage: &mut Stage, report: &mut Report, data: &str) -> Result<(), Failure> {
-    let asked = Asked::new(data);
-    let from = stage.now();
-    stage.publish(asked.properties(), &asked.body).await?;
-    let error = stage.until(|_, arrived| result_of(&asked.id, arrived)).await;
-    let error = match error {
-        Ok(error) => error,
-        Err(silence) => return report.add(Rule::Failure, broken("publish an error", silence)),
-    };
-    let parked = stage.within(ARRIVAL_TIME, |_, arrived| parked(&asked.body, arrived)).await;
-    let settled = stage.until(|trace, _| settlement(trace, &asked.body, from)).await.ok();
-    let trace = stage.tap.trace();
-    let confirmed = [KEY_FAILED, KEY_RESULT].map(|key| {
-        trace.published(&asked.id, key, from).and_then(|published| trace.confirmed(published))
-    });
-    drop(trace);
-    report.add(Rule::Failure, failure_verdict(&error, parked.as_ref(), settled, confirmed))
-}
-
-fn failure_verdict(
-    error: &Arrived,
-    parked: Option<&Arrived>,
-    settled: Option<(usize, bool)>,
-    confirmed: [Option<usize>; 2],
-) -> Verdict {
-    let body: Value = serde_json::from_slice(&error.body).unwrap_or_default();
-    let has_error = body["error"]["code"].is_string() && body["error"]["message"].is_string();
-    let seen = if !has_error {
-        format!("its result has no error with code and message: {body}")
-    } else if parked.is_none() {
-        "the request did not come to processing.failed, so it can't be looked at or replayed"
-            .to_owned()
-    } else if parked.is_some_and(|parked| parked.properties.headers.text(headers::REASON).is_none())
-    {
-        "the request in processing.failed has no header slowlane-reason".to_owned()
-    } else {
-        match settled {
-            Some((at, true))
-                if confirmed.iter().all(|confirm| confirm.is_some_and(|confirm| confirm < at)) =>
-            {
-                return Verdict::Kept;
-            }
-            Some((_, true)) => {
-                "it acked the request before both messages were confirmed".to_owned()
-            }
-            _ => "it did not ack the request".to_owned(),
-        }
-    };
-    Verdict::Broken(seen)
-}
-
-async fn malformed(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
-    for (what, body) in JUNK {
-        if let Some(verdict) = after_junk(stage, what, body).await? {
-            report.add(Rule::Malformed, verdict)?;
-            // The other checks go on without the message.
-            stage.clear().await;
-            stage.worker.start_again().await.map_err(anyhow::Error::new)?;
-            return Ok(());
-        }
-    }
-    let asked = Asked::new("\"hello\"");
-    let verdict = match result(stage, &asked).await? {
-        Ok(_) => Verdict::Kept,
-        Err(silence) => broken("publish a result for the next request", silence),
-    };
-    report.add(Rule::Malformed, verdict)
-}
-
-/// What is wrong with how the worker takes a message that is no request.
-async fn after_junk(
-    stage: &mut Stage,
-    what: &str,
-    body: &[u8],
-) -> Result<Option<Verdict>, Failure> {
-    let from = stage.now();
-    stage.publish(Properties { persistent: true, ..Properties::default() }, body).await?;
-    let settled = stage.until(|trace, arrived| {
-        let circles = trace.deliveries(body) > MAX_JUNK_DELIVERIES;
-        let moved = parked(body, arrived).is_some();
-        (circles || moved || settlement(trace, body, from).is_some_and(|(_, is_ack)| is_ack))
-            .then_some(circles)
-    });
-    let seen = match settled.await {
-        Ok(true) => "it requeued it again and again".to_owned(),
-        Ok(false) => {
-            let moved = stage.within(ARRIVAL_TIME, |_, arrived| parked(body, arrived)).await;
-            match moved {
-                Some(_) => return Ok(None),
-                None => "it acked it, and it is nowhere".to_owned(),
-            }
-        }
-        Err(Silence::Ended(status)) => format!("it ended with {status}"),
-        Err(Silence::TimedOut(_)) => "it neither acked nor rejected it".to_owned(),
-    };
-    Ok(Some(Verdict::Broken(format!("it was sent {what}: {seen}"))))
-}
-
 async fn reconnects(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     let cut = stage.now();
     stage.tap.cut();
@@ -403,32 +268,6 @@ async fn reconnects(stage: &mut Stage, report: &mut Report) -> Result<(), Failur
         Err(silence) => broken("publish a result after that", silence),
     };
     report.add(Rule::Reconnects, verdict)
-}
-
-/// Publishes a request and waits for its result.
-async fn result(stage: &mut Stage, asked: &Asked) -> Result<Result<Arrived, Silence>, Failure> {
-    stage.publish(asked.properties(), &asked.body).await?;
-    Ok(stage.until(|_, arrived| result_of(&asked.id, arrived)).await)
-}
-
-fn broken(what: &str, silence: Silence) -> Verdict {
-    Verdict::Broken(format!("it was to {what}, and {}", silence.text()))
-}
-
-/// Where and how the delivery of this body was settled, from here on.
-fn settlement(trace: &Trace, body: &[u8], from: usize) -> Option<(usize, bool)> {
-    trace.settled(trace.delivery(body, from)?)
-}
-
-fn result_of(id: &Value, arrived: &[Arrived]) -> Option<Arrived> {
-    let is_it =
-        |message: &&Arrived| message.queue == topology::RESULTS && has_id(&message.body, id);
-    arrived.iter().find(is_it).cloned()
-}
-
-fn parked(body: &[u8], arrived: &[Arrived]) -> Option<Arrived> {
-    let is_it = |message: &&Arrived| message.queue == topology::FAILED && message.body == body;
-    arrived.iter().find(is_it).cloned()
 }
 
 #[cfg(test)]
@@ -468,20 +307,5 @@ mod tests {
         assert!(found(&format!("{{\"processingResults\":[{NUMBER}]}}"), NUMBER));
         assert!(!found("{\"processingResults\":\"Za??\"}", TEXT));
         assert!(!found("{\"processingResults\":[12345678901234567000]}", NUMBER));
-    }
-
-    #[test]
-    fn a_failure_needs_both_messages_before_the_ack() {
-        let error = arrived("", r#"{"requestId":1,"error":{"code":"permanent","message":"no"}}"#);
-        let mut parked = arrived("", "");
-        let verdict = |parked: Option<&Arrived>, ack, confirmed| {
-            failure_verdict(&error, parked, Some((ack, true)), confirmed)
-        };
-        assert!(matches!(verdict(None, 9, [Some(1), Some(2)]), Verdict::Broken(_)));
-        assert!(matches!(verdict(Some(&parked), 9, [Some(1), Some(2)]), Verdict::Broken(_)));
-        parked.properties.headers.set(headers::REASON, HeaderValue::Text("permanent".to_owned()));
-        assert_eq!(verdict(Some(&parked), 9, [Some(1), Some(2)]), Verdict::Kept);
-        assert!(matches!(verdict(Some(&parked), 2, [Some(1), Some(3)]), Verdict::Broken(_)));
-        assert!(matches!(verdict(Some(&parked), 9, [None, Some(3)]), Verdict::Broken(_)));
     }
 }
