@@ -9,7 +9,7 @@ use crate::{contract::timestamp::Timestamp, topology::RequestType};
 pub const ATTEMPT: &str = "slowlane-attempt";
 /// Which run this is: 0, and one more for each replay.
 pub const RUN: &str = "slowlane-run";
-/// The type of the request, see [`RequestType`](crate::topology::RequestType); not set for the default one.
+/// The type of the request, see [`RequestType`]; not set for the default one.
 pub const TYPE: &str = "slowlane-type";
 /// How often the message had been delivered before it was last published.
 pub const DELIVERIES: &str = "slowlane-deliveries";
