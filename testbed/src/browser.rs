@@ -6,7 +6,6 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -14,6 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     debian,
+    npm::{INSTALL_TIMEOUT, tool},
     process::{self, Process, Start, minimal_env},
     workspace,
 };
@@ -21,8 +21,6 @@ use crate::{
 /// The packages, each in the release that was tested.
 const PACKAGES: [&str; 3] =
     ["playwright-core@1.65.1", "@sparticuz/chromium@147.0.0", "axe-core@4.14.1"];
-/// npm fetches about 90 MB.
-const INSTALL_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Unpacks the browser. The variable tells the package that the machine has none of the libraries.
 const UNPACK: &str = "import('@sparticuz/chromium').then((it) => it.default.executablePath())";
 const WITHOUT_LIBRARIES: (&str, &str) = ("AWS_EXECUTION_ENV", "AWS_Lambda_nodejs20.x");
@@ -64,10 +62,6 @@ impl Browser {
 }
 
 async fn install() -> Result<Browser> {
-    let tool = |name: &str| {
-        workspace::on_path(name)
-            .with_context(|| format!("{name} is missing: install Node.js 20 or later"))
-    };
     let (node, npm) = (tool("node")?, tool("npm")?);
     let dir = workspace::state_dir()?.join("tools/browser");
     fs::create_dir_all(&dir)?;

@@ -2,6 +2,7 @@
 
 mod guardian;
 mod node;
+mod peers;
 mod postgres;
 mod proxy;
 mod shared_node;
