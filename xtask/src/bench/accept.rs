@@ -96,7 +96,7 @@ async fn measure_bare_client(bench: &Bench, window: usize, figure: &mut Figure) 
 }
 
 /// The rate of a web service on an empty store, and its microseconds of CPU time for each request.
-async fn measure_web_service(
+pub(super) async fn measure_web_service(
     bench: &Bench,
     kind: StoreKind,
     connections: usize,

@@ -20,6 +20,8 @@ const AHEAD: [(usize, Option<f64>); 2] = [(1, None), (8, Some(3.0))];
 /// Their prefetch.
 const PREFETCH: u16 = 16;
 const CONNECTIONS: usize = 64;
+/// The number of workers at which the CPU time of each program is a figure.
+const CPU_WORKERS: usize = 8;
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let figure = |name, least: Option<f64>| {
@@ -44,11 +46,27 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
             }
         }
     }
-    Ok(plain.into_iter().chain(ahead).collect())
+    let cpu = plain.iter().flat_map(cpu_figures).collect::<Vec<_>>();
+    Ok(plain.into_iter().chain(ahead).chain(cpu).collect())
+}
+
+/// The CPU time of each program for 1,000 jobs, from the notes of a figure with several workers.
+fn cpu_figures(drain: &Figure) -> Vec<Figure> {
+    if drain.name != format!("drain, {CPU_WORKERS} workers") {
+        return Vec::new();
+    }
+    let figures = drain.notes.iter().map(|(program, micros)| {
+        let program = program.trim_end_matches(" µs CPU");
+        let name = format!("{}, CPU of the {program} for 1,000", drain.name);
+        let mut figure = Figure::new(name, Unit::Seconds, None);
+        micros.iter().for_each(|micros| figure.add_without_floor(micros / 1000.0));
+        figure
+    });
+    figures.collect()
 }
 
 /// The rate at which a processor works off requests that wait, and the web service stores the results.
-async fn measure_processor(
+pub(super) async fn measure_processor(
     bench: &Bench,
     workers: usize,
     prefetch: u16,

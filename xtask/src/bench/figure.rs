@@ -76,10 +76,15 @@ impl Figure {
         self.samples.iter().filter_map(ratio).collect()
     }
 
+    /// The median of the ratios; `None` without floors.
+    pub(super) fn ratio(&self) -> Option<f64> {
+        let ratios = self.ratios();
+        (!ratios.is_empty()).then(|| median(ratios.into_iter()))
+    }
+
     /// Whether the figure keeps its threshold; `None` if it has none.
     pub(super) fn holds(&self) -> Option<bool> {
-        let ratios = self.ratios();
-        let compared = if ratios.is_empty() { self.value() } else { median(ratios.into_iter()) };
+        let compared = self.ratio().unwrap_or_else(|| self.value());
         Some(match self.threshold? {
             Threshold::AtLeast(worst) => compared >= worst,
             Threshold::AtMost(worst) => compared <= worst,
@@ -87,19 +92,18 @@ impl Figure {
     }
 
     pub(super) fn json(&self) -> Value {
-        let ratios = self.ratios();
         json!({
             "name": self.name,
             "unit": self.unit.name(),
             "value": self.value(),
             "floor": self.floor(),
-            "ratio": (!ratios.is_empty()).then(|| median(ratios.iter().copied())),
+            "ratio": self.ratio(),
             "atLeast": match self.threshold { Some(Threshold::AtLeast(worst)) => Some(worst), _ => None },
             "atMost": match self.threshold { Some(Threshold::AtMost(worst)) => Some(worst), _ => None },
             "holds": self.holds(),
             "values": self.samples.iter().map(|sample| sample.value).collect::<Vec<_>>(),
             "floors": self.samples.iter().map(|sample| sample.floor).collect::<Vec<_>>(),
-            "ratios": ratios,
+            "ratios": self.ratios(),
             "beside": self.notes.iter().map(|(name, all)| (*name, all)).collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
@@ -123,7 +127,8 @@ impl Unit {
             Self::Bytes if value >= 1024.0 * 1024.0 => {
                 format!("{:.1} MiB", value / 1024.0 / 1024.0)
             }
-            Self::Bytes => format!("{:.1} KiB", value / 1024.0),
+            Self::Bytes if value >= 2048.0 => format!("{:.1} KiB", value / 1024.0),
+            Self::Bytes => format!("{value:.0} B"),
         }
     }
 }

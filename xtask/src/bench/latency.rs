@@ -46,7 +46,7 @@ fn figures(kind: StoreKind) -> [Figure; 2] {
 async fn measure_web_service(bench: &Bench, kind: StoreKind) -> Result<Vec<f64>> {
     let database = bench.system.database(kind).await?;
     let web = bench.system.web_service(&database).await?;
-    let processor = bench.system.echo_processor().await?;
+    let processor = bench.system.echo_processor(1).await?;
     let times = post_and_wait(web.address, bench.scale.sequential_requests);
     let times = bench.other_load.during(times).await?;
     web::stop(processor).await?;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     figure::quantile_of,
-    http_client::HttpClient,
+    http_client::{HttpClient, HttpResponse},
     load_thread::on_load_thread,
     messages::{self, EXCHANGE},
     scale::Scale,
@@ -56,10 +56,29 @@ pub(super) async fn post(
     connections: usize,
     scale: Scale,
 ) -> Result<Throughput> {
+    closed_loop(address, connections, scale, HttpClient::post).await
+}
+
+/// The same with clients that wait for each result.
+pub(super) async fn post_and_wait(
+    address: SocketAddr,
+    connections: usize,
+    scale: Scale,
+) -> Result<Throughput> {
+    closed_loop(address, connections, scale, HttpClient::post_and_wait).await
+}
+
+async fn closed_loop(
+    address: SocketAddr,
+    connections: usize,
+    scale: Scale,
+    call: impl AsyncFn(&mut HttpClient) -> Result<HttpResponse> + Send + 'static,
+) -> Result<Throughput> {
     on_load_thread(move || async move {
         let clients = connect(address, connections).await?;
         let span = Span::from_now(scale);
-        let all = try_join_all(clients.into_iter().map(|client| post_until_end(client, span)));
+        let all =
+            try_join_all(clients.into_iter().map(|client| call_until_end(client, &call, span)));
         let (counts, times): (Vec<_>, Vec<_>) = all.await?.into_iter().unzip();
         let times: Vec<Duration> = times.concat();
         Ok(Throughput {
@@ -72,14 +91,18 @@ pub(super) async fn post(
     .await
 }
 
-async fn post_until_end(mut client: HttpClient, span: Span) -> Result<(usize, Vec<Duration>)> {
+async fn call_until_end(
+    mut client: HttpClient,
+    call: &impl AsyncFn(&mut HttpClient) -> Result<HttpResponse>,
+    span: Span,
+) -> Result<(usize, Vec<Duration>)> {
     let (mut count, mut times) = (0, Vec::new());
     loop {
         let start = Instant::now();
         if start >= span.to {
             return Ok((count, times));
         }
-        client.post().await?;
+        call(&mut client).await?;
         let end = Instant::now();
         count += 1;
         if span.contains(end) {

@@ -1,9 +1,21 @@
 //! CPU time and memory of processes, from `/proc`. On other systems than Linux nothing is known.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use testbed::program::Running;
+use tokio::time::sleep;
 
 /// `USER_HZ`: the ticks per second in which Linux counts CPU time, on every machine that Rust runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Memory is read in this interval until it no longer changes.
+const MEMORY_POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Memory that still changes after this time is taken as it is.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The seconds of CPU time that a process has used.
 pub(super) fn cpu_time(pid: u32) -> Option<f64> {
@@ -16,6 +28,21 @@ pub(super) fn memory(pid: u32) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0)
+}
+
+/// The resident memory of a program in bytes, once it no longer changes.
+pub(super) async fn settled_memory(program: &Running) -> Result<f64> {
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
+    let mut last = f64::NAN;
+    loop {
+        sleep(MEMORY_POLL_INTERVAL).await;
+        let now = memory(program.pid());
+        let now = now.context("this system does not show the memory of a process")?;
+        if now == last || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
 }
 
 /// The ticks of this process and its descendants, including those that have ended.

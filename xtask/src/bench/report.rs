@@ -19,8 +19,16 @@ use crate::console;
 pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) scale: Scale,
-    pub(super) figures: Vec<Figure>,
+    pub(super) parts: Vec<Measured>,
+    /// The names of the measurements that failed.
+    pub(super) failed: Vec<String>,
     pub(super) other_load: OtherLoad,
+}
+
+/// The figures of a measurement.
+pub(super) struct Measured {
+    pub(super) name: String,
+    pub(super) figures: Vec<Figure>,
 }
 
 impl Report {
@@ -28,13 +36,11 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(["FIGURE", "MEASURED", "FLOOR", "RATIO", "THRESHOLD", ""]);
-        table.add_rows(self.figures.iter().map(row));
+        table.add_rows(self.figures().map(row));
         console::blank_line();
         console::print(table);
         console::blank_line();
-        for (figure, text) in
-            self.figures.iter().filter_map(|figure| Some((figure, notes(figure)?)))
-        {
+        for (figure, text) in self.figures().filter_map(|figure| Some((figure, notes(figure)?))) {
             console::line(
                 "",
                 AnsiColors::Cyan,
@@ -44,7 +50,14 @@ impl Report {
         self.warn();
     }
 
+    fn figures(&self) -> impl Iterator<Item = &Figure> {
+        self.parts.iter().flat_map(|part| &part.figures)
+    }
+
     fn warn(&self) {
+        for name in &self.failed {
+            console::line("failed", AnsiColors::Red, format!("{name} was not measured"));
+        }
         if self.scale.quick {
             let text = "a quick run shows that everything works; its figures are imprecise";
             console::line("warning", AnsiColors::Yellow, text);
@@ -60,14 +73,14 @@ impl Report {
             );
             console::line("warning", AnsiColors::Yellow, text);
         }
-        for figure in self.figures.iter().filter(|figure| figure.holds() == Some(false)) {
+        for figure in self.figures().filter(|figure| figure.holds() == Some(false)) {
             console::line("worse", AnsiColors::Red, format!("{} does not hold", figure.name));
         }
     }
 
     /// Whether all figures keep their thresholds.
     pub(super) fn holds(&self) -> bool {
-        self.figures.iter().all(|figure| figure.holds() != Some(false))
+        self.figures().all(|figure| figure.holds() != Some(false))
     }
 
     pub(super) fn write(&self, file: &Path) -> Result<()> {
@@ -77,7 +90,8 @@ impl Report {
             "quick": self.scale.quick,
             "rounds": self.scale.rounds,
             "shareOfOthers": { "median": median(shares.iter().copied()), "most": shares.last() },
-            "figures": self.figures.iter().map(Figure::json).collect::<Vec<_>>(),
+            "failed": self.failed,
+            "figures": self.figures().map(Figure::json).collect::<Vec<_>>(),
         });
         let text = serde_json::to_string_pretty(&report)?;
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
@@ -103,25 +117,28 @@ fn row(figure: &Figure) -> [String; 6] {
 
 /// The ratio, with the lowest and the highest of all rounds; without a floor, the range of the value.
 fn spread(figure: &Figure) -> String {
-    let ratios = figure.ratios();
-    let values = figure.samples.iter().map(|sample| sample.value);
-    let (values, show): (Vec<f64>, &dyn Fn(f64) -> String) = if ratios.is_empty() {
-        (values.collect(), &|value| figure.unit.show(value))
-    } else {
-        (ratios, &|ratio| format!("{ratio:.2}"))
+    let show = |ratio: f64| format!("{ratio:.2}");
+    let Some(ratio) = figure.ratio() else {
+        let values: Vec<f64> = figure.samples.iter().map(|sample| sample.value).collect();
+        let range = range(&values, |value| figure.unit.show(value));
+        return if range.is_empty() { range } else { format!("({range})") };
     };
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let middle =
-        if figure.floor().is_some() { show(median(values.into_iter())) } else { String::new() };
-    if figure.samples.len() < 2 {
-        middle
-    } else {
-        format!("{middle} ({} to {})", show(low), show(high))
-    }
+    let range = range(&figure.ratios(), show);
+    if range.is_empty() { show(ratio) } else { format!("{} ({range})", show(ratio)) }
 }
 
-fn threshold(figure: &Figure) -> String {
+/// The lowest and the highest value; empty for less than two.
+pub(super) fn range(values: &[f64], show: impl Fn(f64) -> String) -> String {
+    if values.len() < 2 {
+        return String::new();
+    }
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{} to {}", show(low), show(high))
+}
+
+/// The threshold for people.
+pub(super) fn threshold(figure: &Figure) -> String {
     let show = |worst: f64| match figure.unit {
         Unit::Bytes | Unit::Seconds if figure.floor().is_none() => figure.unit.show(worst),
         _ => format!("{worst:.2}"),

@@ -62,6 +62,14 @@ async fn measure_web_service(bench: &Bench, kind: StoreKind) -> Result<f64> {
 
 /// The time from the first to the last result. A web service logs a result when it is committed.
 pub(super) async fn all_stored(web: &Running, count: usize) -> Result<Duration> {
+    let first = wait_for_results(web, count).await?;
+    let took = first.elapsed();
+    ensure!(!took.is_zero(), "there were no results");
+    Ok(took)
+}
+
+/// Waits until so many results are stored, and returns when the first was.
+pub(super) async fn wait_for_results(web: &Running, count: usize) -> Result<Instant> {
     let mut lines = web.follow();
     let mut first = None;
     let mut stored = 0;
@@ -74,7 +82,5 @@ pub(super) async fn all_stored(web: &Running, count: usize) -> Result<Duration> 
             stored += 1;
         }
     }
-    let took = first.map(|first| first.elapsed()).unwrap_or_default();
-    ensure!(!took.is_zero(), "there were no results");
-    Ok(took)
+    first.context("no result was waited for")
 }

@@ -12,8 +12,12 @@ pub(super) struct Scale {
     pub(super) warm_up: Duration,
     /// How long a load is measured after the warm-up.
     pub(super) duration: Duration,
+    /// How long requests are sent at even distances.
+    pub(super) open_loop: Duration,
     /// How many results wait in the queue.
     pub(super) results: usize,
+    /// How many requests wait in the largest backlog.
+    pub(super) backlog: usize,
     /// How many jobs wait for one worker; more wait for several.
     pub(super) jobs: usize,
     /// How many requests one client sends, one after the other.
@@ -43,7 +47,9 @@ impl Scale {
             rounds: 5,
             warm_up: Duration::from_secs(1),
             duration: Duration::from_secs(4),
+            open_loop: Duration::from_secs(10),
             results: 50_000,
+            backlog: 1_000_000,
             jobs: 4000,
             sequential_requests: 2000,
             stored_requests: [1000, 1_000_000],
@@ -57,7 +63,9 @@ impl Scale {
             rounds: 1,
             warm_up: Duration::from_millis(300),
             duration: Duration::from_secs(1),
+            open_loop: Duration::from_secs(2),
             results: 10_000,
+            backlog: 20_000,
             jobs: 1000,
             sequential_requests: 300,
             stored_requests: [1000, 20_000],

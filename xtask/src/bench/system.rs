@@ -3,11 +3,11 @@
 use std::{
     fmt,
     fs::{self, File},
-    path::PathBuf,
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::CONSUMING;
 use tempfile::TempDir;
 use testbed::{
@@ -19,6 +19,7 @@ use testbed::{
     rabbitmq::{Node, NodeOptions, Version},
     workspace,
 };
+use tokio::time::sleep;
 
 use super::{
     messages::{REQUESTS, RESULTS},
@@ -28,6 +29,8 @@ use crate::{console, system::broker::find_rabbitmq};
 
 /// A store is filled with up to a million requests.
 const FILL_TIMEOUT: Duration = Duration::from_secs(1800);
+
+const CONSUMERS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A private broker, and a private database server if there is one for this machine.
 pub(super) struct System {
@@ -46,7 +49,15 @@ pub(super) enum StoreKind {
 /// A new database.
 pub(super) struct Database {
     url: String,
-    _dir: Option<TempDir>,
+    /// The folder of SQLite's files.
+    dir: Option<TempDir>,
+}
+
+impl Database {
+    /// The folder of its files, if it is SQLite's.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.dir.as_ref().map(TempDir::path)
+    }
 }
 
 impl System {
@@ -102,11 +113,20 @@ impl System {
     pub(super) async fn database(&self, kind: StoreKind) -> Result<Database> {
         if let (StoreKind::Postgres, Some(server)) = (kind, &self.postgres) {
             let name = server.create_database().await?;
-            return Ok(Database { url: server.url(&name), _dir: None });
+            return Ok(Database { url: server.url(&name), dir: None });
         }
         let dir = workspace::temp_dir_in(&folder()?, "sqlite-")?;
         let url = format!("sqlite:{}", dir.path().join("slowlane.db").display());
-        Ok(Database { url, _dir: Some(dir) })
+        Ok(Database { url, dir: Some(dir) })
+    }
+
+    /// The bytes of a database of PostgreSQL, without the server's write-ahead log.
+    pub(super) async fn postgres_size(&self, database: &Database) -> Result<f64> {
+        let server = self.postgres.as_ref().context("there is no PostgreSQL")?;
+        let name = database.url.rsplit('/').next().unwrap_or_default();
+        let sql = format!("SELECT pg_database_size('{name}')");
+        let lines = server.sql("postgres", &sql).await?;
+        Ok(lines.first().context("PostgreSQL does not say the size")?.trim().parse()?)
     }
 
     /// A database with `count` finished requests, and the last line that the filling program prints.
@@ -133,9 +153,16 @@ impl System {
         WebService::start(self.program("web-service").env("DATABASE_URL", &database.url)).await
     }
 
-    /// Starts a processor whose result is the request's data, at once.
-    pub(super) async fn echo_processor(&self) -> Result<Running> {
-        let program = self.starting_echo_processor(1, 1)?;
+    /// Starts a processor with its default settings.
+    pub(super) async fn processor_service(&self) -> Result<Running> {
+        let program = self.program("processor-service").start()?;
+        program.wait_for_message(CONSUMING).await?;
+        Ok(program)
+    }
+
+    /// Starts a processor whose result is the request's data, at once, with so many workers.
+    pub(super) async fn echo_processor(&self, workers: usize) -> Result<Running> {
+        let program = self.starting_echo_processor(workers, 1)?;
         program.wait_for_message(CONSUMING).await?;
         Ok(program)
     }
@@ -152,6 +179,19 @@ impl System {
         let foreign = Foreign::connect(&self.broker_url()).await?;
         foreign.purge(REQUESTS).await?;
         foreign.purge(RESULTS).await
+    }
+
+    /// The same after a measurement that failed: once its programs are gone, which had messages in hand.
+    pub(super) async fn purge_after_failure(&self) -> Result<()> {
+        let foreign = Foreign::connect(&self.broker_url()).await?;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
+        for queue in [REQUESTS, RESULTS] {
+            while foreign.depth(queue).await?.consumers > 0 {
+                ensure!(Instant::now() < deadline, "{queue} still has consumers");
+                sleep(CONSUMERS_POLL_INTERVAL).await;
+            }
+        }
+        self.purge().await
     }
 
     fn program(&self, name: &str) -> Program {
