@@ -4,7 +4,7 @@
 //! and none is left behind.
 
 mod apt;
-mod relocate;
+pub(crate) mod relocate;
 
 use std::{
     fs::{self, File},
@@ -27,6 +27,15 @@ const UNPACK_TIMEOUT: Duration = Duration::from_secs(600);
 const LIBRARIES: &str = "libc6 libgcc-s1 libstdc++6 libtinfo6 zlib1g libzstd1 libsystemd0 libcap2 \
     libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libssl3 libssl3t64";
 
+/// Where the packages of a bundle come from, beside those that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dependencies {
+    /// All are named, and the usual [`LIBRARIES`] come with them. So the packages may be those of another suite.
+    Named,
+    /// apt finds what they depend on. What is installed on this machine is not downloaded, so they are of its suite.
+    Resolved,
+}
+
 /// A program packaged by Debian, with the packages it needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bundle {
@@ -36,8 +45,11 @@ pub(crate) struct Bundle {
     pub(crate) package: &'static str,
     /// The other packages. Their names differ between suites: those a suite does not have are skipped.
     pub(crate) others: &'static str,
-    /// The folder whose programs are to run from where they lie, below the root of the packages.
-    pub(crate) programs: &'static str,
+    /// What else is downloaded.
+    pub(crate) dependencies: Dependencies,
+    /// The folder whose programs are to run from where they lie, below the root of the packages; none if `finish` does
+    /// that.
+    pub(crate) programs: Option<&'static str>,
     /// How much there is to download, for people.
     pub(crate) size: &'static str,
 }
@@ -76,7 +88,9 @@ impl Bundle {
         let archives = self.download(dir, suite, say).await?;
         say("unpacking");
         unpack(&archives, root).await?;
-        relocate::relocate(root, &root.join(self.programs))?;
+        if let Some(programs) = self.programs {
+            relocate::relocate(root, &root.join(programs))?;
+        }
         finish(root)?;
         fs::remove_dir_all(dir.join("apt")).context("cannot remove the downloads")?;
         fs::write(dir.join("ready"), root.as_os_str().as_encoded_bytes())?;
@@ -92,15 +106,32 @@ impl Bundle {
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<PathBuf> {
         let codename = codename().context("this system does not say which release it is")?;
-        let apt = apt::Apt::new(dir.join("apt"), &codename, suite).await?;
+        let apt = dir.join("apt");
+        let apt = match self.dependencies {
+            Dependencies::Named => apt::Apt::of_suite(apt, &codename, suite).await?,
+            Dependencies::Resolved => apt::Apt::beside_installed(apt, &codename).await?,
+        };
         say(&format!("reading the package lists of {suite} from {}", apt.mirror));
         apt.update().await?;
-        let wanted = LIBRARIES.split_whitespace().chain(self.others.split_whitespace());
-        let known = apt.known(&wanted.chain([self.package]).collect::<Vec<_>>()).await?;
-        let has_it = known.iter().any(|name| name == self.package);
-        ensure!(has_it, "the mirror has no package {}", self.package);
-        say(&format!("downloading {} packages ({})", known.len(), self.size));
-        apt.download(&known).await?;
+        let named: Vec<_> = self.others.split_whitespace().chain([self.package]).collect();
+        match self.dependencies {
+            Dependencies::Named => {
+                let wanted: Vec<_> = LIBRARIES.split_whitespace().chain(named).collect();
+                let known = apt.known(&wanted).await?;
+                let has_it = known.iter().any(|name| name == self.package);
+                ensure!(has_it, "the mirror has no package {}", self.package);
+                say(&format!("downloading {} packages ({})", known.len(), self.size));
+                apt.download(&known).await?;
+            }
+            Dependencies::Resolved => {
+                say(&format!(
+                    "downloading {} and what they depend on ({})",
+                    named.join(", "),
+                    self.size
+                ));
+                apt.download_with_dependencies(&named).await?;
+            }
+        }
         Ok(apt.archives())
     }
 }

@@ -10,6 +10,7 @@ mod debian;
 mod fifo;
 pub mod foreign;
 pub mod http;
+pub mod media;
 pub mod npm;
 pub mod ports;
 pub mod postgres;

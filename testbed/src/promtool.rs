@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
-    debian::{self, Bundle},
+    debian::{self, Bundle, Dependencies},
     workspace,
 };
 
@@ -14,7 +14,8 @@ const BUNDLE: Bundle = Bundle {
     name: "Prometheus",
     package: "prometheus",
     others: "",
-    programs: "usr/bin",
+    dependencies: Dependencies::Named,
+    programs: Some("usr/bin"),
     size: "about 20 MB",
 };
 

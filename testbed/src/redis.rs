@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::{
-    debian::{self, Bundle},
+    debian::{self, Bundle, Dependencies},
     ports,
     process::{Process, Start, minimal_env},
     workspace,
@@ -16,7 +16,8 @@ const BUNDLE: Bundle = Bundle {
     name: "Redis",
     package: "redis-server",
     others: "redis-tools libatomic1 libjemalloc2 liblzf1",
-    programs: "usr/bin",
+    dependencies: Dependencies::Named,
+    programs: Some("usr/bin"),
     size: "about 5 MB",
 };
 

@@ -3,6 +3,7 @@
 mod catalogue_sync;
 mod profile_updates;
 mod stage;
+mod thumbnails;
 mod vip_notifications;
 
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ pub(crate) struct Options {
     once: bool,
 }
 
-/// The examples. Each is a folder and a crate of this name.
+/// The examples. Each is a folder of this name, and a crate unless it consists of scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Example {
     /// Accounts that are read, notifications of it, and one configuration for all
@@ -37,6 +38,8 @@ enum Example {
     CatalogueSync,
     /// A follower with a copy of user profiles, which refuses an update that is then undone
     ProfileUpdates,
+    /// Thumbnails of pictures and transcoded videos, with ImageMagick and ffmpeg; broken files are repaired and replayed
+    Thumbnails,
 }
 
 impl Example {
@@ -44,7 +47,9 @@ impl Example {
     fn node(self) -> NodeOptions {
         match self {
             Self::CatalogueSync => NodeOptions { tls: true, ..NodeOptions::default() },
-            Self::ProfileUpdates | Self::VipNotifications => NodeOptions::default(),
+            Self::ProfileUpdates | Self::Thumbnails | Self::VipNotifications => {
+                NodeOptions::default()
+            }
         }
     }
 
@@ -53,13 +58,24 @@ impl Example {
         match self {
             Self::CatalogueSync => catalogue_sync::show(stage).await,
             Self::ProfileUpdates => profile_updates::show(stage).await,
+            Self::Thumbnails => thumbnails::show(stage).await,
             Self::VipNotifications => vip_notifications::show(stage).await,
         }
     }
 
-    /// The name of its crate.
-    fn package(self) -> String {
+    /// The name of its folder.
+    fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Builds its programs. Those of Slowlane itself are there already.
+    async fn build(self) -> Result<()> {
+        if self == Self::Thumbnails {
+            return Ok(());
+        }
+        let package = self.name();
+        console::step("build", format!("the programs of {package}"));
+        cargo::build(&["build", "-p", &package, "--bins"]).await
     }
 }
 
@@ -83,8 +99,6 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
 }
 
 async fn prepare(example: Example) -> Result<Stage> {
-    let package = example.package();
-    console::step("build", format!("the programs of {package}"));
-    cargo::build(&["build", "-p", &package, "--bins"]).await?;
-    Stage::new(&package, example.node()).await
+    example.build().await?;
+    Stage::new(&example.name(), example.node()).await
 }

@@ -13,6 +13,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
+/// Where Debian's packages have their libraries.
+const LIBRARY_FOLDERS: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+
 /// Does it for all programs below `dir`, with the libraries below `root`.
 pub(super) fn relocate(root: &Path, dir: &Path) -> Result<()> {
     let libraries = libraries(root)?;
@@ -39,9 +42,39 @@ pub(crate) fn files_under(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The folders with libraries below `root`, for programs that also use those that are installed.
+pub(crate) fn library_folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for place in LIBRARY_FOLDERS.map(|place| root.join(place)) {
+        if !place.is_dir() {
+            continue;
+        }
+        folders.push(place.clone());
+        // Debian chooses among some libraries at their installation: each of them lies in a folder of its own.
+        for file in files_under(&place)? {
+            let is_library =
+                file.file_name().is_some_and(|name| is_library(&name.to_string_lossy()));
+            folders.extend(file.parent().filter(|_| is_library).map(Path::to_owned));
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    Ok(folders)
+}
+
+fn is_library(name: &str) -> bool {
+    name.starts_with("lib") && name.contains(".so.")
+}
+
+/// Makes a file with this text that can be run.
+pub(crate) fn write_script(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text)?;
+    Ok(fs::set_permissions(file, fs::Permissions::from_mode(0o755))?)
+}
+
 /// The folder of libc: Debian moved it to `/usr/lib` between the suites.
 fn libraries(root: &Path) -> Result<PathBuf> {
-    let places = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|place| root.join(place));
+    let places = LIBRARY_FOLDERS.map(|place| root.join(place));
     places
         .into_iter()
         .find(|place| place.join("libc.so.6").exists())
@@ -65,7 +98,5 @@ fn wrap(file: &Path, root: &Path, libraries: &Path) -> Result<()> {
         root = root.display(),
         program = program.display(),
     );
-    fs::write(file, script)?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    write_script(file, &script)
 }

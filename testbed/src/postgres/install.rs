@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::{
-    debian::{self, Bundle},
+    debian::{self, Bundle, Dependencies},
     workspace,
 };
 
@@ -18,7 +18,8 @@ const BUNDLE: Bundle = Bundle {
         libkrb5support0 libldap-2.5-0 libldap2 libnettle8 libnettle8t64 libnuma1 libp11-kit0 \
         libpam0g libreadline8 libreadline8t64 libsasl2-2 libtasn1-6 libunistring2 libunistring5 \
         libxml2 liburing2",
-    programs: "usr/lib/postgresql",
+    dependencies: Dependencies::Named,
+    programs: Some("usr/lib/postgresql"),
     size: "about 50 MB",
 };
 

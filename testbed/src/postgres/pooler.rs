@@ -10,7 +10,7 @@ use super::{
     unprivileged,
 };
 use crate::{
-    debian::{self, Bundle},
+    debian::{self, Bundle, Dependencies},
     ports,
     process::Process,
     workspace,
@@ -20,7 +20,8 @@ const BUNDLE: Bundle = Bundle {
     name: "PgBouncer",
     package: "pgbouncer",
     others: "libaudit1 libc-ares2 libcap-ng0 libcares2 libevent-2.1-7 libevent-2.1-7t64 libpam0g",
-    programs: "usr/sbin",
+    dependencies: Dependencies::Named,
+    programs: Some("usr/sbin"),
     size: "about 10 MB",
 };
 

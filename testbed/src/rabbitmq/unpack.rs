@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::version::Version;
-use crate::debian::{self, Bundle, files_under};
+use crate::debian::{self, Bundle, Dependencies, files_under};
 
 const ERLANG: &str = "usr/lib/erlang";
 
@@ -18,7 +18,8 @@ const BUNDLE: Bundle = Bundle {
     others: "erlang-base erlang-asn1 erlang-crypto erlang-eldap erlang-ftp erlang-tftp erlang-inets \
         erlang-mnesia erlang-os-mon erlang-parsetools erlang-public-key erlang-runtime-tools \
         erlang-snmp erlang-ssl erlang-syntax-tools erlang-tools erlang-xmerl erlang-eunit libsctp1",
-    programs: ERLANG,
+    dependencies: Dependencies::Named,
+    programs: Some(ERLANG),
     size: "about 45 MB",
 };
 

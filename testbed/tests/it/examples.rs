@@ -4,4 +4,5 @@ mod catalogue_sync;
 mod profile_updates;
 mod readmes;
 mod service;
+mod slow;
 mod vip_notifications;

@@ -137,7 +137,7 @@ fn show_log(label: &'static str, colour: AnsiColors, program: &Process) {
 fn readable(line: &str) -> String {
     let Ok(Value::Object(log)) = serde_json::from_str(line) else { return line.to_owned() };
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let known = ["timestamp", "level", "target", "message"];
+    let known = ["timestamp", "level", "target", "message", "span", "spans"];
     let fields = log.iter().filter(|(name, _)| !known.contains(&name.as_str()));
     let fields = fields.map(|(name, value)| format!("{name}={}", text(value)));
     let message = log.get("message").map(text).unwrap_or_default();
