@@ -44,13 +44,16 @@ const LAST_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 /// [`main`](crate::main) does this with the settings and the signals of a program.
 ///
 /// # Errors
-/// If a worker ends without having been told to: what is left would look healthy and do less. If a job had to be
+/// If a type of `TYPES` has no processor. If a worker ends without having been told to: what is left would look healthy and do less. If a job had to be
 /// abandoned that blocks its thread: the other jobs are finished first, as at any stop.
 pub async fn run<P: Processor>(
     config: Config,
     processor: P,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
+    let job_runner = JobRunner::new(processor, config.all_workers(), config.job_timeout)
+        .context("no threads for the jobs")?;
+    job_runner.check_types(&config.types)?;
     let listener = config.http_address.map(health_listener::listen).transpose()?;
     let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
     let broker = Arc::new(Broker::connect(&BrokerOptions {
@@ -60,8 +63,6 @@ pub async fn run<P: Processor>(
     }));
     broker.publisher().prepare(topology::EXCHANGE, topology::KEY_RESULT);
     let give_up = give_up_after(config.drain_timeout, &shutdown);
-    let job_runner = JobRunner::new(processor, config.all_workers(), config.job_timeout)
-        .context("no threads for the jobs")?;
     let stuck = job_runner.stuck();
     let in_flight = InFlight::new(broker.event_publisher());
     let claims = Claims::new(broker.event_publisher());

@@ -34,6 +34,7 @@
 //! ```
 //!
 //! - [`Processor`] is the work: its input and output are read and written by serde, or pass through as raw JSON.
+//! - [`Processors`] are several in one program, each for a type of requests.
 //! - [`Job`] is one attempt at a request: its input, its id, its type, its deadline, its trace. [`Job::progress`] reports how far it is,
 //!   [`Job::stop`] says that it should end.
 //! - [`ProcessError`] says whether a request is retried; `?` makes one out of any other error, and [`Context`] adds what
@@ -106,6 +107,7 @@ pub use self::{
     config::Config,
     processor::{
         Processor,
+        by_type::Processors,
         context::Context,
         error::{ProcessError, Retry},
         job::Job,

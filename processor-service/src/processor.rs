@@ -1,12 +1,15 @@
 //! The trait that a worker implements: one request in, one result out.
 
+pub(crate) mod by_type;
 pub(crate) mod context;
 pub(crate) mod conversions;
 pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod progress;
 pub(crate) mod progress_urls;
+pub(crate) mod raw;
 
+use pipeline::topology::RequestType;
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::{error::ProcessError, job::Job};
@@ -102,6 +105,12 @@ pub trait Processor: Send + Sync + 'static {
     /// Why jobs can only wait at present, such as a service that they need and that is down. `/health/ready` says it, and
     /// the metric `slowlane_work_blocked` is 1. By default nothing blocks the work.
     fn blocked(&self) -> Option<String> {
+        None
+    }
+
+    /// The types of requests that this processor does the work of; none if it takes all. A program whose `TYPES` names
+    /// another one does not start. See [`Processors`](crate::Processors), which has a processor for each.
+    fn types(&self) -> Option<Vec<RequestType>> {
         None
     }
 }

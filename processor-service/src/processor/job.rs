@@ -47,8 +47,13 @@ impl<Input> Job<Input> {
     /// If the id is longer than 200 bytes.
     pub fn new(id: &str, input: Input) -> Self {
         let id = to_raw_value(id).expect("a string has a JSON form");
+        Self::first(RequestId::parse(&id).expect("a request's id is at most 200 bytes long"), input)
+    }
+
+    /// A first attempt at a request of the type `default`.
+    pub(crate) fn first(id: RequestId, input: Input) -> Self {
         Self {
-            id: RequestId::parse(&id).expect("a request's id is at most 200 bytes long"),
+            id,
             request_type: RequestType::DEFAULT,
             input,
             attempt: 1,
@@ -107,31 +112,20 @@ impl<Input> Job<Input> {
 impl Job {
     /// The same job with its input read by serde.
     pub(crate) fn read_input<Input: DeserializeOwned>(self) -> Result<Job<Input>, ProcessError> {
-        let Self {
-            id,
-            request_type,
-            input,
-            attempt,
-            deadline,
-            traceparent,
-            reporter,
-            progress_urls,
-            stop,
-        } = self;
-        let mut json = serde_json::Deserializer::from_str(input.get());
+        let mut json = serde_json::Deserializer::from_str(self.input.get());
         let input = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             ProcessError::permanent(format!("the data is not what this processor takes: {error}"))
         })?;
         Ok(Job {
-            id,
-            request_type,
             input,
-            attempt,
-            deadline,
-            traceparent,
-            reporter,
-            progress_urls,
-            stop,
+            id: self.id,
+            request_type: self.request_type,
+            attempt: self.attempt,
+            deadline: self.deadline,
+            traceparent: self.traceparent,
+            reporter: self.reporter,
+            progress_urls: self.progress_urls,
+            stop: self.stop,
         })
     }
 }

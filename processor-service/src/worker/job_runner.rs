@@ -7,8 +7,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use pipeline::contract::{ErrorBody, RequestId, codes};
-use serde_json::value::{RawValue, to_raw_value};
+use pipeline::{
+    config::ConfigError,
+    contract::{ErrorBody, RequestId, codes},
+    topology::RequestTypes,
+};
+use serde_json::value::RawValue;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::Mutex,
@@ -20,7 +24,7 @@ use tracing::{Instrument, error, warn};
 
 use crate::{
     decisions::outcome::JobOutcome,
-    processor::{Processor, conversions::of_panic, error::ProcessError, job::Job},
+    processor::{Processor, conversions::of_panic, error::ProcessError, job::Job, raw},
 };
 
 /// How long a job may take to end after it was asked to stop.
@@ -89,6 +93,24 @@ impl<P: Processor> JobRunner<P> {
         self.processor.blocked()
     }
 
+    /// Checks that there is a processor for each of these types.
+    ///
+    /// # Errors
+    /// If there is none for some.
+    pub(crate) fn check_types(&self, types: &RequestTypes) -> Result<(), ConfigError> {
+        let Some(served) = self.processor.types() else { return Ok(()) };
+        let missing = types.iter().filter(|name| !served.contains(name)).cloned();
+        let Some(missing) = RequestTypes::new(missing) else { return Ok(()) };
+        let has = match RequestTypes::new(served) {
+            Some(served) => format!("it has processors for {served}"),
+            None => "it has none at all".to_owned(),
+        };
+        let all = types.to_string().replace(' ', "");
+        Err(ConfigError::from(format!(
+            "TYPES={all}: this program has no processor for {missing}, {has}"
+        )))
+    }
+
     /// The deadline of a job that starts now.
     pub(crate) fn deadline(&self, now: SystemTime) -> SystemTime {
         now + self.job_timeout
@@ -120,12 +142,7 @@ impl<P: Processor> JobRunner<P> {
 
     fn start(&self, job: Job) -> AbortOnDropHandle<JobResult> {
         let processor = self.processor.clone();
-        let running = async move {
-            let output = processor.process(job.read_input()?).await?;
-            to_raw_value(&output).map_err(|error| {
-                ProcessError::permanent(format!("the result has no JSON form: {error}"))
-            })
-        };
+        let running = async move { raw::process(&*processor, job).await };
         AbortOnDropHandle::new(self.runtime.handle.spawn(running.in_current_span()))
     }
 

@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
+use serde_json::value::to_raw_value;
+
 use super::*;
+use crate::processor::by_type::Processors;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 
@@ -144,4 +147,22 @@ async fn data_of_the_wrong_type_fails_before_the_job_is_called() {
     let outcome = runner(AN_HOUR).run(number, pending()).await;
     let JobOutcome::Failed(error) = outcome else { panic!("{outcome:?}") };
     assert!(error.message.contains("expected a string"), "{}", error.message);
+}
+
+#[test]
+fn a_type_without_a_processor_is_named_with_those_that_there_are() {
+    let processors = Processors::new()
+        .with("thumbnail", Obedient::default())
+        .with("default", Obedient::default());
+    let of = |names: &str| {
+        let types = names.split(',').map(|name| name.parse().expect("a type"));
+        RequestTypes::new(types).expect("some types")
+    };
+    let several = JobRunner::new(processors, 1, AN_HOUR).expect("there are threads");
+    assert!(several.check_types(&of("default")).is_ok());
+    assert!(several.check_types(&of("thumbnail,default")).is_ok());
+    let error = several.check_types(&of("default,video,audio")).unwrap_err().to_string();
+    let expected = "TYPES=default,video,audio: this program has no processor for video, audio, it has processors for thumbnail, default";
+    assert!(error.contains(expected), "{error}");
+    assert!(runner(AN_HOUR).check_types(&of("video")).is_ok(), "it takes all types");
 }

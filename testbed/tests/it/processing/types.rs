@@ -241,3 +241,28 @@ async fn what_is_missing_is_found_by_type_and_published_to_its_queue() -> Result
     assert_eq!(message.json()?["requestId"], slow);
     Ok(())
 }
+
+#[tokio::test]
+async fn one_rust_program_does_the_work_of_several_types() -> Result<()> {
+    let stack = Stack::with_types("default,sum,video").await?;
+    let by_type = || stack.program("examples/by_type");
+    let web = Web::start(stack.program("web-service").env("TYPES", "default,sum,video"));
+    let (web, _processor) = tokio::try_join!(web, serving(by_type(), "default,sum", 2))?;
+    let shout = web.accepted("loud".into()).await?;
+    let sum = accepted(&web, json!([1.5, 2]), "sum").await?;
+    let wrong = accepted(&web, "loud".into(), "sum").await?;
+    assert_eq!(web.ended(&shout).await?["processingResults"], "LOUD");
+    assert_eq!(web.ended(&sum).await?["processingResults"], 3.5);
+    let failed = web.ended(&wrong).await?;
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&json!("failed"), &json!("permanent"))
+    );
+    // It would take the requests of a type that it can't process.
+    let refused = by_type().env("TYPES", "default,video").start()?;
+    let (status, text) = refused.ended().await?;
+    ensure!(status.code() == Some(2), "{status}: {text}");
+    let reason = "TYPES=default,video: this program has no processor for video, it has processors for sum, default";
+    ensure!(text.contains(reason), "{text}");
+    Ok(())
+}
