@@ -7,6 +7,7 @@
 //! line is only submitted again under its old key, and only written after the line before it.
 
 mod input_file;
+mod open_lines;
 mod output_file;
 mod progress;
 mod reorder_buffer;
@@ -14,6 +15,7 @@ mod repaired;
 mod retries;
 mod run_state;
 mod submit_line;
+mod working;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde_json::json;
@@ -50,7 +52,7 @@ pub(super) async fn run(settings: Settings, bulk: Bulk) -> Result<Exit, Failure>
     let failed = out.failed_lines()?;
     let work = async {
         let kind = bulk.kind.as_deref();
-        let submitting = LineClient::new(&client, kind, &progress.retries, concurrency);
+        let submitting = LineClient::new(&client, kind, &progress.open, concurrency);
         submit_all(&submitting, &run, lines, &mut out, &progress, concurrency).await?;
         take_up(&client, failed, &mut out, &progress, concurrency).await
     };

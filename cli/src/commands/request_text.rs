@@ -111,15 +111,19 @@ pub(super) fn awaited_attempt(request: &Request, now: SystemTime) -> Option<Stri
 /// What a worker does with the request, in a line.
 pub(super) fn work(request: &Request, reported: Option<&Progress>) -> String {
     let details = &request.details;
-    let fraction = reported.and_then(|reported| reported.progress);
     let parts = [
         Some("working:".to_owned()),
-        fraction.map(bar),
-        reported.map(progress).filter(|text| !text.is_empty()),
+        reported.map(progress_with_bar).filter(|text| !text.is_empty()),
         (details.attempts > 1).then(|| format!("attempt {}", details.attempts)),
         details.worker.as_ref().map(|worker| format!("by {}", escape_controls(worker, &[]))),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+/// What a worker reports, with a bar in front if that has a number.
+pub(super) fn progress_with_bar(reported: &Progress) -> String {
+    let bar = reported.progress.map(bar);
+    bar.into_iter().chain([progress(reported)]).collect::<Vec<_>>().join("  ")
 }
 
 /// What a worker reports: `9 of 20 (45%)  page 9`.

@@ -9,10 +9,7 @@ use std::{
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{
-    output_file::Counts,
-    retries::{Outlook, Retries},
-};
+use super::{open_lines::OpenLines, output_file::Counts, retries::Outlook};
 use crate::output;
 
 /// How often a line is printed if there is no terminal.
@@ -35,8 +32,8 @@ pub(super) struct Progress {
     ended: Cell<Counts>,
     /// When the last of them ended, or the run began.
     last_end: Cell<Instant>,
-    /// The lines that wait for their next attempt.
-    pub(super) retries: Retries,
+    /// The lines that have not ended.
+    pub(super) open: OpenLines,
 }
 
 impl Progress {
@@ -50,7 +47,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(Some(lines), target);
         bar.set_style(ProgressStyle::with_template(BAR).expect("the template is valid"));
         let (ended, last_end) = (Cell::new(done), Cell::new(Instant::now()));
-        let progress = Self { bar, terminal, ended, last_end, retries: Retries::default() };
+        let progress = Self { bar, terminal, ended, last_end, open: OpenLines::default() };
         progress.show();
         // Lines of an earlier start say nothing about the speed of this one.
         progress.bar.reset_eta();
@@ -64,7 +61,7 @@ impl Progress {
 
     /// Counts a line that has ended.
     pub(super) fn line_ended(&self, line: u64, completed: bool) {
-        self.retries.remove(line);
+        self.open.remove(line);
         let mut ended = self.ended.get();
         ended.add(completed);
         self.ended.set(ended);
@@ -103,14 +100,16 @@ impl Progress {
 
     fn show(&self) {
         self.bar.set_position(self.ended());
-        self.bar.set_message(self.message(OWN_LINE));
+        let working = self.open.working.texts().into_iter();
+        let working: String = working.map(|text| format!("{OWN_LINE}{text}")).collect();
+        self.bar.set_message(self.message(OWN_LINE) + &working);
     }
 
     /// What is known beside the count. `before_retries` stands before what is known of the lines that wait.
     fn message(&self, before_retries: &str) -> String {
         let ended = self.ended.get();
         let left = self.bar.length().unwrap_or(0).saturating_sub(ended.lines());
-        let outlook = self.retries.outlook(SystemTime::now());
+        let outlook = self.open.retries.outlook(SystemTime::now());
         let speed = self.bar.per_sec();
         let parts = [
             Some(pace(speed)),
@@ -209,7 +208,7 @@ mod tests {
                 "lastError":"{}","nextAttemptAt":"{at}"}}"#,
             "boom ".repeat(100)
         );
-        progress.retries.note(2, &serde_json::from_str(&request).unwrap());
+        progress.open.note(2, &serde_json::from_str(&request).unwrap());
         let message = progress.message(OWN_LINE);
         let (first, second) = message.split_once('\n').unwrap();
         assert!(first.chars().count() < 80 && second.chars().count() <= 140, "{message}");

@@ -36,10 +36,10 @@ pub(super) async fn take_up(
         lines => format!("{lines} lines that were replayed"),
     };
     progress.bar().suspend(|| output::note(format!("taking up {lines}")));
-    let lines = LineClient::new(client, None, &progress.retries, concurrency);
+    let lines = LineClient::new(client, None, &progress.open, concurrency);
     let results = stream::iter(repaired).map(async |(line, id)| {
         let result = lines.wait(line, id).await;
-        progress.retries.remove(line);
+        progress.open.remove(line);
         result
     });
     let mut results = std::pin::pin!(results.buffer_unordered(concurrency));

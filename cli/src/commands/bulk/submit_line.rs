@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use super::{input_file::Line, retries::Retries};
+use super::{input_file::Line, open_lines::OpenLines};
 use crate::{
     api::{
         client::Client,
@@ -39,20 +39,20 @@ pub(super) struct LineClient<'a> {
     client: &'a Client,
     /// The type of the requests, if one was given.
     kind: Option<&'a str>,
-    retries: &'a Retries,
+    open: &'a OpenLines,
     /// How often the request of a line is looked at, at least.
     poll: Duration,
 }
 
 impl<'a> LineClient<'a> {
-    /// For so many lines at a time, as requests of this type. What they wait for is noted in `retries`.
+    /// For so many lines at a time, as requests of this type. What is known of them until their ends is noted in `open`.
     pub(super) fn new(
         client: &'a Client,
         kind: Option<&'a str>,
-        retries: &'a Retries,
+        open: &'a OpenLines,
         concurrency: usize,
     ) -> Self {
-        Self { client, kind, retries, poll: poll_interval(concurrency) }
+        Self { client, kind, open, poll: poll_interval(concurrency) }
     }
 
     /// Submits a line and waits for its end.
@@ -78,12 +78,12 @@ impl<'a> LineClient<'a> {
         self.wait(line.number, id).await
     }
 
-    /// Waits for the end of the request of a line, and notes meanwhile what it waits for.
+    /// Waits for the end of the request of a line, and notes meanwhile what is known of it.
     ///
     /// # Errors
     /// If the error concerns more than this line.
     pub(super) async fn wait(&self, line: u64, id: Uuid) -> Result<LineResult, CallError> {
-        let note = |request: &Request| self.retries.note(line, request);
+        let note = |request: &Request| self.open.note(line, request);
         match self.client.wait_showing(id, None, self.poll, note).await {
             Ok(request) => Ok(ended(line, &request)),
             Err(CallError::NotFound(detail)) => Ok(failed(line, Some(id), "not-found", &detail)),

@@ -18,6 +18,17 @@ const GREEN: &str = "\u{1b}[32m";
 
 /// Gives all that `slowlane` writes on a terminal.
 fn on_terminal(base: &str, words: &[&str], more: &[(&str, &str)], dir: &Path) -> Result<String> {
+    on_terminal_until(base, words, more, dir, |_| Ok(()))
+}
+
+/// The same; `see` gets all that was written so far, again and again.
+fn on_terminal_until(
+    base: &str,
+    words: &[&str],
+    more: &[(&str, &str)],
+    dir: &Path,
+    mut see: impl FnMut(&str) -> Result<()>,
+) -> Result<String> {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&terminal)?;
     unlockpt(&terminal)?;
@@ -35,6 +46,7 @@ fn on_terminal(base: &str, words: &[&str], more: &[(&str, &str)], dir: &Path) ->
     // When the last who is inside has gone, reading fails.
     while let Ok(length @ 1..) = terminal.read(&mut piece) {
         said.extend_from_slice(&piece[..length]);
+        see(&String::from_utf8_lossy(&said))?;
     }
     ensure!(child.wait()?.success(), "{}", String::from_utf8_lossy(&said));
     Ok(String::from_utf8(said)?)
@@ -60,6 +72,41 @@ async fn colours_and_the_bar_are_for_terminals() -> Result<()> {
         ensure!(said.contains(" of 3 lines  ") && said.contains("3 completed, 0 not"), "{said:?}");
         ensure!(!said.contains("slowlane: 0 of 3 lines"), "a line beside the bar: {said:?}");
         Ok(())
+    })
+    .await?
+}
+
+/// A command that reports its progress, and ends when the file `go` is there.
+const REPORTS: &str = r#"sh -c 'echo "{\"progress\":0.5,\"message\":\"page 5\"}" >&3; until [ -e go ]; do sleep 0.05; done; rm go'"#;
+const HALF: &str = "[##########----------]  50%  page 5";
+
+#[tokio::test]
+async fn the_progress_of_the_work_is_a_bar_on_terminals_alone() -> Result<()> {
+    let (stack, folder) = (Stack::fresh().await?, tempfile::tempdir()?);
+    let command = stack.program("processor-service").current_dir(folder.path());
+    let command = command.env("PROCESSOR", "command").env("PROCESSOR_COMMAND", REPORTS);
+    let (web, _processor) =
+        tokio::try_join!(stack.web(), stack.start_processor(command, 1, "1ms"))?;
+    let id = web.accepted("a".into()).await?;
+    let base = web.base.clone();
+    spawn_blocking(move || {
+        let go = folder.path().join("go");
+        let end_when = |expected: &'static str| {
+            let (go, mut seen) = (go.clone(), false);
+            move |said: &str| {
+                if !seen && said.contains(expected) {
+                    seen = true;
+                    std::fs::write(&go, "")?;
+                }
+                Ok(())
+            }
+        };
+        let dir = folder.path();
+        on_terminal_until(&base, &["wait", &id], &[], dir, end_when(HALF))?;
+        std::fs::write(dir.join("input"), "1\n")?;
+        let bulk = ["bulk", "input", "--out", "out"];
+        let line = "line 1  [##########----------]  50%";
+        on_terminal_until(&base, &bulk, &[], dir, end_when(line)).map(drop)
     })
     .await?
 }
