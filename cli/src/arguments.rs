@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipeline::config::variables::SLOWLANE_URL;
+use pipeline::{config::variables::SLOWLANE_URL, topology::RequestType};
 
 /// Submits requests to Slowlane's web service, waits for them, and shows them
 #[derive(Debug, Parser)]
@@ -299,6 +299,9 @@ pub(crate) struct Conformance {
     /// Data that the work refuses, as JSON: how the worker fails is checked with it
     #[arg(long, value_name = "JSON")]
     pub(crate) refused: Option<String>,
+    /// The type of the requests that the worker takes, for which it also finds TYPES in its environment
+    #[arg(long = "type", value_name = "TYPE", default_value = "default")]
+    pub(crate) kind: RequestType,
     /// How long to wait for each thing that the worker has to do
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
@@ -385,6 +388,7 @@ mod tests {
             "slowlane list --all --limit 3",
             "slowlane list --limit 0",
             "slowlane list --status lost",
+            "slowlane conformance --type Video worker",
             "slowlane bulk in.ndjson",
             "slowlane bulk in --out out --concurrency 0",
             "slowlane failed replay x --all",

@@ -25,7 +25,7 @@ use crate::{
 
 /// Checks a worker, and ends with 1 if it breaks a rule.
 pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit, Failure> {
-    let Conformance { refused, timeout, command } = conformance;
+    let Conformance { refused, kind, timeout, command } = conformance;
     if let Some(refused) = &refused {
         let read = serde_json::from_str::<&serde_json::value::RawValue>(refused);
         read.map_err(|error| Failure::Usage(format!("--refused takes JSON: {error}")))?;
@@ -35,7 +35,7 @@ pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit
     let mut exit = Exit::Other;
     let work = async {
         output::note(format!("checking `{}` at {address}", command.join(" ")));
-        let mut stage = Stage::set_up(address, command, timeout).await?;
+        let mut stage = Stage::set_up(address, command, kind, timeout).await?;
         let mut report = Report::new(format);
         let checked = checks::run(&mut stage, refused.as_deref(), &mut report).await;
         stage.tear_down().await;

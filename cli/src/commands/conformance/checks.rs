@@ -55,7 +55,10 @@ pub(super) async fn run(
 }
 
 async fn consumes(stage: &mut Stage, report: &mut Report) -> Result<bool, Failure> {
-    let subscribed = stage.until(|trace, _| Some(trace.subscription()?.what.clone())).await;
+    let wanted = stage.queue();
+    let is_it = |what: &What| matches!(what, What::Consume { queue, .. } if *queue == wanted);
+    let subscription = |trace: &Trace| trace.subscription().map(|seen| seen.what.clone());
+    let subscribed = stage.until(|trace, _| subscription(trace).filter(is_it)).await;
     let (verdict, goes_on) = match subscribed {
         Ok(What::Consume { is_acked_by_hand: false, .. }) => {
             let seen =
@@ -63,7 +66,7 @@ async fn consumes(stage: &mut Stage, report: &mut Report) -> Result<bool, Failur
             (Verdict::Broken(seen.to_owned()), true)
         }
         Ok(_) => (Verdict::Kept, true),
-        Err(silence) => (broken("consume processing.requests", silence), false),
+        Err(silence) => (broken(&format!("consume {wanted}"), silence), false),
     };
     report.add(Rule::Consumes, verdict)?;
     Ok(goes_on)

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use pipeline::{
     broker::{Address, Broker, BrokerOptions, Consume, Declarer},
     contract::{Message, Properties},
-    topology::{self, RequestTypes, Topology},
+    topology::{self, RequestType, RequestTypes, Topology},
 };
 use tokio::{
     sync::watch,
@@ -52,6 +52,8 @@ pub(super) struct Stage {
     declarer: Declarer,
     pub(super) tap: Tap,
     pub(super) worker: Worker,
+    /// The type of the requests.
+    kind: RequestType,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     news: watch::Receiver<()>,
     timeout: Duration,
@@ -76,6 +78,7 @@ impl Stage {
     pub(super) async fn set_up(
         address: &Address,
         command: Vec<String>,
+        kind: RequestType,
         timeout: Duration,
     ) -> Result<Self, Failure> {
         if address.tls {
@@ -86,21 +89,32 @@ impl Stage {
         let connected = tokio::time::timeout(BROKER_TIMEOUT, connecting).await;
         let connected = connected.context("the broker does not answer")?;
         let mut declarer = connected.with_context(|| format!("{address} can't be used"))?;
-        declare(&mut declarer).await?;
-        check_unused(&mut declarer).await?;
+        let topology = Topology::of_service(&types(&kind));
+        declare(&mut declarer, &topology).await?;
+        check_unused(&mut declarer, &kind.queue()).await?;
         let (told, news) = watch::channel(());
         let tap = Tap::start(address.host_and_port(), told.clone()).await;
         let tap = tap.context("the worker's connections can't be watched")?;
         let broker = Broker::connect(&BrokerOptions {
             program: PROGRAM,
             addresses: vec![address.clone()],
-            topology: Topology::of_service(&RequestTypes::default()),
+            topology,
         });
         let arrived = Arc::default();
         let receiving = receive(&broker, &arrived, &told);
-        let worker = Worker::start(command.clone(), address.url_through(tap.port()));
+        let worker = Worker::start(command.clone(), address.url_through(tap.port()), &kind);
         let worker = worker.with_context(|| format!("{:?} can't be started", command.join(" ")))?;
-        Ok(Self { broker, declarer, tap, worker, arrived, news, timeout, _receiving: receiving })
+        Ok(Self {
+            broker,
+            declarer,
+            tap,
+            worker,
+            kind,
+            arrived,
+            news,
+            timeout,
+            _receiving: receiving,
+        })
     }
 
     /// Publishes a request as another program would, or what is none.
@@ -110,13 +124,18 @@ impl Stage {
     pub(super) async fn publish(&self, properties: Properties, body: &[u8]) -> Result<(), Failure> {
         let message = Message {
             exchange: topology::EXCHANGE.into(),
-            routing_key: topology::KEY_REQUEST.to_owned(),
+            routing_key: self.kind.routing_key(),
             properties,
             body: body.to_vec(),
         };
         let deadline = Instant::now() + BROKER_TIMEOUT;
         let published = self.broker.publisher().publish_once_possible(&message, deadline).await;
         Ok(published.context("a request could not be published")?)
+    }
+
+    /// The queue of the requests.
+    pub(super) fn queue(&self) -> String {
+        self.kind.queue()
     }
 
     /// Waits until what was seen, or what has arrived, answers the question; or until the worker has ended.
@@ -170,14 +189,14 @@ impl Stage {
     /// Kills the worker, and takes what it has left in the queue of requests: all of it is of this check.
     pub(super) async fn clear(&mut self) {
         self.worker.kill().await;
-        let mut consumer =
-            self.broker.consume(Consume::queue(topology::REQUESTS, PREFETCH, PROGRAM));
+        let queue = self.queue();
+        let mut consumer = self.broker.consume(Consume::queue(&queue, PREFETCH, PROGRAM));
         let deadline = Instant::now() + BROKER_TIMEOUT;
         loop {
             while let Ok(Some(delivery)) = timeout(QUIET_TIME, consumer.next()).await {
                 delivery.ack();
             }
-            let counts = self.declarer.queue_counts(topology::REQUESTS).await;
+            let counts = self.declarer.queue_counts(&queue).await;
             if counts.is_ok_and(|counts| counts.waiting == 0) || Instant::now() > deadline {
                 break;
             }
@@ -196,15 +215,19 @@ impl Stage {
     }
 }
 
-async fn declare(declarer: &mut Declarer) -> Result<(), Failure> {
-    let Topology { exchanges, queues, .. } = Topology::of_service(&RequestTypes::default());
+fn types(kind: &RequestType) -> RequestTypes {
+    RequestTypes::new([kind.clone()]).unwrap_or_default()
+}
+
+async fn declare(declarer: &mut Declarer, topology: &Topology) -> Result<(), Failure> {
+    let Topology { exchanges, queues, .. } = topology;
     let declared = async {
-        for exchange in &exchanges {
+        for exchange in exchanges {
             if !declarer.exchange_exists(exchange).await? {
                 declarer.declare_exchange(exchange).await?;
             }
         }
-        for queue in &queues {
+        for queue in queues {
             if !declarer.queue_exists(queue).await? {
                 declarer.declare_queue(queue).await?;
             }
@@ -218,8 +241,8 @@ async fn declare(declarer: &mut Declarer) -> Result<(), Failure> {
 }
 
 /// Nothing else may use the virtual host: its requests would go to the worker, and its web service would take the results.
-async fn check_unused(declarer: &mut Declarer) -> Result<(), Failure> {
-    for queue in [topology::REQUESTS, topology::RESULTS, topology::FAILED] {
+async fn check_unused(declarer: &mut Declarer, requests: &str) -> Result<(), Failure> {
+    for queue in [requests, topology::RESULTS, topology::FAILED] {
         let counts = declarer.queue_counts(queue).await;
         let counts = counts.map_err(|error| anyhow!("{queue} can't be counted: {error}"))?;
         if counts.waiting > 0 || counts.consumers > 0 {

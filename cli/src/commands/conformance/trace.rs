@@ -1,7 +1,7 @@
 //! What went over a worker's connections, in order, and what follows from it.
 
 use bytes::{Bytes, BytesMut};
-use pipeline::topology;
+use pipeline::topology::RequestType;
 use serde_json::Value;
 
 use super::frames::{Content, Method};
@@ -224,7 +224,7 @@ impl Seen {
 }
 
 fn is_subscription(what: &What) -> bool {
-    matches!(what, What::Consume { queue, .. } if queue == topology::REQUESTS)
+    matches!(what, What::Consume { queue, .. } if RequestType::of_queue(queue).is_some())
 }
 
 fn covers(tag: u64, multiple: bool, wanted: u64) -> bool {
@@ -239,6 +239,7 @@ pub(super) fn has_id(body: &[u8], id: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::topology::REQUESTS;
     use serde_json::json;
 
     use super::*;
@@ -258,7 +259,7 @@ mod tests {
     }
 
     fn consume() -> What {
-        What::Consume { queue: topology::REQUESTS.to_owned(), is_acked_by_hand: true }
+        What::Consume { queue: REQUESTS.to_owned(), is_acked_by_hand: true }
     }
 
     fn settled(tag: u64, multiple: bool) -> What {

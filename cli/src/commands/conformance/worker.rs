@@ -6,7 +6,10 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use pipeline::config::variables::{AMQP_URL, CLOUDAMQP_URL};
+use pipeline::{
+    config::variables::{AMQP_URL, CLOUDAMQP_URL, TYPES},
+    topology::RequestType,
+};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 
@@ -14,17 +17,18 @@ use tokio::process::{Child, Command};
 pub(super) struct Worker {
     command: Vec<String>,
     url: String,
+    kind: RequestType,
     child: Child,
 }
 
 impl Worker {
-    /// Starts the command with this `AMQP_URL`. What it prints goes to standard error.
+    /// Starts the command with this `AMQP_URL`, and the type of its requests as `TYPES`. What it prints goes to standard error.
     ///
     /// # Errors
     /// If it can't be started.
-    pub(super) fn start(command: Vec<String>, url: String) -> io::Result<Self> {
-        let child = spawn(&command, &url)?;
-        Ok(Self { command, url, child })
+    pub(super) fn start(command: Vec<String>, url: String, kind: &RequestType) -> io::Result<Self> {
+        let child = spawn(&command, &url, kind)?;
+        Ok(Self { command, url, kind: kind.clone(), child })
     }
 
     /// Kills it (SIGKILL), if it runs, and starts it again.
@@ -33,7 +37,7 @@ impl Worker {
     /// If it can't be started.
     pub(super) async fn start_again(&mut self) -> io::Result<()> {
         self.kill().await;
-        self.child = spawn(&self.command, &self.url)?;
+        self.child = spawn(&self.command, &self.url, &self.kind)?;
         Ok(())
     }
 
@@ -63,12 +67,13 @@ impl Drop for Worker {
     }
 }
 
-fn spawn(command: &[String], url: &str) -> io::Result<Child> {
+fn spawn(command: &[String], url: &str, kind: &RequestType) -> io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let stderr = io::stderr().as_fd().try_clone_to_owned()?;
     Command::new(program)
         .args(arguments)
         .env(AMQP_URL.name, url)
+        .env(TYPES.name, kind.as_str())
         .env_remove(CLOUDAMQP_URL.name)
         .stdin(Stdio::null())
         .stdout(stderr)

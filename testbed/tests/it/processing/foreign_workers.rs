@@ -55,16 +55,25 @@ fn shlex_quoted(text: &str) -> String {
 
 #[tokio::test]
 async fn our_own_processor_keeps_the_contract_that_others_are_checked_against() -> Result<()> {
-    let stack = unused().await;
+    keeps_the_contract(&unused().await, "default", REQUESTS).await
+}
+
+#[tokio::test]
+async fn a_worker_of_a_type_is_checked_with_requests_of_that_type() -> Result<()> {
+    keeps_the_contract(&unused().await, "video", "processing.requests.video").await
+}
+
+async fn keeps_the_contract(stack: &Stack, kind: &str, queue: &str) -> Result<()> {
     let [line, flag, shell] = echo()?;
-    let words = ["--output", "json", "--refused", "\"refuse\"", &shell, &flag, &line];
-    let said = conformance(&stack, &words).await?;
+    let options = ["--output", "json", "--type", kind, "--refused", "\"refuse\""];
+    let words = [&options[..], &[&shell, &flag, &line]].concat();
+    let said = conformance(stack, &words).await?;
     ensure!(said.code == Some(0), "{}", said.text);
     let told = told(&said)?;
     ensure!(told["conforms"] == true, "{told}");
     let rules = told["rules"].as_array().context("a list")?;
     ensure!(rules.iter().all(|rule| rule["outcome"] == "kept"), "{told}");
-    ensure!(stack.foreign().await?.depth(REQUESTS).await?.messages == 0, "something is left");
+    ensure!(stack.foreign().await?.depth(queue).await?.messages == 0, "something is left");
     Ok(())
 }
 

@@ -106,7 +106,7 @@ async fn the_commands_of_the_document_find_that_each_example_keeps_the_contract(
     let checks: Vec<_> =
         checks.iter().filter_map(|command| command.strip_prefix(SLOWLANE)).collect();
     ensure!(checks.len() == 3, "{checks:?}");
-    for check in checks {
+    let checked = checks.into_iter().map(async |check| {
         let stack = unused().await;
         let slowlane = workspace::binary("slowlane")?.display().to_string();
         let line = format!("{slowlane} {check}");
@@ -115,8 +115,9 @@ async fn the_commands_of_the_document_find_that_each_example_keeps_the_contract(
         let said = process::run(start, INSTALL_TIMEOUT).await.with_context(|| line.clone())?;
         let kept = said.iter().filter(|line| line.starts_with("ok ")).count();
         ensure!(kept == 12, "{line}: {said:#?}");
-    }
-    Ok(())
+        Ok(())
+    });
+    try_join_all(checked).await.map(drop)
 }
 
 /// What is checked about a Python worker in which a part of the example was replaced.
