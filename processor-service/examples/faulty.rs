@@ -1,14 +1,21 @@
 //! A worker for tests that fails as its data says: `{"fail": 2}` fails twice and then succeeds, `{"always": "text"}` fails
 //! in each attempt, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for that delay, `{"sleep":
-//! "2s"}` takes that long, `{"hang": true}` never ends, `{"kill": true}` kills its process, and `{"killAfter": "2s"}` does so after that time. The result is the data.
+//! "2s"}` takes that long, `{"until": "file"}` waits for that file, `{"hang": true}` never ends, `{"kill": true}` kills its
+//! process, and `{"killAfter": "2s"}` does so after that time. The result is the data; of `{"endless": true}` it is longer than any
+//! result may be.
 
-use std::{future::pending, process::ExitCode, time::Duration};
+use std::{future::pending, path::Path, process::ExitCode, time::Duration};
 
 use pipeline::config;
 use processor_service::{Job, ProcessError, Processor};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 use tokio::time::sleep;
+
+/// How often a file is looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// What `RESULT_LIMIT` is at most.
+const MAX_RESULT_BYTES: usize = 15 << 20;
 
 struct Faulty;
 
@@ -30,6 +37,14 @@ impl Processor for Faulty {
         if let Some(time) = duration(&order["killAfter"]) {
             sleep(time).await;
             let _dead = kill_process(getpid(), Signal::KILL);
+        }
+        if let Some(file) = order["until"].as_str() {
+            while !Path::new(file).exists() {
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+        if order["endless"] == true {
+            return Ok("y".repeat(MAX_RESULT_BYTES).into());
         }
         match fault(&order, job.attempt) {
             Some(error) => Err(error),

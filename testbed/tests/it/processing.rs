@@ -9,6 +9,7 @@ mod flow;
 mod foreign_workers;
 mod host_faults;
 mod http;
+mod kinds;
 mod logs;
 mod many_retries;
 mod no_worker;
