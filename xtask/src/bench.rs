@@ -9,6 +9,7 @@ mod latency;
 mod memory;
 mod peers;
 mod results;
+mod short;
 
 mod context;
 mod document;
@@ -86,6 +87,8 @@ enum Part {
     Accept,
     /// How many jobs that wait are done in a second
     Drain,
+    /// How many short jobs are done in a second, by commands and in Rust
+    Short,
     /// How fast waiting results are stored
     Results,
     /// How long one request takes from the POST to its result
@@ -180,6 +183,7 @@ impl Part {
         match self {
             Self::Accept => accept::measure(bench).await,
             Self::Drain => drain::measure(bench).await,
+            Self::Short => short::measure(bench).await,
             Self::Results => results::measure(bench).await,
             Self::Latency => latency::measure(bench).await,
             Self::Busy => busy::measure(bench).await,

@@ -174,6 +174,12 @@ impl System {
         program.env("JOB_TIMEOUT", "10s").start()
     }
 
+    /// Starts a processor with one worker and these settings.
+    pub(super) fn starting_processor(&self, settings: &[(&str, &str)]) -> Result<Running> {
+        let program = self.program("processor-service");
+        settings.iter().fold(program, |program, (name, value)| program.env(name, *value)).start()
+    }
+
     /// Removes all messages from the queues.
     pub(super) async fn purge(&self) -> Result<()> {
         let foreign = Foreign::connect(&self.broker_url()).await?;
