@@ -58,6 +58,11 @@ impl Database {
     pub(super) fn folder(&self) -> Option<&Path> {
         self.dir.as_ref().map(TempDir::path)
     }
+
+    /// The last part of its URL.
+    fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 impl System {
@@ -123,8 +128,7 @@ impl System {
     /// The bytes of a database of PostgreSQL, without the server's write-ahead log.
     pub(super) async fn postgres_size(&self, database: &Database) -> Result<f64> {
         let server = self.postgres.as_ref().context("there is no PostgreSQL")?;
-        let name = database.url.rsplit('/').next().unwrap_or_default();
-        let sql = format!("SELECT pg_database_size('{name}')");
+        let sql = format!("SELECT pg_database_size('{}')", database.name());
         let lines = server.sql("postgres", &sql).await?;
         Ok(lines.first().context("PostgreSQL does not say the size")?.trim().parse()?)
     }
@@ -138,7 +142,17 @@ impl System {
         let lines =
             console::while_waiting("store", &text, fill.succeed_within(FILL_TIMEOUT)).await?;
         let last = lines.last().context("the filling program printed nothing")?.clone();
+        self.tidy_up(&database).await?;
         Ok((database, last))
+    }
+
+    /// Does at once what PostgreSQL would do in the background while the next figures are measured.
+    async fn tidy_up(&self, database: &Database) -> Result<()> {
+        let (Some(server), None) = (&self.postgres, database.folder()) else { return Ok(()) };
+        for sql in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+            server.sql(database.name(), sql).await?;
+        }
+        Ok(())
     }
 
     /// Starts a web service and waits until it is ready.
