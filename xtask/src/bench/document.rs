@@ -22,7 +22,7 @@ const COLUMNS: [&str; 7] =
 const NOT_MEASURED: &str = "Not measured here: data larger than 200 bytes, TLS, several web services or processors, a broker of \
     several nodes, a network between the machines, classic queues, and load for longer than some seconds. \
     Clients, services, broker and databases share one machine, so each has less of it than it would have alone. \
-    The peers are measured from a cold start, as Slowlane is.";
+    Workers are measured from their start, those of the peers, too.";
 
 /// The figures in the document: a line about the run, and a section for each measurement, by name.
 #[derive(Debug, Default, PartialEq, Eq)]

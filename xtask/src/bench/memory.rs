@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
+use testbed::program::Running;
 
 use super::{
     context::Bench,
     figure::{Figure, Threshold, Unit},
     http_client::HttpClient,
     load,
-    process_usage::settled_memory,
+    process_usage::{anonymous_memory, settled_memory},
     system::StoreKind,
     web::{self, WebService},
 };
@@ -35,9 +36,9 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     for _ in bench.rounds("memory") {
         let database = bench.system.database(StoreKind::Sqlite).await?;
         let web = bench.system.web_service(&database).await?;
-        idle.add_without_floor(settled_memory(&web.program).await?);
+        add_idle(&mut idle, &web.program).await?;
         let processor = bench.system.processor_service().await?;
-        idle_processor.add_without_floor(settled_memory(&processor).await?);
+        add_idle(&mut idle_processor, &processor).await?;
         web::stop(processor).await?;
         for (figure, (connections, _)) in loaded.iter_mut().zip(LOADS) {
             load::post(web.address, connections, bench.scale).await?;
@@ -51,6 +52,13 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         bench.system.purge().await?;
     }
     Ok([idle, idle_processor].into_iter().chain(loaded).chain([waiting]).collect())
+}
+
+/// Notes how much of the memory is not of the program's file, of which other processes have the same pages.
+async fn add_idle(figure: &mut Figure, program: &Running) -> Result<()> {
+    figure.add_without_floor(settled_memory(program).await?);
+    figure.note("anonymous MiB", anonymous_memory(program.pid()).map(|bytes| bytes / MIB));
+    Ok(())
 }
 
 /// The bytes per client that waits for the result of a request.

@@ -24,8 +24,17 @@ pub(super) fn cpu_time(pid: u32) -> Option<f64> {
 
 /// The resident memory of a process, in bytes.
 pub(super) fn memory(pid: u32) -> Option<f64> {
+    memory_line(pid, "VmRSS:")
+}
+
+/// The part of it that is not of files, the program's own among them.
+pub(super) fn anonymous_memory(pid: u32) -> Option<f64> {
+    memory_line(pid, "RssAnon:")
+}
+
+fn memory_line(pid: u32, name: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0)
 }

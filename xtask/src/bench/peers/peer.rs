@@ -20,7 +20,8 @@ use testbed::{
 use tokio::time::sleep;
 
 use super::super::{
-    context::Bench, figure::Figure, http_client::HttpClient, load, process_usage, web::WebService,
+    context::Bench, figure::Figure, http_client::HttpClient, load, process_usage, scale::Scale,
+    web::WebService,
 };
 use crate::console;
 
@@ -28,6 +29,9 @@ use crate::console;
 const QUEUES: [&str; 2] = ["bench.peer.requests", "bench.peer.results"];
 /// The number of results is read in this interval.
 const COUNT_POLL_INTERVAL: Duration = Duration::from_millis(25);
+
+/// How much longer peers are warmed up: Node.js compiles what is used often while it runs.
+const WARM_UP_FACTOR: u32 = 3;
 
 /// One of `bench/peers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +102,8 @@ impl RunningPeer<'_> {
         figure: &mut Figure,
     ) -> Result<f64> {
         let before = self.cpu_times(bench);
-        let posted = load::post(self.web.address, connections, bench.scale);
+        let scale = Scale { warm_up: bench.scale.warm_up * WARM_UP_FACTOR, ..bench.scale };
+        let posted = load::post(self.web.address, connections, scale);
         let throughput = bench.other_load.during(posted).await?;
         self.note(figure, before, self.cpu_times(bench), throughput.total);
         figure.note("beside: p99 ms", throughput.p99.map(|seconds| seconds * 1000.0));
