@@ -12,6 +12,8 @@ pub(crate) struct Progress {
     pub(crate) progress: Option<f64>,
     /// What the fraction was counted from, if the worker counts.
     pub(crate) progress_count: Option<Count>,
+    /// What it says of it. An event and a request have another name for it.
+    #[serde(alias = "progressMessage")]
     pub(crate) message: Option<String>,
     /// The event as it came.
     #[serde(skip)]
@@ -35,6 +37,7 @@ impl Progress {
     /// The progress in a request; none if it has none.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let progress: Self = serde_json::from_str(request.json()).ok()?;
-        progress.progress.is_some().then_some(progress)
+        let has_any = progress.progress.is_some() || progress.message.is_some();
+        has_any.then_some(progress)
     }
 }

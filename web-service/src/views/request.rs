@@ -59,6 +59,10 @@ pub(crate) struct RequestView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = CountView)]
     pub(crate) progress_count: Option<CountView>,
+    /// What the worker says of its progress, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    pub(crate) progress_message: Option<String>,
     /// Why an attempt failed that was not the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String)]
@@ -107,7 +111,8 @@ impl RequestView {
         let Some(job) = job.filter(|job| !self.is_final && job.execution.run >= self.run) else {
             return self;
         };
-        let progress = job.progress.as_ref().and_then(|progress| progress.value);
+        let reported = job.progress.as_ref();
+        let progress = reported.and_then(|reported| reported.value);
         Self {
             status: RequestStatus::Processing,
             attempts: self.attempts.max(job.execution.attempt),
@@ -117,6 +122,7 @@ impl RequestView {
             worker: job.worker.clone(),
             progress: progress.map(Progress::fraction),
             progress_count: progress.and_then(Progress::count).map(CountView::from),
+            progress_message: reported.and_then(|reported| reported.message.clone()),
             // That attempt has begun.
             next_attempt_at: None,
             job: Some(job),
@@ -156,9 +162,11 @@ impl RequestView {
     /// The request as JSON without its progress: two of these differ when more than the progress has
     /// changed.
     pub(crate) fn json_without_progress(&mut self) -> String {
-        let progress = (self.progress.take(), self.progress_count.take());
+        let count = self.progress_count.take();
+        let (progress, message) = (self.progress.take(), self.progress_message.take());
         let json = self.json();
-        (self.progress, self.progress_count) = progress;
+        self.progress_count = count;
+        (self.progress, self.progress_message) = (progress, message);
         json
     }
 }
@@ -188,6 +196,7 @@ impl From<Summary> for RequestView {
             worker: summary.worker,
             progress: None,
             progress_count: None,
+            progress_message: None,
             last_error: summary.last_error,
             next_attempt_at: summary.next_attempt_at,
             callback: summary.callback.map(CallbackView::from),

@@ -12,6 +12,8 @@ use crate::{
 
 /// How many lines are shown, the first ones.
 const MAX_SHOWN: usize = 3;
+/// How much of a message is shown, to fit into the line of a terminal.
+const MAX_MESSAGE_CHARS: usize = 40;
 
 /// The latest progress of each line, by the numbers of the lines.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ impl Working {
     pub(super) fn texts(&self) -> Vec<String> {
         let working = self.0.borrow();
         let first = working.iter().take(MAX_SHOWN);
-        let text = |(line, progress)| format!("line {line}  {}", progress_with_bar(progress));
+        let text = |(line, progress)| format!("line {line}  {}", short(progress));
         let mut texts: Vec<_> = first.map(text).collect();
         match working.len().saturating_sub(MAX_SHOWN) {
             0 => {}
@@ -44,6 +46,18 @@ impl Working {
         }
         texts
     }
+}
+
+/// The progress with its bar and the beginning of its message.
+fn short(progress: &Progress) -> String {
+    let mut progress = progress.clone();
+    if let Some(message) = &mut progress.message
+        && let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE_CHARS)
+    {
+        message.truncate(end);
+        message.push_str("...");
+    }
+    progress_with_bar(&progress)
 }
 
 #[cfg(test)]
@@ -55,22 +69,23 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"requestId":"{id}",{rest}}}"#)).unwrap()
     }
 
-    fn at_work(progress: f64) -> Request {
-        request(&format!(r#""status":"processing","progress":{progress}"#))
+    fn at_work(progress: f64, message: &str) -> Request {
+        let message = format!(r#""progressMessage":"{message}""#);
+        request(&format!(r#""status":"processing","progress":{progress},{message}"#))
     }
 
     #[test]
-    fn the_first_lines_that_report_progress_have_a_bar() {
+    fn the_first_lines_that_report_progress_have_a_bar_and_their_message() {
         let working = Working::default();
-        working.note(7, &at_work(0.5));
+        working.note(7, &at_work(0.5, "page 5"));
         working.note(8, &request(r#""status":"processing""#));
-        assert_eq!(working.texts(), ["line 7  [##########----------]  50%"]);
+        assert_eq!(working.texts(), ["line 7  [##########----------]  50%  page 5"]);
         for line in [2, 3, 4, 5] {
-            working.note(line, &at_work(0.0));
+            working.note(line, &at_work(0.0, &"ü".repeat(100)));
         }
         let texts = working.texts();
         assert_eq!((texts.len(), texts[3].as_str()), (4, "and 2 more"));
-        assert!(texts[0].starts_with("line 2  ["), "{texts:?}");
+        assert!(texts[0].starts_with("line 2  [") && texts[0].chars().count() < 84, "{texts:?}");
         working.note(7, &request(r#""status":"queued","progress":0.5"#));
         working.remove(2);
         assert_eq!(working.texts().len(), 3, "no others than 3, 4 and 5");

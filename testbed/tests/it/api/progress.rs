@@ -185,6 +185,7 @@ async fn progress_arrives_in_the_stream_and_in_the_request() -> Result<()> {
     assert_eq!(told, json!({"requestId": id, "progress": 0.5, "message": "half", "at": at}));
     let request = web.request(&id).await?;
     assert_eq!((&request["progress"], &request["worker"]), (&json!(0.5), &worker));
+    assert_eq!(request["progressMessage"], "half");
     // However many there are, the last one arrives.
     for n in 1..=100 {
         let counted = json!({"requestId": id, "progress": {"done": n, "total": 100}});

@@ -105,7 +105,7 @@ async fn the_progress_of_the_work_is_a_bar_on_terminals_alone() -> Result<()> {
         on_terminal_until(&base, &["wait", &id], &[], dir, end_when(HALF))?;
         std::fs::write(dir.join("input"), "1\n")?;
         let bulk = ["bulk", "input", "--out", "out"];
-        let line = "line 1  [##########----------]  50%";
+        let line = "line 1  [##########----------]  50%  page 5";
         on_terminal_until(&base, &bulk, &[], dir, end_when(line)).map(drop)
     })
     .await?
