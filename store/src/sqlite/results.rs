@@ -28,7 +28,7 @@ macro_rules! update {
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
             $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")")),
-            " RETURNING type"
+            " RETURNING type, callback_host IS NOT NULL"
         )
     };
 }
@@ -37,7 +37,7 @@ const UPDATE_FAILED: &str = update!(is_better_end);
 const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
     SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
-    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type";
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type, callback_host IS NOT NULL";
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
 const TYPE: &str = "SELECT type FROM requests WHERE id = $1";
@@ -46,26 +46,32 @@ const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, 
     run = $4 WHERE id = $5 AND status = 0 AND (run = $4 OR run < $4 AND noted_run >= $4) \
     AND attempts <= $1";
 
+/// A request that a result has just ended.
+struct EndedRequest {
+    kind: String,
+    has_callback: bool,
+}
+
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
     match write(tx, UPDATE_QUEUED, new)? {
         Ok(None) => {}
-        Ok(Some(kind)) => return ended(tx, new, &kind, Some(Status::Queued)),
+        Ok(Some(request)) => return ended(tx, new, &request, Some(Status::Queued)),
         Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
     }
     if let Some(stored) = stored(tx, new.id)? {
         return match write(tx, UPDATE_FAILED, new)? {
             Ok(None) => Ok(not_stored(Some(&stored), new)),
-            Ok(Some(kind)) => {
+            Ok(Some(request)) => {
                 groups::leave(tx, new.id)?;
-                ended(tx, new, &kind, Some(Status::Failed))
+                ended(tx, new, &request, Some(Status::Failed))
             }
             Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
         };
     }
     match write(tx, INSERT, new)? {
         Ok(None) => Ok(not_stored(None, new)),
-        Ok(Some(kind)) => ended(tx, new, &kind, None),
+        Ok(Some(request)) => ended(tx, new, &request, None),
         Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
     }
 }
@@ -74,13 +80,15 @@ pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::
 fn ended(
     tx: &WriteTransaction<'_>,
     new: &WorkerResult,
-    kind: &str,
+    EndedRequest { kind, has_callback }: &EndedRequest,
     before: Option<Status>,
 ) -> rusqlite::Result<Applied> {
     let status = new.outcome.status();
     tx.tally.count(kind, Happened::Ended(status));
     tx.tally.turn(kind, before, Some(status));
-    tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+    if *has_callback {
+        tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
+    }
     // An attempt that completed is in the row of its request.
     if let Some(error) = new.outcome.error() {
         attempts::keep_failed(tx, new.id)?;
@@ -114,12 +122,12 @@ pub(super) fn record_retry(
     }
 }
 
-/// Writes a result, and returns the type of its request if it is the end of that.
+/// Writes a result, and returns what is known of its request if it is the end of that.
 fn write(
     tx: &WriteTransaction<'_>,
     sql: &'static str,
     new: &WorkerResult,
-) -> rusqlite::Result<Result<Option<String>, RowRefused>> {
+) -> rusqlite::Result<Result<Option<EndedRequest>, RowRefused>> {
     let (status, error) = (new.outcome.status().number(), new.outcome.error());
     let values = params![
         new.id.as_bytes(),
@@ -135,7 +143,9 @@ fn write(
         error.map(|error| &error.message),
         new.outcome.result(),
     ];
-    tx.try_change(sql, values, |row| row.get(0))
+    tx.try_change(sql, values, |row| {
+        Ok(EndedRequest { kind: row.get(0)?, has_callback: row.get(1)? })
+    })
 }
 
 fn stored(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredResult>> {
