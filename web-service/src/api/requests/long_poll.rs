@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     api::{http::problem::Problem, requests::load::load, state::State},
+    events::waiters::Waiter,
     views::request::RequestView,
 };
 
@@ -25,19 +26,37 @@ pub(crate) async fn wait(
     max_wait: Duration,
 ) -> Result<RequestView, Problem> {
     let deadline = Instant::now() + max_wait;
-    let mut waiter = state.waiters.register(id);
+    // Registered before the request is loaded, so that no change in between is missed.
+    let waiter = state.waiters.register(id);
+    let request = load(state, id).await?;
+    match request.is_final() {
+        true => Ok(request),
+        false => wait_for_change(state, id, waiter, deadline).await,
+    }
+}
+
+/// The same for a request that had not ended when the waiter was registered: it is loaded only when it may have changed.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) async fn wait_for_change(
+    state: &State,
+    id: Uuid,
+    mut waiter: Waiter,
+    deadline: Instant,
+) -> Result<RequestView, Problem> {
     debug!(requestId = %id, "{CALLER_WAITS}");
     loop {
-        let request = load(state, id).await?;
-        if request.is_final() {
-            return Ok(request);
-        }
         tokio::select! {
             () = waiter.changed() => {}
             () = sleep(RELOAD_INTERVAL) => {}
             // It may have changed since: only its end wakes the caller.
             () = sleep_until(deadline) => return load(state, id).await,
             () = state.drain.cancelled() => return load(state, id).await,
+        }
+        let request = load(state, id).await?;
+        if request.is_final() {
+            return Ok(request);
         }
     }
 }

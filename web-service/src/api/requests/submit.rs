@@ -1,8 +1,12 @@
 //! `POST /api/v1/processData`: submits a request.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use pipeline::log_messages::ACCEPTED;
+use tokio::time::Instant;
 use tracing::info;
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -18,6 +22,7 @@ use crate::{
         state::State,
     },
     dispatch::accept,
+    events::waiters::Waiter,
     views::request::RequestView,
 };
 
@@ -81,6 +86,9 @@ pub(crate) async fn process_data(
     let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
     let mut submission =
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
+    let max_wait = prefer::wait(&request);
+    // Registered before anything is sent, so that no end is missed.
+    let waiter = max_wait.map(|_| state.waiters.register(submission.id));
     let accepted = accept::accept(&state.dispatch, &submission).await;
     if let (Some(span), Err(rejection)) = (&mut submission.span, &accepted) {
         span.fail(rejection.error.to_string());
@@ -88,15 +96,30 @@ pub(crate) async fn process_data(
     drop(submission.span.take());
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
+    let waiter = waiter.filter(|_| id == submission.id);
     // Its memory is not for those who wait.
     drop(body);
-    if let Some(max_wait) = prefer::wait(&request) {
-        // The request was accepted, even if its status can't be read now.
-        if let Ok(view) = long_poll::wait(&state, id, max_wait).await
-            && view.is_final()
-        {
-            return Ok(get::response(&view));
-        }
+    if let Some(max_wait) = max_wait
+        && let Some(ended) = ended_within(&state, id, waiter, max_wait).await
+    {
+        return Ok(get::response(&ended));
     }
     Ok(accepted::response(id))
+}
+
+/// An accepted request once it has ended, if it does so in time. `waiter` was registered before it was accepted.
+async fn ended_within(
+    state: &State,
+    id: Uuid,
+    waiter: Option<Waiter>,
+    max_wait: Duration,
+) -> Option<RequestView> {
+    let request = match waiter {
+        Some(waiter) => {
+            long_poll::wait_for_change(state, id, waiter, Instant::now() + max_wait).await
+        }
+        None => long_poll::wait(state, id, max_wait).await,
+    };
+    // It was accepted, even if its status can't be read now.
+    request.ok().filter(RequestView::is_final)
 }
