@@ -19,8 +19,8 @@ use store::{Health, Store};
 
 /// What is done with the messages of a queue.
 pub trait BatchHandler {
-    /// The most messages of a batch, and the full prefetch.
-    const MAX_BATCH: u16;
+    /// The full prefetch. A batch takes half of it at most: while it is stored, the broker sends the other half.
+    const PREFETCH: u16;
 
     /// Begins to consume with this prefetch.
     fn consumer(&self, prefetch: u16) -> Consumer;
@@ -77,7 +77,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
 
     /// Consumes until there is a reason to end the subscription.
     async fn subscribe(&mut self) -> Ended {
-        let mut consumer = self.handler.consumer(self.mode.prefetch(H::MAX_BATCH));
+        let mut consumer = self.handler.consumer(self.prefetch());
         let ended = self.consume(&mut consumer).await;
         match ended {
             Ended::Stopped => self.finish_background().await,
@@ -93,10 +93,11 @@ impl<H: BatchHandler> BatchConsumer<H> {
         let drain = self.shutdown.drain.clone();
         let mut health = self.store.health();
         let (mut is_stopping, mut is_changing) = (false, false);
+        let max_batch = usize::from(self.prefetch().div_ceil(2));
         loop {
             let mut batch = Vec::new();
             let is_open = tokio::select! {
-                is_open = consumer.next_batch(&mut batch, H::MAX_BATCH.into(), MAX_BATCH_BYTES) => is_open,
+                is_open = consumer.next_batch(&mut batch, max_batch, MAX_BATCH_BYTES) => is_open,
                 () = drain.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     consumer.stop();
@@ -112,15 +113,19 @@ impl<H: BatchHandler> BatchConsumer<H> {
             if outcome == BatchOutcome::StoreAway {
                 return Ended::StoreAway;
             }
-            let mode = self.mode.after(outcome, count, bytes);
-            if mode.prefetch(H::MAX_BATCH) != self.mode.prefetch(H::MAX_BATCH) {
+            let before = self.prefetch();
+            self.mode = self.mode.after(outcome, count, bytes);
+            if self.prefetch() != before {
                 // What was sent already is still handled, so that none of it has to be requeued.
                 is_changing = true;
                 consumer.stop();
             }
-            self.mode = mode;
             while self.background.try_join_next().is_some() {}
         }
+    }
+
+    fn prefetch(&self) -> u16 {
+        self.mode.prefetch(H::PREFETCH)
     }
 
     async fn finish_background(&mut self) {

@@ -28,8 +28,8 @@ use crate::{
 };
 use store::{Applied, NewParked, Store, WorkerResult};
 
-/// The most messages of a batch, and the prefetch. Dead letters are rare, and may be long.
-const MAX_BATCH: u16 = 25;
+/// How many messages the broker may send ahead. Dead letters are rare, and may be long.
+const PREFETCH: u16 = 25;
 /// How long a message that the store refuses is held until it goes back to its queue.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -129,7 +129,7 @@ impl DeadLetterHandler {
 }
 
 impl BatchHandler for DeadLetterHandler {
-    const MAX_BATCH: u16 = MAX_BATCH;
+    const PREFETCH: u16 = PREFETCH;
 
     fn consumer(&self, prefetch: u16) -> Consumer {
         let consume = Consume::queue(topology::FAILED, prefetch, "failed");

@@ -17,7 +17,7 @@ const SHORT_MESSAGES_TO_RECOVER: usize = 300;
 /// How many messages the broker may send ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PrefetchMode {
-    /// As many as a batch takes.
+    /// As many as the consumer may have.
     Full,
     /// A few, since messages are long, or may be. Counts the messages since then that were not long.
     Reduced(usize),
@@ -30,11 +30,11 @@ impl PrefetchMode {
     /// The mode at the beginning, when it is not known how long the messages are that wait.
     pub(crate) const FIRST: Self = Self::Reduced(0);
 
-    /// The prefetch of a consumer whose batches take at most `max_batch` messages.
-    pub(crate) fn prefetch(self, max_batch: u16) -> u16 {
+    /// The prefetch of a consumer that may have this many messages.
+    pub(crate) fn prefetch(self, full: u16) -> u16 {
         match self {
-            Self::Full => max_batch,
-            Self::Reduced(_) => max_batch.min(REDUCED_PREFETCH),
+            Self::Full => full,
+            Self::Reduced(_) => full.min(REDUCED_PREFETCH),
             Self::Single => 1,
         }
     }

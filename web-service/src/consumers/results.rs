@@ -25,8 +25,8 @@ use crate::{
 };
 use store::{Applied, Store, WorkerResult};
 
-/// The most results of a batch, and the prefetch.
-const MAX_BATCH: u16 = 250;
+/// How many results the broker may send ahead.
+const PREFETCH: u16 = 250;
 
 /// Stores results.
 pub struct ResultHandler {
@@ -84,7 +84,7 @@ impl ResultHandler {
 }
 
 impl BatchHandler for ResultHandler {
-    const MAX_BATCH: u16 = MAX_BATCH;
+    const PREFETCH: u16 = PREFETCH;
 
     fn consumer(&self, prefetch: u16) -> Consumer {
         let consume = Consume::queue(topology::RESULTS, prefetch, "results");
