@@ -1,4 +1,4 @@
-//! Finished events: publishes `requests.finished`, at once for the first, together for those that follow soon.
+//! Finished events: publishes `requests.finished`, together for requests that end soon after one another.
 
 use std::{
     mem,
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// For how long after an event others are gathered. Each costs the broker as much as a result does.
 const GATHER_INTERVAL: Duration = Duration::from_millis(5);
+/// How long the first event waits, so that whoever waits here has the answer before others are told of it.
+const FIRST_DELAY: Duration = Duration::from_millis(1);
 
 /// Publishes which requests have ended. Clones share what is gathered.
 #[derive(Clone)]
@@ -25,18 +27,10 @@ pub(crate) struct FinishedEvents {
 #[derive(Debug, Default)]
 struct Gathered {
     requests: Vec<FinishedRequest>,
+    /// When they are to be published.
+    due: Option<Instant>,
     /// When the last event was published.
     last: Option<Instant>,
-}
-
-/// What to do with requests that have ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Publish(Vec<FinishedRequest>),
-    /// Publish what was gathered until then.
-    PublishAt(Instant),
-    /// Nothing: they are gathered, and will be published.
-    Nothing,
 }
 
 impl FinishedEvents {
@@ -45,20 +39,16 @@ impl FinishedEvents {
         Self { event_publisher, gathered: Arc::default() }
     }
 
-    /// Publishes these, now or within [`GATHER_INTERVAL`]. Needs a Tokio runtime.
+    /// Publishes these within [`GATHER_INTERVAL`]. Needs a Tokio runtime.
     pub(crate) fn publish(&self, finished: Vec<FinishedRequest>) {
-        let next = self.gathered(|gathered| gathered.add(finished, Instant::now()));
-        match next {
-            Next::Publish(finished) => self.publish_now(&finished),
-            Next::PublishAt(at) => {
-                let events = self.clone();
-                tokio::spawn(async move {
-                    sleep_until(at).await;
-                    let finished = events.gathered(|gathered| gathered.take(Instant::now()));
-                    events.publish_now(&finished);
-                });
-            }
-            Next::Nothing => {}
+        let due = self.gathered(|gathered| gathered.add(finished, Instant::now()));
+        if let Some(due) = due {
+            let events = self.clone();
+            tokio::spawn(async move {
+                sleep_until(due).await;
+                let finished = events.gathered(|gathered| gathered.take(Instant::now()));
+                events.publish_now(&finished);
+            });
         }
     }
 
@@ -74,22 +64,24 @@ impl FinishedEvents {
 }
 
 impl Gathered {
-    fn add(&mut self, finished: Vec<FinishedRequest>, now: Instant) -> Next {
+    /// Adds requests. Returns when to publish what was gathered until then, unless somebody is about to do that.
+    fn add(&mut self, finished: Vec<FinishedRequest>, now: Instant) -> Option<Instant> {
         if finished.is_empty() {
-            return Next::Nothing;
+            return None;
         }
-        let has_gathered = !self.requests.is_empty();
         self.requests.extend(finished);
-        match self.last.map(|last| last + GATHER_INTERVAL) {
-            // Unless whoever was to publish what was gathered has ended with its runtime.
-            Some(at) if has_gathered && at + GATHER_INTERVAL > now => Next::Nothing,
-            Some(at) if at > now => Next::PublishAt(at),
-            _ => Next::Publish(self.take(now)),
+        // Unless whoever was to publish has ended with its runtime.
+        if self.due.is_some_and(|due| due + GATHER_INTERVAL > now) {
+            return None;
         }
+        let soon = now + FIRST_DELAY;
+        let due = self.last.map_or(soon, |last| soon.max(last + GATHER_INTERVAL));
+        self.due = Some(due);
+        self.due
     }
 
     fn take(&mut self, now: Instant) -> Vec<FinishedRequest> {
-        self.last = Some(now);
+        (self.due, self.last) = (None, Some(now));
         mem::take(&mut self.requests)
     }
 }
@@ -102,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_is_published_at_once_and_those_that_follow_soon_together() {
+    fn those_that_follow_soon_are_published_together() {
         let of = |id| {
             vec![FinishedRequest {
                 request_id: Uuid::from_u128(id),
@@ -110,17 +102,20 @@ mod tests {
             }]
         };
         let (mut gathered, began) = (Gathered::default(), Instant::now());
-        assert_eq!(gathered.add(of(1), began), Next::Publish(of(1)));
-        assert_eq!(gathered.add(Vec::new(), began), Next::Nothing);
-        let end = began + GATHER_INTERVAL;
-        assert_eq!(gathered.add(of(2), began), Next::PublishAt(end));
-        assert_eq!(gathered.add(of(3), began), Next::Nothing);
-        assert_eq!(gathered.take(end), [of(2), of(3)].concat());
-        let later = end + GATHER_INTERVAL;
-        assert_eq!(gathered.add(of(4), later), Next::Publish(of(4)));
-        assert_eq!(gathered.add(of(5), later), Next::PublishAt(later + GATHER_INTERVAL));
+        assert_eq!(gathered.add(Vec::new(), began), None);
+        let first = began + FIRST_DELAY;
+        assert_eq!(gathered.add(of(1), began), Some(first));
+        assert_eq!(gathered.add(of(2), began), None);
+        assert_eq!(gathered.take(first), [of(1), of(2)].concat());
+        let second = first + GATHER_INTERVAL;
+        assert_eq!(gathered.add(of(3), first), Some(second));
+        assert_eq!(gathered.add(of(4), second), None);
+        assert_eq!(gathered.take(second), [of(3), of(4)].concat());
+        let later = second + 2 * GATHER_INTERVAL;
+        assert_eq!(gathered.add(of(5), later), Some(later + FIRST_DELAY));
         // The task that was to publish it has ended with its runtime.
-        let at_last = later + 2 * GATHER_INTERVAL;
-        assert_eq!(gathered.add(of(6), at_last), Next::Publish([of(5), of(6)].concat()));
+        let at_last = later + FIRST_DELAY + GATHER_INTERVAL;
+        assert_eq!(gathered.add(of(6), at_last), Some(at_last + FIRST_DELAY));
+        assert_eq!(gathered.take(at_last), [of(5), of(6)].concat());
     }
 }
