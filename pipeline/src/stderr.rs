@@ -96,8 +96,11 @@ impl LineQueue {
         }
         state.bytes += line.len();
         state.lines.push_back(line.to_vec());
+        let is_awaited = std::mem::take(&mut state.waiting);
+        // First, or the thread would wake only to wait for the lock.
+        drop(state);
         // To notify nobody would be a system call, too.
-        if std::mem::take(&mut state.waiting) {
+        if is_awaited {
             self.pushed.notify_one();
         }
     }

@@ -11,7 +11,6 @@ use pipeline::{
     program,
     shutdown::Shutdown,
 };
-use tokio::runtime::Runtime;
 use tracing::warn;
 
 use crate::{
@@ -182,7 +181,7 @@ where
     P: Processor,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    Runtime::new()?.block_on(async {
+    program::runtime()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         let start = Start { config: config.clone(), shutdown: shutdown.clone(), source };
         let built = tokio::select! {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Command;
 use pipeline::{config::ConfigError, program, shutdown::Shutdown};
-use tokio::runtime::Runtime;
 use tracing::error;
 use web_service::{
     app::{self, Application},
@@ -20,7 +19,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let runtime = match Runtime::new() {
+    let runtime = match program::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!("can't start the runtime: {error}");
