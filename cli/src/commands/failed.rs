@@ -15,7 +15,7 @@ use self::{
 };
 use super::connect::{LONG_RETRY, client};
 use crate::{
-    arguments::{Failed, Selector},
+    arguments::failed::{Failed, Selector},
     exit::{Exit, Failure},
     settings::Settings,
 };

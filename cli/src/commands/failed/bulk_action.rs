@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{select::Selection, target::Target};
 use crate::{
     api::{client::Client, error::CallError},
-    arguments::{Format, Selector},
+    arguments::{Format, failed::Selector},
     commands::{connect::client_with_bar, interrupt::until_interrupted},
     exit::{Exit, Failure},
     output,

@@ -17,7 +17,7 @@ use crate::{
         bulk_runs::{BulkRun, BulkRunDetails},
         client::Client,
     },
-    arguments::{Format, Selector},
+    arguments::{Format, failed::Selector},
     commands::{connect::client_with_bar, interrupt::until_interrupted},
     exit::{Exit, Failure},
     output,

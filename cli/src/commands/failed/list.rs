@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::client::Client,
-    arguments::{FailedList, Format},
+    arguments::{Format, failed::FailedList},
     commands::table::{self, Table},
     exit::{Exit, Failure},
     output,

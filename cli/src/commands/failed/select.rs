@@ -11,7 +11,7 @@ use crate::{
         parked_message::ParkedMessage,
         request::{Request, Status},
     },
-    arguments::{Filters, Selector},
+    arguments::failed::{Filters, Selector},
     exit::Failure,
     output,
 };

@@ -17,6 +17,7 @@ const CRATES: &[(&str, Arrows)] = &[
         "cli/src",
         &[
             ("api", &["output"]),
+            ("arguments", &[]),
             ("commands", &["api", "arguments", "exit", "output", "settings", "text"]),
         ],
     ),
