@@ -15,6 +15,7 @@ mod outages;
 mod overview;
 mod parked;
 mod payloads;
+mod plans;
 mod replay;
 mod results;
 mod retention;
@@ -110,7 +111,11 @@ for_both_backends! {
         open_requests_are_read_in_the_order_of_their_ids,
         a_list_meets_all_conditions_of_its_filter,
         a_count_is_capped,
-        a_page_looks_at_so_many_rows_and_no_more,
+        a_page_looks_at_so_many_rows_and_no_more;
+    plans:
+        nothing_that_reads_scans_a_big_table,
+        a_rare_filter_is_not_read_by_a_plan_for_common_ones,
+        a_common_filter_is_not_read_whole,
         no_filter_scans_or_sorts;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,

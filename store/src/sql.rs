@@ -216,14 +216,14 @@ pub(crate) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id =
 pub(crate) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
     calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL \
     WHERE request_id = $2 AND lease IS NULL";
-/// A key is kept for its time, and longer if its request is stored.
+/// A key is kept for its time, and longer if its request is stored. `EXISTS` would let PostgreSQL read all requests.
 pub(crate) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $1 \
-    AND NOT EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
+    AND (SELECT 1 FROM requests WHERE requests.id = claims.id) IS NULL \
     ORDER BY keep_until LIMIT $2)";
 pub(crate) const KEEP_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE name IN \
     (SELECT name FROM claims WHERE keep_until < $2 \
-    AND EXISTS (SELECT 1 FROM requests WHERE requests.id = claims.id) \
+    AND (SELECT 1 FROM requests WHERE requests.id = claims.id) = 1 \
     ORDER BY keep_until LIMIT $3)";
 /// Only in the first claim of a key both times come from the same moment. After a takeover it is not known
 /// that nothing was sent.

@@ -3,22 +3,21 @@
 use std::collections::HashSet;
 
 use futures_util::future::join_all;
-use pipeline::contract::{ErrorBody, Timestamp};
+use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::world::{World, completed, failed, new, retried};
 use crate::{
-    Count, Cursor, GroupId, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
-    ScheduledRetry, Status, Store, WorkerResult,
-    sql::list::{self, Dialect, MAX_WINDOW_ROWS, Statement},
+    Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
+    ScheduledRetry, Status, Store, WorkerResult, sql::list::MAX_WINDOW_ROWS,
 };
 
 /// A list of so many requests a page.
-fn pages_of(limit: u32, filter: RequestFilter) -> RequestQuery {
+pub(super) fn pages_of(limit: u32, filter: RequestFilter) -> RequestQuery {
     RequestQuery { filter, limit, cursor: None }
 }
 
-fn all() -> RequestFilter {
+pub(super) fn all() -> RequestFilter {
     RequestFilter::default()
 }
 
@@ -215,7 +214,7 @@ pub(super) async fn a_list_meets_all_conditions_of_its_filter(world: World) {
 }
 
 /// Fills the store with failed requests of this type, behind its back.
-async fn fill(world: &World, count: u32, kind: &str) {
+pub(super) async fn fill(world: &World, count: u32, kind: &str) {
     let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers";
     world
         .sql(&match world.is_sqlite() {
@@ -273,99 +272,4 @@ pub(super) async fn a_page_looks_at_so_many_rows_and_no_more(world: World) {
     list.cursor = Some(next);
     let page = world.store.list(list).await.unwrap();
     assert_eq!((page.items[0].id, page.next), (first, None));
-}
-
-/// However many requests there are, a page and a count cost only what their rows cost.
-pub(super) async fn no_filter_scans_or_sorts(world: World) {
-    world.store.ping().await.unwrap();
-    fill(&world, 2000, "default").await;
-    // Few requests are in any index but those of all.
-    let (id, rows) = match world.is_sqlite() {
-        true => (
-            "randomblob(16)",
-            "WITH RECURSIVE rows (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM rows WHERE n < 30000)",
-        ),
-        false => ("gen_random_uuid()", "WITH rows AS (SELECT generate_series(1, 30000))"),
-    };
-    let others = format!(
-        "INSERT INTO requests (id, type, status, attempts) {rows} SELECT {id}, 'video', 1, 1 FROM rows"
-    );
-    world.sql(&others).await;
-    let dialect = if world.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres };
-    let text = |text: &str| [None, Some(text.to_owned())];
-    let mut filters = Vec::new();
-    for code in text("busy") {
-        for kind in text("default") {
-            for status in [None, Some(Status::Failed)] {
-                for min_attempts in [None, Some(2), Some(3)] {
-                    for group in [None, Some(GroupId::of(&ErrorBody::new("busy", "")))] {
-                        let (code, kind) = (code.clone(), kind.clone());
-                        let filter =
-                            RequestFilter { code, kind, status, min_attempts, group, ..all() };
-                        filters.push(filter);
-                    }
-                }
-            }
-        }
-    }
-    for filter in filters {
-        let index = match (&filter.code, filter.min_attempts, &filter.kind, filter.status) {
-            _ if filter.group.is_some() => "failures_by_group",
-            (Some(_), ..) => "requests_by_code",
-            (None, Some(_), ..) => "requests_by_attempts",
-            (None, None, Some(_), _) => "requests_by_type",
-            (None, None, None, Some(_)) => "requests_by_status",
-            (None, None, None, None) => "requests",
-        };
-        let window = list::window(&filter, filter.ids(), dialect);
-        assert_eq!(window.is_some(), filter_is_combined(&filter), "{filter:?}");
-        let statements = [
-            list::page(&pages_of(50, filter.clone()), None, dialect),
-            list::count(&filter, None, dialect),
-        ];
-        for statement in statements.into_iter().chain(window) {
-            let plan = explain(&world, &statement).await;
-            let scans =
-                ["SCAN requests", "Seq Scan on requests"].iter().any(|it| plan.contains(it));
-            // The newest of a type are sorted out of those of its statuses.
-            let sorts = ["TEMP B-TREE FOR ORDER BY", "Sort Key"].iter().any(|it| plan.contains(it))
-                && index != "requests_by_type";
-            assert!(!scans && !sorts && plan.contains(index), "{filter:?}\n{statement:?}\n{plan}");
-        }
-    }
-}
-
-fn filter_is_combined(filter: &RequestFilter) -> bool {
-    let others = [filter.kind.is_some(), filter.status.is_some()];
-    let is_in_part = filter.code.is_some() || filter.min_attempts.is_some();
-    if filter.group.is_some() {
-        return is_in_part || others.contains(&true);
-    }
-    match (&filter.code, filter.min_attempts) {
-        (Some(_), attempts) => attempts.is_some() || others.contains(&true),
-        (None, Some(least)) => least > 2 || others.contains(&true),
-        (None, None) => false,
-    }
-}
-
-/// The plan of a statement. Tables as small as these would be scanned if indexes were not preferred.
-async fn explain(world: &World, statement: &Statement) -> String {
-    let mut sql = statement.sql.clone();
-    for (at, value) in statement.values.iter().enumerate().rev() {
-        let literal = match (value, world.is_sqlite()) {
-            (list::Value::Id(id), true) => format!("x'{}'", id.simple()),
-            (list::Value::Id(id), false) => format!("'{id}'::uuid"),
-            (list::Value::Text(text), _) => format!("'{text}'"),
-            (list::Value::Number(number), true) => format!("{number}"),
-            (list::Value::Number(number), false) => format!("{number}::bigint"),
-        };
-        sql = sql.replace(&format!("${}", at + 1), &literal);
-    }
-    let explain = match world.is_sqlite() {
-        true => format!("EXPLAIN QUERY PLAN {sql}"),
-        false => format!(
-            "ANALYZE requests, failures; SET enable_seqscan = off; SET enable_bitmapscan = off; EXPLAIN {sql}"
-        ),
-    };
-    world.lines(&explain).await
 }

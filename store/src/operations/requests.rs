@@ -138,7 +138,7 @@ impl Store {
         self.read(|reply| Read::GetOrigin(id, reply)).await
     }
 
-    /// A page of requests, newest first. If filters are combined, a page looks at 10,000 rows at most: it may be short, or
+    /// A page of requests, newest first. If filters are combined, a page looks at 4,000 rows at most: it may be short, or
     /// empty, though there is a next one.
     ///
     /// # Errors

@@ -16,16 +16,16 @@ macro_rules! groups {
 
 /// All of them, the one that was seen last first.
 pub(crate) const GROUPS: &str = groups!("true ORDER BY last_at DESC, id LIMIT $1");
-/// Those with requests that are failed now.
+/// Those with requests that are failed now. `EXISTS` would let PostgreSQL read all failures.
 pub(crate) const FAILED_GROUPS: &str = groups!(
-    "EXISTS (SELECT 1 FROM failures WHERE group_id = error_groups.id) \
+    "(SELECT 1 FROM failures WHERE group_id = error_groups.id LIMIT 1) = 1 \
      ORDER BY last_at DESC, id LIMIT $1"
 );
 /// One.
 pub(crate) const GROUP: &str = groups!("id = $1");
-/// Those that nobody has seen lately and no request is failed in.
+/// Those that nobody has seen lately and no request is failed in, without `NOT EXISTS` for the same reason.
 pub(crate) const EXPIRED_GROUPS: &str = "SELECT id FROM error_groups JOIN group_counts ON group_id = id \
-    WHERE NOT EXISTS (SELECT 1 FROM failures WHERE failures.group_id = error_groups.id) \
+    WHERE (SELECT 1 FROM failures WHERE failures.group_id = error_groups.id LIMIT 1) IS NULL \
     GROUP BY id HAVING max(last_at) < $1 LIMIT $2";
 /// Requests that are failed and have no group, because an earlier release has recorded them.
 pub(crate) const UNGROUPED: &str = "SELECT id, error_code, substr(COALESCE(error_message, ''), 1, 2000) \

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How many rows are looked at for a page, or a count, if filters are combined.
-pub(crate) const MAX_WINDOW_ROWS: u32 = 10_000;
+pub(crate) const MAX_WINDOW_ROWS: u32 = 4_000;
 
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +72,19 @@ pub(crate) fn page(query: &RequestQuery, window: Option<Uuid>, dialect: Dialect)
     };
     let limit = statement.parameter(Value::Number(query.rows()));
     let id = parts.id();
-    statement.finish(format!(
-        "SELECT {} FROM {tables} LEFT JOIN callbacks ON request_id = id WHERE {rows} \
-         ORDER BY {id} DESC LIMIT {limit}",
-        summary!()
-    ))
+    statement.finish(match dialect {
+        Dialect::Sqlite => format!(
+            "SELECT {} FROM {tables} LEFT JOIN callbacks ON request_id = id WHERE {rows} \
+             ORDER BY {id} DESC LIMIT {limit}",
+            summary!()
+        ),
+        // Where it does not know how many rows there are, it would join all of them and sort them then.
+        Dialect::Postgres => format!(
+            "SELECT {} FROM (SELECT requests.* FROM {tables} WHERE {rows} ORDER BY {id} DESC LIMIT {limit}) \
+             AS requests LEFT JOIN callbacks ON request_id = id ORDER BY id DESC",
+            summary!()
+        ),
+    })
 }
 
 /// Counts requests, one more than [`MAX_COUNT`] at most, down to the end of the window.
