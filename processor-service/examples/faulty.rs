@@ -1,6 +1,6 @@
 //! A worker for tests that fails as its data says: `{"fail": 2}` fails twice and then succeeds, `{"always": "text"}` fails
-//! in each attempt, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for that delay, `{"sleep":
-//! "2s"}` takes that long, `{"until": "file"}` waits for that file, `{"hang": true}` never ends, `{"kill": true}` kills its
+//! in each attempt, `{"permanent": "text"}` for good, `{"retryAfter": "3s"}` once and asks for that delay, `{"progress":
+//! [3, 8]}` reports that much, `{"sleep": "2s"}` takes that long, `{"until": "file"}` waits for that file, `{"hang": true}` never ends, `{"kill": true}` kills its
 //! process, and `{"killAfter": "2s"}` does so after that time. The result is the data; of `{"endless": true}` it is longer than any
 //! result may be.
 
@@ -27,6 +27,9 @@ impl Processor for Faulty {
         let order = job.input;
         if order["kill"] == true {
             let _dead = kill_process(getpid(), Signal::KILL);
+        }
+        if let Some((done, total)) = progress(&order) {
+            job.reporter.progress((done, total), format!("page {done}"));
         }
         if order["hang"] == true {
             return pending().await;
@@ -66,6 +69,10 @@ fn fault(order: &Value, attempt: i64) -> Option<ProcessError> {
     }
     let fails = order["fail"].as_i64().unwrap_or(0) >= attempt;
     fails.then(|| ProcessError::transient("as ordered"))
+}
+
+fn progress(order: &Value) -> Option<(u64, u64)> {
+    Some((order["progress"][0].as_u64()?, order["progress"][1].as_u64()?))
 }
 
 fn duration(text: &Value) -> Option<Duration> {

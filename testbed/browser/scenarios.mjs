@@ -10,11 +10,13 @@ const scenarios = {
   async watched({ open }) {
     const page = await (await open()).newPage();
     await page.goto(`${base}/submit`);
-    await page.getByLabel("Data", { exact: true }).fill('{"sleep": "3s", "text": "<i>&"}');
+    await page.getByLabel("Data", { exact: true }).fill('{"progress": [3, 8], "sleep": "3s", "text": "<i>&"}');
     await page.getByRole("button", { name: "Submit" }).click();
     await page.waitForURL("**/requests/*");
     await page.evaluate(() => { window.isSame = true; });
     await page.locator("h1 .state.processing").waitFor();
+    await shows(page, "3 of 8");
+    check(Number(await page.locator("main progress").getAttribute("value")) === 0.375, "the bar is not at 3 of 8");
     await shows(page, "Attempt 1");
     await page.locator("h1 .state.completed").waitFor();
     await shows(page, '"text": "<i>&"', "section[aria-labelledby=result]");
@@ -76,6 +78,15 @@ const scenarios = {
     check(await page.evaluate(() => window.isSame), "the page was loaded again");
     const runs = await Promise.all(ids.map(async (id) => (await until(base, id, "failed")).run));
     check(runs.join() === "1,1,0", `the runs are ${runs}`);
+
+    await page.goto(`${base}/failed`);
+    await page.getByRole("link", { name: "A few first…" }).first().click();
+    await page.getByRole("button", { name: "Replay a few first" }).click();
+    await page.waitForURL("**/bulk/*");
+    await shows(page, "Stopped by itself: too many have failed again.");
+    await shows(page, "0 are completed,");
+    await page.goto(`${base}/failed`);
+    await shows(page, "Replay, a few first", "table.runs");
 
     const lines = Array.from({ length: 101 }, () => JSON.stringify({ data: { permanent: "no" } })).join("\n");
     await fetch(`${base}/api/v1/processData/batch`, { method: "POST", headers: { "content-type": "application/x-ndjson" }, body: lines });
@@ -215,6 +226,46 @@ const scenarios = {
         await fits(page, place);
       }
       await context.close();
+    }
+  },
+
+  // Pictures of the pages for the documentation, into the folder that is the last argument. Each page has its four looks.
+  async pictures({ open }) {
+    const folder = other;
+    for (let number = 1; number <= 6; number += 1) await submit(base, { invoice: number, customer: `K-20${40 + number}`, sleep: "120ms" });
+    for (const scan of [2047, 2051, 2052]) await submit(base, { scan, permanent: `no such file: /scans/${scan}.pdf` });
+    await submit(base, { invoice: 7, permanent: "the customer K-2047 has no address" });
+    const failed = await submit(base, { invoice: 8, customer: "K-2048", always: "the archive answers 503, attempt" });
+    await until(base, failed, "failed");
+    const cancelled = await submit(base, { invoice: 9, retryAfter: "1h" });
+    await fetch(`${base}/api/v1/requests/${cancelled}`, { method: "DELETE" });
+    const waiting = await submit(base, { invoice: 10, customer: "K-2050", retryAfter: "1h" });
+    await until(base, waiting, "queued");
+    const ids = [];
+    for (const [done, total] of [[3, 8], [118, 240]]) ids.push(await submit(base, { customer: "K-2051", pages: total, progress: [done, total], hang: true }));
+    for (const id of ids) await until(base, id, "processing");
+    for (let number = 11; number <= 14; number += 1) await submit(base, { invoice: number, customer: `K-20${40 + number}`, sleep: "80ms" });
+    const setup = await (await open()).newPage();
+    await setup.goto(`${base}/bulk?action=replay&canary=true&status=failed&code=permanent`);
+    await setup.getByRole("button", { name: "Replay a few first" }).click();
+    await shows(setup, "Stopped by itself");
+    const pages = {
+      overview: "/", requests: "/requests", "failed-list": "/requests?status=failed", failed: "/failed", workers: "/workers", submit: "/submit",
+      request: `/requests/${failed}`, waiting: `/requests/${waiting}`, running: `/requests/${ids[1]}`, bulk: new URL(setup.url()).pathname,
+      "dry-run": "/bulk?action=discard&status=failed",
+    };
+    for (const colorScheme of ["light", "dark"]) {
+      for (const [screen, viewport, deviceScaleFactor] of [["desktop", { width: 1280, height: 640 }, 1], ["phone", { width: 390, height: 844 }, 1.25]]) {
+        const context = await open({ colorScheme, viewport, deviceScaleFactor });
+        const page = await context.newPage();
+        for (const [name, path] of Object.entries(pages)) {
+          await page.goto(base + path);
+          await scripted(page);
+          if (!["submit", "dry-run"].includes(name)) await page.locator("#live[data-state=on]").waitFor();
+          await page.screenshot({ path: `${folder}/page-${name}-${screen}-${colorScheme}.png`, fullPage: screen === "desktop" });
+        }
+        await context.close();
+      }
     }
   },
 

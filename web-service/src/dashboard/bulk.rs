@@ -236,17 +236,29 @@ fn canary_markup(progress: &Progress) -> Markup {
     }
 }
 
-/// The latest runs as a list; nothing if there are none.
+/// The latest runs as a table; nothing if there are none.
 pub(super) fn latest(runs: &[StoredRun]) -> Markup {
     html! {
         @if !runs.is_empty() {
-            h2 { "Latest actions on many" }
-            ul.runs { @for run in runs {
-                li data-key=(run.id) {
-                    a href={ "bulk/" (run.id) } { (run.order.plan.action.label()) " " (of(run.order.count.into(), "request", "requests")) }
-                    " " (time(run.created_at)) " " (phase(&run.progress))
-                }
-            } }
+            section aria-labelledby="runs" {
+                h2 #runs { "Latest actions on many" }
+                div.scroll { table.runs {
+                    thead { tr { th { "Action" } th.num { "Requests" } th { "Begun" } th.rest { "State" } } }
+                    tbody { @for run in runs { (run_row(run)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn run_row(run: &StoredRun) -> Markup {
+    let plan = &run.order.plan;
+    html! {
+        tr data-key=(run.id) {
+            td { a href={ "bulk/" (run.id) } { (plan.action.label()) @if plan.is_canary { ", a few first" } } }
+            td.num { (number(run.order.count.into())) @if run.order.is_capped { "+" } }
+            td.time { (time(run.created_at)) }
+            td.rest { (phase(&run.progress)) }
         }
     }
 }

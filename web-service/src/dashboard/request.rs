@@ -79,7 +79,7 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
             }
             section aria-labelledby="facts" {
                 h2 #facts { "Facts" }
-                (facts(&view))
+                (facts(&view, &attempts))
             }
         }
         (result_section(&view, &asked))
@@ -155,8 +155,10 @@ fn why_section(why: &Why) -> Markup {
     }
 }
 
-fn facts(view: &RequestView) -> Markup {
-    let waited = view.accepted_at.zip(view.started_at);
+fn facts(view: &RequestView, attempts: &attempts::Attempts) -> Markup {
+    // Until the first attempt: later ones have waited for those before them.
+    let first = attempts.items.first().filter(|_| !attempts.is_cut);
+    let waited = view.accepted_at.zip(first.and_then(|first| first.started_at));
     let waited = waited.map(|(accepted, started)| started.saturating_duration_since(accepted));
     html! {
         dl.facts {

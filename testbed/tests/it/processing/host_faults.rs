@@ -10,7 +10,7 @@ use testbed::{Program, program::Running, workspace};
 
 use crate::support::stack::Stack;
 
-const REQUESTS: usize = 60;
+const REQUESTS: usize = 200;
 /// How many requests a processor may take that can't begin their work: a few at first, then one now and then.
 const MAX_TRIES: usize = 20;
 
