@@ -85,6 +85,8 @@ async fn the_progress_of_the_work_is_a_bar_on_terminals_alone() -> Result<()> {
     let (stack, folder) = (Stack::fresh().await?, tempfile::tempdir()?);
     let command = stack.program("processor-service").current_dir(folder.path());
     let command = command.env("PROCESSOR", "command").env("PROCESSOR_COMMAND", REPORTS);
+    // What is never seen ends the work, and so the test.
+    let command = command.env("JOB_TIMEOUT", "1m").env("MAX_ATTEMPTS", "1");
     let (web, _processor) =
         tokio::try_join!(stack.web(), stack.start_processor(command, 1, "1ms"))?;
     let id = web.accepted("a".into()).await?;
