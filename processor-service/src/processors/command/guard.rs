@@ -17,11 +17,8 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, Sender},
-    },
-    thread,
+    sync::mpsc::{self, Receiver, Sender},
+    thread::{self, JoinHandle},
 };
 
 use rustix::{
@@ -42,6 +39,8 @@ pub(super) const SIGNAL_MARK: char = 'X';
 const PROGRESS_DESCRIPTOR: RawFd = 3;
 /// The longest line about progress in bytes; what is longer is not passed on.
 const MAX_PROGRESS_BYTES: u64 = 4096;
+/// The line that the guard itself writes to that descriptor when the command has ended.
+const LAST_PROGRESS: &[u8] = b"\0\n";
 /// What a line about progress begins with when it is passed on.
 pub(super) const PROGRESS_PREFIX: &str = "progress ";
 /// The signals that the guard survives when they are sent to its group: by the worker to stop the command, by a
@@ -121,13 +120,8 @@ fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infall
     spawn(move || pass_on_input(lifeline, input))?;
     let program = words.next().ok_or_else(|| io::Error::other("it names no program"))?;
     let started = Command::new(program).args(words).stdin(Stdio::piped()).spawn();
-    let report = Arc::new(Mutex::new(Some(worker.try_clone()?)));
-    if let Some((reader, writer)) = progress {
-        // The command has it, or it would never end.
-        drop(writer);
-        let report = report.clone();
-        spawn(move || pass_on_progress(reader, &report))?;
-    }
+    let progress = progress.map(|pipe| ProgressThread::start(pipe, worker.try_clone()?));
+    let progress = progress.transpose()?;
     // Or the pipes would stay open after the command has ended.
     let null = File::options().write(true).open("/dev/null")?;
     dup2_stdout(&null)?;
@@ -137,10 +131,11 @@ fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infall
         spawn(move || feed(stdin, &first, &further))?;
         child.wait()
     });
-    // After the status only marks of signals may come.
-    let last = report.lock().unwrap_or_else(PoisonError::into_inner).take();
-    last.unwrap_or(worker.try_clone()?)
-        .write_all(CommandStatus::of(waited).to_line().as_bytes())?;
+    // First: after the status only marks of signals may come.
+    if let Some(progress) = progress {
+        progress.finish();
+    }
+    worker.write_all(CommandStatus::of(waited).to_line().as_bytes())?;
     // The worker's end ends this process, too.
     loop {
         thread::park();
@@ -158,14 +153,36 @@ fn progress_pipe() -> io::Result<Option<(PipeReader, OwnedFd)>> {
     Ok((writer.as_raw_fd() == PROGRESS_DESCRIPTOR).then_some((reader, writer)))
 }
 
-/// Sends the lines that the command writes about its progress to the worker, while `worker` is there.
-fn pass_on_progress(from: PipeReader, worker: &Mutex<Option<UnixStream>>) {
+/// The thread that sends the lines which the command writes about its progress to the worker.
+struct ProgressThread {
+    thread: JoinHandle<()>,
+    /// The command has it, too, and what the command has started.
+    writer: File,
+}
+
+impl ProgressThread {
+    fn start((reader, writer): (PipeReader, OwnedFd), worker: UnixStream) -> io::Result<Self> {
+        let thread = spawn(move || pass_on_progress(reader, worker))?;
+        Ok(Self { thread, writer: writer.into() })
+    }
+
+    /// Sends what the command has written until now, and ends the thread.
+    fn finish(mut self) {
+        // What the command wrote may have ended within a line.
+        if self.writer.write_all(&[b"\n", LAST_PROGRESS].concat()).is_ok() {
+            let _ended = self.thread.join();
+        }
+    }
+}
+
+fn pass_on_progress(from: PipeReader, mut worker: UnixStream) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while let Ok(1..) = (&mut from).take(MAX_PROGRESS_BYTES).read_until(b'\n', &mut line) {
-        let is_whole = line.ends_with(b"\n");
-        let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(worker) = worker.as_mut().filter(|_| is_whole) {
+        if line == LAST_PROGRESS {
+            return;
+        }
+        if line.ends_with(b"\n") {
             let _sent = worker.write_all(&[PROGRESS_PREFIX.as_bytes(), &line].concat());
         }
         line.clear();
@@ -210,6 +227,8 @@ fn end_group() -> ! {
     std::process::exit(1)
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().spawn(work).map(|_| ())
+fn spawn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().spawn(work)
 }
