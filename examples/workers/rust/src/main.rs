@@ -15,9 +15,11 @@ use lapin::{
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
+/// How long the broker may take. A connection that is lost at the wrong moment may not tell.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEPT_HEADERS: [&str; 3] = ["slowlane-attempt", "slowlane-run", "traceparent"];
 
 /// The data as they came: big numbers and the order of keys stay.
@@ -60,7 +62,7 @@ async fn run() -> Result<()> {
         let request = request?;
         process(&channel, &request).await?;
         // Last: whatever happens before, the broker delivers the request again.
-        request.ack(BasicAckOptions::default()).await?;
+        timeout(ANSWER_TIMEOUT, request.ack(BasicAckOptions::default())).await??;
     }
     bail!("the broker has ended the subscription")
 }
@@ -129,7 +131,8 @@ async fn publish(
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let published =
         channel.basic_publish("processing".into(), routing_key.into(), options, body, properties);
-    match published.await?.await? {
+    let confirmed = timeout(ANSWER_TIMEOUT, async { published.await?.await }).await;
+    match confirmed.context("the broker has not confirmed the message in time")?? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) => bail!("no queue takes messages with the key {routing_key}"),
         refused => bail!("the broker has not taken the message: {refused:?}"),
