@@ -6,7 +6,8 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use percent_encoding::percent_decode_str;
@@ -23,6 +24,9 @@ use crate::{
 
 /// How many prepared statements each connection keeps.
 const STATEMENT_CACHE_CAPACITY: usize = 64;
+
+/// The pause before another attempt to change the journal mode of a locked file.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// What every database file of SQLite begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -63,9 +67,12 @@ pub(super) enum FileError {
 impl FileError {
     /// Whether another program held the lock of the file for too long.
     pub(super) fn is_busy(&self) -> bool {
-        let Self::Sqlite { source, .. } = self else { return false };
-        source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+        matches!(self, Self::Sqlite { source, .. } if is_busy(source))
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 impl File {
@@ -160,8 +167,7 @@ impl File {
     fn open_and_migrate(&self, create: bool) -> Result<Connection, FileError> {
         let open = || {
             let connection = self.open(create)?;
-            let wal = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-            let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", wal)?;
+            let mode = self.use_write_ahead_log(&connection)?;
             Ok((connection, mode))
         };
         let (mut connection, mode) = open().map_err(|error| self.error(error))?;
@@ -170,6 +176,22 @@ impl File {
         }
         prepare(&mut connection).map_err(|error| self.error(error))?;
         Ok(connection)
+    }
+
+    /// Has SQLite use a write-ahead log, and returns the journal mode that the file has then. While somebody else opens a new
+    /// file SQLite says at once that it is locked, whatever its timeout is.
+    fn use_write_ahead_log(&self, connection: &Connection) -> rusqlite::Result<String> {
+        let until = Instant::now() + self.lock_timeout;
+        loop {
+            let changed =
+                connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));
+            match changed {
+                Err(error) if is_busy(&error) && Instant::now() < until => {
+                    thread::sleep(LOCK_PAUSE)
+                }
+                other => return other,
+            }
+        }
     }
 
     fn open(&self, create: bool) -> rusqlite::Result<Connection> {
@@ -220,6 +242,23 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_open_a_new_file_at_once_take_turns() {
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", dir.path().join("results.db").display());
+            let open = || {
+                let file = File::parse(&url, &StoreOptions::default()).ok().unwrap();
+                file.open_to_write().map(drop).map_err(|error| error.to_string())
+            };
+            let opened = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+        }
+    }
 
     #[test]
     fn a_file_that_is_no_database_is_refused() {
