@@ -20,6 +20,7 @@ mod replay;
 mod results;
 mod retention;
 mod retry_now;
+mod rows;
 mod slow;
 mod stats;
 mod url;

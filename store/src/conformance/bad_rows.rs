@@ -3,7 +3,10 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::world::{World, completed, new};
+use super::{
+    rows::{completed, new},
+    world::World,
+};
 use crate::{Applied, Found, NewRequest, Status, StoreError, WorkerResult};
 
 fn poison(finished: WorkerResult) -> WorkerResult {

@@ -9,7 +9,10 @@ use futures_util::FutureExt;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new};
+use super::{
+    rows::{completed, failed, new},
+    world::World,
+};
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, Cancel,
     Expiry, Found, LeaseCallbacks, LeasedCallback, NewParked, NewRequest, RequestFilter,

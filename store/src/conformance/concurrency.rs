@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, new};
+use super::{
+    rows::{all_first, completed, new},
+    world::World,
+};
 use crate::{Applied, Found, Status, WorkerResult};
 
 pub(super) async fn ten_thousand_callers_share_commits(world: World) {

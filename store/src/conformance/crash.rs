@@ -3,7 +3,10 @@
 use testbed::process::{Start, minimal_env};
 use uuid::Uuid;
 
-use super::world::{completed, new, open, request};
+use super::{
+    rows::{completed, new},
+    world::{open, request},
+};
 use crate::Status;
 
 /// Set in the process that plays the web service which is killed.

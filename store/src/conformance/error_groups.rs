@@ -5,7 +5,10 @@ use std::time::Duration;
 use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new, retried};
+use super::{
+    rows::{completed, failed, new, retried},
+    world::World,
+};
 use crate::{
     Count, Discard, ErrorGroup, Expiry, GroupId, Replay, RequestFilter, RequestQuery,
     ResultOutcome, Store, WorkerResult,

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     callbacks::lease_all,
-    world::{World, completed, new},
+    rows::{completed, new},
+    world::World,
 };
 use crate::{
     CallbackTarget, Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim,

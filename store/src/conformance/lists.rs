@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new, retried};
+use super::{
+    rows::{completed, failed, new, retried},
+    world::World,
+};
 use crate::{
     Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
     ScheduledRetry, Status, Store, WorkerResult, sql::list::MAX_WINDOW_ROWS,

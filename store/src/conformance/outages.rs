@@ -11,7 +11,10 @@ use std::{
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
-use super::world::{TIMEOUT, World, completed, in_the_end, new, request};
+use super::{
+    rows::{completed, new},
+    world::{TIMEOUT, World, in_the_end, request},
+};
 use crate::{Health, ParkedFilter, ParkedQuery, Status, Store, StoreError};
 
 /// How long a call may take at most; generous, since tests run beside each other.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new, retried};
+use super::{
+    rows::{completed, failed, new, retried},
+    world::World,
+};
 use crate::{Inspection, OldestRequest, ScheduledRetry};
 
 pub(super) async fn the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed(

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::world::{World, failed, new};
+use super::{
+    rows::{failed, new},
+    world::World,
+};
 use crate::{
     Applied, DeleteParked, NewParked, ParkedFilter, ParkedQuery, Status, Store, WorkerResult,
 };

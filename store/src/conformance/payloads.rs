@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new};
+use super::{
+    rows::{all_first, completed, failed, new},
+    world::World,
+};
 use crate::{NewRequest, ResultOutcome, WorkerResult};
 
 const MIB: usize = 1 << 20;

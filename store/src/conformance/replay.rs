@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::{
     callbacks::{lease_all, report},
     parked,
-    world::{World, all_first, completed, failed, new, retried},
+    rows::{all_first, completed, failed, new, retried},
+    world::World,
 };
 use crate::{
     Applied, AttemptOutcome, CallbackTarget, Cancel, Discard, Expiry, Found, NewRequest, Origin,

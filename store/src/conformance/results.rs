@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new, retried};
+use super::{
+    rows::{all_first, completed, failed, new, retried},
+    world::World,
+};
 use crate::{
     Applied, Cancel, End, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
     WorkerResult,

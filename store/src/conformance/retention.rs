@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::{
     idempotency::claim,
-    world::{World, completed, failed, new},
+    rows::{completed, failed, new},
+    world::World,
 };
 use crate::{Applied, Cancel, Claimed, Cleared, Expiry, Found, NewParked, Store};
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, all_first, completed, failed, new, retried};
+use super::{
+    rows::{all_first, completed, failed, new, retried},
+    world::World,
+};
 use crate::{
     Applied, AwaitedAttempt, BeginRetry, Cancel, End, Ended, NoteRetry,
     Reissue::{AtOnce, Missing},

@@ -3,7 +3,10 @@
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::world::{TIMEOUT, World, all_first, completed, in_the_end, new, request};
+use super::{
+    rows::{all_first, completed, new},
+    world::{TIMEOUT, World, in_the_end, request},
+};
 use crate::{Cancel, Health, Status, Store, StoreError, WorkerResult};
 
 /// How many slow results are stored at once, and how long each takes, in seconds: together twice as long as

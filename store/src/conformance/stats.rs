@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
-use super::world::{World, completed, failed, new, retried};
+use super::{
+    rows::{completed, failed, new, retried},
+    world::World,
+};
 use crate::{Counts, Discard, Expiry, NewRequest, Replay, StatsRange, Store, Totals, WorkerResult};
 
 /// What has happened within a range.

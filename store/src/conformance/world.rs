@@ -1,18 +1,16 @@
 //! `World`: a store to be tested, and the means to change its database or to take it away.
 
+mod inspect;
+
 use std::{path::PathBuf, time::Duration};
 
-use pipeline::contract::Timestamp;
 use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use testbed::postgres::{self, Access, Install, Server};
 use uuid::Uuid;
 
-use crate::{
-    Applied, Found, NewRequest, Record, ResultOutcome, ScheduledRetry, Store, StoreError,
-    StoreOptions, WorkerResult,
-};
+use crate::{Found, Record, Store, StoreError, StoreOptions};
 
 /// A store with its own file or database.
 pub(super) struct World {
@@ -225,89 +223,6 @@ impl World {
         matches!(self.backend, Backend::File { .. })
     }
 
-    /// The last column of each row of the answer to a statement, a line each.
-    pub(super) async fn lines(&self, sql: &str) -> String {
-        match &self.backend {
-            Backend::File { dir, .. } => {
-                let other = Connection::open(disk(dir).join("store.db")).unwrap();
-                let mut statement = other.prepare(sql).unwrap();
-                let last = statement.column_count() - 1;
-                // Parameters stay unbound: plans do not depend on them.
-                let rows = statement.raw_query().mapped(|row| row.get::<_, String>(last));
-                rows.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
-            }
-            Backend::Database { access, name } => access.sql(name, sql).await.unwrap().join("\n"),
-            Backend::Server { .. } => panic!("it may be away"),
-        }
-    }
-
-    /// The plan of a statement, whatever its parameters are. Tables as small as these would be scanned if indexes were not
-    /// preferred.
-    pub(super) async fn plan(&self, statement: &str) -> String {
-        if self.is_sqlite() {
-            return self.lines(&format!("EXPLAIN QUERY PLAN {statement}")).await;
-        }
-        let count = (1..20).take_while(|number| statement.contains(&format!("${number}"))).count();
-        let values = match count {
-            0 => String::new(),
-            _ => format!("({})", vec!["NULL"; count].join(", ")),
-        };
-        let explain = format!(
-            "ANALYZE; SET enable_seqscan = off; SET enable_bitmapscan = off; \
-             SET plan_cache_mode = force_generic_plan; \
-             PREPARE explained AS {statement}; EXPLAIN EXECUTE explained{values}"
-        );
-        self.lines(&explain).await
-    }
-
-    /// How many rows a table has.
-    pub(super) async fn rows(&self, table: &str) -> i64 {
-        let count = format!("SELECT count(*) FROM {table}");
-        match &self.backend {
-            Backend::File { dir, .. } => {
-                let other = Connection::open(disk(dir).join("store.db")).unwrap();
-                other.query_row(&count, [], |row| row.get(0)).unwrap()
-            }
-            Backend::Database { access, name } => {
-                access.sql(name, &count).await.unwrap()[0].parse().unwrap()
-            }
-            Backend::Server { .. } => panic!("it may be away"),
-        }
-    }
-
-    /// Closes the store, which must be the last one on its data, and returns how many deadlocks the
-    /// database has counted.
-    pub(super) async fn deadlocks(self) -> u64 {
-        let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-        self.counted(deadlocks).await
-    }
-
-    /// Closes the store, which must be the last one on its data, and returns how many rows of a table the database has read.
-    pub(super) async fn rows_read_of(self, table: &str) -> u64 {
-        let of_table = format!(
-            "SELECT seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes AS i \
-             WHERE i.relid = t.relid) FROM pg_stat_user_tables AS t WHERE relname = '{table}'"
-        );
-        self.counted(&of_table).await
-    }
-
-    /// Sets what a server has counted back to 0.
-    pub(super) async fn forget_reads(&self) {
-        if !self.is_sqlite() {
-            self.sql("SELECT pg_stat_reset()").await;
-        }
-    }
-
-    /// Closes the store and returns what the database has counted; 0 if it is a file.
-    async fn counted(self, sql: &str) -> u64 {
-        self.store.close().await;
-        let Backend::Database { access, name } = self.backend else { return 0 };
-        // A connection reports its counts when it is closed, if not before.
-        let open = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()";
-        while access.sql(&name, open).await.unwrap() != ["1"] {}
-        access.sql(&name, sql).await.unwrap()[0].parse().unwrap()
-    }
-
     pub(super) async fn request(&self, id: Uuid) -> Record {
         request(&self.store, id).await
     }
@@ -343,57 +258,6 @@ pub(super) async fn in_the_end<T, F: Future<Output = Result<T, StoreError>>>(
             Err(StoreError::Unavailable(_)) => store.until_up().await,
         }
     }
-}
-
-pub(super) fn new(id: Uuid) -> NewRequest {
-    NewRequest {
-        id,
-        kind: "default".to_owned(),
-        owner: None,
-        request_data: format!("{{\"for\":\"{id}\"}}").into_bytes(),
-        accepted_at: Timestamp::from_millis(1_700_000_000_000),
-        trace: None,
-        callback: None,
-    }
-}
-
-pub(super) fn completed(id: Uuid, result: &str) -> WorkerResult {
-    let outcome = ResultOutcome::Completed(result.as_bytes().into());
-    WorkerResult {
-        id,
-        request_type: pipeline::topology::RequestType::DEFAULT,
-        outcome,
-        run: Some(0),
-        attempt: 1,
-        deliveries: 1,
-        worker: Some("host:1/1".to_owned()),
-        started_at: Some(Timestamp::from_millis(1_700_000_001_000)),
-        finished_at: Some(Timestamp::from_millis(1_700_000_002_000)),
-    }
-}
-
-pub(super) fn failed(id: Uuid, code: &str) -> WorkerResult {
-    let error = pipeline::contract::ErrorBody::new(code, "it can't be done");
-    WorkerResult { outcome: ResultOutcome::Failed(error), ..completed(id, "") }
-}
-
-/// An attempt that failed with this message, and was followed by another one.
-pub(super) fn retried(id: Uuid, run: u32, attempts: u32, message: &str) -> ScheduledRetry {
-    ScheduledRetry {
-        id,
-        run,
-        attempts,
-        delivery: 1,
-        worker: Some(format!("host:{attempts}/1")),
-        started_at: Some(Timestamp::from_millis(1_700_000_001_000)),
-        ended_at: Some(Timestamp::from_millis(1_700_000_002_000)),
-        error: pipeline::contract::ErrorBody::new("transient", message),
-        next_attempt_at: Some(Timestamp::from_millis(1_700_000_003_000)),
-    }
-}
-
-pub(super) fn all_first(applied: &[Applied]) -> bool {
-    applied.iter().all(|applied| *applied == Applied::Stored)
 }
 
 /// A statement that takes SQLite about so many seconds, or more if others use the processors. It has nothing to sleep with.
