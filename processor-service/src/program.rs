@@ -65,7 +65,8 @@ pub fn main<P: Processor>(processor: P) -> ExitCode {
 ///
 /// It is called after the settings were read. An error ends the program with exit code 1 and the error with its causes in
 /// the log; a [`ConfigError`] ends it with 2 and is written like other bad settings. A stop while it waits ends the program
-/// with 0.
+/// with 0. Tasks that it spawns share one thread with the workers' own tasks, and must not block it; jobs have threads of
+/// their own.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
