@@ -1,9 +1,8 @@
 //! Start and end of a program: command line, settings, logging, exit code.
 
-use std::{fmt, io, process::ExitCode};
+use std::{fmt, process::ExitCode};
 
 use clap::Command;
-use tokio::runtime::{Builder, Runtime};
 use tracing::{error, info, warn};
 use url::Url;
 
@@ -102,15 +101,6 @@ impl Drop for FlushOnDrop {
         spans::flush();
         stderr::flush();
     }
-}
-
-/// The runtime of a service. Its tasks pass messages on and hardly compute, so that one thread does them all: each task
-/// that it takes would wake a second one to look for more.
-///
-/// # Errors
-/// If the operating system refuses the thread.
-pub fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Logs how a service ended, and gives its exit code: 0 if it was told to stop, 1 if it failed.

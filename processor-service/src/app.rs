@@ -44,8 +44,8 @@ const LAST_CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 /// [`main`](crate::main) does this with the settings and the signals of a program.
 ///
 /// # Errors
-/// If a type of `TYPES` has no processor. If a worker ends without having been told to: what is left would look healthy and do less. If a job had to be
-/// abandoned that blocks its thread: the other jobs are finished first, as at any stop.
+/// If a type of `TYPES` has no processor. If a worker ends without having been told to: what is left would look healthy
+/// and do less. If a job had to be abandoned that blocks its thread: the other jobs are finished first, as at any stop.
 pub async fn run<P: Processor>(
     config: Config,
     processor: P,

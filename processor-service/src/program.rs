@@ -11,6 +11,7 @@ use pipeline::{
     program,
     shutdown::Shutdown,
 };
+use tokio::runtime::Runtime;
 use tracing::warn;
 
 use crate::{
@@ -65,8 +66,7 @@ pub fn main<P: Processor>(processor: P) -> ExitCode {
 ///
 /// It is called after the settings were read. An error ends the program with exit code 1 and the error with its causes in
 /// the log; a [`ConfigError`] ends it with 2 and is written like other bad settings. A stop while it waits ends the program
-/// with 0. Tasks that it spawns share one thread with the workers' own tasks, and must not block it; jobs have threads of
-/// their own.
+/// with 0.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -182,7 +182,7 @@ where
     P: Processor,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    program::runtime()?.block_on(async {
+    Runtime::new()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         let start = Start { config: config.clone(), shutdown: shutdown.clone(), source };
         let built = tokio::select! {

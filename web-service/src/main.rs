@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 use pipeline::{config::ConfigError, program, shutdown::Shutdown};
+use tokio::runtime::Runtime;
 use tracing::error;
 use web_service::{
     app::{self, Application},
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let runtime = match program::runtime() {
+    let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!("can't start the runtime: {error}");

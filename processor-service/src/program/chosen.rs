@@ -8,6 +8,7 @@ use pipeline::{
     program::{self, Settings},
     shutdown::Shutdown,
 };
+use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use crate::{
@@ -99,7 +100,7 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
 }
 
 fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> anyhow::Result<()> {
-    program::runtime()?.block_on(async {
+    Runtime::new()?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         let processor = processor(&shutdown);
         app::run(config, processor, shutdown).await
