@@ -117,7 +117,7 @@ mod tests {
             let incoming = Incoming {
                 message_id: None,
                 routing_key: MAIN.to_owned(),
-                kind: sent.properties.kind.unwrap(),
+                kind: sent.properties.kind.unwrap().into_owned(),
                 body: sent.body,
             };
             assert_eq!(handler(&transaction, &incoming), Ok(Handled::Done));

@@ -103,7 +103,7 @@ impl Incoming {
         Self {
             message_id: delivery.properties.message_id.clone(),
             routing_key: delivery.routing_key.clone(),
-            kind: delivery.properties.kind.clone().unwrap_or_default(),
+            kind: delivery.properties.kind.as_deref().unwrap_or_default().to_owned(),
             body: delivery.body.clone(),
         }
     }
@@ -119,7 +119,7 @@ enum Outcome {
 
 impl Outcome {
     fn log(&self, delivery: &Delivery) {
-        let (id, kind) = (&delivery.properties.message_id, &delivery.properties.kind);
+        let (id, kind) = (&delivery.properties.message_id, delivery.properties.kind.as_deref());
         match self {
             Self::Handled => info!(message_id = id, r#type = kind, "{HANDLED}"),
             Self::HandledBefore => info!(message_id = id, r#type = kind, "{HANDLED_BEFORE}"),

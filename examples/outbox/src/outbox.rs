@@ -85,7 +85,7 @@ async fn publish_next(database: &Database, publisher: &Publisher) -> anyhow::Res
     let (id, kind) = (&message.properties.message_id, &message.properties.kind);
     match publisher.publish(&message, Instant::now() + PUBLISH_TIMEOUT).await {
         Ok(()) => {
-            info!(message_id = id, r#type = kind, "{PUBLISHED}");
+            info!(message_id = id, r#type = kind.as_deref(), "{PUBLISHED}");
             let remove = "DELETE FROM outbox WHERE position = ?1";
             database.write(move |transaction| transaction.execute(remove, [position])).await?;
         }
@@ -108,10 +108,10 @@ fn oldest(transaction: &Transaction<'_>) -> rusqlite::Result<Option<(i64, Messag
 
 fn message(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
     let properties = Properties {
-        content_type: Some("application/json".to_owned()),
+        content_type: Some("application/json".into()),
         message_id: row.get("message_id")?,
         timestamp: row.get::<_, Option<i64>>("at")?.map(i64::unsigned_abs),
-        kind: row.get("type")?,
+        kind: row.get::<_, Option<String>>("type")?.map(Into::into),
         persistent: true,
         ..Properties::default()
     };

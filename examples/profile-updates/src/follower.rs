@@ -160,7 +160,7 @@ mod tests {
         let incoming = Incoming {
             message_id: message.properties.message_id,
             routing_key: message.routing_key,
-            kind: message.properties.kind.unwrap_or_default(),
+            kind: message.properties.kind.unwrap_or_default().into_owned(),
             body: message.body,
         };
         let handled = handler(&transaction, &incoming)?;

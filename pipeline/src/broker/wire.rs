@@ -1,13 +1,13 @@
 //! Conversion of messages between our types and the AMQP client's, with checks of AMQP's limits.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
 use crate::contract::{
     headers,
     headers::{HeaderValue, Headers},
-    message::{Message, Properties},
+    message::{JSON, Message, Properties},
 };
 use crate::topology::objects::Argument;
 
@@ -23,11 +23,11 @@ const MAX_EXPIRATION: Duration = Duration::from_millis(u32::MAX as u64);
 pub(super) fn check(message: &Message) -> Result<(), String> {
     let properties = &message.properties;
     let short = [
-        ("routing key", Some(&message.routing_key)),
-        ("content_type", properties.content_type.as_ref()),
-        ("message_id", properties.message_id.as_ref()),
-        ("correlation_id", properties.correlation_id.as_ref()),
-        ("type", properties.kind.as_ref()),
+        ("routing key", Some(message.routing_key.as_str())),
+        ("content_type", properties.content_type.as_deref()),
+        ("message_id", properties.message_id.as_deref()),
+        ("correlation_id", properties.correlation_id.as_deref()),
+        ("type", properties.kind.as_deref()),
     ];
     for (what, text) in short {
         if text.is_some_and(|text| text.len() > MAX_SHORT_STRING_BYTES) {
@@ -100,12 +100,15 @@ fn headers_to_wire(headers: &Headers) -> FieldTable {
 
 pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
     Properties {
-        content_type: wire.content_type().cloned(),
+        content_type: wire.content_type().map(|text| match text.as_str() {
+            JSON => JSON.into(),
+            other => other.to_owned().into(),
+        }),
         message_id: wire.message_id().cloned(),
         correlation_id: wire.correlation_id().cloned(),
         timestamp: wire.timestamp(),
         app_id: wire.app_id().cloned(),
-        kind: wire.message_type().cloned(),
+        kind: wire.message_type().cloned().map(Cow::Owned),
         expiration: wire.expiration().and_then(|text| text.parse().ok()).map(Duration::from_millis),
         persistent: wire.delivery_mode() == Some(amqprs::DELIVERY_MODE_PERSISTENT),
         headers: wire.headers().map(headers_from_wire).unwrap_or_default(),
@@ -115,7 +118,7 @@ pub(super) fn from_wire(wire: &BasicProperties) -> Properties {
 fn headers_from_wire(table: &FieldTable) -> Headers {
     let all = table.as_ref().iter();
     let mut kept: Headers =
-        all.map(|(name, value)| (name.as_ref().clone(), value_from_wire(value))).collect();
+        all.map(|(name, value)| (name.as_ref().as_str(), value_from_wire(value))).collect();
     if let Some(FieldValue::A(deaths)) = get(table, headers::DEATHS)
         && kept.text(headers::LAST_DEATH_REASON).is_none()
         && let Some(FieldValue::F(last)) = Vec::from(deaths.clone()).first()
@@ -238,7 +241,7 @@ mod tests {
         long.properties.message_id = Some("x".repeat(256));
         assert!(check(&long).unwrap_err().contains("message_id"));
         let mut long = message();
-        long.properties.headers.set(&"x".repeat(256), 1);
+        long.properties.headers.set("x".repeat(256), 1);
         assert!(check(&long).is_err());
         let mut large = message();
         large.properties.headers.set("slowlane-error", "x".repeat(MAX_HEADERS_BYTES));

@@ -1,7 +1,7 @@
 //! Message headers: names and values, those of Slowlane (`slowlane-*`) and the broker's (`x-*`). All are
 //! optional.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{borrow::Cow, time::SystemTime};
 
 use crate::{contract::timestamp::Timestamp, topology::RequestType};
 
@@ -97,9 +97,26 @@ pub fn moment(at: SystemTime) -> String {
     Timestamp::from(at).to_string()
 }
 
-/// The headers of a message.
+/// The headers that most messages have. Their names need no memory when they are read.
+const USUAL: &[&str] = &[
+    ATTEMPT,
+    RUN,
+    TRACEPARENT,
+    DELIVERY_COUNT,
+    DELIVERIES,
+    WORKER,
+    STARTED_AT,
+    FINISHED_AT,
+    TYPE,
+    BROKER_START,
+];
+
+/// The headers of a message. They are few: a list is searched sooner than a tree, and takes less memory.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Headers(BTreeMap<String, HeaderValue>);
+pub struct Headers(Vec<Header>);
+
+/// A header with its name, in the order of the names.
+type Header = (Cow<'static, str>, HeaderValue);
 
 /// A header's value, as far as we read it.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,23 +131,38 @@ pub enum HeaderValue {
 
 impl Headers {
     /// Sets a header, replacing what was there.
-    pub fn set(&mut self, name: &str, value: impl Into<HeaderValue>) {
-        self.0.insert(name.to_owned(), value.into());
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<HeaderValue>) {
+        let (name, value) = (name.into(), value.into());
+        match self.find(&name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (name, value)),
+        }
     }
 
     /// Removes a header, if it is there.
     pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        if let Ok(at) = self.find(name) {
+            self.0.remove(at);
+        }
     }
 
     /// Whether the header is there, whatever its value.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.get(name).is_some()
+    }
+
+    fn get(&self, name: &str) -> Option<&HeaderValue> {
+        self.find(name).ok().map(|at| &self.0[at].1)
+    }
+
+    /// Where the header is, or else where it belongs.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name))
     }
 
     /// The header's text, if it is there and is one.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(HeaderValue::Text(text)) => Some(text),
             _ => None,
         }
@@ -138,7 +170,7 @@ impl Headers {
 
     /// The header's number; digits in a string count, since some clients can write only those.
     pub fn number(&self, name: &str) -> Option<i64> {
-        match self.0.get(name)? {
+        match self.get(name)? {
             HeaderValue::Number(number) => Some(*number),
             HeaderValue::Text(text) => text.parse().ok(),
             HeaderValue::Other => None,
@@ -160,7 +192,7 @@ impl Headers {
 
     /// All headers with their names, in order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
     /// The headers a message keeps when we publish it again: ours and the trace. The broker's own
@@ -169,25 +201,34 @@ impl Headers {
     pub fn to_publish_again(&self) -> Self {
         let mut kept = Self::default();
         for (name, value) in &self.0 {
-            let known = KEPT.contains(&name.as_str());
+            let Some(name) = KEPT.iter().find(|kept| *kept == name) else { continue };
             match value {
-                HeaderValue::Text(text) if known => kept.set_short(name, text),
-                HeaderValue::Number(number) if known => kept.set(name, *number),
-                _ => {}
+                HeaderValue::Text(text) => kept.set_short(name, text),
+                HeaderValue::Number(number) => kept.set(*name, *number),
+                HeaderValue::Other => {}
             }
         }
         kept
     }
 
     /// Sets a header to a text, cut to 2000 bytes.
-    pub fn set_short(&mut self, name: &str, text: &str) {
+    pub fn set_short(&mut self, name: &'static str, text: &str) {
         self.set(name, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
     }
 }
 
-impl FromIterator<(String, HeaderValue)> for Headers {
-    fn from_iter<T: IntoIterator<Item = (String, HeaderValue)>>(iter: T) -> Self {
-        Self(iter.into_iter().collect())
+impl<'n> FromIterator<(&'n str, HeaderValue)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (&'n str, HeaderValue)>>(iter: T) -> Self {
+        let mut headers = Self::default();
+        iter.into_iter().for_each(|(name, value)| headers.set(named(name), value));
+        headers
+    }
+}
+
+fn named(name: &str) -> Cow<'static, str> {
+    match USUAL.iter().find(|usual| **usual == name) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => Cow::Owned(name.to_owned()),
     }
 }
 

@@ -75,8 +75,9 @@ impl RequestId {
 
 impl From<Uuid> for RequestId {
     fn from(id: Uuid) -> Self {
-        let text = id.to_string();
-        Self { json: format!("\"{text}\"").into(), text: text.into() }
+        let mut digits = Uuid::encode_buffer();
+        let text: &str = id.hyphenated().encode_lower(&mut digits);
+        Self { json: ["\"", text, "\""].concat().into(), text: text.into() }
     }
 }
 

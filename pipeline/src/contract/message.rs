@@ -13,6 +13,9 @@ use crate::contract::{
     id::RequestId,
 };
 
+/// The media type of our bodies.
+pub(crate) const JSON: &str = "application/json";
+
 /// A message ready to be published.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -30,7 +33,7 @@ pub struct Message {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Properties {
     /// The media type of the body.
-    pub content_type: Option<String>,
+    pub content_type: Option<Cow<'static, str>>,
     /// An id of the message; for requests and results, the request's id as text.
     pub message_id: Option<String>,
     /// The request's id as text.
@@ -40,7 +43,7 @@ pub struct Properties {
     /// The program that published the message (`app_id`): read from deliveries, and set by the publisher.
     pub app_id: Option<String>,
     /// The property `type`: `request`, `result` or `failed`; an event's name; a control message's type.
-    pub kind: Option<String>,
+    pub kind: Option<Cow<'static, str>>,
     /// Whether the message is written to disk (`delivery_mode` 2).
     pub persistent: bool,
     /// How long the message may wait in a queue (`expiration`); then the broker takes it out.
@@ -61,7 +64,7 @@ impl Message {
         body: &impl Serialize,
     ) -> Self {
         let properties = Properties {
-            content_type: Some("application/json".to_owned()),
+            content_type: Some(JSON.into()),
             message_id: Some(Uuid::now_v7().to_string()),
             timestamp: Some(seconds_since_1970()),
             persistent: true,
@@ -78,7 +81,7 @@ impl Message {
     /// This message with the property `type`.
     #[must_use]
     pub fn with_type(mut self, kind: &str) -> Self {
-        self.properties.kind = Some(kind.to_owned());
+        self.properties.kind = Some(kind.to_owned().into());
         self
     }
 
@@ -101,20 +104,20 @@ impl Message {
 
 impl Properties {
     /// The properties every request and result of ours has: persistent JSON under the request's id.
-    pub fn json(kind: &str, id: &RequestId) -> Self {
+    pub fn json(kind: &'static str, id: &RequestId) -> Self {
         Self { persistent: true, ..Self::transient(kind, Some(id)) }
     }
 
     /// The properties of a message that need not outlive the broker: transient JSON.
-    pub fn transient(kind: &str, id: Option<&RequestId>) -> Self {
+    pub fn transient(kind: &'static str, id: Option<&RequestId>) -> Self {
         let id = id.map(|id| id.text().to_owned());
         Self {
-            content_type: Some("application/json".to_owned()),
+            content_type: Some(JSON.into()),
             message_id: id.clone(),
             correlation_id: id,
             timestamp: Some(seconds_since_1970()),
             app_id: None,
-            kind: Some(kind.to_owned()),
+            kind: Some(kind.into()),
             persistent: false,
             expiration: None,
             headers: Headers::default(),

@@ -101,7 +101,7 @@ impl Request {
                 correlation_id: id(&original.correlation_id),
                 timestamp: Some(crate::contract::message::seconds_since_1970()),
                 app_id: None,
-                kind: Some("failed".to_owned()),
+                kind: Some("failed".into()),
                 persistent: true,
                 expiration: None,
                 headers,

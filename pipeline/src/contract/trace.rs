@@ -28,8 +28,9 @@ impl TraceParent {
     /// A new trace for a request nobody traces yet. The trace's id is the request's, so that the
     /// one can be found by the other.
     pub fn for_request(id: Uuid) -> Self {
-        let trace = id.simple().to_string();
-        Self(format!("00-{trace}-{}-00", &trace[16..]))
+        let mut digits = Uuid::encode_buffer();
+        let trace: &str = id.simple().encode_lower(&mut digits);
+        Self(["00-", trace, "-", &trace[16..], "-00"].concat())
     }
 
     /// The same, to be recorded.

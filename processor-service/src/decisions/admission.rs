@@ -162,7 +162,7 @@ mod tests {
         headers: &[(&str, HeaderValue)],
         decide: impl FnOnce(IncomingRequest<'_>) -> T,
     ) -> T {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let headers = headers.iter().map(|(name, value)| (*name, value.clone()));
         let properties = Properties { headers: headers.collect(), ..Properties::default() };
         let (routing_key, properties) = ("request", &properties);
         decide(IncomingRequest { routing_key, properties, body: b"", redelivered })

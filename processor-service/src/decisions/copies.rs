@@ -151,7 +151,7 @@ impl IncomingRequest<'_> {
             correlation_id: id(&original.correlation_id),
             timestamp: original.timestamp,
             app_id: None,
-            kind: Some("request".to_owned()),
+            kind: Some("request".into()),
             persistent: true,
             expiration: None,
             headers: without_result(&original.headers),

@@ -6,7 +6,7 @@ use crate::decisions::incoming::IncomingRequest;
 
 /// Properties with these headers.
 pub(super) fn properties(headers: &[(&str, HeaderValue)]) -> Properties {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let headers = headers.iter().map(|(name, value)| (*name, value.clone()));
     Properties { headers: headers.collect(), ..Properties::default() }
 }
 

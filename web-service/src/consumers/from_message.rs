@@ -158,17 +158,17 @@ mod tests {
 
     const ID: &str = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
 
-    fn headers(of: &[(&str, &str)]) -> Headers {
+    fn headers(of: &[(&'static str, &str)]) -> Headers {
         let mut headers = Headers::default();
-        of.iter().for_each(|(name, value)| headers.set(name, *value));
+        of.iter().for_each(|(name, value)| headers.set(*name, *value));
         headers
     }
 
-    fn properties(of: &[(&str, &str)]) -> Properties {
+    fn properties(of: &[(&'static str, &str)]) -> Properties {
         Properties { headers: headers(of), ..Properties::default() }
     }
 
-    fn parked(of: &[(&str, &str)], body: &str) -> NewParked {
+    fn parked(of: &[(&'static str, &str)], body: &str) -> NewParked {
         match parse_failed_queue_message(&properties(of), body.as_bytes()) {
             FailedQueueMessage::Parked(parked) => parked,
             FailedQueueMessage::Result(_) => panic!("{body} is a result"),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_result_may_leave_its_run_open() {
-        let run = |rest: &str, of: &[(&str, &str)]| {
+        let run = |rest: &str, of: &[(&'static str, &str)]| {
             let body = format!(r#"{{"requestId":"{ID}",{rest}}}"#);
             let result = ResultMessage::parse(body.as_bytes()).unwrap();
             worker_result(&result, &headers(of)).unwrap().run
@@ -231,7 +231,7 @@ mod tests {
     fn a_request_that_waited_for_a_retry_has_not_expired() {
         let first =
             [("x-first-death-reason", "expired"), ("x-first-death-queue", "processing.retry.1000")];
-        let reason = |last: &[(&str, &str)]| parked(&[&first, last].concat(), "").reason;
+        let reason = |last: &[(&'static str, &str)]| parked(&[&first, last].concat(), "").reason;
         let queue = ("x-last-death-queue", "processing.requests");
         assert_eq!(reason(&[("x-last-death-reason", "delivery_limit"), queue]), "delivery_limit");
         assert_eq!(reason(&[("x-last-death-reason", "rejected"), queue]), "permanent");

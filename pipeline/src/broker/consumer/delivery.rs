@@ -28,10 +28,8 @@ pub struct Delivery {
     /// Whether the message was delivered before, to this or another consumer.
     pub redelivered: bool,
     tag: u64,
-    settles: mpsc::UnboundedSender<Settle>,
     settled: bool,
-    watch: DeliveryWatch,
-    counters: Arc<DeliveryCounters>,
+    ties: Arc<Ties>,
     _held: TaskTrackerToken,
 }
 
@@ -70,8 +68,7 @@ impl DeliveryWatch {
     }
 }
 
-/// The connections of a delivery to its subscription.
-#[derive(Clone)]
+/// The connections of a delivery to its subscription, which all its deliveries share.
 pub(super) struct Ties {
     pub(super) settles: mpsc::UnboundedSender<Settle>,
     /// Tells when the broker has ended the subscription, for whatever reason.
@@ -96,11 +93,10 @@ impl Delivery {
         deliver: &Deliver,
         properties: Properties,
         body: Vec<u8>,
-        ties: &Ties,
+        ties: Arc<Ties>,
     ) -> Self {
-        let Ties { settles, watch, held, counters } = ties.clone();
-        counters.delivered(deliver.redelivered());
-        let _held = held.token();
+        ties.counters.delivered(deliver.redelivered());
+        let _held = ties.held.token();
         Self {
             exchange: deliver.exchange().clone(),
             routing_key: deliver.routing_key().clone(),
@@ -108,10 +104,8 @@ impl Delivery {
             body,
             redelivered: deliver.redelivered(),
             tag: deliver.delivery_tag(),
-            settles,
             settled: false,
-            watch,
-            counters,
+            ties,
             _held,
         }
     }
@@ -123,14 +117,14 @@ impl Delivery {
 
     /// Like [`Self::ack`], and waits until the broker has read it, or the channel is closed.
     pub async fn ack_and_wait(self) {
-        let settles = self.settles.clone();
+        let settles = self.ties.settles.clone();
         self.ack();
         flush(&settles).await;
     }
 
     /// Waits until the broker has read all settlements of other deliveries so far, or the channel is closed.
     pub async fn others_settled(&self) {
-        flush(&self.settles).await;
+        flush(&self.ties.settles).await;
     }
 
     /// Returns the message to the queue (nack with requeue).
@@ -141,35 +135,35 @@ impl Delivery {
     /// Whether the channel of the delivery is open. If not, the broker delivers the message again, and
     /// settling does nothing.
     pub fn is_current(&self) -> bool {
-        !self.settles.is_closed()
+        !self.ties.settles.is_closed()
     }
 
     /// Waits until the broker has ended the subscription and requeued the message. The consumer gets no
     /// other message until all deliveries of that subscription were dropped.
     pub async fn revoked(&self) {
         tokio::select! {
-            () = self.watch.revoked.cancelled() => {}
-            () = self.settles.closed() => {}
+            () = self.ties.watch.revoked.cancelled() => {}
+            () = self.ties.settles.closed() => {}
         }
     }
 
     /// Whether the broker has requeued the message: it delivers it again, to this or another consumer.
     pub fn is_revoked(&self) -> bool {
-        self.watch.is_revoked() || self.settles.is_closed()
+        self.ties.watch.is_revoked() || self.ties.settles.is_closed()
     }
 
     /// Tells later whether the broker has taken this delivery back.
     pub fn watch(&self) -> DeliveryWatch {
-        self.watch.clone()
+        self.ties.watch.clone()
     }
 
     fn settle(&mut self, settle: Settle) {
         self.settled = true;
         let is_ack = matches!(settle, Settle::Ack(_));
         // If the channel is closed, the broker has requeued the message.
-        match self.settles.send(settle) {
-            Ok(()) if is_ack => self.counters.acked(),
-            _ => self.counters.requeued(),
+        match self.ties.settles.send(settle) {
+            Ok(()) if is_ack => self.ties.counters.acked(),
+            _ => self.ties.counters.requeued(),
         }
     }
 }

@@ -144,7 +144,7 @@ impl Subscribed {
         let Start { deliveries, receiving, held, received, counters, stop } = start;
         self.received = received;
         let (settles, mut settled) = mpsc::unbounded_channel();
-        let ties = Ties { settles, watch: DeliveryWatch::default(), held, counters };
+        let ties = Arc::new(Ties { settles, watch: DeliveryWatch::default(), held, counters });
         let revoked = ties.watch.revoke_on_drop();
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
         if has_timed_out(&ended) {
@@ -176,7 +176,7 @@ impl Subscribed {
     async fn deliver_and_settle(
         &mut self,
         deliveries: &mpsc::UnboundedSender<Delivery>,
-        ties: &Ties,
+        ties: &Arc<Ties>,
         settled: &mut mpsc::UnboundedReceiver<Settle>,
         stop: &CancellationToken,
     ) -> Ended {
@@ -233,7 +233,7 @@ impl Subscribed {
     /// Waits until no message is on its way, as far as that can be known: until as many are unsettled as may be, or for
     /// [`QUIESCE_TIME`]. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
     /// would come again as redelivered, and count as a death of their worker.
-    async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Ties) {
+    async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Arc<Ties>) {
         if self.is_full() {
             return;
         }
@@ -283,7 +283,7 @@ impl Subscribed {
         &mut self,
         message: ConsumerMessage,
         deliveries: &mpsc::UnboundedSender<Delivery>,
-        ties: &Ties,
+        ties: &Arc<Ties>,
     ) {
         let (Some(deliver), Some(properties), Some(body)) =
             (message.deliver, message.basic_properties, message.content)
@@ -295,7 +295,7 @@ impl Subscribed {
         if let Some(pass) = &self.pass {
             pass.received();
         }
-        let delivery = Delivery::new(&deliver, wire::from_wire(&properties), body, ties);
+        let delivery = Delivery::new(&deliver, wire::from_wire(&properties), body, ties.clone());
         // If the consumer was dropped, so is the delivery, which requeues it.
         let _ = deliveries.send(delivery);
     }

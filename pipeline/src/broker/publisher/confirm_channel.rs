@@ -14,7 +14,7 @@ use crate::broker::{
     publisher::{
         pending_publish::{Failure, OutgoingMessage},
         progress::Progress,
-        unconfirmed::{Sent, Unconfirmed},
+        unconfirmed::{ReturnedName, Sent, Unconfirmed},
     },
     session::{OpenChannel, Session, message_limit::MessageLimit, watch::ChannelEvent},
 };
@@ -263,7 +263,8 @@ impl ChannelTask {
             ChannelEvent::Acked { tag, multiple } => self.settle(tag, multiple, true),
             ChannelEvent::Nacked { tag, multiple } => self.settle(tag, multiple, false),
             ChannelEvent::Returned { message_id, exchange, routing_key, reason } => {
-                self.unconfirmed.returned(message_id.as_deref(), &exchange, &routing_key, &reason);
+                let name = ReturnedName::new(message_id.as_deref(), &exchange, &routing_key);
+                self.unconfirmed.returned(name, &reason);
             }
             ChannelEvent::Closed { code, text } => {
                 tracing::warn!(code, text, "{PUBLISHING_CHANNEL_CLOSED}");
@@ -318,9 +319,11 @@ impl ChannelTask {
         self.unconfirmed.enter(Sent {
             pending,
             at: Instant::now(),
-            exchange: arguments.exchange.clone(),
-            routing_key: arguments.routing_key.clone(),
-            message_id: properties.message_id().cloned(),
+            name: ReturnedName::new(
+                properties.message_id().map(String::as_str),
+                &arguments.exchange,
+                &arguments.routing_key,
+            ),
             size: bytes,
             returned: None,
         });

@@ -1,6 +1,9 @@
 //! Unconfirmed messages of one channel by delivery tag, and who waits for each confirm.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use tokio::time::Instant;
 
@@ -24,13 +27,25 @@ pub(super) struct Unconfirmed {
 pub(super) struct Sent {
     pub(super) pending: PendingPublish,
     pub(super) at: Instant,
-    pub(super) exchange: String,
-    pub(super) routing_key: String,
-    pub(super) message_id: Option<String>,
+    /// By what the broker names it if it returns it.
+    pub(super) name: ReturnedName,
     /// How many bytes its body has.
     pub(super) size: usize,
     /// Why the broker returned it, if it did; it confirms a returned message as well.
     pub(super) returned: Option<String>,
+}
+
+/// A digest of what the broker names of a message that it returns. Two messages with the same one are taken for the same, as
+/// those are that have the same id and route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReturnedName(u64);
+
+impl ReturnedName {
+    pub(super) fn new(message_id: Option<&str>, exchange: &str, routing_key: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (message_id, exchange, routing_key).hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 impl Unconfirmed {
@@ -121,19 +136,8 @@ impl Unconfirmed {
     /// Notes that the broker sent a message back. It names no tag, only id and route: where several
     /// in flight have the same, all count as returned. Publishing one of them again makes a harmless
     /// duplicate; counting a returned one as confirmed would lose it.
-    pub(super) fn returned(
-        &mut self,
-        message_id: Option<&str>,
-        exchange: &str,
-        routing_key: &str,
-        reason: &str,
-    ) {
-        let meant = self.places.iter_mut().flatten().filter(|sent| {
-            sent.message_id.as_deref() == message_id
-                && sent.exchange == exchange
-                && sent.routing_key == routing_key
-        });
-        for sent in meant {
+    pub(super) fn returned(&mut self, name: ReturnedName, reason: &str) {
+        for sent in self.places.iter_mut().flatten().filter(|sent| sent.name == name) {
             sent.returned = Some(reason.to_owned());
         }
     }
@@ -165,9 +169,7 @@ mod tests {
         unconfirmed.enter(Sent {
             pending,
             at: Instant::now(),
-            exchange: "x".into(),
-            routing_key: "k".into(),
-            message_id: Some(id.into()),
+            name: ReturnedName::new(Some(id), "x", "k"),
             size: id.len(),
             returned: None,
         });
@@ -208,8 +210,8 @@ mod tests {
         let mut unconfirmed = Unconfirmed::new();
         let (first, second, other) =
             (sent(&mut unconfirmed, "a"), sent(&mut unconfirmed, "a"), sent(&mut unconfirmed, "b"));
-        unconfirmed.returned(Some("a"), "x", "k", "312 NO_ROUTE");
-        unconfirmed.returned(Some("b"), "x", "other", "312 NO_ROUTE");
+        unconfirmed.returned(ReturnedName::new(Some("a"), "x", "k"), "312 NO_ROUTE");
+        unconfirmed.returned(ReturnedName::new(Some("b"), "x", "other"), "312 NO_ROUTE");
         unconfirmed.settle(3, true, true);
         let unroutable = Err(PublishError::Unroutable("312 NO_ROUTE".into()));
         assert_eq!((end(first).await, end(second).await), (unroutable.clone(), unroutable));

@@ -38,7 +38,7 @@ pub(crate) fn put_back(original: &Properties, body: &[u8]) -> Option<Message> {
     let mut copy = Request::failed(original, body.to_vec(), "", "");
     let request_type = request_type(headers);
     copy.routing_key = request_type.routing_key();
-    copy.properties.kind = Some("request".to_owned());
+    copy.properties.kind = Some("request".into());
     let headers = &mut copy.properties.headers;
     headers.set_request_type(&request_type);
     headers.set(headers::DELIVERIES, deliveries + 1);
@@ -101,10 +101,10 @@ mod tests {
 
     const BODY: &[u8] = br#"{"requestId":"me","requestData":1}"#;
 
-    fn given_up(headers: &[(&str, i64)]) -> Properties {
+    fn given_up(headers: &[(&'static str, i64)]) -> Properties {
         let mut properties = Properties::default();
         for (name, value) in headers {
-            properties.headers.set(name, *value);
+            properties.headers.set(*name, *value);
         }
         properties.headers.set(headers::FIRST_DEATH_REASON, "delivery_limit");
         properties.headers.set(headers::FIRST_DEATH_QUEUE, "processing.requests");
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn it_is_not_put_back_for_ever() {
-        let put_back = |of: &[(&str, i64)]| put_back(&given_up(of), BODY).is_some();
+        let put_back = |of: &[(&'static str, i64)]| put_back(&given_up(of), BODY).is_some();
         assert!(put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS - 1)]));
         assert!(!put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS)]));
         assert!(put_back(&[(headers::DELIVERIES, MAX_PUT_BACKS), (headers::SURVIVED, 1)]));
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn nothing_else_is_put_back() {
         assert!(put_back(&given_up(&[]), b"nonsense").is_none());
-        let other = |name: &str, value: &str| {
+        let other = |name: &'static str, value: &str| {
             let mut properties = given_up(&[]);
             properties.headers.set(name, value);
             put_back(&properties, BODY)

@@ -117,9 +117,9 @@ mod tests {
 
     const ID: &str = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
 
-    fn properties(headers: &[(&str, &str)]) -> Properties {
+    fn properties(headers: &[(&'static str, &str)]) -> Properties {
         let mut properties = Properties::default();
-        headers.iter().for_each(|(name, value)| properties.headers.set(name, *value));
+        headers.iter().for_each(|(name, value)| properties.headers.set(*name, *value));
         properties
     }
 

@@ -37,10 +37,10 @@ impl Asked {
     pub(super) fn properties(&self) -> Properties {
         let id = self.id.as_str().map(str::to_owned);
         Properties {
-            content_type: Some("application/json".to_owned()),
+            content_type: Some("application/json".into()),
             message_id: id.clone(),
             correlation_id: id,
-            kind: Some("request".to_owned()),
+            kind: Some("request".into()),
             persistent: true,
             ..Properties::default()
         }
