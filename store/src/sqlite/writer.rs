@@ -26,11 +26,12 @@ use crate::{
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 /// How many commands share a commit at most.
 const MAX_BATCH_COMMANDS: usize = 512;
-/// A batch with this many commands at least makes the writer wait for as many before the next commit.
+/// A batch with this many commands at least makes the writer wait for more before the next commit.
 const MIN_CROWD: usize = 4;
-/// How long the writer waits for as many commands as the last batch had.
+/// How long the writer waits for twice as many commands as the last batch had.
 const GATHER_TIMEOUT: Duration = Duration::from_micros(700);
-const GATHER_INTERVAL: Duration = Duration::from_micros(100);
+/// How often it looks meanwhile: each time costs as much as a row.
+const GATHER_INTERVAL: Duration = Duration::from_micros(350);
 
 pub(super) struct Writer {
     file: Arc<File>,
@@ -150,15 +151,15 @@ impl Writer {
         }
     }
 
-    /// Waits a moment for as many commands as the last batch had, if those were many: callers who have just
+    /// Waits a moment for twice as many commands as the last batch had, if those were many: callers who have just
     /// got an answer are about to send the next command, and a commit for many costs little more than one
-    /// for a few. A single caller never waits.
+    /// for a few. With as many as before the batches would stay as small as they happen to be. A single caller never waits.
     fn gather(&self) {
         if self.last_batch < MIN_CROWD {
             return;
         }
         let end = Instant::now() + GATHER_TIMEOUT;
-        while self.commands.len() < self.last_batch && Instant::now() < end {
+        while self.commands.len() < 2 * self.last_batch && Instant::now() < end {
             thread::sleep(GATHER_INTERVAL);
         }
     }
