@@ -1,5 +1,6 @@
 //! The calls for requests: submit, get, its data, why, follow, list, cancel, retry now, publish again, replay, discard.
 
+pub(crate) mod accepted_request;
 pub(crate) mod attempts;
 pub(crate) mod cancel;
 pub(crate) mod data;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipeline::{
     broker::PublishError,
-    contract::{Request, RequestId, Timestamp},
+    contract::{Request, RequestId},
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -25,17 +25,17 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(300);
 /// What a submission has come to when it is time to record it.
 #[derive(Debug, Clone)]
 pub(crate) enum Published {
-    /// The broker has the message. This is the row to record.
-    New(NewRequest),
+    /// The broker has the message, under this id. It is to be recorded.
+    New(Uuid),
     /// Nothing was sent: the idempotency key stands for this request, which was accepted before.
     AlreadyAnswered(Uuid),
 }
 
 impl Published {
-    /// The row to record, if there is one.
-    pub(crate) fn row(&self) -> Option<&NewRequest> {
+    /// The row to record for its submission, if there is one.
+    pub(crate) fn row(&self, submission: &Submission<'_>) -> Option<NewRequest> {
         match self {
-            Self::New(row) => Some(row),
+            Self::New(id) => Some(row(*id, submission)),
             Self::AlreadyAnswered(_) => None,
         }
     }
@@ -53,8 +53,9 @@ pub async fn accept(
     let deadline = Instant::now() + dispatch.timeout;
     let claimed = claim(dispatch, submission).await;
     let published = publish(dispatch, submission, claimed, deadline).await;
-    let recorded = match published.as_ref().ok().and_then(Published::row) {
-        Some(row) => dispatch.store.accept_by(deadline, row.clone()).await,
+    let row = published.as_ref().ok().and_then(|published| published.row(submission));
+    let recorded = match row {
+        Some(row) => dispatch.store.accept_by(deadline, row).await,
         None => Ok(()),
     };
     finish(dispatch, submission, published, recorded).await
@@ -88,12 +89,12 @@ pub(crate) async fn publish(
         Claimed::Proceed(id) => id,
         Claimed::Answered(id) => return Ok(Published::AlreadyAnswered(id)),
         // The call that sent it has died, or is about to record the same.
-        Claimed::Record(id) => return Ok(Published::New(row(id, submission, Timestamp::now()))),
+        Claimed::Record(id) => return Ok(Published::New(id)),
         Claimed::Busy => return Err(AcceptError::KeyInUse.reject(submission.id)),
         Claimed::OtherBody => return Err(AcceptError::KeyReused.reject(submission.id)),
     };
     match publish_as(dispatch, id, submission, deadline).await {
-        Ok(accepted_at) => Ok(Published::New(row(id, submission, accepted_at))),
+        Ok(()) => Ok(Published::New(id)),
         Err(error) => Err(reject(dispatch, id, submission, error).await),
     }
 }
@@ -105,48 +106,45 @@ pub(crate) async fn finish(
     published: Result<Published, RejectedSubmission>,
     recorded: Result<(), StoreError>,
 ) -> Result<Uuid, RejectedSubmission> {
-    let row = match published? {
+    let id = match published? {
         Published::AlreadyAnswered(id) => return Ok(id),
-        Published::New(row) => row,
+        Published::New(id) => id,
     };
-    let id = row.id;
     match recorded {
         Ok(()) => {
             dispatch.metrics.accepted(&submission.request_type);
             Ok(id)
         }
         Err(error) => {
-            let error = record_later(dispatch, error, row);
+            let error = record_later(dispatch, error, row(id, submission));
             Err(reject(dispatch, id, submission, error).await)
         }
     }
 }
 
-/// Publishes the message of a request and waits for the confirm. Returns the time of acceptance.
+/// Publishes the message of a request and waits for the confirm.
 async fn publish_as(
     dispatch: &Dispatch,
     id: Uuid,
     submission: &Submission<'_>,
     deadline: Instant,
-) -> Result<Timestamp, AcceptError> {
-    let accepted_at = Timestamp::now();
+) -> Result<(), AcceptError> {
     let Submission { request_type, data, trace, .. } = submission;
     let message = Request::message(&RequestId::from(id), request_type, data, trace);
     let message = match submission.expires_in {
         Some(after) => message.expiring(after),
         None => message,
     };
-    dispatch.publisher.publish(&message, deadline).await?;
-    Ok(accepted_at)
+    Ok(dispatch.publisher.publish(&message, deadline).await?)
 }
 
-fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Timestamp) -> NewRequest {
+fn row(id: Uuid, submission: &Submission<'_>) -> NewRequest {
     NewRequest {
         id,
         kind: submission.request_type.to_string(),
         owner: None,
         request_data: submission.data.get().as_bytes().to_vec(),
-        accepted_at,
+        accepted_at: submission.accepted_at,
         trace: Some(submission.trace.as_str().to_owned()),
         callback: submission.callback.clone(),
     }

@@ -99,7 +99,9 @@ async fn accept_part(
     let publishing = submissions.iter().zip(claimed);
     let published =
         join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, deadline))).await;
-    let rows = published.iter().flatten().filter_map(Published::row).cloned().collect();
+    let with_published = submissions.iter().zip(&published);
+    let rows =
+        with_published.filter_map(|(s, published)| published.as_ref().ok()?.row(s)).collect();
     let recorded = record_all(dispatch, rows, deadline, store_failure).await;
     let mut recorded = recorded.into_iter();
     let finished = submissions.iter().zip(published).map(|(submission, published)| {

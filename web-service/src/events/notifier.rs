@@ -52,6 +52,9 @@ impl Notifier {
         let ended = results.clone().filter(|(_, applied)| has_ended(applied));
         let ended = ended.map(|(result, _)| result.id);
         let jobs = self.jobs.ended(ended.clone());
+        for (result, _) in results.clone().filter(|(_, applied)| **applied == Applied::Stored) {
+            self.waiters.tell(result);
+        }
         self.waiters.wake(ended);
         let stored = results
             .filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate))

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use store::WorkerResult;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -12,8 +13,11 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default)]
 pub struct Waiters {
     /// One channel for each request that somebody waits for.
-    channels: Arc<Mutex<HashMap<Uuid, watch::Sender<()>>>>,
+    channels: Arc<Mutex<HashMap<Uuid, watch::Sender<News>>>>,
 }
+
+/// The result that has just ended the request, if it was stored here. It tells as much as the store, and sooner.
+type News = Option<Arc<WorkerResult>>;
 
 /// A registration for the changes of one request. Register before reading the store, so that a change in
 /// between is not missed.
@@ -21,7 +25,7 @@ pub struct Waiters {
 pub struct Waiter {
     id: Uuid,
     /// Always there until the waiter is dropped.
-    changes: Option<watch::Receiver<()>>,
+    changes: Option<watch::Receiver<News>>,
     waiters: Waiters,
 }
 
@@ -37,15 +41,22 @@ impl Waiters {
         let channels = self.channels();
         for id in ids {
             if let Some(channel) = channels.get(&id) {
-                channel.send_replace(());
+                channel.send_modify(|_| {});
             }
+        }
+    }
+
+    /// Wakes all who wait for the request that a result has ended, with that result.
+    pub fn tell(&self, result: &WorkerResult) {
+        if let Some(channel) = self.channels().get(&result.id) {
+            channel.send_replace(Some(Arc::new(result.clone())));
         }
     }
 
     /// Wakes all waiters, when changes may have been missed.
     pub fn wake_all(&self) {
         for channel in self.channels().values() {
-            channel.send_replace(());
+            channel.send_modify(|_| {});
         }
     }
 
@@ -59,18 +70,19 @@ impl Waiters {
         self.len() == 0
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<()>>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<News>>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter {
-    /// Waits until the request may have changed since the last call, or since the registration.
-    pub async fn changed(&mut self) {
+    /// Waits until the request may have changed since the last call, or since the registration. Returns the result that
+    /// has ended it, if it is known.
+    pub async fn changed(&mut self) -> Option<Arc<WorkerResult>> {
+        let changes = self.changes.as_mut()?;
         // The sender stays as long as a waiter is registered.
-        if let Some(changes) = &mut self.changes {
-            let _ = changes.changed().await;
-        }
+        let _ = changes.changed().await;
+        changes.borrow_and_update().clone()
     }
 }
 
@@ -88,6 +100,9 @@ impl Drop for Waiter {
 
 #[cfg(test)]
 mod tests {
+    use pipeline::topology::RequestType;
+    use store::ResultOutcome;
+
     use super::*;
 
     #[tokio::test]
@@ -102,6 +117,29 @@ mod tests {
         assert!(pending.is_none());
         waiters.wake_all();
         three.changed().await;
+    }
+
+    #[tokio::test]
+    async fn a_result_is_told_and_stays_known_when_others_tell_of_the_end() {
+        let (waiters, id) = (Waiters::default(), Uuid::now_v7());
+        let mut waiter = waiters.register(id);
+        waiters.wake([id]);
+        assert_eq!(waiter.changed().await, None);
+        let result = WorkerResult {
+            id,
+            request_type: RequestType::DEFAULT,
+            outcome: ResultOutcome::Completed(b"1".as_slice().into()),
+            run: Some(0),
+            attempt: 1,
+            deliveries: 1,
+            worker: None,
+            started_at: None,
+            finished_at: None,
+        };
+        waiters.tell(&WorkerResult { id: Uuid::now_v7(), ..result.clone() });
+        waiters.tell(&result);
+        waiters.wake([id]);
+        assert_eq!(waiter.changed().await.as_deref(), Some(&result));
     }
 
     #[test]

@@ -146,9 +146,9 @@ impl Follower {
     async fn changed(&mut self) -> bool {
         loop {
             tokio::select! {
-                () = self.end.changed() => {}
+                _news = self.end.changed() => {}
                 // Progress alone needs no read of the store.
-                () = self.work.changed() => if self.current_job().is_some() { return true },
+                _news = self.work.changed() => if self.current_job().is_some() { return true },
                 () = sleep_until(self.reload_at) => {}
                 () = self.state.drain.cancelled() => return false,
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipeline::log_messages::CALLER_WAITS;
+use store::WorkerResult;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
@@ -31,11 +32,12 @@ pub(crate) async fn wait(
     let request = load(state, id).await?;
     match request.is_final() {
         true => Ok(request),
-        false => wait_for_change(state, id, waiter, deadline).await,
+        false => wait_for_change(state, id, waiter, deadline, |_| None).await,
     }
 }
 
-/// The same for a request that had not ended when the waiter was registered: it is loaded only when it may have changed.
+/// The same for a request that had not ended when the waiter was registered: it is loaded only when it may have changed,
+/// and `ended_by` does not know what it has become by a result.
 ///
 /// # Errors
 /// As [`load`].
@@ -44,11 +46,14 @@ pub(crate) async fn wait_for_change(
     id: Uuid,
     mut waiter: Waiter,
     deadline: Instant,
+    ended_by: impl Fn(&WorkerResult) -> Option<RequestView>,
 ) -> Result<RequestView, Problem> {
     debug!(requestId = %id, "{CALLER_WAITS}");
     loop {
         tokio::select! {
-            () = waiter.changed() => {}
+            result = waiter.changed() => if let Some(ended) = result.and_then(|it| ended_by(&it)) {
+                return Ok(ended);
+            },
             () = sleep(RELOAD_INTERVAL) => {}
             // It may have changed since: only its end wakes the caller.
             () = sleep_until(deadline) => return load(state, id).await,

@@ -18,7 +18,9 @@ use crate::{
             responses::{BodyRejected, MethodNotAllowed, NotConfirmed},
             trace,
         },
-        requests::{get, long_poll, rejected, submission::SubmissionBody},
+        requests::{
+            accepted_request::AcceptedRequest, get, long_poll, rejected, submission::SubmissionBody,
+        },
         state::State,
     },
     dispatch::accept,
@@ -88,7 +90,10 @@ pub(crate) async fn process_data(
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
     let max_wait = prefer::wait(&request);
     // Registered before anything is sent, so that no end is missed.
-    let waiter = max_wait.map(|_| state.waiters.register(submission.id));
+    let waiting = max_wait.map(|_| Waiting {
+        waiter: state.waiters.register(submission.id),
+        request: AcceptedRequest::of(&submission),
+    });
     let accepted = accept::accept(&state.dispatch, &submission).await;
     if let (Some(span), Err(rejection)) = (&mut submission.span, &accepted) {
         span.fail(rejection.error.to_string());
@@ -96,27 +101,34 @@ pub(crate) async fn process_data(
     drop(submission.span.take());
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
-    let waiter = waiter.filter(|_| id == submission.id);
+    let waiting = waiting.filter(|_| id == submission.id);
     // Its memory is not for those who wait.
     drop(body);
     if let Some(max_wait) = max_wait
-        && let Some(ended) = ended_within(&state, id, waiter, max_wait).await
+        && let Some(ended) = ended_within(&state, id, waiting, max_wait).await
     {
         return Ok(get::response(&ended));
     }
     Ok(accepted::response(id))
 }
 
-/// An accepted request once it has ended, if it does so in time. `waiter` was registered before it was accepted.
+/// A caller that waits for a new request, since before it was accepted.
+struct Waiting {
+    waiter: Waiter,
+    request: AcceptedRequest,
+}
+
+/// An accepted request once it has ended, if it does so in time. `waiting` is for a request that is new.
 async fn ended_within(
     state: &State,
     id: Uuid,
-    waiter: Option<Waiter>,
+    waiting: Option<Waiting>,
     max_wait: Duration,
 ) -> Option<RequestView> {
-    let request = match waiter {
-        Some(waiter) => {
-            long_poll::wait_for_change(state, id, waiter, Instant::now() + max_wait).await
+    let request = match waiting {
+        Some(Waiting { waiter, request }) => {
+            let (deadline, ended_by) = (Instant::now() + max_wait, |it: &_| request.ended_by(it));
+            long_poll::wait_for_change(state, id, waiter, deadline, ended_by).await
         }
         None => long_poll::wait(state, id, max_wait).await,
     };
