@@ -85,6 +85,8 @@ async fn while_requests_end_the_estimate_follows_their_rate() -> Result<()> {
     for number in 1..40 {
         last = web.accepted(number.into()).await?;
     }
+    // Consumers are counted every few seconds.
+    reasons(&web, &last, ["waits-for-worker"]).await?;
     settles("there is an estimate", async || {
         let (codes, why) = codes(&web, &last).await?;
         ensure!(codes == ["waits-for-worker"], "{why}");
