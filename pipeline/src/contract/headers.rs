@@ -219,9 +219,18 @@ impl Headers {
 
 impl<'n> FromIterator<(&'n str, HeaderValue)> for Headers {
     fn from_iter<T: IntoIterator<Item = (&'n str, HeaderValue)>>(iter: T) -> Self {
-        let mut headers = Self::default();
-        iter.into_iter().for_each(|(name, value)| headers.set(named(name), value));
-        headers
+        let named = |(name, value)| (named(name), value);
+        let mut headers: Vec<Header> = iter.into_iter().map(named).collect();
+        // Sorted once: other programs may send thousands. Of several with one name the last counts.
+        headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+        headers.dedup_by(|later, earlier| {
+            let is_same = later.0 == earlier.0;
+            if is_same {
+                std::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        Self(headers)
     }
 }
 
@@ -265,6 +274,20 @@ mod tests {
         headers.set(FINISHED_AT, moment(began + Duration::from_millis(1502)));
         assert_eq!(milliseconds(&headers), Some(1502));
         assert_eq!(headers.text(STARTED_AT), Some("2023-11-14T22:13:20.123Z"));
+    }
+
+    #[test]
+    fn headers_are_in_order_and_of_one_name_the_last_counts() {
+        let sent = [("b", 1), ("slowlane-run", 2), ("a", 3), ("b", 4), ("b", 5)];
+        let headers: Headers =
+            sent.map(|(name, number)| (name, number.into())).into_iter().collect();
+        let all: Vec<_> = headers.iter().map(|(name, _)| (name, headers.number(name))).collect();
+        assert_eq!(all, [("a", Some(3)), ("b", Some(5)), ("slowlane-run", Some(2))]);
+        let mut set = Headers::default();
+        sent.into_iter().for_each(|(name, number)| set.set(name, number));
+        assert_eq!(set, headers);
+        set.remove("b");
+        assert!(!set.has("b") && set.has("a"));
     }
 
     #[test]
