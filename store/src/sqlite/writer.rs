@@ -158,8 +158,9 @@ impl Writer {
         if self.last_batch < MIN_CROWD {
             return;
         }
-        let end = Instant::now() + GATHER_TIMEOUT;
-        while self.commands.len() < 2 * self.last_batch && Instant::now() < end {
+        let (enough, end) =
+            ((2 * self.last_batch).min(MAX_BATCH_COMMANDS), Instant::now() + GATHER_TIMEOUT);
+        while self.commands.len() < enough && Instant::now() < end {
             thread::sleep(GATHER_INTERVAL);
         }
     }
