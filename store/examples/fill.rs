@@ -10,8 +10,7 @@ use futures_util::future::try_join_all;
 use pipeline::contract::Timestamp;
 use serde_json::json;
 use store::{
-    Applied, NewRequest, RequestFilter, RequestQuery, ResultOutcome, Store, StoreOptions,
-    WorkerResult,
+    NewRequest, RequestFilter, RequestQuery, ResultOutcome, Store, StoreOptions, WorkerResult,
 };
 use uuid::Uuid;
 
@@ -52,7 +51,7 @@ async fn main() -> Result<()> {
 async fn add(store: &Store, ids: &[Uuid]) -> Result<()> {
     try_join_all(ids.iter().map(|id| store.accept(request(*id)))).await?;
     let applied = store.apply_results(ids.iter().map(|id| result(*id)).collect()).await?;
-    ensure!(applied.iter().all(|applied| *applied == Applied::Stored), "{applied:?}");
+    ensure!(applied.iter().all(|applied| applied.is_stored()), "{applied:?}");
     Ok(())
 }
 

@@ -49,6 +49,14 @@ macro_rules! accept_rule {
     };
 }
 
+/// Whether the row of a request that a result has ended says more than the result does, see
+/// [`Applied`](crate::Applied::StoredWithHistory).
+macro_rules! has_history {
+    () => {
+        "(run > 0 OR last_error IS NOT NULL)"
+    };
+}
+
 /// Whether a result with this status and run becomes the final state of a request that is there already.
 macro_rules! is_stored {
     ($status:literal, $run:expr) => {
@@ -200,8 +208,8 @@ macro_rules! count {
 }
 
 pub(crate) use {
-    accept_rule, callback_rule, cancel, discard, is_better_end, is_end, is_stored, note_replay,
-    replay, summary, unnamed_run, with_callbacks,
+    accept_rule, callback_rule, cancel, discard, has_history, is_better_end, is_end, is_stored,
+    note_replay, replay, summary, unnamed_run, with_callbacks,
 };
 
 /// How many columns a summary has.

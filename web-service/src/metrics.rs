@@ -111,7 +111,7 @@ impl Metrics {
     /// Counts a result, by what became of it.
     pub(crate) fn applied(&self, result: &WorkerResult, applied: &Applied) {
         match applied {
-            Applied::Stored => self.finished(result),
+            Applied::Stored | Applied::StoredWithHistory => self.finished(result),
             Applied::Duplicate => drop(self.duplicates.inc()),
             _ => {}
         }

@@ -63,7 +63,7 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
     store.record_retries(vec![retry(0), retry(1)]).await.unwrap();
     assert_eq!(world.request(id).await.summary.last_error.as_deref(), Some("in run 1"));
     let end = WorkerResult { run: Some(1), attempt: 3, ..completed(id, "1") };
-    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::StoredWithHistory]);
     let summary = world.request(id).await.summary;
     assert_eq!((summary.status, summary.run, summary.attempts), (Status::Completed, 1, 3));
 }
@@ -114,7 +114,7 @@ pub(super) async fn a_result_without_a_run_ends_a_replay_that_is_noted(world: Wo
         assert_eq!(applied, [Applied::Superseded], "it is of the run that has failed");
         assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Done);
         assert_eq!(world.request(id).await.summary.status, Status::Failed, "as it was");
-        assert_eq!(store.apply_results(vec![late]).await.unwrap(), [Applied::Stored]);
+        assert_eq!(store.apply_results(vec![late]).await.unwrap(), [Applied::StoredWithHistory]);
         assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Overtaken);
         assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Overtaken);
         let summary = world.request(id).await.summary;
@@ -129,7 +129,7 @@ pub(super) async fn a_result_without_a_run_ends_a_replay_that_is_noted(world: Wo
     assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Done);
     assert_eq!(world.request(id).await.summary.run, 1);
     let end = without_run(failed(id, "permanent"));
-    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::StoredWithHistory]);
     assert_eq!(world.request(id).await.summary.run, 1);
     assert_eq!(store.note_replay(Uuid::now_v7(), 0).await.unwrap(), Replay::Unknown);
 }
@@ -162,7 +162,7 @@ pub(super) async fn a_replay_has_a_callback_of_its_own(world: World) {
     assert_eq!(lease_all(store).await, [], "the end of the first run is not reported any more");
     assert!(!store.retry_callback(id).await.unwrap(), "it has not ended");
     let end = WorkerResult { run: Some(1), ..failed(id, "permanent") };
-    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::Stored]);
+    assert_eq!(store.apply_results(vec![end]).await.unwrap(), [Applied::StoredWithHistory]);
     // A report about the first run changes nothing about the second.
     report(store, &first[0], AttemptOutcome::Delivered, None).await;
     let second = lease_all(store).await;

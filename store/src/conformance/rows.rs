@@ -56,5 +56,5 @@ pub(super) fn retried(id: Uuid, run: u32, attempts: u32, message: &str) -> Sched
 }
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {
-    applied.iter().all(|applied| *applied == Applied::Stored)
+    applied.iter().all(Applied::is_stored)
 }

@@ -72,8 +72,10 @@ pub struct WorkerResult {
 /// What became of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// It is the final state of its request.
+    /// It is the final state of its request, of which nothing else is known: it was its first run, and no attempt has failed.
     Stored,
+    /// It is the final state of its request, which has been replayed or retried, or had an attempt that failed.
+    StoredWithHistory,
     /// It was stored before: the same message came again.
     Duplicate,
     /// Dropped: another result of the same work has ended the request.
@@ -88,6 +90,18 @@ pub enum Applied {
     BadRow(String),
 }
 
+impl Applied {
+    /// What became of a result that is stored, by whether its row says more than the result does.
+    pub(crate) fn stored(has_history: bool) -> Self {
+        if has_history { Self::StoredWithHistory } else { Self::Stored }
+    }
+
+    /// Whether it is the final state of its request.
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored | Self::StoredWithHistory)
+    }
+}
+
 /// The columns of a stored request that decide what becomes of another result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredResult {
@@ -100,7 +114,7 @@ pub(crate) struct StoredResult {
 }
 
 /// What becomes of a result whose request is stored already. In SQL, `is_stored` says the same of
-/// [`Applied::Stored`].
+/// [`Applied::Stored`]; whether it has a history is known once it is stored.
 pub(crate) fn decide(stored: &StoredResult, new: &WorkerResult) -> Applied {
     let is_success = new.outcome.status() == Status::Completed;
     let run = new.run.unwrap_or_else(|| stored.unnamed_run(is_success));

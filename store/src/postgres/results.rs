@@ -1,6 +1,6 @@
 //! Applies results in PostgreSQL.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use pipeline::contract::Timestamp;
 use sqlx::{PgConnection, Row};
@@ -17,7 +17,7 @@ use crate::{
         row::{number, optional_time, status},
         stats::{minutes_counted, statuses_tallied},
     },
-    sql::{is_stored, unnamed_run},
+    sql::{has_history, is_stored, unnamed_run},
 };
 
 /// A success may be the end of a request that had failed. `xmax` is 0 in a row that the statement has inserted, and not in
@@ -49,7 +49,9 @@ macro_rules! apply {
      error_message = excluded.error_message, result = excluded.result WHERE ",
     is_stored!("excluded.status", "excluded.run"),
     " RETURNING id, status, run, attempts, deliveries, worker, started_at, finished_at, settled_at, \
-     error_code, error_message, callback_host, type, xmax = 0 AS is_new), ",
+     error_code, error_message, callback_host, type, xmax = 0 AS is_new, ",
+    has_history!(),
+    " AS has_history), ",
     callbacks_of_ended!(),
     ", left_groups AS (DELETE FROM failures USING ended WHERE failed_id = ended.id AND ended.status = 1 \
      RETURNING ended.type), ",
@@ -63,7 +65,7 @@ macro_rules! apply {
          UNION ALL SELECT type, 0, 1 FROM left_groups UNION ALL SELECT type, 2, -1 FROM left_groups",
         $($changes)?
     )),
-    " SELECT id FROM ended"
+    " SELECT id, has_history FROM ended"
 )
     };
 }
@@ -91,23 +93,24 @@ pub(super) async fn apply(
     rows: &[&WorkerResult],
 ) -> sqlx::Result<Vec<Applied>> {
     let ended = write(connection, rows).await?;
-    if ended.len() == rows.len() {
-        return Ok(vec![Applied::Stored; rows.len()]);
-    }
-    let others = rows.iter().map(|row| row.id).filter(|id| !ended.contains(id)).collect();
-    let stored = stored(connection, others).await?;
-    let applied = |row: &&WorkerResult| match ended.contains(&row.id) {
-        true => Applied::Stored,
-        false => not_stored(stored.get(&row.id), row),
+    let others: Vec<_> =
+        rows.iter().map(|row| row.id).filter(|id| !ended.contains_key(id)).collect();
+    let stored = match others.is_empty() {
+        true => HashMap::new(),
+        false => stored(connection, others).await?,
+    };
+    let applied = |row: &&WorkerResult| match ended.get(&row.id) {
+        Some(has_history) => Applied::stored(*has_history),
+        None => not_stored(stored.get(&row.id), row),
     };
     Ok(rows.iter().map(applied).collect())
 }
 
-/// Writes results, and returns the ids of the requests that they end.
+/// Writes results, and returns the ids of the requests that they end, and which of these have a history.
 async fn write(
     connection: &mut PgConnection,
     rows: &[&WorkerResult],
-) -> sqlx::Result<HashSet<Uuid>> {
+) -> sqlx::Result<HashMap<Uuid, bool>> {
     let millis = |at: Option<Timestamp>| at.map(Timestamp::as_millis);
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let statuses: Vec<i16> = rows.iter().map(|row| row.outcome.status().number()).collect();
@@ -132,7 +135,8 @@ async fn write(
         let failed: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
         query = groups.bind(query.bind(failed).bind(&groups.of_errors));
     }
-    query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
+    let ended = query.fetch_all(connection).await?;
+    ended.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 async fn stored(

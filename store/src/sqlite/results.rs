@@ -9,7 +9,7 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{is_better_end, is_end, unnamed_run},
+    sql::{has_history, is_better_end, is_end, unnamed_run},
     sqlite::{
         attempts, callbacks, groups, row,
         stats::Happened,
@@ -28,16 +28,20 @@ macro_rules! update {
      error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
      WHERE id = ?1 AND ",
             $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")")),
-            " RETURNING type, callback_host IS NOT NULL"
+            " RETURNING type, callback_host IS NOT NULL, ",
+            has_history!()
         )
     };
 }
 const UPDATE_QUEUED: &str = update!(is_end);
 const UPDATE_FAILED: &str = update!(is_better_end);
-const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
+const INSERT: &str = concat!(
+    "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
     SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
-    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type, callback_host IS NOT NULL";
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type, callback_host IS NOT NULL, ",
+    has_history!()
+);
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
 const TYPE: &str = "SELECT type FROM requests WHERE id = $1";
@@ -50,6 +54,7 @@ const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, 
 struct EndedRequest {
     kind: String,
     has_callback: bool,
+    has_history: bool,
 }
 
 /// Stores a result if it is the first final one of its run, and says what became of it.
@@ -80,7 +85,7 @@ pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::
 fn ended(
     tx: &WriteTransaction<'_>,
     new: &WorkerResult,
-    EndedRequest { kind, has_callback }: &EndedRequest,
+    EndedRequest { kind, has_callback, has_history }: &EndedRequest,
     before: Option<Status>,
 ) -> rusqlite::Result<Applied> {
     let status = new.outcome.status();
@@ -94,7 +99,7 @@ fn ended(
         attempts::keep_failed(tx, new.id)?;
         groups::enter(tx, new.id, error, tx.now)?;
     }
-    Ok(Applied::Stored)
+    Ok(Applied::stored(*has_history))
 }
 
 pub(super) fn record_retry(
@@ -144,7 +149,7 @@ fn write(
         new.outcome.result(),
     ];
     tx.try_change(sql, values, |row| {
-        Ok(EndedRequest { kind: row.get(0)?, has_callback: row.get(1)? })
+        Ok(EndedRequest { kind: row.get(0)?, has_callback: row.get(1)?, has_history: row.get(2)? })
     })
 }
 

@@ -117,7 +117,7 @@ impl DeadLetterHandler {
                 background.spawn(return_later(publisher, delivery, reason, drain));
                 return None;
             }
-            (Applied::Stored, Some(result)) => {
+            (applied, Some(result)) if applied.is_stored() => {
                 log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }
             (dropped, result) => {

@@ -53,7 +53,7 @@ impl ResultHandler {
         background: &mut JoinSet<()>,
     ) -> Option<Delivery> {
         match applied {
-            Applied::Stored => {
+            Applied::Stored | Applied::StoredWithHistory => {
                 record_span(&delivery, result, began);
                 log_result(&result.id.to_string(), &result.outcome, &delivery.properties.headers);
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use maud::{Markup, html};
-use pipeline::{log_messages::ACCEPTED, topology::RequestTypes};
+use pipeline::{contract::Timestamp, log_messages::ACCEPTED, topology::RequestTypes};
 use serde_json::value::RawValue;
 use tracing::info;
 use url::form_urlencoded;
@@ -111,7 +111,7 @@ async fn accepted(form: &Form, state: &State) -> Result<Uuid, Problem> {
     }
     let key = Some(form.key.as_str()).filter(|key| !key.is_empty());
     let submission = SubmissionBody::submission(body.as_bytes(), key, None, &state.submissions)?;
-    let accepted = accept::accept(&state.dispatch, &submission).await;
+    let accepted = accept::accept(&state.dispatch, &submission, Timestamp::now()).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
     Ok(id)

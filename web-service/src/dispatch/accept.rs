@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipeline::{
     broker::PublishError,
-    contract::{Request, RequestId},
+    contract::{Request, RequestId, Timestamp},
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -33,32 +33,37 @@ pub(crate) enum Published {
 
 impl Published {
     /// The row to record for its submission, if there is one.
-    pub(crate) fn row(&self, submission: &Submission<'_>) -> Option<NewRequest> {
+    pub(crate) fn row(
+        &self,
+        submission: &Submission<'_>,
+        accepted_at: Timestamp,
+    ) -> Option<NewRequest> {
         match self {
-            Self::New(id) => Some(row(*id, submission)),
+            Self::New(id) => Some(row(*id, submission, accepted_at)),
             Self::AlreadyAnswered(_) => None,
         }
     }
 }
 
 /// Publishes a request, and records it once the broker has confirmed it. Returns the request's id. From
-/// then on every web service finds the request in the store.
+/// then on every web service finds the request in the store, as accepted at `accepted_at`.
 ///
 /// # Errors
 /// See [`AcceptError`], which also says whether anything was sent.
 pub async fn accept(
     dispatch: &Dispatch,
     submission: &Submission<'_>,
+    accepted_at: Timestamp,
 ) -> Result<Uuid, RejectedSubmission> {
     let deadline = Instant::now() + dispatch.timeout;
     let claimed = claim(dispatch, submission).await;
     let published = publish(dispatch, submission, claimed, deadline).await;
-    let row = published.as_ref().ok().and_then(|published| published.row(submission));
+    let row = published.as_ref().ok().and_then(|published| published.row(submission, accepted_at));
     let recorded = match row {
         Some(row) => dispatch.store.accept_by(deadline, row).await,
         None => Ok(()),
     };
-    finish(dispatch, submission, published, recorded).await
+    finish(dispatch, submission, accepted_at, published, recorded).await
 }
 
 /// Step 1: claims the idempotency key. Tells under which id to publish the submission, if at all.
@@ -103,6 +108,7 @@ pub(crate) async fn publish(
 pub(crate) async fn finish(
     dispatch: &Dispatch,
     submission: &Submission<'_>,
+    accepted_at: Timestamp,
     published: Result<Published, RejectedSubmission>,
     recorded: Result<(), StoreError>,
 ) -> Result<Uuid, RejectedSubmission> {
@@ -116,7 +122,7 @@ pub(crate) async fn finish(
             Ok(id)
         }
         Err(error) => {
-            let error = record_later(dispatch, error, row(id, submission));
+            let error = record_later(dispatch, error, row(id, submission, accepted_at));
             Err(reject(dispatch, id, submission, error).await)
         }
     }
@@ -138,13 +144,13 @@ async fn publish_as(
     Ok(dispatch.publisher.publish(&message, deadline).await?)
 }
 
-fn row(id: Uuid, submission: &Submission<'_>) -> NewRequest {
+fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Timestamp) -> NewRequest {
     NewRequest {
         id,
         kind: submission.request_type.to_string(),
         owner: None,
         request_data: submission.data.get().as_bytes().to_vec(),
-        accepted_at: submission.accepted_at,
+        accepted_at,
         trace: Some(submission.trace.as_str().to_owned()),
         callback: submission.callback.clone(),
     }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use futures_util::{StreamExt, future::join_all, stream};
+use pipeline::contract::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -96,18 +97,21 @@ async fn accept_part(
             store_failure.get_or_init(|| reason.clone());
         }
     }
+    // Of this part: another one may have been published long before.
+    let accepted_at = Timestamp::now();
     let publishing = submissions.iter().zip(claimed);
     let published =
         join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, deadline))).await;
     let with_published = submissions.iter().zip(&published);
-    let rows =
-        with_published.filter_map(|(s, published)| published.as_ref().ok()?.row(s)).collect();
+    let rows = with_published
+        .filter_map(|(s, published)| published.as_ref().ok()?.row(s, accepted_at))
+        .collect();
     let recorded = record_all(dispatch, rows, deadline, store_failure).await;
     let mut recorded = recorded.into_iter();
     let finished = submissions.iter().zip(published).map(|(submission, published)| {
         let is_new = matches!(published, Ok(Published::New(_)));
         let recorded = is_new.then(|| recorded.next()).flatten().unwrap_or(Ok(()));
-        finish(dispatch, submission, published, recorded)
+        finish(dispatch, submission, accepted_at, published, recorded)
     });
     join_all(finished).await
 }

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::{
-    broker::PublishError,
-    contract::{Timestamp, TraceParent},
-    spans::Span,
-    topology::RequestType,
-};
+use pipeline::{broker::PublishError, contract::TraceParent, spans::Span, topology::RequestType};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -21,8 +16,6 @@ pub struct Submission<'a> {
     pub id: Uuid,
     /// Its type: which queue it waits in.
     pub request_type: RequestType,
-    /// When it came.
-    pub accepted_at: Timestamp,
     /// The input of the work: JSON, passed on as it came.
     pub data: &'a RawValue,
     /// The trace that the request belongs to.

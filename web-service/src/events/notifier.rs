@@ -37,7 +37,7 @@ impl Notifier {
         Self { waiters, jobs, finished_events, event_publisher, metrics }
     }
 
-    /// Tells what became of results: wakes who waits for a request that is final or gone now, publishes
+    /// Tells what became of results: wakes who waits for a request that is final or gone now, with the result if that tells all, publishes
     /// `requests.finished`, and stops workers whose work is obsolete.
     ///
     /// A duplicate is published too: the commit's answer, or the whole web service, may have been lost
@@ -52,12 +52,13 @@ impl Notifier {
         let ended = results.clone().filter(|(_, applied)| has_ended(applied));
         let ended = ended.map(|(result, _)| result.id);
         let jobs = self.jobs.ended(ended.clone());
+        // Who waits for a request with a history reads the store, which knows more.
         for (result, _) in results.clone().filter(|(_, applied)| **applied == Applied::Stored) {
             self.waiters.tell(result);
         }
         self.waiters.wake(ended);
         let stored = results
-            .filter(|(_, applied)| matches!(applied, Applied::Stored | Applied::Duplicate))
+            .filter(|(_, applied)| applied.is_stored() || **applied == Applied::Duplicate)
             .map(|(result, _)| result);
         let finished = stored.clone().filter_map(finished).collect();
         self.finished_events.publish(finished);

@@ -16,7 +16,7 @@ pub struct Waiters {
     channels: Arc<Mutex<HashMap<Uuid, watch::Sender<News>>>>,
 }
 
-/// The result that has just ended the request, if it was stored here. It tells as much as the store, and sooner.
+/// The last result of the request that was stored here and tells all that the store knows of it.
 type News = Option<Arc<WorkerResult>>;
 
 /// A registration for the changes of one request. Register before reading the store, so that a change in
@@ -46,7 +46,7 @@ impl Waiters {
         }
     }
 
-    /// Wakes all who wait for the request that a result has ended, with that result.
+    /// Wakes all who wait for the request that a result has ended, with that result, which tells all of it.
     pub fn tell(&self, result: &WorkerResult) {
         if let Some(channel) = self.channels().get(&result.id) {
             channel.send_replace(Some(Arc::new(result.clone())));
@@ -76,8 +76,8 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// Waits until the request may have changed since the last call, or since the registration. Returns the result that
-    /// has ended it, if it is known.
+    /// Waits until the request may have changed since the last call, or since the registration. Returns the last
+    /// result that was told.
     pub async fn changed(&mut self) -> Option<Arc<WorkerResult>> {
         let changes = self.changes.as_mut()?;
         // The sender stays as long as a waiter is registered.

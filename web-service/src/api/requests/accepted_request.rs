@@ -12,29 +12,30 @@ pub(crate) struct AcceptedRequest {
     id: Uuid,
     request_type: RequestType,
     accepted_at: Timestamp,
-    has_callback: bool,
+    /// Whether the store may know more of it: of its callback, or that another call with its idempotency key has recorded it.
+    is_shared: bool,
 }
 
 impl AcceptedRequest {
     /// The request of a submission that was accepted under its own id.
-    pub(crate) fn of(submission: &Submission<'_>) -> Self {
+    pub(crate) fn of(submission: &Submission<'_>, accepted_at: Timestamp) -> Self {
         Self {
             id: submission.id,
             request_type: submission.request_type.clone(),
-            accepted_at: submission.accepted_at,
-            has_callback: submission.callback.is_some(),
+            accepted_at,
+            is_shared: submission.callback.is_some() || submission.key.is_some(),
         }
     }
 
-    /// The request as the store has it once it has stored this result, without reading it again. None if the store may
-    /// know more: of earlier attempts, of a callback, or by its own clock.
+    /// The request as the store has it once it has stored this result, and has no history of it, without reading it again.
+    /// None if the store may know more.
     pub(crate) fn ended_by(&self, result: &WorkerResult) -> Option<RequestView> {
         let WorkerResult { id, outcome, run, attempt, deliveries, worker, .. } = result;
         let ResultOutcome::Completed(json) = outcome else { return None };
         let is_first = *id == self.id && *run == Some(0) && *attempt == 1;
         // The store replaces NUL characters.
         let is_stored_as_it_is = worker.as_ref().is_none_or(|worker| !worker.contains('\0'));
-        if !is_first || !is_stored_as_it_is || self.has_callback {
+        if !is_first || !is_stored_as_it_is || self.is_shared {
             return None;
         }
         let summary = Summary {
@@ -71,7 +72,7 @@ mod tests {
             id: Uuid::now_v7(),
             request_type: RequestType::DEFAULT,
             accepted_at: Timestamp::now(),
-            has_callback: false,
+            is_shared: false,
         }
     }
 
@@ -114,7 +115,7 @@ mod tests {
         assert!(!of(|it| it.worker = Some("a\0".to_owned())));
         assert!(!of(|it| it.outcome = ResultOutcome::Completed(b"no".as_slice().into())));
         assert!(!of(|it| it.outcome = ResultOutcome::Failed(ErrorBody::new("x", ""))));
-        let with_callback = AcceptedRequest { has_callback: true, ..request.clone() };
-        assert!(with_callback.ended_by(&result(request.id)).is_none());
+        let shared = AcceptedRequest { is_shared: true, ..request.clone() };
+        assert!(shared.ended_by(&result(request.id)).is_none());
     }
 }

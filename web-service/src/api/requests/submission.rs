@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use pipeline::{
     config,
-    contract::{Timestamp, TraceParent, encoding},
+    contract::{TraceParent, encoding},
     spans::{Kind, Span},
     topology::RequestType,
 };
@@ -122,7 +122,6 @@ impl<'a> BatchLine<'a> {
         let callback = self.callback_url.map(|url| rules.callbacks.target(&url)).transpose();
         Ok(Submission {
             id,
-            accepted_at: Timestamp::now(),
             request_type,
             data: self.data,
             trace,

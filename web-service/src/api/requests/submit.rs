@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use pipeline::log_messages::ACCEPTED;
+use pipeline::{contract::Timestamp, log_messages::ACCEPTED};
 use tokio::time::Instant;
 use tracing::info;
 use uuid::Uuid;
@@ -89,12 +89,13 @@ pub(crate) async fn process_data(
     let mut submission =
         SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
     let max_wait = prefer::wait(&request);
+    let accepted_at = Timestamp::now();
     // Registered before anything is sent, so that no end is missed.
     let waiting = max_wait.map(|_| Waiting {
         waiter: state.waiters.register(submission.id),
-        request: AcceptedRequest::of(&submission),
+        request: AcceptedRequest::of(&submission, accepted_at),
     });
-    let accepted = accept::accept(&state.dispatch, &submission).await;
+    let accepted = accept::accept(&state.dispatch, &submission, accepted_at).await;
     if let (Some(span), Err(rejection)) = (&mut submission.span, &accepted) {
         span.fail(rejection.error.to_string());
     }
