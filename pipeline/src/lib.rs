@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
-//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`] and [`spans`] are the rest of what every program needs.
+//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`], [`spans`] and [`threads`] are the rest of what every program needs.
 //!
 //! # Other systems on the same layer
 //!
@@ -30,3 +30,4 @@ pub mod shutdown;
 pub mod spans;
 pub mod stderr;
 pub mod telemetry;
+pub mod threads;

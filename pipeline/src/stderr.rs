@@ -14,6 +14,8 @@ use std::{
 
 use tracing::warn;
 
+use crate::threads::give_way;
+
 /// The most bytes that wait to be written. Lines beyond are dropped.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
 /// How many bytes of lines that wait are written at once: a write costs more than a line.
@@ -83,8 +85,11 @@ impl LineQueue {
         let queue = Arc::new(Self { max_bytes, state, pushed, written });
         let writer = queue.clone();
         // Without the thread the program still does its work, and its log is lost.
-        let _started =
-            thread::Builder::new().name("stderr".to_owned()).spawn(move || writer.write_to(output));
+        let write = move || {
+            give_way();
+            writer.write_to(output);
+        };
+        let _started = thread::Builder::new().name("stderr".to_owned()).spawn(write);
         queue
     }
 

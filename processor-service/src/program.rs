@@ -10,8 +10,8 @@ use pipeline::{
     config::{ConfigError, Source, variables::Variable},
     program,
     shutdown::Shutdown,
+    threads,
 };
-use tokio::runtime::Runtime;
 use tracing::warn;
 
 use crate::{
@@ -182,7 +182,7 @@ where
     P: Processor,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    Runtime::new()?.block_on(async {
+    threads::runtime(1)?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         let start = Start { config: config.clone(), shutdown: shutdown.clone(), source };
         let built = tokio::select! {

@@ -35,6 +35,7 @@ use std::{
     thread,
 };
 
+use pipeline::threads::give_way;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -86,6 +87,7 @@ fn start(
     work: impl FnOnce() + Send + 'static,
 ) -> Result<(), BadUrl> {
     let work = move || {
+        give_way();
         work();
         drop(running);
     };

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use pipeline::{config::ConfigError, program, shutdown::Shutdown};
-use tokio::runtime::Runtime;
+use pipeline::{config::ConfigError, program, shutdown::Shutdown, threads};
 use tracing::error;
 use web_service::{
     app::{self, Application},
     config::Config,
     open_files,
 };
+
+/// How many threads there are at least beside those of HTTP: while one reads a result or a dead letter of many megabytes,
+/// others go on with what the store and the broker say.
+const MIN_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let command = Command::new("web-service").about(
@@ -20,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let runtime = match Runtime::new() {
+    let runtime = match threads::runtime(MIN_THREADS) {
         Ok(runtime) => runtime,
         Err(error) => {
             error!("can't start the runtime: {error}");

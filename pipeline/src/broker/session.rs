@@ -41,9 +41,12 @@ use self::{
     session_end::{CountedChannel, Reason, SessionEnd},
     watch::{ChannelEvent, ChannelWatch, ConnectionWatch},
 };
-use crate::broker::{
-    address::Address,
-    error::{AskError, OpenError},
+use crate::{
+    broker::{
+        address::Address,
+        error::{AskError, OpenError},
+    },
+    threads::give_way,
 };
 
 /// Longer than a broker takes to refuse a password (3 s).
@@ -135,6 +138,7 @@ impl Session {
             .worker_threads(1)
             .thread_name("amqp")
             .thread_stack_size(STACK_BYTES)
+            .on_thread_start(give_way)
             .enable_all()
             .build()
             .map_err(|error| {

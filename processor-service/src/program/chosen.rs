@@ -7,8 +7,8 @@ use pipeline::{
     config::{BrokerConfig, Logging, Reader, Source, Variable, variables},
     program::{self, Settings},
     shutdown::Shutdown,
+    threads,
 };
-use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
 use crate::{
@@ -100,7 +100,7 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
 }
 
 fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> anyhow::Result<()> {
-    Runtime::new()?.block_on(async {
+    threads::runtime(1)?.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         let processor = processor(&shutdown);
         app::run(config, processor, shutdown).await

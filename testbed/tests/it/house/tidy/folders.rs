@@ -24,7 +24,18 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "pipeline/src",
         &[
-            ("broker", &["backoff", "contract", "health", "log_messages", "metrics", "topology"]),
+            (
+                "broker",
+                &[
+                    "backoff",
+                    "contract",
+                    "health",
+                    "log_messages",
+                    "metrics",
+                    "threads",
+                    "topology",
+                ],
+            ),
             ("config", &["broker", "stderr", "topology"]),
             ("contract", &["topology"]),
             ("topology", &[]),
