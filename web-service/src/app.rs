@@ -37,6 +37,7 @@ use crate::{
         obsolete_work::obsolete_work, retry_recorder::retry_recorder, waiters::Waiters,
         worker_watch::WorkerWatch,
     },
+    http_server,
     metrics::Metrics,
     retention,
     verify::Verifier,
@@ -193,7 +194,7 @@ impl Application {
         tasks.spawn(retention::run(store.clone(), config.retention, shutdown.drain.clone()));
         tasks.spawn(webhooks.run());
         tasks.spawn(bulk_driver::run(state.into_inner()));
-        let mut serving = tokio::spawn(server);
+        let mut serving = tokio::spawn(http_server::run(server));
         tokio::select! {
             // First, or a task that ends because it was told to would look like one that failed.
             biased;

@@ -17,6 +17,7 @@ mod dashboard;
 pub mod dispatch;
 pub mod doctor;
 pub mod events;
+mod http_server;
 pub mod metrics;
 pub mod open_files;
 pub mod retention;

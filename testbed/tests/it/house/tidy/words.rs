@@ -20,6 +20,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
             "web-service/src/api",
             "web-service/src/app.rs",
             "web-service/src/dashboard",
+            "web-service/src/http_server.rs",
             "processor-service/src/health_listener.rs",
             "examples",
         ],
