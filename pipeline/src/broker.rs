@@ -95,7 +95,8 @@ pub use crate::broker::error::{AskError, NotConnected, OpenError, PublishError};
 pub use crate::broker::exclusive_consumer::{ExclusiveConsumer, Received};
 pub use crate::broker::lock::{Lock, LockState};
 pub use crate::broker::publisher::{
-    Publisher, background_publisher::BackgroundPublisher, event_publisher::EventPublisher,
+    Confirmed, Publisher, background_publisher::BackgroundPublisher,
+    event_publisher::EventPublisher,
 };
 pub use crate::broker::queue_watch::{CountedQueues, NotCounted};
 pub use crate::broker::session::Tuning;

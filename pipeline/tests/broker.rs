@@ -20,7 +20,10 @@ use testbed::{
     rabbitmq::{Node, NodeOptions},
     shared_node,
 };
-use tokio::time::{Duration, Instant, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Duration, Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -247,6 +250,23 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
     let (published, accepted) = tokio::join!(publishing, accepting);
     accepted?;
     Ok(published?)
+}
+
+#[tokio::test]
+async fn with_the_confirm_begins_what_follows_from_it() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let broker = connect(&proxy.url(&vhost.url))?;
+    let (publisher, request) = (broker.publisher(), request("1".to_owned())?);
+    let deadline = || Instant::now() + WAIT_TIMEOUT;
+    publisher.publish_once_possible(&request, deadline()).await?;
+
+    let (begun, follows) = oneshot::channel();
+    let begin = move || begun.send("it follows").expect("it is awaited");
+    let confirmed =
+        publisher.publish_then(&request, deadline(), begin, async { follows.await.ok() }).await?;
+    ensure!(confirmed.followed == Some("it follows") && confirmed.at <= Instant::now());
+    Ok(())
 }
 
 #[tokio::test]

@@ -61,6 +61,8 @@ for_both_backends! {
         the_failure_of_a_request_of_an_earlier_release_is_told;
     results:
         a_request_is_queued_until_its_result_comes,
+        a_request_that_was_prepared_is_recorded_once_that_is_begun,
+        a_request_whose_recording_was_not_begun_is_recorded_if_there_is_time,
         a_result_that_comes_first_makes_its_own_row_and_stays,
         of_two_results_in_one_batch_the_first_wins,
         of_two_results_in_two_batches_the_first_wins_also_after_a_restart,

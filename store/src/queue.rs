@@ -14,6 +14,7 @@ use crate::{
     command::{Read, Reply, Write},
     error::StoreError,
     metrics,
+    model::request::NewRequest,
 };
 
 /// How many statements a write of the background may have to wait for, its own included. Each
@@ -61,6 +62,44 @@ impl Store {
         self.send_command(&self.backend.urgent_writes, limit, &self.metrics.accept, command).await
     }
 
+    /// Prepares a write that accepts a request: what sends it, which never waits and may be called by any thread, and what
+    /// waits for its answer. There is none if it was not sent, or the queue is full, or the store is unavailable.
+    pub(crate) fn prepare_urgent(
+        &self,
+        request: NewRequest,
+    ) -> (impl FnOnce() + Send + use<>, impl Future<Output = Option<Result<(), StoreError>>> + use<>)
+    {
+        let (reply, answer) = oneshot::channel();
+        let (queue, health) = (self.backend.urgent_writes.clone(), self.backend.health.clone());
+        let send = move || {
+            // A backend that hangs would not answer, either. The answer shows whether it was sent.
+            if health.reason().is_none() {
+                let _ = queue.try_send(Write::Accept(request, reply));
+            }
+        };
+        (send, async move { answer.await.ok() })
+    }
+
+    /// Notes that a write that accepts requests and was sent at `sent` has been answered.
+    pub(crate) fn note_answered_urgent(&self, sent: Instant) {
+        metrics::observe(&self.metrics.accept, sent.elapsed());
+    }
+
+    /// The error of such a write that had no answer in time.
+    pub(crate) fn unanswered_urgent(&self, sent: Instant) -> StoreError {
+        let waited = sent.elapsed();
+        metrics::observe(&self.metrics.accept, waited);
+        self.suspect_after(waited);
+        StoreError::Unavailable(format!("no answer within {waited:?}"))
+    }
+
+    /// Suspects the store if there was no answer for so long.
+    fn suspect_after(&self, waited: Duration) {
+        if waited >= self.options.timeout / MIN_FAIR_TIMEOUT_DIVISOR {
+            self.backend.health.suspect();
+        }
+    }
+
     /// Sends a read.
     pub(crate) async fn read<T>(
         &self,
@@ -91,9 +130,7 @@ impl Store {
         let answered = timeout(limit, answered).await;
         metrics::observe(durations, began.elapsed());
         answered.unwrap_or_else(|_| {
-            if limit >= self.options.timeout / MIN_FAIR_TIMEOUT_DIVISOR {
-                health.suspect();
-            }
+            self.suspect_after(limit);
             Err(StoreError::Unavailable(format!("no answer within {limit:?}")))
         })
     }

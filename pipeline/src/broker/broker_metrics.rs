@@ -48,7 +48,7 @@ pub(crate) struct DeliveryCounters {
 }
 
 /// A publish that is counted as unconfirmed until this is dropped.
-pub(crate) struct Unconfirmed(Gauge);
+pub(crate) struct UnconfirmedCount(Gauge);
 
 impl Default for BrokerMetrics {
     fn default() -> Self {
@@ -111,11 +111,11 @@ impl BrokerMetrics {
         registry.register("settlements", help, settlements.clone());
     }
 
-    /// Counts a message that was published at `began`, by its outcome.
-    pub(crate) fn published(&self, outcome: &Result<(), PublishError>, began: Instant) {
+    /// Counts a message that was published at `began`, by its outcome: when it was confirmed, or why not.
+    pub(crate) fn published(&self, outcome: &Result<Instant, PublishError>, began: Instant) {
         let outcome = match outcome {
-            Ok(()) => {
-                self.0.confirm_duration.observe(began.elapsed().as_secs_f64());
+            Ok(confirmed) => {
+                self.0.confirm_duration.observe((*confirmed - began).as_secs_f64());
                 CONFIRMED
             }
             Err(PublishError::Nacked) => "nacked",
@@ -131,9 +131,9 @@ impl BrokerMetrics {
     }
 
     /// Counts a message as unconfirmed until the guard is dropped.
-    pub(crate) fn unconfirmed(&self) -> Unconfirmed {
+    pub(crate) fn unconfirmed(&self) -> UnconfirmedCount {
         self.0.unconfirmed.inc();
-        Unconfirmed(self.0.unconfirmed.clone())
+        UnconfirmedCount(self.0.unconfirmed.clone())
     }
 
     /// The counter of events that were dropped.
@@ -201,7 +201,7 @@ impl DeliveryCounters {
     }
 }
 
-impl Drop for Unconfirmed {
+impl Drop for UnconfirmedCount {
     fn drop(&mut self) {
         self.0.dec();
     }

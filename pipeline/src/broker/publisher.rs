@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
-    pending_publish::{Failure, OutgoingMessage, pending_publish},
+    pending_publish::{Failure, OnConfirm, OutgoingMessage, PublishHandle, pending_publish},
     route_channels::{RouteChannel, RouteChannels},
 };
 use crate::broker::{
@@ -57,6 +57,15 @@ enum Unsent {
     TryAgain,
 }
 
+/// A message that the broker has confirmed.
+#[derive(Debug)]
+pub struct Confirmed<T> {
+    /// When it was confirmed.
+    pub at: Instant,
+    /// What followed from the confirm; none if that was not begun, or has not ended in time.
+    pub followed: Option<T>,
+}
+
 /// Publishes messages with confirms. Clones share the channels.
 #[derive(Clone)]
 pub struct Publisher {
@@ -88,6 +97,36 @@ impl Publisher {
     /// See [`PublishError`].
     pub async fn publish(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
         self.publish_as(message, Routing::Mandatory, deadline, Unsent::Fail).await
+    }
+
+    /// Like [`Self::publish`], for a message with whose confirm something else begins: `follow` is called on the
+    /// connection's thread, which it must not hold up, as soon as the broker has confirmed the message. So the caller,
+    /// who waits for what follows, need not be woken for the confirm.
+    ///
+    /// `followed` ends with what has followed, or with `None` once `follow` was dropped. That is also what happens when
+    /// the message has to be published again: then nothing has followed from its confirm.
+    ///
+    /// # Errors
+    /// See [`PublishError`]. Then `follow` was not called, or, if the outcome is unknown, not yet: it is called if the
+    /// message is confirmed later. It is called also if the caller has stopped to wait.
+    pub async fn publish_then<T>(
+        &self,
+        message: &Message,
+        deadline: Instant,
+        follow: impl FnOnce() + Send + 'static,
+        followed: impl Future<Output = Option<T>>,
+    ) -> Result<Confirmed<T>, PublishError> {
+        let mut result = None;
+        let first = async {
+            let on_confirm: OnConfirm = Box::new(follow);
+            let handle =
+                self.submit(message, Routing::Mandatory, deadline, Some(on_confirm)).await?;
+            result = timeout_at(deadline, followed).await.ok().flatten();
+            handle.end(deadline).await
+        };
+        let ended =
+            self.publish_after(first, message, Routing::Mandatory, deadline, Unsent::Fail).await;
+        ended.map(|at| Confirmed { at, followed: result })
     }
 
     /// Like [`Self::publish`], and tries again until the deadline while nothing can be sent, as before the connection is
@@ -123,10 +162,25 @@ impl Publisher {
         deadline: Instant,
         unsent: Unsent,
     ) -> Result<(), PublishError> {
+        let first = self.attempt(message, routing, deadline);
+        self.publish_after(first, message, routing, deadline, unsent).await.map(drop)
+    }
+
+    /// Publishes a message whose first attempt is `first`. Returns when it was confirmed.
+    async fn publish_after(
+        &self,
+        first: impl Future<Output = Result<Instant, Failure>>,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+        unsent: Unsent,
+    ) -> Result<Instant, PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
         let (mut unknown, began) = (None, Instant::now());
+        let mut first = Some(first.await);
         let ended = loop {
-            let ended = self.attempts(message, routing, deadline, &mut unknown).await;
+            let first = first.take();
+            let ended = self.attempts(first, message, routing, deadline, &mut unknown).await;
             let ended = ended.map_err(|error| unknown.take().unwrap_or(error));
             let is_unsent =
                 matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
@@ -141,18 +195,24 @@ impl Publisher {
     }
 
     /// Attempts until the broker has confirmed the message, or there is a reason or no time to attempt it
-    /// again. `unknown` is set if the broker may have the message from an attempt that failed.
+    /// again. `unknown` is set if the broker may have the message from an attempt that failed. `first` is the outcome of
+    /// the first attempt, if that was made already.
     async fn attempts(
         &self,
+        mut first: Option<Result<Instant, Failure>>,
         message: &Message,
         routing: Routing,
         deadline: Instant,
         unknown: &mut Option<PublishError>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Instant, PublishError> {
         let mut last_refusal = None;
         loop {
-            let refusal = match self.attempt(message, routing, deadline).await {
-                Ok(()) => return Ok(()),
+            let attempted = match first.take() {
+                Some(attempted) => attempted,
+                None => self.attempt(message, routing, deadline).await,
+            };
+            let refusal = match attempted {
+                Ok(confirmed) => return Ok(confirmed),
                 Err(Failure::Again(error)) => {
                     if matches!(error, PublishError::Unknown(_)) {
                         *unknown = Some(error.clone());
@@ -248,7 +308,18 @@ impl Publisher {
         message: &Message,
         routing: Routing,
         deadline: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<Instant, Failure> {
+        self.submit(message, routing, deadline, None).await?.end(deadline).await
+    }
+
+    /// Hands a message to the task that publishes.
+    async fn submit(
+        &self,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+        on_confirm: Option<OnConfirm>,
+    ) -> Result<PublishHandle, Failure> {
         let route = self.routes.of(message.exchange.clone(), &message.routing_key);
         let channel = self.open_channel(&route, deadline).await?;
         if let Some(age) = blocked_for(&route) {
@@ -258,18 +329,17 @@ impl Publisher {
             return Err(PublishError::Overloaded.into());
         };
         let (pending, handle) = pending_publish(room);
+        let pending = pending.counted(self.link.metrics().unconfirmed()).then(on_confirm);
         let outgoing = OutgoingMessage::new(message, self.link.program(), pending);
         let outgoing = match routing {
             Routing::Mandatory => outgoing,
             Routing::Optional => outgoing.not_mandatory(),
         };
         match timeout_at(deadline, channel.submit(outgoing)).await {
-            Err(_) => return Err(PublishError::Overloaded.into()),
-            Ok(Err(())) => return Err(Failure::Again(self.unavailable(&route))),
-            Ok(Ok(())) => {}
+            Err(_) => Err(PublishError::Overloaded.into()),
+            Ok(Err(())) => Err(Failure::Again(self.unavailable(&route))),
+            Ok(Ok(())) => Ok(handle),
         }
-        let _unconfirmed = self.link.metrics().unconfirmed();
-        handle.end(deadline).await
     }
 
     /// The channel of a route; waits a moment for it on a connection that was just opened.

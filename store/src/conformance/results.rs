@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pipeline::contract::Timestamp;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     rows::{all_first, completed, failed, new, retried},
-    world::World,
+    world::{TIMEOUT, World},
 };
 use crate::{
     Applied, Cancel, End, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
-    WorkerResult,
+    StoreError, WorkerResult,
     model::worker_result::{StoredResult, decide},
 };
 
@@ -35,6 +36,34 @@ pub(super) async fn a_request_is_queued_until_its_result_comes(world: World) {
     assert_eq!(request.summary.finished_at, Some(Timestamp::from_millis(1_700_000_002_000)));
     assert_eq!(world.store.origin(id).await.unwrap().data, Some(new(id).request_data));
     assert_eq!(world.store.get_many(vec![Uuid::now_v7(), id]).await.unwrap(), [request.summary]);
+}
+
+pub(super) async fn a_request_that_was_prepared_is_recorded_once_that_is_begun(world: World) {
+    let (id, store, deadline) = (Uuid::now_v7(), &world.store, Instant::now() + TIMEOUT);
+    let (record, recorded) = store.prepare_accept(new(id));
+    store.ping().await.unwrap();
+    assert_eq!(store.get(id).await.unwrap(), Found::Unknown);
+    let began = Instant::now();
+    record();
+    let answer = recorded.await;
+    assert_eq!(answer, Some(Ok(())));
+    store.end_accept(began, answer, deadline, || unreachable!("it is done")).await.unwrap();
+    assert_eq!(world.request(id).await.summary.status, Status::Queued);
+}
+
+pub(super) async fn a_request_whose_recording_was_not_begun_is_recorded_if_there_is_time(
+    world: World,
+) {
+    let (id, late, store, now) = (Uuid::now_v7(), Uuid::now_v7(), &world.store, Instant::now());
+    let (record, recorded) = store.prepare_accept(new(id));
+    drop(record);
+    let answer = recorded.await;
+    assert_eq!(answer, None);
+    store.end_accept(now, answer.clone(), now + TIMEOUT, || new(id)).await.unwrap();
+    assert_eq!(world.request(id).await.summary.status, Status::Queued);
+    let unavailable = store.end_accept(now, answer, now, || new(late)).await;
+    assert!(matches!(unavailable, Err(StoreError::Unavailable(_))), "{unavailable:?}");
+    assert_eq!(store.get(late).await.unwrap(), Found::Unknown);
 }
 
 pub(super) async fn a_result_that_comes_first_makes_its_own_row_and_stays(world: World) {

@@ -41,6 +41,41 @@ impl Store {
         self.accept_within(self.left_until(deadline), request).await
     }
 
+    /// Prepares to record a request that is accepted once something else is done: what records it then, which never
+    /// waits and may be called by any thread, and what waits for the answer. [`Self::end_accept`] makes of that what
+    /// [`Self::accept_by`] returns. A request with a callback can't be recorded so.
+    pub fn prepare_accept(
+        &self,
+        mut request: NewRequest,
+    ) -> (impl FnOnce() + Send + use<>, impl Future<Output = Option<Result<(), StoreError>>> + use<>)
+    {
+        debug_assert!(request.callback.is_none());
+        sanitize::new_request(&mut request);
+        self.prepare_urgent(request)
+    }
+
+    /// The outcome of recording a request that was prepared and begun at `began`. It is recorded now if there was no
+    /// `answer` and there is time left.
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub async fn end_accept(
+        &self,
+        began: Instant,
+        answer: Option<Result<(), StoreError>>,
+        deadline: Instant,
+        request: impl FnOnce() -> NewRequest,
+    ) -> Result<(), StoreError> {
+        match answer {
+            Some(answer) => {
+                self.note_answered_urgent(began);
+                answer
+            }
+            None if Instant::now() >= deadline => Err(self.unanswered_urgent(began)),
+            None => self.accept_by(deadline, request()).await,
+        }
+    }
+
     async fn accept_within(
         &self,
         limit: Duration,

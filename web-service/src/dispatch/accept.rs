@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pipeline::{
-    broker::PublishError,
-    contract::{Request, RequestId, Timestamp},
+    broker::{Confirmed, PublishError},
+    contract::{Message, Request, RequestId, Timestamp},
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -57,6 +57,9 @@ pub async fn accept(
 ) -> Result<Uuid, RejectedSubmission> {
     let deadline = Instant::now() + dispatch.timeout;
     let claimed = claim(dispatch, submission).await;
+    if let (Ok(Claimed::Proceed(id)), None) = (&claimed, &submission.callback) {
+        return publish_and_record(dispatch, *id, submission, accepted_at, deadline).await;
+    }
     let published = publish(dispatch, submission, claimed, deadline).await;
     let row = published.as_ref().ok().and_then(|published| published.row(submission, accepted_at));
     let recorded = match row {
@@ -64,6 +67,29 @@ pub async fn accept(
         None => Ok(()),
     };
     finish(dispatch, submission, accepted_at, published, recorded).await
+}
+
+/// Publishes a submission. It is recorded by the thread that receives the confirm, so that the call is woken once, when
+/// both is done.
+async fn publish_and_record(
+    dispatch: &Dispatch,
+    id: Uuid,
+    submission: &Submission<'_>,
+    accepted_at: Timestamp,
+    deadline: Instant,
+) -> Result<Uuid, RejectedSubmission> {
+    let (store, row) = (&dispatch.store, || row(id, submission, accepted_at));
+    let (record, recorded) = store.prepare_accept(row());
+    let message = message(id, submission);
+    let published = dispatch.publisher.publish_then(&message, deadline, record, recorded).await;
+    match published {
+        Ok(Confirmed { at, followed }) => {
+            let recorded = store.end_accept(at, followed, deadline, row).await;
+            let published = Ok(Published::New(id));
+            finish(dispatch, submission, accepted_at, published, recorded).await
+        }
+        Err(error) => Err(reject(dispatch, id, submission, error.into()).await),
+    }
 }
 
 /// Step 1: claims the idempotency key. Tells under which id to publish the submission, if at all.
@@ -135,13 +161,16 @@ async fn publish_as(
     submission: &Submission<'_>,
     deadline: Instant,
 ) -> Result<(), AcceptError> {
+    Ok(dispatch.publisher.publish(&message(id, submission), deadline).await?)
+}
+
+fn message(id: Uuid, submission: &Submission<'_>) -> Message {
     let Submission { request_type, data, trace, .. } = submission;
     let message = Request::message(&RequestId::from(id), request_type, data, trace);
-    let message = match submission.expires_in {
+    match submission.expires_in {
         Some(after) => message.expiring(after),
         None => message,
-    };
-    Ok(dispatch.publisher.publish(&message, deadline).await?)
+    }
 }
 
 fn row(id: Uuid, submission: &Submission<'_>, accepted_at: Timestamp) -> NewRequest {

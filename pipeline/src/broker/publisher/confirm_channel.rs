@@ -242,7 +242,7 @@ impl ChannelTask {
 
     /// Closes the channel if all is confirmed. The client does so, too, when the channel is dropped, but while the
     /// connection is closed: then the broker sees a lost connection.
-    async fn close(&self) {
+    async fn close(&mut self) {
         if self.unconfirmed.is_empty() && self.channel.is_open() {
             let _closed_or_lost = self.channel.clone().close().await;
         }
@@ -340,7 +340,7 @@ impl ChannelTask {
     /// Over TLS the client may hold back the end of a burst until it writes again, and nothing
     /// else may come for half a heartbeat. Selecting confirms once more changes nothing, and is
     /// the cheapest thing to write.
-    async fn flush(&self) {
+    async fn flush(&mut self) {
         let late = self.unconfirmed.oldest().is_some_and(|at| at.elapsed() >= FLUSH_INTERVAL);
         if late && self.channel.is_open() {
             let _written_or_lost =

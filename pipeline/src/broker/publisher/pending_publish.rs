@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::broker::{error::PublishError, wire};
+use crate::broker::{broker_metrics::UnconfirmedCount, error::PublishError, wire};
 use crate::contract::message::Message;
 
 /// A message for the channel's task.
@@ -64,28 +64,48 @@ const SENT: u8 = 1;
 /// Withdrawn by its caller before it was sent.
 const WITHDRAWN: u8 = 2;
 
+/// What is done as soon as a message is confirmed, on the connection's thread, which it must not hold up.
+pub(super) type OnConfirm = Box<dyn FnOnce() + Send>;
+
 /// The publishing side of one message. If it is dropped, the caller gets an error: not sent, or
 /// unknown. It holds the message's share of the unconfirmed bytes.
 pub(super) struct PendingPublish {
     phase: Arc<AtomicU8>,
-    caller: Option<oneshot::Sender<Result<(), Failure>>>,
+    caller: Option<oneshot::Sender<Result<Instant, Failure>>>,
+    on_confirm: Option<OnConfirm>,
+    /// Counts the message among the unconfirmed ones.
+    counted: Option<UnconfirmedCount>,
     _room: OwnedSemaphorePermit,
 }
 
 /// The caller's side.
 pub(super) struct PublishHandle {
     phase: Arc<AtomicU8>,
-    outcome: oneshot::Receiver<Result<(), Failure>>,
+    outcome: oneshot::Receiver<Result<Instant, Failure>>,
 }
 
 pub(super) fn pending_publish(room: OwnedSemaphorePermit) -> (PendingPublish, PublishHandle) {
     let phase = Arc::new(AtomicU8::new(WAITING));
     let (caller, outcome) = oneshot::channel();
-    let pending = PendingPublish { phase: phase.clone(), caller: Some(caller), _room: room };
-    (pending, PublishHandle { phase, outcome })
+    let handle = PublishHandle { phase: phase.clone(), outcome };
+    let caller = Some(caller);
+    let pending = PendingPublish { phase, caller, on_confirm: None, counted: None, _room: room };
+    (pending, handle)
 }
 
 impl PendingPublish {
+    /// Counts the message until its outcome is known.
+    pub(super) fn counted(mut self, count: UnconfirmedCount) -> Self {
+        self.counted = Some(count);
+        self
+    }
+
+    /// Has this done once the message is confirmed. If it is not, this is dropped after the caller has the outcome.
+    pub(super) fn then(mut self, on_confirm: Option<OnConfirm>) -> Self {
+        self.on_confirm = on_confirm;
+        self
+    }
+
     /// Marks the message as being sent. False if its caller has withdrawn it.
     pub(super) fn send(&self) -> bool {
         self.phase.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
@@ -93,7 +113,11 @@ impl PendingPublish {
 
     /// Reports the outcome to the caller.
     pub(super) fn end(mut self, outcome: Result<(), Failure>) {
+        let is_confirmed = outcome.is_ok();
         self.report(outcome);
+        if let Some(on_confirm) = self.on_confirm.take().filter(|_| is_confirmed) {
+            on_confirm();
+        }
     }
 
     /// The error if the channel ends before the broker has confirmed the message.
@@ -105,9 +129,10 @@ impl PendingPublish {
     }
 
     fn report(&mut self, outcome: Result<(), Failure>) {
+        self.counted = None;
         if let Some(caller) = self.caller.take() {
             // A caller whose deadline has passed is no longer waiting.
-            let _ = caller.send(outcome);
+            let _ = caller.send(outcome.map(|()| Instant::now()));
         }
     }
 }
@@ -121,8 +146,8 @@ impl Drop for PendingPublish {
 }
 
 impl PublishHandle {
-    /// Waits for the outcome, until the deadline.
-    pub(super) async fn end(mut self, deadline: Instant) -> Result<(), Failure> {
+    /// Waits for the outcome, until the deadline. Returns when the message was confirmed.
+    pub(super) async fn end(mut self, deadline: Instant) -> Result<Instant, Failure> {
         let unknown = |reason: &str| Err(PublishError::Unknown(reason.to_owned()).into());
         match timeout_at(deadline, &mut self.outcome).await {
             Ok(outcome) => outcome.unwrap_or_else(|_| unknown("the publisher ended")),
@@ -133,5 +158,49 @@ impl PublishHandle {
 
     fn withdraw(&self) -> bool {
         self.phase.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// A message that is sent, its caller, and what ends with a value once something has followed from the confirm.
+    fn sent() -> (PendingPublish, PublishHandle, oneshot::Receiver<()>) {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+        let (pending, handle) = pending_publish(room);
+        let (begun, follows) = oneshot::channel();
+        let pending = pending.then(Some(Box::new(move || begun.send(()).unwrap())));
+        assert!(pending.send());
+        (pending, handle, follows)
+    }
+
+    /// The outcome of a message of which the caller should know by now.
+    async fn known(handle: PublishHandle) -> Result<(), Failure> {
+        handle.end(Instant::now()).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn what_follows_from_a_confirm_begins_with_it() {
+        let (pending, handle, follows) = sent();
+        pending.end(Ok(()));
+        assert!(follows.await.is_ok());
+        assert_eq!(known(handle).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn without_a_confirm_nothing_follows_and_the_caller_knows_why() {
+        let (pending, handle, follows) = sent();
+        pending.end(Err(PublishError::Nacked.into()));
+        assert!(follows.await.is_err());
+        assert_eq!(known(handle).await, Err(PublishError::Nacked.into()));
+
+        let (pending, handle, follows) = sent();
+        drop(pending);
+        assert!(follows.await.is_err());
+        let unknown = known(handle).await;
+        assert!(matches!(unknown, Err(Failure::Final(PublishError::Unknown(_)))), "{unknown:?}");
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     async fn end(handle: PublishHandle) -> Result<(), PublishError> {
-        handle.end(Instant::now()).await.map_err(|failure| match failure {
+        handle.end(Instant::now()).await.map(drop).map_err(|failure| match failure {
             Failure::Final(error) | Failure::Again(error) => error,
         })
     }
