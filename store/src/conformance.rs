@@ -110,6 +110,7 @@ for_both_backends! {
     lists:
         the_list_is_newest_first_page_by_page,
         a_list_can_be_of_a_status_or_a_type_or_both,
+        a_list_by_status_is_merged_from_all_types,
         a_cursor_stays_where_it_is_while_others_come,
         open_requests_are_read_in_the_order_of_their_ids,
         a_list_meets_all_conditions_of_its_filter,

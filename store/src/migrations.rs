@@ -25,6 +25,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 10, "0010_error_groups"),
     migration!("sqlite", 11, "0011_stats"),
     migration!("sqlite", 12, "0012_bulk_runs"),
+    migration!("sqlite", 13, "0013_lists_by_type"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -39,6 +40,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 10, "0010_error_groups"),
     migration!("postgres", 11, "0011_stats"),
     migration!("postgres", 12, "0012_bulk_runs"),
+    migration!("postgres", 13, "0013_lists_by_type"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

@@ -207,6 +207,13 @@ macro_rules! count {
     };
 }
 
+/// How many requests have a status.
+macro_rules! tallied {
+    ($status:literal) => {
+        concat!("(SELECT CAST(COALESCE(sum(", $status, "), 0) AS bigint) FROM tallies)")
+    };
+}
+
 pub(crate) use {
     accept_rule, callback_rule, cancel, discard, has_history, is_better_end, is_end, is_stored,
     note_replay, replay, summary, unnamed_run, with_callbacks,
@@ -244,9 +251,8 @@ const NOTE_RETRY: &str = note_retry!(" AND next_attempt_at IS NOT NULL");
 const NOTE_REPUBLISH: &str = note_retry!("");
 const BEGIN_RETRY: &str = begin_retry!(", next_attempt_at = NULL");
 const BEGIN_REPUBLISH: &str = begin_retry!("");
-/// The open requests above an id.
-pub(crate) const OPEN: &str = "SELECT id, run, attempts, accepted_at, next_attempt_at, type FROM requests \
-    WHERE status = 0 AND id > $1 ORDER BY id LIMIT $2";
+/// The types that requests have or had.
+pub(crate) const TYPES: &str = "SELECT DISTINCT type FROM tallies";
 /// How many open requests of a type are below an id.
 pub(crate) const OPEN_BEFORE: &str =
     concat!("SELECT ", count!("type = $1 AND status = 0 AND id < $2 ORDER BY id"));
@@ -260,13 +266,13 @@ pub(crate) const DELETE_PARKED: &str =
     "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
 /// The request that a parked message belongs to.
 pub(crate) const PARKED_REQUEST: &str = "SELECT request_id FROM parked WHERE number = $1";
-/// Counts requests and tells how many came and ended lately. The parameters: now; the time after which, and the ids
+/// Counts requests, of which those that wait for a retry end at a limit, and tells how many came and ended lately. The parameters: now; the time after which, and the ids
 /// between which, requests count for the rates.
 pub(crate) const OVERVIEW: &str = concat!(
     "SELECT ",
-    count!("status = 0 ORDER BY id"),
+    tallied!("queued"),
     ", ",
-    count!("status = 2 ORDER BY id"),
+    tallied!("failed"),
     ", ",
     count!("next_attempt_at > $1 ORDER BY next_attempt_at"),
     ", ",
@@ -276,9 +282,11 @@ pub(crate) const OVERVIEW: &str = concat!(
     count!("id > $3 AND id < $4 ORDER BY id", "1000"),
     ", (SELECT id FROM requests WHERE id > $3 AND id < $4 ORDER BY id DESC LIMIT 1 OFFSET 999)"
 );
-/// The open request that was submitted first.
-pub(crate) const OLDEST: &str =
-    "SELECT id, accepted_at FROM requests WHERE status = 0 ORDER BY id LIMIT 1";
+/// The open request that was submitted first, which is the first of its type.
+pub(crate) const OLDEST: &str = "SELECT id, accepted_at FROM requests WHERE id = (SELECT first FROM \
+    (SELECT (SELECT id FROM requests WHERE type = known.type AND status = 0 ORDER BY id LIMIT 1) AS first \
+    FROM (SELECT DISTINCT type FROM tallies) AS known) AS firsts \
+    WHERE first IS NOT NULL ORDER BY first LIMIT 1)";
 const LIST_PARKED_WITHOUT_REQUEST: &str = list_parked!("request_id IS NULL", "$2");
 const LIST_PARKED_OF_REQUEST: &str = list_parked!("request_id = $2", "$3");
 

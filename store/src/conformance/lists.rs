@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
-    ScheduledRetry, Status, Store, WorkerResult, sql::list::MAX_WINDOW_ROWS,
+    ScheduledRetry, Status, Store, WorkerResult,
+    sql::list::{MAX_MERGED_TYPES, MAX_WINDOW_ROWS},
 };
 
 /// A list of so many requests a page.
@@ -87,6 +88,29 @@ pub(super) async fn a_list_can_be_of_a_status_or_a_type_or_both(world: World) {
             );
         }
     }
+}
+
+/// However many types there are: more than one statement merges.
+pub(super) async fn a_list_by_status_is_merged_from_all_types(world: World) {
+    let ids_made: Vec<Uuid> = (0..3 * MAX_MERGED_TYPES).map(|_| Uuid::now_v7()).collect();
+    let made = ids_made.iter().enumerate().map(|(at, id)| NewRequest {
+        kind: format!("type-{}", at % (2 * MAX_MERGED_TYPES + 1)),
+        ..new(*id)
+    });
+    for accepted in world.store.accept_batch(made.collect()).await.unwrap() {
+        accepted.unwrap();
+    }
+    let queued = RequestFilter { status: Some(Status::Queued), ..all() };
+    assert_eq!(
+        ids(&world.store, &pages_of(7, queued.clone())).await,
+        newest_first(ids_made.clone())
+    );
+    let count = world.store.count(queued).await.unwrap();
+    assert_eq!((count.value as usize, count.is_capped), (ids_made.len(), false));
+    let open = world.store.open_requests(ids_made[99], 150).await.unwrap();
+    assert!(open.iter().map(|request| request.id).eq(ids_made[100..250].iter().copied()));
+    assert_eq!(world.store.open_requests(Uuid::max(), 1).await.unwrap(), []);
+    assert_eq!(world.store.overview().await.unwrap().oldest.map(|it| it.id), Some(ids_made[0]));
 }
 
 pub(super) async fn a_cursor_stays_where_it_is_while_others_come(world: World) {
@@ -233,6 +257,11 @@ pub(super) async fn fill(world: &World, count: u32, kind: &str) {
             ),
         })
         .await;
+    let tally = format!(
+        "INSERT INTO tallies (writer, type, failed) VALUES (1, '{kind}', {count}) \
+         ON CONFLICT (writer, type) DO UPDATE SET failed = tallies.failed + {count}"
+    );
+    world.sql(&tally).await;
 }
 
 pub(super) async fn a_count_is_capped(world: World) {

@@ -26,7 +26,7 @@ fn reads() -> Vec<&'static str> {
     vec![
         sql::OVERVIEW,
         sql::OLDEST,
-        sql::OPEN,
+        sql::TYPES,
         sql::OPEN_BEFORE,
         sql::STATE,
         sql::END,
@@ -39,7 +39,6 @@ fn reads() -> Vec<&'static str> {
         groups::FAILED_GROUPS,
         groups::GROUP,
         groups::EXPIRED_GROUPS,
-        groups::UNGROUPED,
         stats::MINUTES,
         stats::HOURS,
         stats::TALLIES,
@@ -109,15 +108,24 @@ pub(super) async fn nothing_that_reads_scans_a_big_table(world: World) {
         let plan = world.plan(statement).await;
         assert_eq!(scanned(&plan), Vec::<&str>::new(), "{statement}\n{plan}");
     }
+    let types = ["default", "video"].map(str::to_owned);
+    let dialect = if world.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres };
+    let merged = [
+        list::open(&types, Uuid::nil(), 50, dialect),
+        list::failed(&types, Uuid::max(), 50, dialect),
+    ];
+    for statement in merged {
+        let plan = explain(&world, &statement).await;
+        assert_eq!(scanned(&plan), Vec::<&str>::new(), "{plan}");
+        assert_eq!(plan.matches("requests_by_type").count(), types.len(), "{plan}");
+    }
     // The plans are those of this store: without its indexes they are others.
     let without = match world.is_sqlite() {
-        true => {
-            "DROP INDEX requests_by_status; DROP INDEX requests_by_type; DROP INDEX failures_by_group"
-        }
-        false => "DROP INDEX requests_by_status, requests_by_type, failures_by_group",
+        true => "DROP INDEX requests_by_type; DROP INDEX failures_by_group",
+        false => "DROP INDEX requests_by_type, failures_by_group",
     };
     world.sql(without).await;
-    assert_eq!(scanned(&world.plan(sql::OVERVIEW).await), ["requests"]);
+    assert_eq!(scanned(&world.plan(sql::OLDEST).await), ["requests"]);
     assert_eq!(scanned(&world.plan(groups::GROUP).await), ["failures"]);
 }
 
@@ -141,26 +149,26 @@ pub(super) async fn no_filter_scans_or_sorts(world: World) {
             }
         }
     }
+    let types = ["default", "video"].map(str::to_owned);
     for filter in filters {
         let index = match (&filter.code, filter.min_attempts, &filter.kind, filter.status) {
             _ if filter.group.is_some() => "failures_by_group",
             (Some(_), ..) => "requests_by_code",
             (None, Some(_), ..) => "requests_by_attempts",
-            (None, None, Some(_), _) => "requests_by_type",
-            (None, None, None, Some(_)) => "requests_by_status",
             (None, None, None, None) => "requests",
+            (None, None, ..) => "requests_by_type",
         };
         let window = list::window(&filter, filter.ids(), dialect);
         assert_eq!(window.is_some(), filter_is_combined(&filter), "{filter:?}");
         let statements = [
-            list::page(&pages_of(50, filter.clone()), None, dialect),
-            list::count(&filter, None, dialect),
+            list::page(&pages_of(50, filter.clone()), None, &types, dialect),
+            list::count(&filter, None, &types, dialect),
         ];
         for statement in statements.into_iter().chain(window) {
             let plan = explain(&world, &statement).await;
             let scans =
                 ["SCAN requests", "Seq Scan on requests"].iter().any(|it| plan.contains(it));
-            // The newest of a type are sorted out of those of its statuses.
+            // The newest of a type, or of a status, are sorted out of those of each type and status.
             let sorts = ["TEMP B-TREE FOR ORDER BY", "Sort Key"].iter().any(|it| plan.contains(it))
                 && index != "requests_by_type";
             assert!(!scans && !sorts && plan.contains(index), "{filter:?}\n{statement:?}\n{plan}");

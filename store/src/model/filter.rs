@@ -77,6 +77,14 @@ impl RequestFilter {
 }
 
 impl IdRange {
+    /// The part of it that lies above an id.
+    pub(crate) fn above(self, id: Uuid) -> Self {
+        match id.as_u128().checked_add(1) {
+            Some(after) => Self { low: self.low.max(Uuid::from_u128(after)), ..self },
+            None => Self { low: Uuid::max(), high: Uuid::nil() },
+        }
+    }
+
     /// The part of it that lies below an id.
     pub(crate) fn below(self, id: Uuid) -> Self {
         match id.as_u128().checked_sub(1) {

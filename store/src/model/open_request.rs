@@ -19,3 +19,12 @@ pub struct OpenRequest {
     /// When the next attempt starts, or should have started, if the request waits for one.
     pub next_attempt_at: Option<Timestamp>,
 }
+
+impl OpenRequest {
+    /// The first of these, in the order of their ids, `limit` at most.
+    pub(crate) fn first_of(mut open: Vec<Self>, limit: u32) -> Vec<Self> {
+        open.sort_by_key(|request| request.id);
+        open.truncate(limit as usize);
+        open
+    }
+}

@@ -58,6 +58,11 @@ pub(crate) struct Lately {
     pub(crate) earliest: Option<Timestamp>,
 }
 
+/// The count of so many requests.
+pub(crate) fn limited(count: i64) -> u32 {
+    u32::try_from(count.max(0)).unwrap_or(COUNT_LIMIT).min(COUNT_LIMIT)
+}
+
 impl OverviewTimes {
     /// What ended after this counts for the rate.
     pub(crate) fn ended_after(self) -> Timestamp {

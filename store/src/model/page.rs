@@ -1,6 +1,6 @@
 //! Lists of requests, page by page: the query, the page and the cursor.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Reverse, fmt, str::FromStr};
 
 use uuid::Uuid;
 
@@ -55,8 +55,10 @@ impl RequestQuery {
         i64::from(self.limit) + 1
     }
 
-    /// The page made of the rows that were read, and of the lowest id that was looked at, if that was not all.
+    /// The page made of the rows that were read, from one list or several, and of the lowest id that was looked at, if that was
+    /// not all.
     pub(crate) fn page(&self, mut items: Vec<Summary>, window: Option<Uuid>) -> Page {
+        items.sort_by_key(|item| Reverse(item.id));
         let limit = self.limit as usize;
         let more = items.len() > limit;
         items.truncate(limit);

@@ -16,12 +16,13 @@ use crate::{
         error_group::{ErrorGroup, GroupId, GroupedError},
     },
     postgres::{
+        list,
         row::{number, time},
         session::Work,
     },
     sql::{
         attempts::{attempt_columns, last_failure},
-        groups::{EXPIRED_GROUPS, FAILED_GROUPS, GROUP, GROUPS, UNGROUPED},
+        groups::{EXPIRED_GROUPS, FAILED_GROUPS, GROUP, GROUPS},
     },
 };
 
@@ -150,20 +151,12 @@ pub(super) async fn expire(
 }
 
 /// Groups a part of the failed requests that an earlier release has recorded, and returns how many.
-pub(super) async fn group_earlier(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
+pub(super) async fn group_earlier(connection: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     let mut transaction = connection.begin().await?;
     let below = sqlx::query_scalar("SELECT below FROM ungrouped FOR UPDATE SKIP LOCKED");
     let Some(below) = below.fetch_optional(&mut *transaction).await? else { return Ok(0) };
     let below: Uuid = below;
-    let rows = sqlx::query(UNGROUPED).bind(below).bind(limit).fetch_all(&mut *transaction).await?;
-    let failed = rows.iter().map(|row| {
-        let code: Option<String> = row.try_get(1)?;
-        Ok((
-            row.try_get(0)?,
-            ErrorBody::new(code.unwrap_or_default(), row.try_get::<String, _>(2)?),
-        ))
-    });
-    let failed: Vec<(Uuid, ErrorBody)> = failed.collect::<sqlx::Result<_>>()?;
+    let failed = list::failed(&mut transaction, below, limit).await?;
     let groups = Groups::of(failed.iter().map(|(id, error)| (*id, error)));
     let ids: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
     let last = ids.last().copied();

@@ -1,5 +1,6 @@
 //! Lists and counts requests in PostgreSQL.
 
+use pipeline::contract::ErrorBody;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, Postgres, Row, Transaction, postgres::PgArguments,
     query::Query,
@@ -10,13 +11,17 @@ use crate::{
     model::{
         count::Count,
         filter::RequestFilter,
+        open_request::OpenRequest,
         page::{Page, RequestQuery},
     },
     postgres::{
         row::{self, number},
         session::Work,
     },
-    sql::list::{self, Dialect, Statement, Value},
+    sql::{
+        self,
+        list::{self, Dialect, MAX_MERGED_TYPES, Statement, Value},
+    },
 };
 
 const DIALECT: Dialect = Dialect::Postgres;
@@ -30,9 +35,14 @@ impl Work for RequestQuery {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Page> {
         let mut reading = along_indexes(connection).await?;
         let window = window(&mut reading, list::window(&self.filter, self.ids(), DIALECT)).await?;
-        let rows = query(list::page(self, window, DIALECT)).fetch_all(&mut *reading).await?;
+        let (types, mut items) = (types(&mut reading, &self.filter).await?, Vec::new());
+        for part in list::parts_of_types(&self.filter, &types) {
+            let page = query(list::page(self, window, part, DIALECT));
+            let rows = page.fetch_all(&mut *reading).await?;
+            items.extend(rows.iter().map(row::summary).collect::<Result<Vec<_>, _>>()?);
+        }
         reading.commit().await?;
-        Ok(self.page(rows.iter().map(row::summary).collect::<Result<_, _>>()?, window))
+        Ok(self.page(items, window))
     }
 }
 
@@ -42,10 +52,64 @@ impl Work for RequestFilter {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Count> {
         let mut reading = along_indexes(connection).await?;
         let window = window(&mut reading, list::window(self, self.ids(), DIALECT)).await?;
-        let row = query(list::count(self, window, DIALECT)).fetch_one(&mut *reading).await?;
+        let (types, mut count) = (types(&mut reading, self).await?, 0);
+        for part in list::parts_of_types(self, &types) {
+            let statement = query(list::count(self, window, part, DIALECT));
+            count += number(&statement.fetch_one(&mut *reading).await?, 0)?;
+        }
         reading.commit().await?;
-        Ok(Count::of(number(&row, 0)?, window.is_some()))
+        Ok(Count::of(count, window.is_some()))
     }
+}
+
+/// The open requests above an id.
+pub(super) struct GetOpen {
+    pub(super) after: Uuid,
+    pub(super) limit: u32,
+}
+
+impl Work for GetOpen {
+    type Answer = Vec<OpenRequest>;
+
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<OpenRequest>> {
+        let (mut reading, mut open) = (along_indexes(connection).await?, Vec::new());
+        for part in all_types(&mut reading).await?.chunks(MAX_MERGED_TYPES) {
+            let statement = query(list::open(part, self.after, self.limit, DIALECT));
+            let rows = statement.fetch_all(&mut *reading).await?;
+            open.extend(rows.iter().map(row::open_request).collect::<Result<Vec<_>, _>>()?);
+        }
+        reading.commit().await?;
+        Ok(OpenRequest::first_of(open, self.limit))
+    }
+}
+
+/// The newest failed requests below an id, with the beginnings of their errors.
+pub(super) async fn failed(
+    connection: &mut PgConnection,
+    below: Uuid,
+    limit: u32,
+) -> sqlx::Result<Vec<(Uuid, ErrorBody)>> {
+    let mut failed = Vec::new();
+    for part in all_types(connection).await?.chunks(MAX_MERGED_TYPES) {
+        let statement = query(list::failed(part, below, limit, DIALECT));
+        let rows = statement.fetch_all(&mut *connection).await?;
+        let rows = rows.iter().map(|row| {
+            let code: Option<String> = row.try_get(1)?;
+            let message: String = row.try_get(2)?;
+            Ok((row.try_get(0)?, ErrorBody::new(code.unwrap_or_default(), message)))
+        });
+        failed.extend(rows.collect::<sqlx::Result<Vec<_>>>()?);
+    }
+    Ok(list::newest(failed, limit))
+}
+
+/// The types that a list with this filter is merged from.
+async fn types(connection: &mut PgConnection, filter: &RequestFilter) -> sqlx::Result<Vec<String>> {
+    if list::needs_types(filter) { all_types(connection).await } else { Ok(Vec::new()) }
+}
+
+async fn all_types(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(sql::TYPES).fetch_all(connection).await
 }
 
 async fn along_indexes(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {

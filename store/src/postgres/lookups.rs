@@ -6,10 +6,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use crate::{
-    model::{
-        open_request::OpenRequest,
-        request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
-    },
+    model::request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     postgres::{row, session::Work},
     sql::{self, summary, with_callbacks},
 };
@@ -97,32 +94,6 @@ impl Work for GetOrigin {
         row.map_or(Ok(Origin::default()), |row| {
             Ok(Origin { trace: row.try_get(0)?, data: row.try_get(1)?, kind: row.try_get(2)? })
         })
-    }
-}
-
-/// The open requests above an id.
-pub(super) struct GetOpen {
-    pub(super) after: Uuid,
-    pub(super) limit: u32,
-}
-
-impl Work for GetOpen {
-    type Answer = Vec<OpenRequest>;
-
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<OpenRequest>> {
-        let open = sqlx::query(sql::OPEN).bind(self.after).bind(i64::from(self.limit));
-        let rows = open.fetch_all(connection).await?;
-        let open = rows.iter().map(|row| {
-            Ok(OpenRequest {
-                id: row.try_get(0)?,
-                request_type: row::request_type(row, 5)?,
-                run: row::number(row, 1)?,
-                attempts: row::number(row, 2)?,
-                accepted_at: row::optional_time(row, 3)?,
-                next_attempt_at: row::optional_time(row, 4)?,
-            })
-        });
-        open.collect()
     }
 }
 

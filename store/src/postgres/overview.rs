@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow};
 use crate::{
     model::{
         id_time::made_at,
-        overview::{Lately, OldestRequest, Overview, OverviewTimes},
+        overview::{Lately, OldestRequest, Overview, OverviewTimes, limited},
     },
     postgres::{
         clock::Clock,
@@ -33,8 +33,8 @@ impl Work for GetOverview {
         let earliest = row.try_get::<Option<_>, _>(6)?.map(made_at);
         let accepted = Lately { count: number(&row, 5)?, earliest };
         Ok(Overview {
-            open: number(&row, 0)?,
-            failed: number(&row, 1)?,
+            open: limited(row.try_get(0)?),
+            failed: limited(row.try_get(1)?),
             retrying: number(&row, 2)?,
             oldest,
             accepted_per_second: accepted.per_second(times.now),

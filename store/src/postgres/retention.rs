@@ -60,7 +60,7 @@ impl Work for Expire {
             parked: parked.execute(&mut *connection).await?.rows_affected(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
-            grouped: groups::group_earlier(connection, limit).await?,
+            grouped: groups::group_earlier(connection, self.0.limit).await?,
         })
     }
 }

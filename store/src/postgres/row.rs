@@ -8,6 +8,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::model::{
     callback::{Callback, CallbackStatus},
+    open_request::OpenRequest,
     parked::ParkedMessage,
     request::{Status, Summary},
 };
@@ -75,6 +76,18 @@ pub(super) fn optional_time(row: &PgRow, column: usize) -> sqlx::Result<Option<T
 
 pub(super) fn status(row: &PgRow, column: usize) -> sqlx::Result<Status> {
     Ok(Status::from_number(row.try_get::<i16, _>(column)?.into()))
+}
+
+/// The columns of the open requests in `sql/list.rs`, in their order.
+pub(super) fn open_request(row: &PgRow) -> sqlx::Result<OpenRequest> {
+    Ok(OpenRequest {
+        id: row.try_get(0)?,
+        run: number(row, 1)?,
+        attempts: number(row, 2)?,
+        accepted_at: optional_time(row, 3)?,
+        next_attempt_at: optional_time(row, 4)?,
+        request_type: request_type(row, 5)?,
+    })
 }
 
 /// The type of a request. The column has only what was once accepted.

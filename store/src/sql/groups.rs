@@ -27,6 +27,3 @@ pub(crate) const GROUP: &str = groups!("id = $1");
 pub(crate) const EXPIRED_GROUPS: &str = "SELECT id FROM error_groups JOIN group_counts ON group_id = id \
     WHERE (SELECT 1 FROM failures WHERE failures.group_id = error_groups.id LIMIT 1) IS NULL \
     GROUP BY id HAVING max(last_at) < $1 LIMIT $2";
-/// Requests that are failed and have no group, because an earlier release has recorded them.
-pub(crate) const UNGROUPED: &str = "SELECT id, error_code, substr(COALESCE(error_message, ''), 1, 2000) \
-    FROM requests WHERE status = 2 AND id < $1 ORDER BY id DESC LIMIT $2";

@@ -2,7 +2,12 @@
 //!
 //! One filter, or the type with the status, selects the rows along an index that has their order, too. The others are
 //! checked row by row, for [`MAX_WINDOW_ROWS`] rows at most; their expressions are such that no index is used for them.
+//! What is asked by type alone, or by status alone, is merged from lists that have a type and a status: a request is in
+//! few indexes, since it has to be written to each of them.
 
+use std::cmp::Reverse;
+
+use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
 use crate::{
@@ -11,12 +16,20 @@ use crate::{
         error_group::{GroupId, MAX_CODE_CHARS},
         filter::{IdRange, RequestFilter},
         page::RequestQuery,
+        request::Status,
     },
     sql::summary,
 };
 
 /// How many rows are looked at for a page, or a count, if filters are combined.
 pub(crate) const MAX_WINDOW_ROWS: u32 = 4_000;
+
+/// How many types one statement merges at most. SQLite takes 500.
+pub(crate) const MAX_MERGED_TYPES: usize = 100;
+
+/// The index of types and statuses.
+const BY_TYPE: &str = "requests_by_type";
+const EVERY_ID: IdRange = IdRange { low: Uuid::nil(), high: Uuid::max() };
 
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,18 +70,37 @@ pub(crate) fn window(filter: &RequestFilter, ids: IdRange, dialect: Dialect) -> 
     Some(statement.finish(sql))
 }
 
-/// A page of requests, newest first, down to the end of the window.
-pub(crate) fn page(query: &RequestQuery, window: Option<Uuid>, dialect: Dialect) -> Statement {
+/// Whether a list with this filter is merged from all types that there are.
+pub(crate) fn needs_types(filter: &RequestFilter) -> bool {
+    matches!(Parts::of(filter).selected[..], [Condition::Status(_)])
+}
+
+/// The types in parts that one statement can merge; one without types if the filter needs none.
+pub(crate) fn parts_of_types<'t>(
+    filter: &RequestFilter,
+    types: &'t [String],
+) -> impl Iterator<Item = &'t [String]> {
+    let once = (!needs_types(filter)).then_some(&[][..]);
+    once.into_iter().chain(types.chunks(MAX_MERGED_TYPES))
+}
+
+/// A page of requests, newest first, down to the end of the window. If the filter needs types, it is of these alone.
+pub(crate) fn page(
+    query: &RequestQuery,
+    window: Option<Uuid>,
+    types: &[String],
+    dialect: Dialect,
+) -> Statement {
     let (parts, mut statement) = (Parts::of(&query.filter), Builder::default());
     let (ids, mut tables) = (within(query.ids(), window), parts.tables(dialect));
-    let rows = match &parts.selected[..] {
-        // The newest of a type are among the newest of its four statuses.
-        [Condition::Type(kind)] => {
+    let rows = match parts.merged(types) {
+        // The newest of all are among the newest of each.
+        Some(lists) => {
             let table = parts.table(dialect);
             tables = "requests".to_owned();
-            format!("id IN ({})", statement.of_each_status(&table, kind, ids, query.rows()))
+            format!("id IN ({})", statement.of_each(&table, &lists, ids, query.rows(), "DESC"))
         }
-        _ => statement.joined(&parts, ids),
+        None => statement.joined(&parts, ids),
     };
     let limit = statement.parameter(Value::Number(query.rows()));
     let id = parts.id();
@@ -87,13 +119,19 @@ pub(crate) fn page(query: &RequestQuery, window: Option<Uuid>, dialect: Dialect)
     })
 }
 
-/// Counts requests, one more than [`MAX_COUNT`] at most, down to the end of the window.
-pub(crate) fn count(filter: &RequestFilter, window: Option<Uuid>, dialect: Dialect) -> Statement {
+/// Counts requests, one more than [`MAX_COUNT`] at most, down to the end of the window. If the filter needs types, these
+/// alone are counted.
+pub(crate) fn count(
+    filter: &RequestFilter,
+    window: Option<Uuid>,
+    types: &[String],
+    dialect: Dialect,
+) -> Statement {
     let (parts, mut statement) = (Parts::of(filter), Builder::default());
     let (ids, most) = (within(filter.ids(), window), i64::from(MAX_COUNT) + 1);
-    let rows = match &parts.selected[..] {
-        [Condition::Type(kind)] => statement.of_each_status(&parts.table(dialect), kind, ids, most),
-        _ => {
+    let rows = match parts.merged(types) {
+        Some(lists) => statement.of_each(&parts.table(dialect), &lists, ids, most, "DESC"),
+        None => {
             let rows = statement.joined(&parts, ids);
             let (tables, id) = (parts.tables(dialect), parts.id());
             format!("SELECT {id} FROM {tables} WHERE {rows} ORDER BY {id} DESC")
@@ -104,6 +142,57 @@ pub(crate) fn count(filter: &RequestFilter, window: Option<Uuid>, dialect: Diale
     ))
 }
 
+/// The open requests of these types with the lowest ids above `after`, `limit` at most.
+pub(crate) fn open(types: &[String], after: Uuid, limit: u32, dialect: Dialect) -> Statement {
+    let columns = "id, run, attempts, accepted_at, next_attempt_at, type";
+    let lists = of_status(types, Status::Queued);
+    first(columns, &lists, EVERY_ID.above(after), limit, "ASC", dialect)
+}
+
+/// The failed requests of these types with the highest ids below `below`, `limit` at most.
+pub(crate) fn failed(types: &[String], below: Uuid, limit: u32, dialect: Dialect) -> Statement {
+    let columns = "id, error_code, substr(COALESCE(error_message, ''), 1, 2000)";
+    let lists = of_status(types, Status::Failed);
+    first(columns, &lists, EVERY_ID.below(below), limit, "DESC", dialect)
+}
+
+/// The newest of failed requests.
+pub(crate) fn newest(mut failed: Vec<(Uuid, ErrorBody)>, limit: u32) -> Vec<(Uuid, ErrorBody)> {
+    failed.sort_by_key(|(id, _)| Reverse(*id));
+    failed.truncate(limit as usize);
+    failed
+}
+
+/// Columns of the first requests of these types and statuses.
+fn first(
+    columns: &str,
+    lists: &[(&str, Status)],
+    ids: IdRange,
+    limit: u32,
+    order: &str,
+    dialect: Dialect,
+) -> Statement {
+    let (mut statement, table) = (Builder::default(), along("requests", BY_TYPE, dialect));
+    let rows = statement.of_each(&table, lists, ids, limit.into(), order);
+    let limit = statement.parameter(Value::Number(limit.into()));
+    statement.finish(format!(
+        "SELECT {columns} FROM requests WHERE id IN ({rows}) ORDER BY id {order} LIMIT {limit}"
+    ))
+}
+
+/// The lists of these types with a status.
+fn of_status(types: &[String], status: Status) -> Vec<(&str, Status)> {
+    types.iter().map(|kind| (&**kind, status)).collect()
+}
+
+/// A table that is read along an index. A server chooses that itself.
+fn along(table: &str, index: &str, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("{table} INDEXED BY {index}"),
+        Dialect::Postgres => table.to_owned(),
+    }
+}
+
 fn within(ids: IdRange, window: Option<Uuid>) -> IdRange {
     IdRange { low: window.map_or(ids.low, |low| low.max(ids.low)), ..ids }
 }
@@ -112,7 +201,7 @@ fn within(ids: IdRange, window: Option<Uuid>) -> IdRange {
 #[derive(Debug, Clone)]
 enum Condition {
     Group(GroupId),
-    Status(i64),
+    Status(Status),
     Type(String),
     Code(String),
     MinAttempts(i64),
@@ -134,7 +223,7 @@ impl Parts {
         let code = code.map(Condition::Code);
         let attempts = filter.min_attempts.map(|least| Condition::MinAttempts(least.into()));
         let kind = filter.kind.clone().map(Condition::Type);
-        let status = filter.status.map(|status| Condition::Status(status.number().into()));
+        let status = filter.status.map(Condition::Status);
         if let Some(group) = filter.group {
             let checked = [code, attempts, kind, status].into_iter().flatten();
             let checked = checked.map(|it| Condition::Checked(Box::new(it))).collect();
@@ -157,6 +246,15 @@ impl Parts {
         [&self.selected[..], &self.checked].concat()
     }
 
+    /// The types and statuses that the list is merged from, if it is.
+    fn merged<'t>(&'t self, types: &'t [String]) -> Option<Vec<(&'t str, Status)>> {
+        match &self.selected[..] {
+            [Condition::Type(kind)] => Some(Status::ALL.map(|status| (&**kind, status)).to_vec()),
+            [Condition::Status(status)] => Some(of_status(types, *status)),
+            _ => None,
+        }
+    }
+
     fn is_of_group(&self) -> bool {
         matches!(self.selected[..], [Condition::Group(_)])
     }
@@ -172,8 +270,7 @@ impl Parts {
             Condition::Group(_) => "failures_by_group",
             Condition::Code(_) => "requests_by_code",
             Condition::SeveralAttempts => "requests_by_attempts",
-            Condition::Type(_) => "requests_by_type",
-            Condition::Status(_) => "requests_by_status",
+            Condition::Type(_) | Condition::Status(_) => BY_TYPE,
             Condition::MinAttempts(_) | Condition::Checked(_) => return None,
         })
     }
@@ -181,10 +278,7 @@ impl Parts {
     /// The table in which the rows are selected.
     fn table(&self, dialect: Dialect) -> String {
         let table = if self.is_of_group() { "failures" } else { "requests" };
-        match self.index().filter(|_| dialect == Dialect::Sqlite) {
-            Some(index) => format!("{table} INDEXED BY {index}"),
-            None => table.to_owned(),
-        }
+        self.index().map_or_else(|| table.to_owned(), |index| along(table, index, dialect))
     }
 
     /// The same with the table of requests. SQLite reads tables joined in this way in their order.
@@ -225,7 +319,7 @@ impl Builder {
     fn condition(&mut self, condition: &Condition) -> String {
         match condition {
             Condition::Group(group) => format!("group_id = {}", self.number(group.number())),
-            Condition::Status(status) => format!("status = {}", self.number(*status)),
+            Condition::Status(status) => format!("status = {}", self.status(*status)),
             Condition::Type(kind) => format!("type = {}", self.text(kind)),
             Condition::Code(code) => {
                 let code = self.text(code);
@@ -234,7 +328,7 @@ impl Builder {
             Condition::MinAttempts(least) => format!("attempts >= {}", self.number(*least)),
             Condition::SeveralAttempts => "attempts > 1".to_owned(),
             Condition::Checked(condition) => match &**condition {
-                Condition::Status(status) => format!("status + 0 = {}", self.number(*status)),
+                Condition::Status(status) => format!("status + 0 = {}", self.status(*status)),
                 Condition::Type(kind) => format!("type || '' = {}", self.text(kind)),
                 Condition::Code(code) => {
                     format!("substr(error_code, 1, 200) || '' = {}", self.text(code))
@@ -249,21 +343,32 @@ impl Builder {
         self.parameter(Value::Number(number))
     }
 
+    fn status(&mut self, status: Status) -> String {
+        self.number(status.number().into())
+    }
+
     fn text(&mut self, text: &str) -> String {
         self.parameter(Value::Text(text.to_owned()))
     }
 
-    /// The ids of the newest requests of a type that have one of its statuses.
-    fn of_each_status(&mut self, table: &str, kind: &str, ids: IdRange, rows: i64) -> String {
-        let rows_of = |status: i64, builder: &mut Self| {
-            let conditions = [Condition::Type(kind.to_owned()), Condition::Status(status)];
-            let conditions = builder.conditions(&conditions, ids);
+    /// The ids of the first requests, in this order, that have one of these types and statuses.
+    fn of_each(
+        &mut self,
+        table: &str,
+        lists: &[(&str, Status)],
+        ids: IdRange,
+        rows: i64,
+        order: &str,
+    ) -> String {
+        let list = |(at, (kind, status)): (usize, &(&str, Status))| {
+            let conditions = [Condition::Type((*kind).to_owned()), Condition::Status(*status)];
+            let conditions = self.conditions(&conditions, ids);
             format!(
-                "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id DESC \
-                 LIMIT {rows}) AS of_status_{status}"
+                "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id {order} \
+                 LIMIT {rows}) AS list_{at}"
             )
         };
-        (0..4).map(|status| rows_of(status, self)).collect::<Vec<_>>().join(" UNION ALL ")
+        lists.iter().enumerate().map(list).collect::<Vec<_>>().join(" UNION ALL ")
     }
 
     fn finish(self, sql: String) -> Statement {

@@ -306,7 +306,7 @@ mod tests {
         assert!(connection.query_row(&same, [], |row| row.get::<_, bool>(0)).unwrap());
         let indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'requests' \
             AND sql IS NOT NULL";
-        assert_eq!(connection.query_row(indexes, [], |row| row.get::<_, i64>(0)).unwrap(), 6);
+        assert_eq!(connection.query_row(indexes, [], |row| row.get::<_, i64>(0)).unwrap(), 5);
         migrate(&mut connection).unwrap();
     }
 }

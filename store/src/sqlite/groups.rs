@@ -9,8 +9,8 @@ use crate::{
         count::Count,
         error_group::{ErrorGroup, GroupId, GroupedError},
     },
-    sql::groups::{EXPIRED_GROUPS, FAILED_GROUPS, GROUP, GROUPS, UNGROUPED},
-    sqlite::{attempts, row, transaction::WriteTransaction},
+    sql::groups::{EXPIRED_GROUPS, FAILED_GROUPS, GROUP, GROUPS},
+    sqlite::{attempts, list as lists, row, transaction::WriteTransaction},
 };
 
 const ADD: &str = "INSERT INTO error_groups (id, code, pattern, example, example_id, first_at) \
@@ -73,12 +73,7 @@ pub(super) fn group_earlier(tx: &WriteTransaction<'_>, limit: u32) -> rusqlite::
     let below =
         tx.prepare_cached("SELECT below FROM ungrouped")?.query_row([], |row| row::id(row, 0));
     let Some(below) = below.optional()? else { return Ok(0) };
-    let mut statement = tx.prepare_cached(UNGROUPED)?;
-    let failed = statement.query_map(params![below.as_bytes(), limit], |row| {
-        let code: Option<String> = row.get(1)?;
-        Ok((row::id(row, 0)?, ErrorBody::new(code.unwrap_or_default(), row.get::<_, String>(2)?)))
-    })?;
-    let failed: Vec<(Uuid, ErrorBody)> = failed.collect::<Result<_, _>>()?;
+    let failed = lists::failed(tx, below, limit)?;
     for (id, error) in &failed {
         if tx
             .prepare_cached("SELECT 1 FROM failures WHERE failed_id = $1")?

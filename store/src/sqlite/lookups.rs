@@ -4,10 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use crate::{
-    model::{
-        open_request::OpenRequest,
-        request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
-    },
+    model::request::{End, Ended, Found, Origin, Record, RequestState, Status, Summary},
     sql::{self, summary, with_callbacks},
     sqlite::row,
 };
@@ -78,25 +75,6 @@ pub(super) fn origin(connection: &Connection, id: Uuid) -> rusqlite::Result<Orig
     Ok(origin.optional()?.unwrap_or_default())
 }
 
-pub(super) fn open(
-    connection: &Connection,
-    after: Uuid,
-    limit: u32,
-) -> rusqlite::Result<Vec<OpenRequest>> {
-    let mut statement = connection.prepare_cached(sql::OPEN)?;
-    let rows = statement.query_map(params![after.as_bytes(), limit], |row| {
-        Ok(OpenRequest {
-            id: row::id(row, 0)?,
-            request_type: row::request_type(row, 5)?,
-            run: row.get(1)?,
-            attempts: row.get(2)?,
-            accepted_at: row::optional_time(row, 3)?,
-            next_attempt_at: row::optional_time(row, 4)?,
-        })
-    })?;
-    rows.collect()
-}
-
 pub(super) fn open_before(connection: &Connection, kind: &str, id: Uuid) -> rusqlite::Result<u32> {
     let mut count = connection.prepare_cached(sql::OPEN_BEFORE)?;
     count.query_row(params![kind, id.as_bytes()], |row| row.get(0))
@@ -130,11 +108,9 @@ mod tests {
         for (_, migration) in migrations::SQLITE {
             connection.execute_batch(migration).unwrap();
         }
-        for statement in [sql::OPEN, sql::OPEN_BEFORE] {
-            let plan = plan(&connection, statement);
-            assert!(plan.contains("SEARCH requests USING"), "{plan}");
-            assert!(!plan.contains("SCAN requests") && !plan.contains("TEMP B-TREE"), "{plan}");
-        }
+        let plan = plan(&connection, sql::OPEN_BEFORE);
+        assert!(plan.contains("SEARCH requests USING"), "{plan}");
+        assert!(!plan.contains("SCAN requests") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     fn plan(connection: &Connection, sql: &str) -> String {

@@ -88,7 +88,7 @@ impl Reader {
             Read::NextBulkRunIn(reply) => self.answer(reply, bulk_runs::next_in),
             Read::Overview(reply) => self.answer(reply, overview::overview),
             Read::Open(after, limit, reply) => {
-                self.answer(reply, |reader| lookups::open(reader, after, limit));
+                self.answer(reply, |reader| list::open(reader, after, limit));
             }
             Read::OpenBefore(kind, id, reply) => {
                 self.answer(reply, |reader| lookups::open_before(reader, &kind, id));

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::model::{
     callback::{Callback, CallbackStatus},
+    open_request::OpenRequest,
     parked::ParkedMessage,
     request::{Status, Summary},
 };
@@ -70,6 +71,18 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
 
 pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+}
+
+/// The columns of the open requests in `sql/list.rs`, in their order.
+pub(super) fn open_request(row: &Row<'_>) -> rusqlite::Result<OpenRequest> {
+    Ok(OpenRequest {
+        id: id(row, 0)?,
+        run: row.get(1)?,
+        attempts: row.get(2)?,
+        accepted_at: optional_time(row, 3)?,
+        next_attempt_at: optional_time(row, 4)?,
+        request_type: request_type(row, 5)?,
+    })
 }
 
 /// The type of a request. The column has only what was once accepted.
