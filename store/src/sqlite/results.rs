@@ -9,39 +9,48 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{has_history, is_better_end, is_end, unnamed_run},
+    sql::{is_better_end, is_end, unnamed_run},
     sqlite::{
-        attempts, callbacks, groups, row,
+        attempts, callbacks, groups,
+        requests::UNKNOWN_TYPE,
+        row,
         stats::Happened,
         transaction::{RowRefused, WriteTransaction},
     },
 };
 
-/// An upsert would do the same in one statement, and take more than twice as long.
-macro_rules! update {
+/// The run of a result, by the row of its request.
+macro_rules! run {
+    () => {
+        concat!("COALESCE(?3, ", unnamed_run!("?2"), ")")
+    };
+}
+
+/// What is known of a request that a result ends. What returns rows of an update makes a table for them, which takes longer
+/// than to look at the row before.
+macro_rules! ending {
     ($condition:ident) => {
         concat!(
-            "UPDATE requests SET status = ?2, run = max(COALESCE(?3, ",
-            unnamed_run!("?2"),
-            "), run), attempts = ?4, deliveries = ?5, \
-     started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
-     error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
-     WHERE id = ?1 AND ",
-            $condition!("?2", concat!("COALESCE(?3, ", unnamed_run!("?2"), ")")),
-            " RETURNING type, callback_host IS NOT NULL, ",
-            has_history!()
+            "SELECT type, callback_host IS NOT NULL, max(",
+            run!(),
+            ", run) > 0 OR last_error IS NOT NULL, \
+             max(",
+            run!(),
+            ", run) FROM requests WHERE id = ?1 AND ",
+            $condition!("?2", run!())
         )
     };
 }
-const UPDATE_QUEUED: &str = update!(is_end);
-const UPDATE_FAILED: &str = update!(is_better_end);
-const INSERT: &str = concat!(
-    "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
+const ENDING_QUEUED: &str = ending!(is_end);
+const ENDING_FAILED: &str = ending!(is_better_end);
+const UPDATE: &str = "UPDATE requests SET status = ?2, run = ?3, attempts = ?4, deliveries = ?5, \
+     started_at = COALESCE(?6, started_at), finished_at = ?7, settled_at = ?8, worker = ?9, \
+     error_code = ?10, error_message = ?11, result = ?12, next_attempt_at = NULL \
+     WHERE id = ?1";
+const INSERT: &str = "INSERT INTO requests (id, status, run, attempts, deliveries, started_at, \
     finished_at, settled_at, worker, error_code, error_message, result) \
-    SELECT ?1, ?2, COALESCE(?3, 0), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
-    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1) RETURNING type, callback_host IS NOT NULL, ",
-    has_history!()
-);
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 \
+    WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = ?1)";
 const STORED: &str =
     "SELECT status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = $1";
 const TYPE: &str = "SELECT type FROM requests WHERE id = $1";
@@ -50,47 +59,50 @@ const RECORD_RETRY: &str = "UPDATE requests SET attempts = $1, last_error = $2, 
     run = $4 WHERE id = $5 AND status = 0 AND (run = $4 OR run < $4 AND noted_run >= $4) \
     AND attempts <= $1";
 
-/// A request that a result has just ended.
-struct EndedRequest {
+/// What a result knows and changes of its request.
+struct EndingRequest {
     kind: String,
     has_callback: bool,
     has_history: bool,
+    /// The run that it is in by then.
+    run: u32,
 }
 
 /// Stores a result if it is the first final one of its run, and says what became of it.
 pub(super) fn apply(tx: &WriteTransaction<'_>, new: &WorkerResult) -> rusqlite::Result<Applied> {
-    match write(tx, UPDATE_QUEUED, new)? {
-        Ok(None) => {}
-        Ok(Some(request)) => return ended(tx, new, &request, Some(Status::Queued)),
-        Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
+    if let Some(request) = ending(tx, ENDING_QUEUED, new)? {
+        return end(tx, UPDATE, new, &request, Some(Status::Queued));
     }
     if let Some(stored) = stored(tx, new.id)? {
-        return match write(tx, UPDATE_FAILED, new)? {
-            Ok(None) => Ok(not_stored(Some(&stored), new)),
-            Ok(Some(request)) => {
-                groups::leave(tx, new.id)?;
-                ended(tx, new, &request, Some(Status::Failed))
-            }
-            Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
+        return match ending(tx, ENDING_FAILED, new)? {
+            Some(request) => end(tx, UPDATE, new, &request, Some(Status::Failed)),
+            None => Ok(not_stored(Some(&stored), new)),
         };
     }
-    match write(tx, INSERT, new)? {
-        Ok(None) => Ok(not_stored(None, new)),
-        Ok(Some(request)) => ended(tx, new, &request, None),
-        Err(RowRefused(reason)) => Ok(Applied::BadRow(reason)),
-    }
+    let (kind, run) = (UNKNOWN_TYPE.to_owned(), new.run.unwrap_or(0));
+    let request = EndingRequest { kind, has_callback: false, has_history: run > 0, run };
+    end(tx, INSERT, new, &request, None)
 }
 
-/// Does what follows from a result that has just ended its request.
-fn ended(
+/// Ends a request, and does what follows from that.
+fn end(
     tx: &WriteTransaction<'_>,
+    sql: &'static str,
     new: &WorkerResult,
-    EndedRequest { kind, has_callback, has_history }: &EndedRequest,
+    EndingRequest { kind, has_callback, has_history, run }: &EndingRequest,
     before: Option<Status>,
 ) -> rusqlite::Result<Applied> {
+    match write(tx, sql, new, *run)? {
+        Ok(0) => return Ok(not_stored(None, new)),
+        Ok(_) => {}
+        Err(RowRefused(reason)) => return Ok(Applied::BadRow(reason)),
+    }
     let status = new.outcome.status();
     tx.tally.count(kind, Happened::Ended(status));
     tx.tally.turn(kind, before, Some(status));
+    if before == Some(Status::Failed) {
+        groups::leave(tx, new.id)?;
+    }
     if *has_callback {
         tx.execute(callbacks::OF_ENDING, [new.id.as_bytes()])?;
     }
@@ -127,17 +139,36 @@ pub(super) fn record_retry(
     }
 }
 
-/// Writes a result, and returns what is known of its request if it is the end of that.
+/// The request that a result ends, if its row allows that.
+fn ending(
+    tx: &WriteTransaction<'_>,
+    sql: &'static str,
+    new: &WorkerResult,
+) -> rusqlite::Result<Option<EndingRequest>> {
+    let values = params![new.id.as_bytes(), new.outcome.status().number(), new.run];
+    let ending = tx.prepare_cached(sql)?.query_row(values, |row| {
+        Ok(EndingRequest {
+            kind: row.get(0)?,
+            has_callback: row.get(1)?,
+            has_history: row.get(2)?,
+            run: row.get(3)?,
+        })
+    });
+    ending.optional()
+}
+
+/// Writes a result, and returns in how many rows.
 fn write(
     tx: &WriteTransaction<'_>,
     sql: &'static str,
     new: &WorkerResult,
-) -> rusqlite::Result<Result<Option<EndedRequest>, RowRefused>> {
+    run: u32,
+) -> rusqlite::Result<Result<usize, RowRefused>> {
     let (status, error) = (new.outcome.status().number(), new.outcome.error());
     let values = params![
         new.id.as_bytes(),
         status,
-        new.run,
+        run,
         new.attempt,
         new.deliveries,
         new.started_at.map(Timestamp::as_millis),
@@ -148,9 +179,7 @@ fn write(
         error.map(|error| &error.message),
         new.outcome.result(),
     ];
-    tx.try_change(sql, values, |row| {
-        Ok(EndedRequest { kind: row.get(0)?, has_callback: row.get(1)?, has_history: row.get(2)? })
-    })
+    tx.try_execute(sql, values)
 }
 
 fn stored(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<StoredResult>> {
