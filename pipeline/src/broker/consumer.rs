@@ -106,7 +106,12 @@ impl Consumer {
     }
 
     /// Adds messages that were already received to `batch`, up to the same limits as [`Self::next_batch`].
-    fn add_received(&mut self, batch: &mut Vec<Delivery>, max_messages: usize, max_bytes: usize) {
+    pub fn add_received(
+        &mut self,
+        batch: &mut Vec<Delivery>,
+        max_messages: usize,
+        max_bytes: usize,
+    ) {
         let mut size: usize = batch.iter().map(|delivery| delivery.body.len()).sum();
         while batch.len() < max_messages
             && size < max_bytes

@@ -2,6 +2,8 @@
 //!
 //! While the store is away nothing is consumed, and the messages stay in their queue.
 
+use std::time::Duration;
+
 use pipeline::{
     backoff::Backoff,
     broker::{Consumer, Delivery},
@@ -17,6 +19,12 @@ use crate::consumers::{
 };
 use store::{Health, Store};
 
+/// How long the first message of a batch may wait for others, if they come one after the other. A commit costs as much as many
+/// rows, and while it is made a few messages come at most.
+const GATHER_TIME: Duration = Duration::from_millis(1);
+/// A batch of so many messages need not wait for others.
+const ENOUGH_MESSAGES: usize = 32;
+
 /// What is done with the messages of a queue.
 pub trait BatchHandler {
     /// The full prefetch. A batch takes half of it at most: while it is stored, the broker sends the other half.
@@ -24,6 +32,9 @@ pub trait BatchHandler {
 
     /// Begins to consume with this prefetch.
     fn consumer(&self, prefetch: u16) -> Consumer;
+
+    /// Whether somebody waits for what this message tells. If not, it may wait a moment for others.
+    fn is_awaited(&self, delivery: &Delivery) -> bool;
 
     /// Handles a batch: settles each message, or leaves that to a task in `background`, for which later
     /// messages don't wait.
@@ -94,6 +105,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
         let mut health = self.store.health();
         let (mut is_stopping, mut is_changing) = (false, false);
         let max_batch = usize::from(self.prefetch().div_ceil(2));
+        let mut last_count = 0;
         loop {
             let mut batch = Vec::new();
             let is_open = tokio::select! {
@@ -108,7 +120,12 @@ impl<H: BatchHandler> BatchConsumer<H> {
             if !is_open {
                 return if is_changing { Ended::PrefetchChanged } else { Ended::Stopped };
             }
+            if self.gathers(&batch, last_count, max_batch) {
+                sleep(GATHER_TIME).await;
+                consumer.add_received(&mut batch, max_batch, MAX_BATCH_BYTES);
+            }
             let (count, bytes) = (batch.len(), total_bytes(&batch));
+            last_count = count;
             let outcome = self.handler.handle(batch, &mut self.background).await;
             if outcome == BatchOutcome::StoreAway {
                 return Ended::StoreAway;
@@ -122,6 +139,14 @@ impl<H: BatchHandler> BatchConsumer<H> {
             }
             while self.background.try_join_next().is_some() {}
         }
+    }
+
+    /// Whether to wait for more messages: if several came while the last batch was stored, few are here, and nobody waits for
+    /// one of them.
+    fn gathers(&self, batch: &[Delivery], last_count: usize, max_batch: usize) -> bool {
+        last_count > 1
+            && batch.len() < ENOUGH_MESSAGES.min(max_batch)
+            && !batch.iter().any(|delivery| self.handler.is_awaited(delivery))
     }
 
     fn prefetch(&self) -> u16 {

@@ -136,6 +136,11 @@ impl BatchHandler for DeadLetterHandler {
         self.connection.consume(consume.only_with(self.lock.clone()))
     }
 
+    /// They are few.
+    fn is_awaited(&self, _: &Delivery) -> bool {
+        true
+    }
+
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {
         let (mut results, mut parked) = (Batch::default(), Batch::default());
         for delivery in batch {

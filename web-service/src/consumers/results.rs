@@ -12,6 +12,7 @@ use pipeline::{
 };
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, error, warn};
+use uuid::Uuid;
 
 use crate::{
     consumers::{
@@ -89,6 +90,11 @@ impl BatchHandler for ResultHandler {
     fn consumer(&self, prefetch: u16) -> Consumer {
         let consume = Consume::queue(topology::RESULTS, prefetch, "results");
         self.broker.consume(consume.only_with(self.lock.clone()))
+    }
+
+    fn is_awaited(&self, delivery: &Delivery) -> bool {
+        let id = delivery.properties.message_id.as_deref().and_then(|id| Uuid::try_parse(id).ok());
+        id.is_some_and(|id| self.notifier.waiters.is_awaited(id))
     }
 
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {

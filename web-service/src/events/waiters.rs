@@ -36,6 +36,11 @@ impl Waiters {
         Waiter { id, changes, waiters: self.clone() }
     }
 
+    /// Whether somebody waits for this request.
+    pub fn is_awaited(&self, id: Uuid) -> bool {
+        self.channels().contains_key(&id)
+    }
+
     /// Wakes all who wait for these requests.
     pub fn wake(&self, ids: impl IntoIterator<Item = Uuid>) {
         let channels = self.channels();
