@@ -8,8 +8,9 @@ pub(crate) mod pending_publish;
 mod progress;
 mod route_channels;
 pub(crate) mod unconfirmed;
+mod until_confirmed;
 
-use std::{collections::HashMap, mem::discriminant, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     task::JoinHandle,
@@ -27,19 +28,15 @@ use crate::broker::{
     link::{Link, LinkState},
     wire,
 };
-use crate::{backoff::Backoff, contract::message::Message};
+use crate::contract::message::Message;
 
 /// When the broker has confirmed nothing on a channel for this long, it is taken to block publishers: under
 /// a memory or disk alarm it reads no more, and its confirms stop. Or the queue does not answer.
 const BLOCKED_AFTER: Duration = Duration::from_secs(2);
-/// The publish timeout of messages that are retried until they are confirmed: practically none.
-const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long a caller waits for the channel to be opened on a new connection.
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a message that can't be published is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether a queue has to take a message.
 #[derive(Clone, Copy)]
@@ -162,7 +159,7 @@ impl Publisher {
         deadline: Instant,
         unsent: Unsent,
     ) -> Result<(), PublishError> {
-        let first = self.attempt(message, routing, deadline);
+        let first = self.attempt(message, routing, deadline, None);
         self.publish_after(first, message, routing, deadline, unsent).await.map(drop)
     }
 
@@ -176,9 +173,29 @@ impl Publisher {
         unsent: Unsent,
     ) -> Result<Instant, PublishError> {
         wire::check(message).map_err(PublishError::Invalid)?;
-        let (mut unknown, began) = (None, Instant::now());
-        let mut first = Some(first.await);
-        let ended = loop {
+        let began = Instant::now();
+        let ended = match first.await {
+            Ok(confirmed) => Ok(confirmed),
+            // On the heap, so that what is rare takes no room in the future of each publish.
+            Err(failure) => {
+                Box::pin(self.publish_again(failure, message, routing, deadline, unsent)).await
+            }
+        };
+        self.link.metrics().published(&ended, began);
+        ended
+    }
+
+    /// Publishes a message whose first attempt has failed so. Returns when it was confirmed.
+    async fn publish_again(
+        &self,
+        failure: Failure,
+        message: &Message,
+        routing: Routing,
+        deadline: Instant,
+        unsent: Unsent,
+    ) -> Result<Instant, PublishError> {
+        let (mut unknown, mut first) = (None, Some(failure));
+        loop {
             let first = first.take();
             let ended = self.attempts(first, message, routing, deadline, &mut unknown).await;
             let ended = ended.map_err(|error| unknown.take().unwrap_or(error));
@@ -186,20 +203,18 @@ impl Publisher {
                 matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
             let is_late = Instant::now() + RETRY_INTERVAL >= deadline;
             if !is_unsent || is_late || unsent == Unsent::Fail {
-                break ended;
+                return ended;
             }
             sleep(RETRY_INTERVAL).await;
-        };
-        self.link.metrics().published(&ended, began);
-        ended
+        }
     }
 
     /// Attempts until the broker has confirmed the message, or there is a reason or no time to attempt it
-    /// again. `unknown` is set if the broker may have the message from an attempt that failed. `first` is the outcome of
+    /// again. `unknown` is set if the broker may have the message from an attempt that failed. `first` is the failure of
     /// the first attempt, if that was made already.
     async fn attempts(
         &self,
-        mut first: Option<Result<Instant, Failure>>,
+        mut first: Option<Failure>,
         message: &Message,
         routing: Routing,
         deadline: Instant,
@@ -208,8 +223,8 @@ impl Publisher {
         let mut last_refusal = None;
         loop {
             let attempted = match first.take() {
-                Some(attempted) => attempted,
-                None => self.attempt(message, routing, deadline).await,
+                Some(failure) => Err(failure),
+                None => self.attempt(message, routing, deadline, None).await,
             };
             let refusal = match attempted {
                 Ok(confirmed) => return Ok(confirmed),
@@ -246,49 +261,6 @@ impl Publisher {
         }
     }
 
-    /// Publishes a message, again after each failure, until the broker has confirmed it. Each attempt
-    /// ends with the confirm or the loss of the connection. After a loss the broker may have the
-    /// message twice.
-    ///
-    /// # Errors
-    /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
-    pub async fn publish_until_confirmed(
-        &self,
-        message: &Message,
-        give_up: &CancellationToken,
-    ) -> Result<(), PublishError> {
-        let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());
-        let trying = async {
-            loop {
-                match self.publish(message, Instant::now() + NO_TIMEOUT).await {
-                    Err(error @ PublishError::Invalid(_)) => return Err(error),
-                    Err(error @ PublishError::TooLarge { .. }) => {
-                        return Err(PublishError::Invalid(error.to_string()));
-                    }
-                    Err(error) => {
-                        // Another kind of error is news: while a program starts, the first one is often only that it
-                        // is still connecting.
-                        let (kind, now) = (discriminant(&error), Instant::now());
-                        if logged.get(&kind).is_some_and(|until| now < *until) {
-                            tracing::debug!("publishing again: {error}");
-                        } else {
-                            let id = message.properties.message_id.as_deref();
-                            tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
-                            logged.insert(kind, now + LOG_INTERVAL);
-                        }
-                    }
-                    Ok(()) => return Ok(()),
-                }
-                sleep(backoff.next_pause()).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            ended = trying => ended,
-            () = give_up.cancelled() => Err(PublishError::Unknown("stopping before it was confirmed".to_owned())),
-        }
-    }
-
     /// For how long the broker has confirmed nothing on the channel of an essential route, if that is longer
     /// than two seconds: then the broker is taken to block publishers.
     pub(super) fn blocked_for(&self) -> Option<Duration> {
@@ -308,8 +280,9 @@ impl Publisher {
         message: &Message,
         routing: Routing,
         deadline: Instant,
+        on_confirm: Option<OnConfirm>,
     ) -> Result<Instant, Failure> {
-        self.submit(message, routing, deadline, None).await?.end(deadline).await
+        self.submit(message, routing, deadline, on_confirm).await?.end(deadline).await
     }
 
     /// Hands a message to the task that publishes.
@@ -348,9 +321,12 @@ impl Publisher {
         route: &RouteChannel,
         deadline: Instant,
     ) -> Result<ConfirmChannel, PublishError> {
-        if route.current().is_none() && matches!(self.link.state(), LinkState::Ready(_)) {
+        if let Some(channel) = route.current() {
+            return Ok(channel);
+        }
+        if matches!(self.link.state(), LinkState::Ready(_)) {
             let opened_by = deadline.min(Instant::now() + OPEN_TIMEOUT);
-            let _open_or_not = timeout_at(opened_by, route.opened()).await.is_ok();
+            let _open_or_not = Box::pin(timeout_at(opened_by, route.opened())).await.is_ok();
         }
         route.current().ok_or_else(|| self.unavailable(route))
     }

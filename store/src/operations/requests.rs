@@ -72,7 +72,8 @@ impl Store {
                 answer
             }
             None if Instant::now() >= deadline => Err(self.unanswered_urgent(began)),
-            None => self.accept_by(deadline, request()).await,
+            // This is rare, and its future large.
+            None => Box::pin(self.accept_by(deadline, request())).await,
         }
     }
 

@@ -60,10 +60,11 @@ pub async fn accept(
     if let (Ok(Claimed::Proceed(id)), None) = (&claimed, &submission.callback) {
         return publish_and_record(dispatch, *id, submission, accepted_at, deadline).await;
     }
-    let published = publish(dispatch, submission, claimed, deadline).await;
+    // Its future is large, and most calls need none.
+    let published = Box::pin(publish(dispatch, submission, claimed, deadline)).await;
     let row = published.as_ref().ok().and_then(|published| published.row(submission, accepted_at));
     let recorded = match row {
-        Some(row) => dispatch.store.accept_by(deadline, row).await,
+        Some(row) => Box::pin(dispatch.store.accept_by(deadline, row)).await,
         None => Ok(()),
     };
     finish(dispatch, submission, accepted_at, published, recorded).await
@@ -88,7 +89,7 @@ async fn publish_and_record(
             let published = Ok(Published::New(id));
             finish(dispatch, submission, accepted_at, published, recorded).await
         }
-        Err(error) => Err(reject(dispatch, id, submission, error.into()).await),
+        Err(error) => Err(Box::pin(reject(dispatch, id, submission, error.into())).await),
     }
 }
 
@@ -105,7 +106,7 @@ pub(crate) async fn claim(
     };
     let timeout = dispatch.timeout + CLAIM_GRACE;
     let claim = Claim { key: hash, body_digest, id: submission.id, timeout };
-    let claimed = dispatch.store.claim(claim).await;
+    let claimed = Box::pin(dispatch.store.claim(claim)).await;
     claimed.map_err(|error| AcceptError::StoreAway(error.to_string()).reject(submission.id))
 }
 
@@ -149,7 +150,7 @@ pub(crate) async fn finish(
         }
         Err(error) => {
             let error = record_later(dispatch, error, row(id, submission, accepted_at));
-            Err(reject(dispatch, id, submission, error).await)
+            Err(Box::pin(reject(dispatch, id, submission, error)).await)
         }
     }
 }

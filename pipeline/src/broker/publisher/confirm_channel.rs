@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqprs::channel::{Channel, ConfirmSelectArguments};
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,13 @@ impl ConfirmChannel {
 
     /// Hands a message to the channel's task. Fails if that takes no more messages.
     pub(super) async fn submit(&self, message: OutgoingMessage) -> Result<(), ()> {
-        self.messages.send(message).await.map_err(drop)
+        match self.messages.try_reserve() {
+            Ok(place) => Ok(place.send(message)),
+            Err(TrySendError::Full(())) => {
+                Box::pin(self.messages.send(message)).await.map_err(drop)
+            }
+            Err(TrySendError::Closed(())) => Err(()),
+        }
     }
 
     /// Hands a message to the channel's task without waiting. Fails if it is full or takes no more.

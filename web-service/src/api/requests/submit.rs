@@ -106,7 +106,7 @@ pub(crate) async fn process_data(
     // Its memory is not for those who wait.
     drop(body);
     if let Some(max_wait) = max_wait
-        && let Some(ended) = ended_within(&state, id, waiting, max_wait).await
+        && let Some(ended) = Box::pin(ended_within(&state, id, waiting, max_wait)).await
     {
         return Ok(get::response(&ended));
     }

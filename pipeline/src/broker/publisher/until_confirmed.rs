@@ -1,0 +1,99 @@
+//! Messages that are published again until the broker has confirmed them.
+
+use std::{collections::HashMap, mem::discriminant, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::Backoff,
+    broker::{
+        error::PublishError,
+        publisher::{Publisher, Routing, Unsent, pending_publish::OnConfirm},
+    },
+    contract::message::Message,
+};
+
+/// The publish timeout of messages that are retried until they are confirmed: practically none.
+const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How often a message that can't be published is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Publisher {
+    /// Publishes a message, again after each failure, until the broker has confirmed it. Each attempt
+    /// ends with the confirm or the loss of the connection. After a loss the broker may have the
+    /// message twice.
+    ///
+    /// # Errors
+    /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
+    pub async fn publish_until_confirmed(
+        &self,
+        message: &Message,
+        give_up: &CancellationToken,
+    ) -> Result<(), PublishError> {
+        self.publish_until_ended(message, give_up, None).await
+    }
+
+    /// Like [`Self::publish_until_confirmed`], for a message with whose confirm something else is due: `follow` is called on
+    /// the connection's thread, which it must not hold up, as soon as the broker has confirmed the message. So that need not
+    /// wait until the caller is woken.
+    ///
+    /// It is not called, but dropped, if the message had to be published again: then it is for the caller to do the same.
+    /// It may be called when the caller has the confirm already, and after `give_up`, if the confirm comes then.
+    ///
+    /// # Errors
+    /// As [`Self::publish_until_confirmed`].
+    pub async fn publish_until_confirmed_then(
+        &self,
+        message: &Message,
+        give_up: &CancellationToken,
+        follow: impl FnOnce() + Send + 'static,
+    ) -> Result<(), PublishError> {
+        self.publish_until_ended(message, give_up, Some(Box::new(follow))).await
+    }
+
+    async fn publish_until_ended(
+        &self,
+        message: &Message,
+        give_up: &CancellationToken,
+        on_confirm: Option<OnConfirm>,
+    ) -> Result<(), PublishError> {
+        tokio::select! {
+            biased;
+            ended = self.publish_without_timeout(message, on_confirm) => ended,
+            () = give_up.cancelled() => Err(PublishError::Unknown("stopping before it was confirmed".to_owned())),
+        }
+    }
+
+    async fn publish_without_timeout(
+        &self,
+        message: &Message,
+        mut on_confirm: Option<OnConfirm>,
+    ) -> Result<(), PublishError> {
+        let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());
+        loop {
+            let (deadline, routing) = (Instant::now() + NO_TIMEOUT, Routing::Mandatory);
+            let first = self.attempt(message, routing, deadline, on_confirm.take());
+            match self.publish_after(first, message, routing, deadline, Unsent::Fail).await {
+                Err(error @ PublishError::Invalid(_)) => return Err(error),
+                Err(error @ PublishError::TooLarge { .. }) => {
+                    return Err(PublishError::Invalid(error.to_string()));
+                }
+                Err(error) => {
+                    // Another kind of error is news: while a program starts, the first one is often only that it
+                    // is still connecting.
+                    let (kind, now) = (discriminant(&error), Instant::now());
+                    if logged.get(&kind).is_some_and(|until| now < *until) {
+                        tracing::debug!("publishing again: {error}");
+                    } else {
+                        let id = message.properties.message_id.as_deref();
+                        tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
+                        logged.insert(kind, now + LOG_INTERVAL);
+                    }
+                }
+                Ok(_) => return Ok(()),
+            }
+            sleep(backoff.next_pause()).await;
+        }
+    }
+}
