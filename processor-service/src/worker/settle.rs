@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use pipeline::{
-    broker::{Delivery, PublishError, Publisher},
-    contract::{ErrorBody, Message, Request, RequestId, codes, headers},
+    broker::{Delivery, PublishError, Publisher, SharedDelivery},
+    contract::{ErrorBody, Execution, Message, Request, RequestId, codes, headers},
     log_messages::{REJECTED, RETRY_SCHEDULED},
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -77,7 +77,10 @@ impl Settler {
             }
             Settlement::Retry(next) => self.retry(id, *next, in_flight, delivery).await,
             Settlement::Publish(messages) => {
-                let mut published = self.publish_all(&messages).await;
+                let execution = IncomingRequest::from(&delivery).execution(id);
+                let delivery = SharedDelivery::new(delivery);
+                let mut published = self.publish_and_ack(&messages, &execution, &delivery).await;
+                let Some(delivery) = delivery.take() else { return true };
                 if let (true, Err(PublishError::Invalid(reason))) = (completed, &published) {
                     // The broker may take less than `RESULT_LIMIT`.
                     let error = ErrorBody::new(codes::RESULT_TOO_LARGE, reason);
@@ -240,6 +243,28 @@ impl Settler {
             self.publisher.publish_until_confirmed(message, &self.give_up).await?;
         }
         Ok(())
+    }
+
+    /// Publishes these messages in their order. The confirm of the last one acks their delivery and notes that its attempt is
+    /// over, on the connection's thread: the broker sends the next request only after that. If the delivery is not taken then,
+    /// neither was done.
+    async fn publish_and_ack(
+        &self,
+        messages: &[Message],
+        execution: &Execution,
+        delivery: &SharedDelivery,
+    ) -> Result<(), PublishError> {
+        let Some((last, others)) = messages.split_last() else { return Ok(()) };
+        self.publish_all(others).await?;
+        let (claims, execution, delivery) =
+            (self.claims.clone(), execution.clone(), delivery.clone());
+        let ack = move || {
+            if let Some(delivery) = delivery.take() {
+                claims.finish(&execution);
+                delivery.ack();
+            }
+        };
+        self.publisher.publish_until_confirmed_then(last, &self.give_up, ack).await
     }
 
     /// Acks a request whose messages were published, and returns whether they were. If they were not, because the program

@@ -10,7 +10,11 @@ use pipeline::{
     log_messages::STORE_AWAY,
     shutdown::Shutdown,
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use crate::consumers::{
@@ -19,9 +23,13 @@ use crate::consumers::{
 };
 use store::{Health, Store};
 
-/// How long the first message of a batch may wait for others, if they come one after the other. A commit costs as much as many
-/// rows, and while it is made a few messages come at most.
-const GATHER_TIME: Duration = Duration::from_millis(1);
+/// Messages that come sooner than this after a batch are taken to come one after the other.
+const STREAM_INTERVAL: Duration = Duration::from_millis(5);
+/// How long the first message of a batch may then wait for others. A commit costs as much as many rows, and while it is made
+/// a few messages come at most.
+const GATHER_TIME: Duration = Duration::from_millis(2);
+/// How often what has come is looked at meanwhile.
+const GATHER_INTERVAL: Duration = Duration::from_millis(1);
 /// A batch of so many messages need not wait for others.
 const ENOUGH_MESSAGES: usize = 32;
 
@@ -105,7 +113,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
         let mut health = self.store.health();
         let (mut is_stopping, mut is_changing) = (false, false);
         let max_batch = usize::from(self.prefetch().div_ceil(2));
-        let mut last_count = 0;
+        let mut last_batch: Option<Instant> = None;
         loop {
             let mut batch = Vec::new();
             let is_open = tokio::select! {
@@ -120,16 +128,15 @@ impl<H: BatchHandler> BatchConsumer<H> {
             if !is_open {
                 return if is_changing { Ended::PrefetchChanged } else { Ended::Stopped };
             }
-            if self.gathers(&batch, last_count, max_batch) {
-                sleep(GATHER_TIME).await;
-                consumer.add_received(&mut batch, max_batch, MAX_BATCH_BYTES);
+            if last_batch.is_some_and(|ended| ended.elapsed() < STREAM_INTERVAL) {
+                self.gather(&mut batch, max_batch, consumer).await;
             }
             let (count, bytes) = (batch.len(), total_bytes(&batch));
-            last_count = count;
             let outcome = self.handler.handle(batch, &mut self.background).await;
             if outcome == BatchOutcome::StoreAway {
                 return Ended::StoreAway;
             }
+            last_batch = Some(Instant::now());
             let before = self.prefetch();
             self.mode = self.mode.after(outcome, count, bytes);
             if self.prefetch() != before {
@@ -141,12 +148,16 @@ impl<H: BatchHandler> BatchConsumer<H> {
         }
     }
 
-    /// Whether to wait for more messages: if several came while the last batch was stored, few are here, and nobody waits for
-    /// one of them.
-    fn gathers(&self, batch: &[Delivery], last_count: usize, max_batch: usize) -> bool {
-        last_count > 1
-            && batch.len() < ENOUGH_MESSAGES.min(max_batch)
+    /// Waits a moment for more messages, unless there are enough, or somebody waits for one of them.
+    async fn gather(&self, batch: &mut Vec<Delivery>, max_batch: usize, consumer: &mut Consumer) {
+        let (end, enough) = (Instant::now() + GATHER_TIME, ENOUGH_MESSAGES.min(max_batch));
+        while batch.len() < enough
+            && Instant::now() < end
             && !batch.iter().any(|delivery| self.handler.is_awaited(delivery))
+        {
+            sleep(GATHER_INTERVAL).await;
+            consumer.add_received(batch, max_batch, MAX_BATCH_BYTES);
+        }
     }
 
     fn prefetch(&self) -> u16 {

@@ -1,6 +1,6 @@
 //! Delivery: a received message, which is acked or requeued exactly once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use amqprs::Deliver;
 use tokio::sync::{mpsc, oneshot};
@@ -165,6 +165,22 @@ impl Delivery {
             Ok(()) if is_ack => self.ties.counters.acked(),
             _ => self.ties.counters.requeued(),
         }
+    }
+}
+
+/// A delivery that two threads may settle: whoever takes it first.
+#[derive(Clone)]
+pub struct SharedDelivery(Arc<Mutex<Option<Delivery>>>);
+
+impl SharedDelivery {
+    /// Shares a delivery. It is requeued if all clones are dropped and nobody has taken it.
+    pub fn new(delivery: Delivery) -> Self {
+        Self(Arc::new(Mutex::new(Some(delivery))))
+    }
+
+    /// Takes the delivery. None if it was taken before.
+    pub fn take(&self) -> Option<Delivery> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
