@@ -4,13 +4,15 @@ use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
         Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Lock, LockState,
-        PublishError,
+        PublishError, SharedDelivery,
     },
     contract::{
-        Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Request, Timestamp,
-        TraceParent,
+        Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Message, Request,
+        Timestamp, TraceParent,
     },
-    topology::{self, Events, REQUESTS, RequestType, RequestTypes, Topology},
+    topology::{
+        self, DEFAULT_EXCHANGE, Events, REQUESTS, RESULTS, RequestType, RequestTypes, Topology,
+    },
 };
 use serde_json::value::RawValue;
 use testbed::{
@@ -64,7 +66,7 @@ fn finished() -> Event {
 }
 
 /// Announces as soon as that is possible.
-async fn announced(broker: &Broker, message: &pipeline::contract::Message) {
+async fn announced(broker: &Broker, message: &Message) {
     let event_publisher = broker.event_publisher();
     loop {
         if event_publisher.try_publish(message) {
@@ -168,7 +170,7 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
     Ok(())
 }
 
-fn request(data: String) -> Result<pipeline::contract::Message> {
+fn request(data: String) -> Result<Message> {
     let (id, data) = (Uuid::now_v7(), RawValue::from_string(data)?);
     Ok(Request::message(&id.into(), &RequestType::DEFAULT, &data, &TraceParent::for_request(id)))
 }
@@ -270,6 +272,26 @@ async fn with_the_confirm_begins_what_follows_from_it() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_delivery_is_acked_with_the_confirm_of_what_follows_from_it() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
+    for n in 1..=2 {
+        publisher.publish_until_confirmed(&request(n.to_string())?, &going_on).await?;
+    }
+    let mut consumer = broker.consume(Consume::queue(REQUESTS, 1, "1"));
+    let first = SharedDelivery::new(consumer.next().await.context("a first message")?);
+    let taken = first.clone();
+    let ack = move || taken.take().expect("nobody else takes it").ack();
+    let follows = Message::json(DEFAULT_EXCHANGE, RESULTS, &1);
+    publisher.publish_until_confirmed_then(&follows, &going_on, ack).await?;
+    // The broker sends one at a time.
+    let second = timeout(WAIT_TIMEOUT, consumer.next()).await?.context("a second message")?;
+    ensure!(!second.redelivered && first.take().is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<()> {
     let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     node.set_max_message_size(1000).await?;
@@ -279,6 +301,10 @@ async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<(
     let long = request("1".repeat(1000))?;
     let refused =
         timeout(WAIT_TIMEOUT, publisher.publish_until_confirmed(&long, &going_on)).await?;
+    ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
+    let never = || panic!("it follows from nothing");
+    let publishing = publisher.publish_until_confirmed_then(&long, &going_on, never);
+    let refused = timeout(WAIT_TIMEOUT, publishing).await?;
     ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
     publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
     Ok(())

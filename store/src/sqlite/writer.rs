@@ -28,10 +28,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 const MAX_BATCH_COMMANDS: usize = 512;
 /// A batch with this many commands at least makes the writer wait for more before the next commit.
 const MIN_CROWD: usize = 4;
-/// How long the writer waits for twice as many commands as the last batch had.
-const GATHER_TIMEOUT: Duration = Duration::from_micros(700);
-/// How often it looks meanwhile: each time costs as much as a row.
-const GATHER_INTERVAL: Duration = Duration::from_micros(350);
+/// How long the writer then waits, once: each time that it is woken costs as much as a row.
+const GATHER_TIME: Duration = Duration::from_micros(800);
 
 pub(super) struct Writer {
     file: Arc<File>,
@@ -155,13 +153,9 @@ impl Writer {
     /// got an answer are about to send the next command, and a commit for many costs little more than one
     /// for a few. With as many as before the batches would stay as small as they happen to be. A single caller never waits.
     fn gather(&self) {
-        if self.last_batch < MIN_CROWD {
-            return;
-        }
-        let (enough, end) =
-            ((2 * self.last_batch).min(MAX_BATCH_COMMANDS), Instant::now() + GATHER_TIMEOUT);
-        while self.commands.len() < enough && Instant::now() < end {
-            thread::sleep(GATHER_INTERVAL);
+        let enough = (2 * self.last_batch).min(MAX_BATCH_COMMANDS);
+        if self.last_batch >= MIN_CROWD && self.commands.len() < enough {
+            thread::sleep(GATHER_TIME);
         }
     }
 

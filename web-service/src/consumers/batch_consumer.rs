@@ -128,8 +128,8 @@ impl<H: BatchHandler> BatchConsumer<H> {
             if !is_open {
                 return if is_changing { Ended::PrefetchChanged } else { Ended::Stopped };
             }
-            if last_batch.is_some_and(|ended| ended.elapsed() < STREAM_INTERVAL) {
-                self.gather(&mut batch, max_batch, consumer).await;
+            if let Some(end) = gather_end(last_batch, Instant::now()) {
+                self.gather(&mut batch, max_batch, consumer, end).await;
             }
             let (count, bytes) = (batch.len(), total_bytes(&batch));
             let outcome = self.handler.handle(batch, &mut self.background).await;
@@ -148,9 +148,15 @@ impl<H: BatchHandler> BatchConsumer<H> {
         }
     }
 
-    /// Waits a moment for more messages, unless there are enough, or somebody waits for one of them.
-    async fn gather(&self, batch: &mut Vec<Delivery>, max_batch: usize, consumer: &mut Consumer) {
-        let (end, enough) = (Instant::now() + GATHER_TIME, ENOUGH_MESSAGES.min(max_batch));
+    /// Waits until `end` for more messages, unless there are enough, or somebody waits for one of them.
+    async fn gather(
+        &self,
+        batch: &mut Vec<Delivery>,
+        max_batch: usize,
+        consumer: &mut Consumer,
+        end: Instant,
+    ) {
+        let enough = ENOUGH_MESSAGES.min(max_batch);
         while batch.len() < enough
             && Instant::now() < end
             && !batch.iter().any(|delivery| self.handler.is_awaited(delivery))
@@ -169,6 +175,12 @@ impl<H: BatchHandler> BatchConsumer<H> {
     }
 }
 
+/// Until when a message that comes now may wait for others, if it may: a message that comes alone does not.
+fn gather_end(last_batch: Option<Instant>, now: Instant) -> Option<Instant> {
+    let follows = now.saturating_duration_since(last_batch?) < STREAM_INTERVAL;
+    follows.then(|| now + GATHER_TIME)
+}
+
 /// Waits until the store is away.
 async fn is_away(health: &mut watch::Receiver<Health>) {
     if health.wait_for(|health| matches!(health, Health::Away(_))).await.is_err() {
@@ -179,4 +191,18 @@ async fn is_away(health: &mut watch::Receiver<Health>) {
 
 fn total_bytes(batch: &[Delivery]) -> usize {
     batch.iter().map(|delivery| delivery.body.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_one_after_the_other_waits_for_more_and_what_comes_alone_does_not() {
+        let ended = Instant::now();
+        assert_eq!(gather_end(None, ended), None);
+        let soon = ended + STREAM_INTERVAL / 2;
+        assert_eq!(gather_end(Some(ended), soon), Some(soon + GATHER_TIME));
+        assert_eq!(gather_end(Some(ended), ended + STREAM_INTERVAL), None);
+    }
 }

@@ -120,6 +120,7 @@ mod tests {
         tokio::join!(one.changed(), two.changed());
         let pending = futures_util::FutureExt::now_or_never(three.changed());
         assert!(pending.is_none());
+        assert!(waiters.is_awaited(other) && !waiters.is_awaited(Uuid::now_v7()));
         waiters.wake_all();
         three.changed().await;
     }
