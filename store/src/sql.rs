@@ -49,11 +49,11 @@ macro_rules! accept_rule {
     };
 }
 
-/// Whether the row of a request that a result has ended says more than the result does, see
+/// Whether the row of a request that a result has ended in this run says more than the result does, see
 /// [`Applied`](crate::Applied::StoredWithHistory).
 macro_rules! has_history {
-    () => {
-        "(run > 0 OR last_error IS NOT NULL)"
+    ($run:expr) => {
+        concat!("(", $run, " > 0 OR last_error IS NOT NULL)")
     };
 }
 
@@ -207,10 +207,16 @@ macro_rules! count {
     };
 }
 
-/// How many requests have a status.
-macro_rules! tallied {
+/// How many requests of a status there are, of each type 10,000 at most, counted along the index of types and statuses.
+macro_rules! count_of_status {
     ($status:literal) => {
-        concat!("(SELECT CAST(COALESCE(sum(", $status, "), 0) AS bigint) FROM tallies)")
+        concat!(
+            "(SELECT CAST(COALESCE(sum(of_type), 0) AS bigint) FROM \
+             (SELECT (SELECT count(*) FROM (SELECT 1 FROM requests WHERE type = known.type AND status = ",
+            $status,
+            " ORDER BY id LIMIT 10000) AS few) AS of_type \
+             FROM (SELECT DISTINCT type FROM tallies) AS known) AS counted)"
+        )
     };
 }
 
@@ -266,13 +272,13 @@ pub(crate) const DELETE_PARKED: &str =
     "DELETE FROM parked WHERE number = $1 AND request_id IS NULL";
 /// The request that a parked message belongs to.
 pub(crate) const PARKED_REQUEST: &str = "SELECT request_id FROM parked WHERE number = $1";
-/// Counts requests, of which those that wait for a retry end at a limit, and tells how many came and ended lately. The parameters: now; the time after which, and the ids
+/// Counts requests and tells how many came and ended lately. The parameters: now; the time after which, and the ids
 /// between which, requests count for the rates.
 pub(crate) const OVERVIEW: &str = concat!(
     "SELECT ",
-    tallied!("queued"),
+    count_of_status!("0"),
     ", ",
-    tallied!("failed"),
+    count_of_status!("2"),
     ", ",
     count!("next_attempt_at > $1 ORDER BY next_attempt_at"),
     ", ",

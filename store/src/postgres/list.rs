@@ -25,9 +25,13 @@ use crate::{
 };
 
 const DIALECT: Dialect = Dialect::Postgres;
+/// A list is read by several statements.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// A server does not know how many rows have an error code, since it uses no statistics of a partial index. It would read all
-/// of them and sort them, although the index has their order.
-const ALONG_INDEXES: &str = "SET LOCAL enable_bitmapscan = off";
+/// of them and sort them, although the index has their order. And to look up some hundred rows by their ids, it would rather
+/// read a whole table than be wrong about their number.
+const ALONG_INDEXES: &str = "SELECT set_config('enable_bitmapscan', 'off', true), \
+    set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)";
 
 impl Work for RequestQuery {
     type Answer = Page;
@@ -113,7 +117,7 @@ async fn all_types(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
 }
 
 async fn along_indexes(connection: &mut PgConnection) -> sqlx::Result<Transaction<'_, Postgres>> {
-    let mut reading = connection.begin().await?;
+    let mut reading = connection.begin_with(SNAPSHOT).await?;
     sqlx::query(ALONG_INDEXES).execute(&mut *reading).await?;
     Ok(reading)
 }

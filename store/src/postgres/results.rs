@@ -50,7 +50,7 @@ macro_rules! apply {
     is_stored!("excluded.status", "excluded.run"),
     " RETURNING id, status, run, attempts, deliveries, worker, started_at, finished_at, settled_at, \
      error_code, error_message, callback_host, type, xmax = 0 AS is_new, ",
-    has_history!(),
+    has_history!("run"),
     " AS has_history), ",
     callbacks_of_ended!(),
     ", left_groups AS (DELETE FROM failures USING ended WHERE failed_id = ended.id AND ended.status = 1 \

@@ -98,7 +98,10 @@ pub(crate) fn page(
         Some(lists) => {
             let table = parts.table(dialect);
             tables = "requests".to_owned();
-            format!("id IN ({})", statement.of_each(&table, &lists, ids, query.rows(), "DESC"))
+            format!(
+                "id IN ({})",
+                statement.first_of_each(&table, &lists, ids, query.rows(), "DESC")
+            )
         }
         None => statement.joined(&parts, ids),
     };
@@ -173,11 +176,9 @@ fn first(
     dialect: Dialect,
 ) -> Statement {
     let (mut statement, table) = (Builder::default(), along("requests", BY_TYPE, dialect));
-    let rows = statement.of_each(&table, lists, ids, limit.into(), order);
-    let limit = statement.parameter(Value::Number(limit.into()));
-    statement.finish(format!(
-        "SELECT {columns} FROM requests WHERE id IN ({rows}) ORDER BY id {order} LIMIT {limit}"
-    ))
+    let rows = statement.first_of_each(&table, lists, ids, limit.into(), order);
+    statement
+        .finish(format!("SELECT {columns} FROM requests WHERE id IN ({rows}) ORDER BY id {order}"))
 }
 
 /// The lists of these types with a status.
@@ -369,6 +370,19 @@ impl Builder {
             )
         };
         lists.iter().enumerate().map(list).collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    /// The first so many of these, so that no more rows than those are looked up, and the server knows it.
+    fn first_of_each(
+        &mut self,
+        table: &str,
+        lists: &[(&str, Status)],
+        ids: IdRange,
+        rows: i64,
+        order: &str,
+    ) -> String {
+        let each = self.of_each(table, lists, ids, rows, order);
+        format!("SELECT id FROM ({each}) AS found ORDER BY id {order} LIMIT {rows}")
     }
 
     fn finish(self, sql: String) -> Statement {

@@ -21,6 +21,7 @@ use crate::{
 const DIALECT: Dialect = Dialect::Sqlite;
 
 pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::Result<Page> {
+    let _snapshot = connection.unchecked_transaction()?;
     let window = window(connection, list::window(&query.filter, query.ids(), DIALECT))?;
     let (types, mut items) = (types(connection, &query.filter)?, Vec::new());
     for part in list::parts_of_types(&query.filter, &types) {
@@ -31,6 +32,7 @@ pub(super) fn page(connection: &Connection, query: &RequestQuery) -> rusqlite::R
 }
 
 pub(super) fn count(connection: &Connection, filter: &RequestFilter) -> rusqlite::Result<Count> {
+    let _snapshot = connection.unchecked_transaction()?;
     let window = window(connection, list::window(filter, filter.ids(), DIALECT))?;
     let (types, mut count) = (types(connection, filter)?, 0);
     for part in list::parts_of_types(filter, &types) {
@@ -46,7 +48,7 @@ pub(super) fn open(
     after: Uuid,
     limit: u32,
 ) -> rusqlite::Result<Vec<OpenRequest>> {
-    let mut open = Vec::new();
+    let (_snapshot, mut open) = (connection.unchecked_transaction()?, Vec::new());
     for part in all_types(connection)?.chunks(MAX_MERGED_TYPES) {
         open.extend(rows(connection, list::open(part, after, limit, DIALECT), row::open_request)?);
     }

@@ -9,7 +9,7 @@ use crate::{
         request::{ScheduledRetry, Status},
         worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     },
-    sql::{is_better_end, is_end, unnamed_run},
+    sql::{has_history, is_better_end, is_end, unnamed_run},
     sqlite::{
         attempts, callbacks, groups,
         requests::UNKNOWN_TYPE,
@@ -26,17 +26,23 @@ macro_rules! run {
     };
 }
 
+/// The run that its request is in by then.
+macro_rules! last_run {
+    () => {
+        concat!("max(", run!(), ", run)")
+    };
+}
+
 /// What is known of a request that a result ends. What returns rows of an update makes a table for them, which takes longer
 /// than to look at the row before.
 macro_rules! ending {
     ($condition:ident) => {
         concat!(
-            "SELECT type, callback_host IS NOT NULL, max(",
-            run!(),
-            ", run) > 0 OR last_error IS NOT NULL, \
-             max(",
-            run!(),
-            ", run) FROM requests WHERE id = ?1 AND ",
+            "SELECT type, callback_host IS NOT NULL, ",
+            has_history!(last_run!()),
+            ", ",
+            last_run!(),
+            " FROM requests WHERE id = ?1 AND ",
             $condition!("?2", run!())
         )
     };
