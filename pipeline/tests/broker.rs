@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
-        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Lock, LockState,
-        PublishError, SharedDelivery,
+        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Delivery, Lock,
+        LockState, PublishError, SharedDelivery,
     },
     contract::{
         Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Message, Request,
@@ -282,7 +282,7 @@ async fn a_delivery_is_acked_with_the_confirm_of_what_follows_from_it() -> Resul
     let mut consumer = broker.consume(Consume::queue(REQUESTS, 1, "1"));
     let first = SharedDelivery::new(consumer.next().await.context("a first message")?);
     let taken = first.clone();
-    let ack = move || taken.take().expect("nobody else takes it").ack();
+    let ack = move || taken.settle(Delivery::ack);
     let follows = Message::json(DEFAULT_EXCHANGE, RESULTS, &1);
     publisher.publish_until_confirmed_then(&follows, &going_on, ack).await?;
     // The broker sends one at a time.

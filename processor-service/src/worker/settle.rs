@@ -246,8 +246,8 @@ impl Settler {
     }
 
     /// Publishes these messages in their order. The confirm of the last one acks their delivery and notes that its attempt is
-    /// over, on the connection's thread: the broker sends the next request only after that. If the delivery is not taken then,
-    /// neither was done.
+    /// over, on the connection's thread: the broker sends the next request only after that. If the delivery is still there
+    /// afterwards, neither was done.
     async fn publish_and_ack(
         &self,
         messages: &[Message],
@@ -259,10 +259,10 @@ impl Settler {
         let (claims, execution, delivery) =
             (self.claims.clone(), execution.clone(), delivery.clone());
         let ack = move || {
-            if let Some(delivery) = delivery.take() {
+            delivery.settle(|delivery| {
                 claims.finish(&execution);
                 delivery.ack();
-            }
+            });
         };
         self.publisher.publish_until_confirmed_then(last, &self.give_up, ack).await
     }

@@ -41,7 +41,7 @@ pub trait BatchHandler {
     /// Begins to consume with this prefetch.
     fn consumer(&self, prefetch: u16) -> Consumer;
 
-    /// Whether somebody waits for what this message tells. If not, it may wait a moment for others.
+    /// Whether a client of this service waits for what this message tells. If not, it may wait a moment for others.
     fn is_awaited(&self, delivery: &Delivery) -> bool;
 
     /// Handles a batch: settles each message, or leaves that to a task in `background`, for which later
@@ -158,6 +158,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
     ) {
         let enough = ENOUGH_MESSAGES.min(max_batch);
         while batch.len() < enough
+            && total_bytes(batch) < MAX_BATCH_BYTES
             && Instant::now() < end
             && !batch.iter().any(|delivery| self.handler.is_awaited(delivery))
         {

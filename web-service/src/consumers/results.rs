@@ -93,8 +93,12 @@ impl BatchHandler for ResultHandler {
     }
 
     fn is_awaited(&self, delivery: &Delivery) -> bool {
-        let id = delivery.properties.message_id.as_deref().and_then(|id| Uuid::try_parse(id).ok());
-        id.is_some_and(|id| self.notifier.waiters.is_awaited(id))
+        let (id, waiters) = (&delivery.properties.message_id, &self.notifier.waiters);
+        // Workers of others need not set it.
+        match id.as_deref().and_then(|id| Uuid::try_parse(id).ok()) {
+            Some(id) => waiters.is_awaited(id),
+            None => !waiters.is_empty(),
+        }
     }
 
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {

@@ -1,6 +1,6 @@
 //! Delivery: a received message, which is acked or requeued exactly once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use amqprs::Deliver;
 use tokio::sync::{mpsc, oneshot};
@@ -178,9 +178,22 @@ impl SharedDelivery {
         Self(Arc::new(Mutex::new(Some(delivery))))
     }
 
-    /// Takes the delivery. None if it was taken before.
+    /// Takes the delivery. None if it was taken before. If it was settled by [`Self::settle`], that is done by then.
     pub fn take(&self) -> Option<Delivery> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.slot().take()
+    }
+
+    /// Settles the delivery unless it was taken before.
+    pub fn settle(&self, settle: impl FnOnce(Delivery)) {
+        // Under the lock: else whoever finds it taken might go on before it is settled.
+        let mut slot = self.slot();
+        if let Some(delivery) = slot.take() {
+            settle(delivery);
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Delivery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -91,7 +91,10 @@ impl ConfirmChannel {
     /// Hands a message to the channel's task. Fails if that takes no more messages.
     pub(super) async fn submit(&self, message: OutgoingMessage) -> Result<(), ()> {
         match self.messages.try_reserve() {
-            Ok(place) => Ok(place.send(message)),
+            Ok(place) => {
+                place.send(message);
+                Ok(())
+            }
             Err(TrySendError::Full(())) => {
                 Box::pin(self.messages.send(message)).await.map_err(drop)
             }
