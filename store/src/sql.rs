@@ -5,6 +5,8 @@ pub(crate) mod attempts;
 pub(crate) mod bulk_runs;
 pub(crate) mod groups;
 pub(crate) mod list;
+pub(crate) mod merged;
+pub(crate) mod statement;
 pub(crate) mod stats;
 
 use crate::model::{

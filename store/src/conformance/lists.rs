@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Count, Cursor, MAX_COUNT, NewRequest, OpenRequest, Page, RequestFilter, RequestQuery,
     ScheduledRetry, Status, Store, WorkerResult,
-    sql::list::{MAX_MERGED_TYPES, MAX_WINDOW_ROWS},
+    sql::{list::MAX_WINDOW_ROWS, merged::MAX_MERGED_TYPES},
 };
 
 /// A list of so many requests a page.

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     GroupId, ParkedFilter, ParkedQuery, RequestFilter, Status,
     sql::{
-        self, attempts, bulk_runs, groups,
-        list::{self, Dialect, Statement},
+        self, attempts, bulk_runs, groups, list, merged,
+        statement::{Dialect, Statement, Value},
         stats,
     },
 };
@@ -111,8 +111,8 @@ pub(super) async fn nothing_that_reads_scans_a_big_table(world: World) {
     let types = ["default", "video"].map(str::to_owned);
     let dialect = if world.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres };
     let merged = [
-        list::open(&types, Uuid::nil(), 50, dialect),
-        list::failed(&types, Uuid::max(), 50, dialect),
+        merged::open(&types, Uuid::nil(), 50, dialect),
+        merged::failed(&types, Uuid::max(), 50, dialect),
     ];
     for statement in merged {
         let plan = explain(&world, &statement).await;
@@ -243,11 +243,11 @@ async fn explain(world: &World, statement: &Statement) -> String {
     let mut sql = statement.sql.clone();
     for (at, value) in statement.values.iter().enumerate().rev() {
         let literal = match (value, world.is_sqlite()) {
-            (list::Value::Id(id), true) => format!("x'{}'", id.simple()),
-            (list::Value::Id(id), false) => format!("'{id}'::uuid"),
-            (list::Value::Text(text), _) => format!("'{text}'"),
-            (list::Value::Number(number), true) => format!("{number}"),
-            (list::Value::Number(number), false) => format!("{number}::bigint"),
+            (Value::Id(id), true) => format!("x'{}'", id.simple()),
+            (Value::Id(id), false) => format!("'{id}'::uuid"),
+            (Value::Text(text), _) => format!("'{text}'"),
+            (Value::Number(number), true) => format!("{number}"),
+            (Value::Number(number), false) => format!("{number}::bigint"),
         };
         sql = sql.replace(&format!("${}", at + 1), &literal);
     }

@@ -19,8 +19,9 @@ use crate::{
         session::Work,
     },
     sql::{
-        self,
-        list::{self, Dialect, MAX_MERGED_TYPES, Statement, Value},
+        self, list,
+        merged::{self, MAX_MERGED_TYPES},
+        statement::{Dialect, Statement, Value},
     },
 };
 
@@ -78,7 +79,7 @@ impl Work for GetOpen {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<OpenRequest>> {
         let (mut reading, mut open) = (along_indexes(connection).await?, Vec::new());
         for part in all_types(&mut reading).await?.chunks(MAX_MERGED_TYPES) {
-            let statement = query(list::open(part, self.after, self.limit, DIALECT));
+            let statement = query(merged::open(part, self.after, self.limit, DIALECT));
             let rows = statement.fetch_all(&mut *reading).await?;
             open.extend(rows.iter().map(row::open_request).collect::<Result<Vec<_>, _>>()?);
         }
@@ -87,15 +88,16 @@ impl Work for GetOpen {
     }
 }
 
-/// The newest failed requests below an id, with the beginnings of their errors.
+/// The newest failed requests below an id, with the beginnings of their errors. In a transaction.
 pub(super) async fn failed(
     connection: &mut PgConnection,
     below: Uuid,
     limit: u32,
 ) -> sqlx::Result<Vec<(Uuid, ErrorBody)>> {
+    sqlx::query(ALONG_INDEXES).execute(&mut *connection).await?;
     let mut failed = Vec::new();
     for part in all_types(connection).await?.chunks(MAX_MERGED_TYPES) {
-        let statement = query(list::failed(part, below, limit, DIALECT));
+        let statement = query(merged::failed(part, below, limit, DIALECT));
         let rows = statement.fetch_all(&mut *connection).await?;
         let rows = rows.iter().map(|row| {
             let code: Option<String> = row.try_get(1)?;
@@ -104,7 +106,7 @@ pub(super) async fn failed(
         });
         failed.extend(rows.collect::<sqlx::Result<Vec<_>>>()?);
     }
-    Ok(list::newest(failed, limit))
+    Ok(merged::newest(failed, limit))
 }
 
 /// The types that a list with this filter is merged from.

@@ -2,57 +2,27 @@
 //!
 //! One filter, or the type with the status, selects the rows along an index that has their order, too. The others are
 //! checked row by row, for [`MAX_WINDOW_ROWS`] rows at most; their expressions are such that no index is used for them.
-//! What is asked by type alone, or by status alone, is merged from lists that have a type and a status: a request is in
-//! few indexes, since it has to be written to each of them.
+//! What is asked by type alone, or by status alone, is [`merged`](super::merged).
 
-use std::cmp::Reverse;
-
-use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
 use crate::{
     model::{
         count::MAX_COUNT,
-        error_group::{GroupId, MAX_CODE_CHARS},
+        error_group::MAX_CODE_CHARS,
         filter::{IdRange, RequestFilter},
         page::RequestQuery,
         request::Status,
     },
-    sql::summary,
+    sql::{
+        merged::{BY_TYPE, MAX_MERGED_TYPES, Merged, Order, of_status},
+        statement::{Builder, Condition, Dialect, Statement, Value, along},
+        summary,
+    },
 };
 
 /// How many rows are looked at for a page, or a count, if filters are combined.
 pub(crate) const MAX_WINDOW_ROWS: u32 = 4_000;
-
-/// How many types one statement merges at most. SQLite takes 500.
-pub(crate) const MAX_MERGED_TYPES: usize = 100;
-
-/// The index of types and statuses.
-const BY_TYPE: &str = "requests_by_type";
-const EVERY_ID: IdRange = IdRange { low: Uuid::nil(), high: Uuid::max() };
-
-/// Whose SQL it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// Without statistics it may choose a worse index, so each statement names its own.
-    Sqlite,
-    Postgres,
-}
-
-/// A statement and its parameters, `$1` and so on.
-#[derive(Debug)]
-pub(crate) struct Statement {
-    pub(crate) sql: String,
-    pub(crate) values: Vec<Value>,
-}
-
-/// A parameter.
-#[derive(Debug)]
-pub(crate) enum Value {
-    Id(Uuid),
-    Text(String),
-    Number(i64),
-}
 
 /// The lowest id of the rows that are looked at, if there are more: the last of [`MAX_WINDOW_ROWS`]. None if all filters
 /// are served by an index.
@@ -93,17 +63,12 @@ pub(crate) fn page(
 ) -> Statement {
     let (parts, mut statement) = (Parts::of(&query.filter), Builder::default());
     let (ids, mut tables) = (within(query.ids(), window), parts.tables(dialect));
-    let rows = match parts.merged(types) {
-        // The newest of all are among the newest of each.
-        Some(lists) => {
-            let table = parts.table(dialect);
+    let rows = match parts.merged(types, ids, dialect) {
+        Some(merged) => {
             tables = "requests".to_owned();
-            format!(
-                "id IN ({})",
-                statement.first_of_each(&table, &lists, ids, query.rows(), "DESC")
-            )
+            format!("id IN ({})", merged.first(&mut statement, query.rows()))
         }
-        None => statement.joined(&parts, ids),
+        None => parts.joined(&mut statement, ids),
     };
     let limit = statement.parameter(Value::Number(query.rows()));
     let id = parts.id();
@@ -132,10 +97,10 @@ pub(crate) fn count(
 ) -> Statement {
     let (parts, mut statement) = (Parts::of(filter), Builder::default());
     let (ids, most) = (within(filter.ids(), window), i64::from(MAX_COUNT) + 1);
-    let rows = match parts.merged(types) {
-        Some(lists) => statement.of_each(&parts.table(dialect), &lists, ids, most, "DESC"),
+    let rows = match parts.merged(types, ids, dialect) {
+        Some(merged) => merged.of_each(&mut statement, most),
         None => {
-            let rows = statement.joined(&parts, ids);
+            let rows = parts.joined(&mut statement, ids);
             let (tables, id) = (parts.tables(dialect), parts.id());
             format!("SELECT {id} FROM {tables} WHERE {rows} ORDER BY {id} DESC")
         }
@@ -145,71 +110,8 @@ pub(crate) fn count(
     ))
 }
 
-/// The open requests of these types with the lowest ids above `after`, `limit` at most.
-pub(crate) fn open(types: &[String], after: Uuid, limit: u32, dialect: Dialect) -> Statement {
-    let columns = "id, run, attempts, accepted_at, next_attempt_at, type";
-    let lists = of_status(types, Status::Queued);
-    first(columns, &lists, EVERY_ID.above(after), limit, "ASC", dialect)
-}
-
-/// The failed requests of these types with the highest ids below `below`, `limit` at most.
-pub(crate) fn failed(types: &[String], below: Uuid, limit: u32, dialect: Dialect) -> Statement {
-    let columns = "id, error_code, substr(COALESCE(error_message, ''), 1, 2000)";
-    let lists = of_status(types, Status::Failed);
-    first(columns, &lists, EVERY_ID.below(below), limit, "DESC", dialect)
-}
-
-/// The newest of failed requests.
-pub(crate) fn newest(mut failed: Vec<(Uuid, ErrorBody)>, limit: u32) -> Vec<(Uuid, ErrorBody)> {
-    failed.sort_by_key(|(id, _)| Reverse(*id));
-    failed.truncate(limit as usize);
-    failed
-}
-
-/// Columns of the first requests of these types and statuses.
-fn first(
-    columns: &str,
-    lists: &[(&str, Status)],
-    ids: IdRange,
-    limit: u32,
-    order: &str,
-    dialect: Dialect,
-) -> Statement {
-    let (mut statement, table) = (Builder::default(), along("requests", BY_TYPE, dialect));
-    let rows = statement.first_of_each(&table, lists, ids, limit.into(), order);
-    statement
-        .finish(format!("SELECT {columns} FROM requests WHERE id IN ({rows}) ORDER BY id {order}"))
-}
-
-/// The lists of these types with a status.
-fn of_status(types: &[String], status: Status) -> Vec<(&str, Status)> {
-    types.iter().map(|kind| (&**kind, status)).collect()
-}
-
-/// A table that is read along an index. A server chooses that itself.
-fn along(table: &str, index: &str, dialect: Dialect) -> String {
-    match dialect {
-        Dialect::Sqlite => format!("{table} INDEXED BY {index}"),
-        Dialect::Postgres => table.to_owned(),
-    }
-}
-
 fn within(ids: IdRange, window: Option<Uuid>) -> IdRange {
     IdRange { low: window.map_or(ids.low, |low| low.max(ids.low)), ..ids }
-}
-
-/// A condition on the rows.
-#[derive(Debug, Clone)]
-enum Condition {
-    Group(GroupId),
-    Status(Status),
-    Type(String),
-    Code(String),
-    MinAttempts(i64),
-    /// What the index of attempts is of.
-    SeveralAttempts,
-    /// A condition that is checked row by row.
-    Checked(Box<Condition>),
 }
 
 /// The conditions that select the rows along an index, and those that are checked row by row.
@@ -247,13 +149,25 @@ impl Parts {
         [&self.selected[..], &self.checked].concat()
     }
 
-    /// The types and statuses that the list is merged from, if it is.
-    fn merged<'t>(&'t self, types: &'t [String]) -> Option<Vec<(&'t str, Status)>> {
-        match &self.selected[..] {
-            [Condition::Type(kind)] => Some(Status::ALL.map(|status| (&**kind, status)).to_vec()),
-            [Condition::Status(status)] => Some(of_status(types, *status)),
-            _ => None,
-        }
+    /// All conditions, with the one by which the tables are joined.
+    fn joined(&self, statement: &mut Builder, ids: IdRange) -> String {
+        let rows = statement.conditions(&self.all(), ids);
+        if self.is_of_group() { format!("id = failed_id AND {rows}") } else { rows }
+    }
+
+    /// What the list is merged from, if it is.
+    fn merged<'t>(
+        &'t self,
+        types: &'t [String],
+        ids: IdRange,
+        dialect: Dialect,
+    ) -> Option<Merged<'t>> {
+        let lists = match &self.selected[..] {
+            [Condition::Type(kind)] => Status::ALL.map(|status| (&**kind, status)).to_vec(),
+            [Condition::Status(status)] => of_status(types, *status),
+            _ => return None,
+        };
+        Some(Merged { lists, ids, order: Order::NewestFirst, dialect })
     }
 
     fn is_of_group(&self) -> bool {
@@ -286,106 +200,5 @@ impl Parts {
     fn tables(&self, dialect: Dialect) -> String {
         let joined = if self.is_of_group() { " CROSS JOIN requests" } else { "" };
         self.table(dialect) + joined
-    }
-}
-
-/// Makes a statement.
-#[derive(Default)]
-struct Builder {
-    values: Vec<Value>,
-}
-
-impl Builder {
-    /// Adds a parameter.
-    fn parameter(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("${}", self.values.len())
-    }
-
-    fn conditions(&mut self, conditions: &[Condition], IdRange { low, high }: IdRange) -> String {
-        let (low, high) = (self.parameter(Value::Id(low)), self.parameter(Value::Id(high)));
-        let is_of_group = matches!(conditions.first(), Some(Condition::Group(_)));
-        let id = if is_of_group { "failed_id" } else { "id" };
-        let ids = format!("{id} >= {low} AND {id} <= {high}");
-        let others = conditions.iter().map(|condition| self.condition(condition));
-        [ids].into_iter().chain(others).collect::<Vec<_>>().join(" AND ")
-    }
-
-    /// All conditions, with the one by which the tables are joined.
-    fn joined(&mut self, parts: &Parts, ids: IdRange) -> String {
-        let rows = self.conditions(&parts.all(), ids);
-        if parts.is_of_group() { format!("id = failed_id AND {rows}") } else { rows }
-    }
-
-    fn condition(&mut self, condition: &Condition) -> String {
-        match condition {
-            Condition::Group(group) => format!("group_id = {}", self.number(group.number())),
-            Condition::Status(status) => format!("status = {}", self.status(*status)),
-            Condition::Type(kind) => format!("type = {}", self.text(kind)),
-            Condition::Code(code) => {
-                let code = self.text(code);
-                format!("error_code IS NOT NULL AND substr(error_code, 1, 200) = {code}")
-            }
-            Condition::MinAttempts(least) => format!("attempts >= {}", self.number(*least)),
-            Condition::SeveralAttempts => "attempts > 1".to_owned(),
-            Condition::Checked(condition) => match &**condition {
-                Condition::Status(status) => format!("status + 0 = {}", self.status(*status)),
-                Condition::Type(kind) => format!("type || '' = {}", self.text(kind)),
-                Condition::Code(code) => {
-                    format!("substr(error_code, 1, 200) || '' = {}", self.text(code))
-                }
-                Condition::MinAttempts(least) => format!("attempts + 0 >= {}", self.number(*least)),
-                other => self.condition(other),
-            },
-        }
-    }
-
-    fn number(&mut self, number: i64) -> String {
-        self.parameter(Value::Number(number))
-    }
-
-    fn status(&mut self, status: Status) -> String {
-        self.number(status.number().into())
-    }
-
-    fn text(&mut self, text: &str) -> String {
-        self.parameter(Value::Text(text.to_owned()))
-    }
-
-    /// The ids of the first requests, in this order, that have one of these types and statuses.
-    fn of_each(
-        &mut self,
-        table: &str,
-        lists: &[(&str, Status)],
-        ids: IdRange,
-        rows: i64,
-        order: &str,
-    ) -> String {
-        let list = |(at, (kind, status)): (usize, &(&str, Status))| {
-            let conditions = [Condition::Type((*kind).to_owned()), Condition::Status(*status)];
-            let conditions = self.conditions(&conditions, ids);
-            format!(
-                "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id {order} \
-                 LIMIT {rows}) AS list_{at}"
-            )
-        };
-        lists.iter().enumerate().map(list).collect::<Vec<_>>().join(" UNION ALL ")
-    }
-
-    /// The first so many of these, so that no more rows than those are looked up, and the server knows it.
-    fn first_of_each(
-        &mut self,
-        table: &str,
-        lists: &[(&str, Status)],
-        ids: IdRange,
-        rows: i64,
-        order: &str,
-    ) -> String {
-        let each = self.of_each(table, lists, ids, rows, order);
-        format!("SELECT id FROM ({each}) AS found ORDER BY id {order} LIMIT {rows}")
-    }
-
-    fn finish(self, sql: String) -> Statement {
-        Statement { sql, values: self.values }
     }
 }

@@ -12,8 +12,9 @@ use crate::{
         page::{Page, RequestQuery},
     },
     sql::{
-        self,
-        list::{self, Dialect, MAX_MERGED_TYPES, Statement, Value},
+        self, list,
+        merged::{self, MAX_MERGED_TYPES},
+        statement::{Dialect, Statement, Value},
     },
     sqlite::row,
 };
@@ -50,7 +51,11 @@ pub(super) fn open(
 ) -> rusqlite::Result<Vec<OpenRequest>> {
     let (_snapshot, mut open) = (connection.unchecked_transaction()?, Vec::new());
     for part in all_types(connection)?.chunks(MAX_MERGED_TYPES) {
-        open.extend(rows(connection, list::open(part, after, limit, DIALECT), row::open_request)?);
+        open.extend(rows(
+            connection,
+            merged::open(part, after, limit, DIALECT),
+            row::open_request,
+        )?);
     }
     Ok(OpenRequest::first_of(open, limit))
 }
@@ -63,7 +68,7 @@ pub(super) fn failed(
 ) -> rusqlite::Result<Vec<(Uuid, ErrorBody)>> {
     let mut failed = Vec::new();
     for part in all_types(connection)?.chunks(MAX_MERGED_TYPES) {
-        failed.extend(rows(connection, list::failed(part, below, limit, DIALECT), |row| {
+        failed.extend(rows(connection, merged::failed(part, below, limit, DIALECT), |row| {
             let code: Option<String> = row.get(1)?;
             Ok((
                 row::id(row, 0)?,
@@ -71,7 +76,7 @@ pub(super) fn failed(
             ))
         })?);
     }
-    Ok(list::newest(failed, limit))
+    Ok(merged::newest(failed, limit))
 }
 
 /// The types that a list with this filter is merged from.
