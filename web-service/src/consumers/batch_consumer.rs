@@ -41,8 +41,8 @@ pub trait BatchHandler {
     /// Begins to consume with this prefetch.
     fn consumer(&self, prefetch: u16) -> Consumer;
 
-    /// Whether a client of this service waits for what this message tells. If not, it may wait a moment for others.
-    fn is_awaited(&self, delivery: &Delivery) -> bool;
+    /// Whether this message may wait a moment for others, so that they share a commit.
+    fn may_wait(&self, delivery: &Delivery) -> bool;
 
     /// Handles a batch: settles each message, or leaves that to a task in `background`, for which later
     /// messages don't wait.
@@ -148,7 +148,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
         }
     }
 
-    /// Waits until `end` for more messages, unless there are enough, or somebody waits for one of them.
+    /// Waits until `end` for more messages, unless there are enough, or one of them may not wait.
     async fn gather(
         &self,
         batch: &mut Vec<Delivery>,
@@ -160,7 +160,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
         while batch.len() < enough
             && total_bytes(batch) < MAX_BATCH_BYTES
             && Instant::now() < end
-            && !batch.iter().any(|delivery| self.handler.is_awaited(delivery))
+            && batch.iter().all(|delivery| self.handler.may_wait(delivery))
         {
             sleep(GATHER_INTERVAL).await;
             consumer.add_received(batch, max_batch, MAX_BATCH_BYTES);

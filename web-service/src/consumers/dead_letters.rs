@@ -136,9 +136,9 @@ impl BatchHandler for DeadLetterHandler {
         self.connection.consume(consume.only_with(self.lock.clone()))
     }
 
-    /// They are few.
-    fn is_awaited(&self, _: &Delivery) -> bool {
-        true
+    fn may_wait(&self, _: &Delivery) -> bool {
+        // They are few.
+        false
     }
 
     async fn handle(&self, batch: Vec<Delivery>, background: &mut JoinSet<()>) -> BatchOutcome {

@@ -92,12 +92,13 @@ impl BatchHandler for ResultHandler {
         self.broker.consume(consume.only_with(self.lock.clone()))
     }
 
-    fn is_awaited(&self, delivery: &Delivery) -> bool {
+    /// Not if a client of this service waits for its request.
+    fn may_wait(&self, delivery: &Delivery) -> bool {
         let (id, waiters) = (&delivery.properties.message_id, &self.notifier.waiters);
         // Workers of others need not set it.
         match id.as_deref().and_then(|id| Uuid::try_parse(id).ok()) {
-            Some(id) => waiters.is_awaited(id),
-            None => !waiters.is_empty(),
+            Some(id) => !waiters.is_awaited(id),
+            None => waiters.is_empty(),
         }
     }
 
