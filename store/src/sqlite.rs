@@ -31,8 +31,9 @@ mod transaction;
 mod writer;
 
 use std::{
+    iter,
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use pipeline::threads::give_way;
@@ -58,15 +59,15 @@ pub(crate) fn open(url: &str, options: &StoreOptions) -> Result<Backend, BadUrl>
     let file = Arc::new(File::parse(url, options)?);
     let health = HealthMonitor::new();
     let (running, stopped) = watch::channel(());
-    let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
-    let writer = Writer::new(file.clone(), health.clone(), commands);
-    start("store-writer", running.clone(), move || writer.run())?;
     let (reads, commands) = mpsc::channel(QUEUE_CAPACITY);
     let commands = Arc::new(Mutex::new(commands));
-    for _ in 0..READERS {
-        let reader = Reader::new(file.clone(), health.clone(), commands.clone());
-        start("store-reader", running.clone(), move || reader.run())?;
-    }
+    let reader = || Reader::new(file.clone(), health.clone(), commands.clone());
+    let readers = iter::repeat_with(reader).take(READERS);
+    let readers = readers.map(|reader| start("store-reader", running.clone(), || reader.run()));
+    let readers = readers.collect::<Result<Vec<_>, _>>()?;
+    let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
+    let writer = Writer::new(file.clone(), health.clone(), commands);
+    start("store-writer", running, move || writer.run(readers))?;
     let limit = options.statement_timeout;
     let checker = tokio::spawn(checker::run(health.clone(), writes.downgrade(), limit));
     Ok(Backend {
@@ -85,12 +86,12 @@ fn start(
     name: &str,
     running: watch::Sender<()>,
     work: impl FnOnce() + Send + 'static,
-) -> Result<(), BadUrl> {
+) -> Result<JoinHandle<()>, BadUrl> {
     let work = move || {
         give_way();
         work();
         drop(running);
     };
     let started = thread::Builder::new().name(name.to_owned()).spawn(work);
-    started.map(drop).map_err(|error| BadUrl(format!("no thread for the store: {error}")))
+    started.map_err(|error| BadUrl(format!("no thread for the store: {error}")))
 }

@@ -52,18 +52,21 @@ async fn what_was_acknowledged_is_in_the_file_after_the_service_was_killed() {
     }
 }
 
+/// More than once: its connections are closed by threads of their own, in an order of their own.
 #[tokio::test]
 async fn a_file_that_was_closed_is_complete_without_its_log() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("store.db");
-    let store = open(&format!("sqlite:{}", file.display()));
-    let id = Uuid::now_v7();
-    store.accept(new(id)).await.unwrap();
-    store.get(id).await.unwrap();
-    store.close().await;
+    for round in 0..50 {
+        let file = dir.path().join(format!("{round}.db"));
+        let store = open(&format!("sqlite:{}", file.display()));
+        let id = Uuid::now_v7();
+        store.accept(new(id)).await.unwrap();
+        store.get(id).await.unwrap();
+        store.close().await;
 
-    let copy = dir.path().join("copy.db");
-    std::fs::copy(file, &copy).unwrap();
-    let store = open(&format!("sqlite:{}", copy.display()));
-    assert_eq!(request(&store, id).await.summary.status, Status::Queued);
+        let copy = dir.path().join(format!("copy-{round}.db"));
+        std::fs::copy(file, &copy).unwrap();
+        let store = open(&format!("sqlite:{}", copy.display()));
+        assert_eq!(request(&store, id).await.summary.status, Status::Queued);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -49,12 +49,13 @@ impl Writer {
         Self { file, health, commands, jobs, backoff, last_batch: 0 }
     }
 
-    /// Executes commands until the queue is closed. After an error the file is opened anew.
-    pub(super) fn run(mut self) {
-        while let Some((connection, identity)) = self.open() {
+    /// Executes commands until the queue is closed. After an error the file is opened anew. The readers are
+    /// the threads that read the same file; their queue is closed at the same time.
+    pub(super) fn run(mut self, readers: Vec<JoinHandle<()>>) {
+        while let Some((mut connection, identity)) = self.open() {
             let opened = Instant::now();
-            match self.execute_commands(connection, identity) {
-                Ok(()) => return,
+            match self.execute_commands(&mut connection, identity) {
+                Ok(()) => return close_last(connection, readers),
                 Err(error) => {
                     self.jobs.clear();
                     if error.is_busy() {
@@ -88,7 +89,7 @@ impl Writer {
     /// Executes commands until the queue is closed, or until the file fails.
     fn execute_commands(
         &mut self,
-        mut connection: Connection,
+        connection: &mut Connection,
         identity: Identity,
     ) -> Result<(), FileError> {
         let mut batch = Vec::with_capacity(MAX_BATCH_COMMANDS);
@@ -100,9 +101,9 @@ impl Writer {
             }
             self.last_batch = batch.len();
             if are_jobs_slow && !batch.is_empty() {
-                self.transact(&mut connection, identity, &mut batch, false)?;
+                self.transact(connection, identity, &mut batch, false)?;
             }
-            self.transact(&mut connection, identity, &mut batch, true)?;
+            self.transact(connection, identity, &mut batch, true)?;
         }
     }
 
@@ -168,4 +169,11 @@ impl Writer {
             thread::sleep(left.min(RETRY_INTERVAL));
         }
     }
+}
+
+/// Closes the connection when those of the readers are closed: the last one moves the log into the file. Of
+/// two that are closed at once each takes the other for one that stays, and the log would be left.
+fn close_last(connection: Connection, readers: Vec<JoinHandle<()>>) {
+    readers.into_iter().for_each(|reader| drop(reader.join()));
+    drop(connection);
 }
