@@ -14,7 +14,7 @@ pub use rustix::process::Signal;
 pub use self::{
     child::{Process, WAIT_TIMEOUT, run},
     history::Follow,
-    output::{FromNow, json_message},
+    output::{FromNow, has_message, json_message},
     start::{Start, minimal_env},
 };
 pub(crate) use start::path_with;

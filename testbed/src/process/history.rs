@@ -3,10 +3,14 @@
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, PipeReader},
+    mem,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::watch;
+
+/// How many bytes are read at once, the capacity of a pipe: a program under load writes many lines in a moment.
+const READ_BYTES: usize = 64 << 10;
 
 /// Lines in the order in which they came, and whether more can come.
 #[derive(Debug)]
@@ -47,11 +51,15 @@ impl History {
     pub(super) fn read_from(self: &Arc<Self>, pipe: PipeReader) {
         let history = Arc::clone(self);
         std::thread::spawn(move || {
-            let mut pipe = BufReader::new(pipe);
-            let mut line = Vec::new();
+            let mut pipe = BufReader::with_capacity(READ_BYTES, pipe);
+            let (mut line, mut lines) = (Vec::new(), Vec::new());
             while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                history.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
+                // Lines that came together wake readers once.
+                if !pipe.buffer().contains(&b'\n') {
+                    history.push(mem::take(&mut lines));
+                }
             }
             history.close();
         });
@@ -72,13 +80,12 @@ impl History {
         let _ = self.state.subscribe().wait_for(|state| state.closed).await;
     }
 
-    fn push(&self, line: String) {
+    fn push(&self, lines: Vec<String>) {
         let mut kept = self.locked();
-        kept.lines.push_back(line);
-        if kept.lines.len() > self.limit {
-            kept.lines.pop_front();
-            kept.dropped += 1;
-        }
+        kept.lines.extend(lines);
+        let surplus = kept.lines.len().saturating_sub(self.limit);
+        kept.lines.drain(..surplus);
+        kept.dropped += surplus;
         let count = kept.count();
         drop(kept);
         self.state.send_modify(|state| state.lines = count);
@@ -132,14 +139,13 @@ mod tests {
     async fn of_many_lines_the_latest_are_kept_and_a_slow_reader_goes_on_with_them() {
         let history = Arc::new(History::of(2));
         let mut reader = Follow::new(Arc::clone(&history));
-        history.push("1".into());
+        history.push(vec!["1".into()]);
         assert_eq!(reader.next().await.as_deref(), Some("1"));
-        for line in ["2", "3", "4", "5"] {
-            history.push(line.into());
-        }
+        history.push(["2", "3"].map(String::from).into());
+        history.push(["4", "5"].map(String::from).into());
         assert_eq!(history.lines(), ["4", "5"]);
         let mut later = Follow::new(Arc::clone(&history)).new_lines_only();
-        history.push("6".into());
+        history.push(vec!["6".into()]);
         history.close();
         assert_eq!(reader.next().await.as_deref(), Some("5"));
         assert_eq!(reader.next().await.as_deref(), Some("6"));

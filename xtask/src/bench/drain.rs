@@ -20,6 +20,8 @@ const AHEAD: [(usize, Option<f64>); 2] = [(1, None), (8, Some(3.0))];
 /// Their prefetch.
 const PREFETCH: u16 = 16;
 const CONNECTIONS: usize = 64;
+/// The name of this program beside the measured ones: it reads their logs.
+const OWN: &str = "bench";
 /// The number of workers at which the CPU time of each program is a figure.
 const CPU_WORKERS: usize = 8;
 
@@ -55,7 +57,8 @@ fn cpu_figures(drain: &Figure) -> Vec<Figure> {
     if drain.name != format!("drain, {CPU_WORKERS} workers") {
         return Vec::new();
     }
-    let figures = drain.notes.iter().map(|(program, micros)| {
+    let programs = drain.notes.iter().filter(|(program, _)| *program != OWN);
+    let figures = programs.map(|(program, micros)| {
         let program = program.trim_end_matches(" µs CPU");
         let name = format!("{}, CPU of the {program} for 1,000", drain.name);
         let mut figure = Figure::new(name, Unit::Seconds, None);
@@ -76,16 +79,17 @@ pub(super) async fn measure_processor(
     let database = system.database(StoreKind::Sqlite).await?;
     let web = system.web_service(&database).await?;
     load::post_count(web.address, CONNECTIONS, count).await?;
-    let before = cpu_times([Some(web.program.pid()), None, Some(system.broker_pid())]);
+    let own = Some(std::process::id());
+    let before = cpu_times([Some(web.program.pid()), None, Some(system.broker_pid()), own]);
     let drain = async {
         let processor = system.starting_echo_processor(workers, prefetch)?;
         let took = all_stored(&web.program, count).await?;
         Ok::<_, anyhow::Error>((processor, took))
     };
     let (processor, took) = bench.other_load.during(drain).await?;
-    let ids = [web.program.pid(), processor.pid(), system.broker_pid()];
-    let after = cpu_times(ids.map(Some));
-    let names = ["web service µs CPU", "processor", "broker"];
+    let ids = [web.program.pid(), processor.pid(), system.broker_pid()].map(Some);
+    let after = cpu_times([ids[0], ids[1], ids[2], own]);
+    let names = ["web service µs CPU", "processor", "broker", OWN];
     for ((name, before), after) in names.into_iter().zip(before).zip(after) {
         let used = after.map(|after| after - before.unwrap_or_default());
         figure.note(name, used.map(|seconds| seconds * 1e6 / count as f64));
@@ -95,6 +99,6 @@ pub(super) async fn measure_processor(
     Ok(count as f64 / took.as_secs_f64())
 }
 
-fn cpu_times(ids: [Option<u32>; 3]) -> [Option<f64>; 3] {
+fn cpu_times(ids: [Option<u32>; 4]) -> [Option<f64>; 4] {
     ids.map(|id| process_usage::cpu_time(id?))
 }

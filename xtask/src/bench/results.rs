@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::RESULT;
-use testbed::{process::json_message, program::Running};
+use testbed::{process::has_message, program::Running};
 
 use super::{
     bare_client,
@@ -77,7 +77,7 @@ pub(super) async fn wait_for_results(web: &Running, count: usize) -> Result<Inst
         let next = tokio::time::timeout(testbed::process::WAIT_TIMEOUT, lines.next());
         let line = next.await.ok().flatten();
         let line = line.with_context(|| format!("only {stored} of {count} results were stored"))?;
-        if json_message(&line, RESULT).is_some() {
+        if has_message(&line, RESULT) {
             first.get_or_insert_with(Instant::now);
             stored += 1;
         }
