@@ -32,7 +32,35 @@ use crate::{
 };
 
 /// Where the answer goes. Dropping it means that the store is unavailable; its health has the reason.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(crate) struct Reply<T> {
+    caller: oneshot::Sender<Result<T, StoreError>>,
+    /// What is done with the answer before the caller has it.
+    first: Option<First<T>>,
+}
+
+type First<T> = Box<dyn FnOnce(&T) + Send>;
+
+impl<T> Reply<T> {
+    /// A reply, and where its caller receives the answer.
+    pub(crate) fn channel() -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (caller, answer) = oneshot::channel();
+        (Self { caller, first: None }, answer)
+    }
+
+    /// Does this first with an answer that is no error, in the thread that sends it.
+    pub(crate) fn first(self, first: impl FnOnce(&T) + Send + 'static) -> Self {
+        Self { first: Some(Box::new(first)), ..self }
+    }
+
+    /// Sends the answer.
+    pub(crate) fn send(self, answer: Result<T, StoreError>) {
+        if let (Ok(answer), Some(first)) = (&answer, self.first) {
+            first(answer);
+        }
+        // The caller may have waited long enough.
+        let _ = self.caller.send(answer);
+    }
+}
 
 /// A command that writes. The answer is sent after the commit.
 pub(crate) enum Write {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, timeout},
 };
 
@@ -69,7 +69,7 @@ impl Store {
         request: NewRequest,
     ) -> (impl FnOnce() + Send + use<>, impl Future<Output = Option<Result<(), StoreError>>> + use<>)
     {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::channel();
         let (queue, health) = (self.backend.urgent_writes.clone(), self.backend.health.clone());
         let send = move || {
             // A backend that hangs would not answer, either. The answer shows whether it was sent.
@@ -117,7 +117,7 @@ impl Store {
         durations: &Histogram,
         command: impl FnOnce(Reply<T>) -> C,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::channel();
         let (health, began) = (&self.backend.health, Instant::now());
         let answered = async {
             health.check().await?;

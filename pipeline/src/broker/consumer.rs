@@ -2,6 +2,7 @@
 
 pub(crate) mod delivery;
 mod exclusive_queue;
+mod gathered_settlements;
 pub(crate) mod options;
 pub(crate) mod prefetch_mode;
 pub(crate) mod resubscribe;

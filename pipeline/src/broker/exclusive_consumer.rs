@@ -40,6 +40,7 @@ impl ExclusiveConsumer {
             lock: None,
             paused: None,
             one_by_one: None,
+            gathers_acks: false,
         };
         let (consumer, subscribed) = Consumer::start(link, options);
         Self { consumer, subscribed }

@@ -2,7 +2,7 @@
 
 use crate::{
     Store,
-    command::Write,
+    command::{Reply, Write},
     error::StoreError,
     model::{
         request::ScheduledRetry,
@@ -19,12 +19,33 @@ impl Store {
     /// [`StoreError::Unavailable`]: some may be stored all the same, and the same results can be applied again.
     pub async fn apply_results(
         &self,
+        results: Vec<WorkerResult>,
+    ) -> Result<Vec<Applied>, StoreError> {
+        self.apply(results, |reply| reply).await
+    }
+
+    /// The same, and tells what became of the results as soon as they are committed: `tell` is called, in the thread
+    /// that has committed them, before this returns. It must not block.
+    ///
+    /// # Errors
+    /// As [`Self::apply_results`]. It may be called all the same.
+    pub async fn apply_results_then(
+        &self,
+        results: Vec<WorkerResult>,
+        tell: impl FnOnce(&[Applied]) + Send + 'static,
+    ) -> Result<Vec<Applied>, StoreError> {
+        self.apply(results, |reply| reply.first(|applied: &Vec<_>| tell(applied))).await
+    }
+
+    async fn apply(
+        &self,
         mut results: Vec<WorkerResult>,
+        reply_to: impl FnOnce(Reply<Vec<Applied>>) -> Reply<Vec<Applied>>,
     ) -> Result<Vec<Applied>, StoreError> {
         results.iter_mut().for_each(sanitize::worker_result);
         let bytes = results.iter().filter_map(|row| row.outcome.result()).map(<[u8]>::len).sum();
-        let applied =
-            self.write_in_background(bytes, |reply| Write::ApplyResults(results, reply)).await;
+        let apply = |reply| Write::ApplyResults(results, reply_to(reply));
+        let applied = self.write_in_background(bytes, apply).await;
         self.callback_due.notify_one();
         applied
     }

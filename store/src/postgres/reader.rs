@@ -58,7 +58,7 @@ async fn get(session: &mut Session, ids: &[Uuid], replies: Vec<Reply<Found>>) {
         Err(error) => error.answer().map_or_else(Vec::new, |error| vec![Err(error); ids.len()]),
     };
     for (reply, answer) in replies.into_iter().zip(answers) {
-        drop(reply.send(answer));
+        reply.send(answer);
     }
 }
 

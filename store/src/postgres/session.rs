@@ -138,7 +138,7 @@ impl Session {
                 None => return,
             },
         };
-        drop(reply.send(answer));
+        reply.send(answer);
     }
 
     /// Notes that a commit succeeded.

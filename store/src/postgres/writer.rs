@@ -61,7 +61,7 @@ where
         }
     };
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
-        drop(reply.send(outcome));
+        reply.send(outcome);
     }
 }
 
@@ -115,6 +115,6 @@ fn answer<T>(reply: Reply<T>, outcome: Result<T, WorkError>) {
         Err(error) => error.answer().map(Err),
     };
     if let Some(answer) = answer {
-        drop(reply.send(answer));
+        reply.send(answer);
     }
 }

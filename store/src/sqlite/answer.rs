@@ -25,6 +25,6 @@ pub(super) fn later_if_taken<T: 'static>(
         Ok(answer) => (answer, Ok(())),
         Err(error) => (Err(StoreError::Unavailable(error.to_string())), Err(error)),
     };
-    answers.push(Box::new(move |committed| drop(reply.send(committed.and(answer)))));
+    answers.push(Box::new(move |committed| reply.send(committed.and(answer))));
     outcome
 }

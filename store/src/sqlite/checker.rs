@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::{
-    sync::{mpsc::WeakSender, oneshot},
-    time::timeout,
-};
+use tokio::{sync::mpsc::WeakSender, time::timeout};
 
-use crate::{command::Write, health::HealthMonitor};
+use crate::{
+    command::{Reply, Write},
+    health::HealthMonitor,
+};
 
 /// Whenever the store is suspected to be away, waits for the answer to a ping: it comes after the statement that is
 /// being executed. Ends when the queue is closed.
@@ -15,7 +15,7 @@ pub(super) async fn run(health: HealthMonitor, writes: WeakSender<Write>, limit:
     loop {
         health.until_suspected().await;
         let Some(queue) = writes.upgrade() else { return };
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::channel();
         let sent = queue.try_send(Write::Ping(reply));
         // The thread ends when nobody can send any more.
         drop(queue);

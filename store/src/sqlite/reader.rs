@@ -93,8 +93,8 @@ impl Reader {
             Read::OpenBefore(kind, id, reply) => {
                 self.answer(reply, |reader| lookups::open_before(reader, &kind, id));
             }
-            Read::Clock(reply) => drop(reply.send(Ok(Timestamp::now()))),
-            Read::Inspect(reply) => drop(reply.send(Ok(self.file.inspect()))),
+            Read::Clock(reply) => reply.send(Ok(Timestamp::now())),
+            Read::Inspect(reply) => reply.send(Ok(self.file.inspect())),
         }
     }
 
@@ -102,7 +102,7 @@ impl Reader {
         // The connection alone may be broken, so a second try takes a new one.
         let answer = self.read(&read).or_else(|_| self.read(&read));
         let answer = answer.map_err(|error| StoreError::Unavailable(error.to_string()));
-        drop(reply.send(answer));
+        reply.send(answer);
     }
 
     fn read<T>(

@@ -85,13 +85,27 @@ impl Batch<WorkerResult> {
         if self.is_empty() {
             return Ok(BatchOutcome::NothingToStore);
         }
-        match store.apply_results(self.rows.clone()).await {
+        match self.apply(store, notifier).await {
             Ok(applied) => {
-                notifier.notify_results(self.rows.iter().zip(&applied));
                 self.settle(applied, settle);
                 Ok(BatchOutcome::Stored)
             }
             Err(error) => Err(NotStored { batch: self, error }),
         }
+    }
+
+    /// Stores results and notifies those who wait. If somebody waits here, the thread that commits does it: that is sooner
+    /// than when this task is woken.
+    async fn apply(&self, store: &Store, notifier: &Notifier) -> Result<Vec<Applied>, StoreError> {
+        let rows = self.rows.clone();
+        if self.rows.iter().any(|row| notifier.waiters.is_awaited(row.id)) {
+            let (notifier, results) = (notifier.clone(), rows.clone());
+            let notify =
+                move |applied: &[Applied]| notifier.notify_results(results.iter().zip(applied));
+            return store.apply_results_then(rows, notify).await;
+        }
+        let applied = store.apply_results(rows).await?;
+        notifier.notify_results(self.rows.iter().zip(&applied));
+        Ok(applied)
     }
 }

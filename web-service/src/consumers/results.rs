@@ -88,7 +88,7 @@ impl BatchHandler for ResultHandler {
     const PREFETCH: u16 = PREFETCH;
 
     fn consumer(&self, prefetch: u16) -> Consumer {
-        let consume = Consume::queue(topology::RESULTS, prefetch, "results");
+        let consume = Consume::queue(topology::RESULTS, prefetch, "results").gathering_acks();
         self.broker.consume(consume.only_with(self.lock.clone()))
     }
 

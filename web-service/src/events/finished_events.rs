@@ -10,7 +10,10 @@ use pipeline::{
     broker::EventPublisher,
     contract::{Event, FinishedRequest, Timestamp},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
 
 /// For how long after an event others are gathered. Each costs the broker as much as a result does.
 const GATHER_INTERVAL: Duration = Duration::from_millis(5);
@@ -22,6 +25,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(1);
 pub(crate) struct FinishedEvents {
     event_publisher: EventPublisher,
     gathered: Arc<Mutex<Gathered>>,
+    runtime: Handle,
 }
 
 #[derive(Debug, Default)]
@@ -34,17 +38,17 @@ struct Gathered {
 }
 
 impl FinishedEvents {
-    /// Publishes by this publisher.
+    /// Publishes by this publisher, in the present Tokio runtime.
     pub(crate) fn new(event_publisher: EventPublisher) -> Self {
-        Self { event_publisher, gathered: Arc::default() }
+        Self { event_publisher, gathered: Arc::default(), runtime: Handle::current() }
     }
 
-    /// Publishes these within [`GATHER_INTERVAL`]. Needs a Tokio runtime.
+    /// Publishes these within [`GATHER_INTERVAL`]. Any thread may call it.
     pub(crate) fn publish(&self, finished: Vec<FinishedRequest>) {
         let due = self.gathered(|gathered| gathered.add(finished, Instant::now()));
         if let Some(due) = due {
             let events = self.clone();
-            tokio::spawn(async move {
+            self.runtime.spawn(async move {
                 sleep_until(due).await;
                 let finished = events.gathered(|gathered| gathered.take(Instant::now()));
                 events.publish_now(&finished);

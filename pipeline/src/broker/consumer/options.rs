@@ -17,6 +17,7 @@ pub struct Consume {
     pub(crate) lock: Option<watch::Receiver<LockState>>,
     pub(crate) paused: Option<watch::Receiver<bool>>,
     pub(crate) one_by_one: Option<watch::Receiver<bool>>,
+    pub(crate) gathers_acks: bool,
 }
 
 impl Consume {
@@ -29,6 +30,7 @@ impl Consume {
             lock: None,
             paused: None,
             one_by_one: None,
+            gathers_acks: false,
         }
     }
 
@@ -51,12 +53,21 @@ impl Consume {
     pub fn one_by_one_while(self, one_by_one: watch::Receiver<bool>) -> Self {
         Self { one_by_one: Some(one_by_one), ..self }
     }
+
+    /// Lets acks wait for others, for ten milliseconds at most and no more of them than a quarter of the prefetch. Each ack costs the
+    /// broker as much as a message, so this is for a queue of which many messages are acked one by one. Those whose ack was not written
+    /// when the connection or the program ends are delivered again.
+    #[must_use]
+    pub fn gathering_acks(self) -> Self {
+        Self { gathers_acks: true, ..self }
+    }
 }
 
 impl From<Consume> for ConsumerOptions {
     fn from(consume: Consume) -> Self {
-        let Consume { queue, prefetch, worker, lock, paused, one_by_one } = consume;
-        Self { source: Source::Shared(queue), prefetch, worker, lock, paused, one_by_one }
+        let Consume { queue, prefetch, worker, lock, paused, one_by_one, gathers_acks } = consume;
+        let source = Source::Shared(queue);
+        Self { source, prefetch, worker, lock, paused, one_by_one, gathers_acks }
     }
 }
 
@@ -73,6 +84,8 @@ pub(crate) struct ConsumerOptions {
     pub(crate) paused: Option<watch::Receiver<bool>>,
     /// Consumes with a prefetch of 1 while this is true.
     pub(crate) one_by_one: Option<watch::Receiver<bool>>,
+    /// Whether acks may wait for others.
+    pub(crate) gathers_acks: bool,
 }
 
 impl ConsumerOptions {

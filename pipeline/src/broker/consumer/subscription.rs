@@ -25,6 +25,7 @@ use crate::broker::{
     consumer::{
         delivery::{Delivery, DeliveryWatch, Settle, Ties},
         exclusive_queue::{self, DeclaredQueue},
+        gathered_settlements::GatheredSettlements,
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
         settlement_frames::{Frame, frames},
@@ -34,9 +35,6 @@ use crate::broker::{
     subscribe_gate::Pass,
     wire,
 };
-
-/// How many settlements are written together.
-const MAX_SETTLEMENTS: usize = 256;
 
 /// How long messages may be on their way that the broker sends for settlements it has read.
 const QUIESCE_TIME: Duration = Duration::from_millis(100);
@@ -102,6 +100,7 @@ impl Subscription {
                     outstanding: BTreeSet::new(),
                     pass,
                     caution,
+                    gathered: GatheredSettlements::new(&options),
                 };
                 let (start, started) = oneshot::channel();
                 Ok(Self { start, task: tasks.spawn(subscribed.run(started)) })
@@ -135,6 +134,8 @@ struct Subscribed {
     pass: Option<Pass>,
     /// In single mode: after how many more settlements the subscription ends, for a full one.
     caution: Option<usize>,
+    /// What is to be settled and was not yet.
+    gathered: GatheredSettlements,
 }
 
 impl Subscribed {
@@ -180,18 +181,17 @@ impl Subscribed {
         settled: &mut mpsc::UnboundedReceiver<Settle>,
         stop: &CancellationToken,
     ) -> Ended {
-        let mut batch = Vec::with_capacity(MAX_SETTLEMENTS);
         let mut tick = exclusive_queue::bind_again_ticks();
         loop {
             tokio::select! {
                 biased;
-                count = settled.recv_many(&mut batch, MAX_SETTLEMENTS) => {
+                count = self.gathered.next(settled) => {
                     let is_over = self.caution_is_over(count);
                     if is_over {
                         // Before the ack: no message is on its way yet.
                         self.cancel().await;
                     }
-                    self.settle(&mut batch).await;
+                    self.settle().await;
                     if let Some(pass) = &self.pass {
                         pass.settled(count);
                     }
@@ -203,6 +203,7 @@ impl Subscribed {
                     return ended;
                 },
                 () = stop.cancelled() => {
+                    self.settle().await;
                     self.quiesce(deliveries, ties).await;
                     self.cancel().await;
                     return Ended::Stopped;
@@ -259,13 +260,12 @@ impl Subscribed {
 
     /// Waits until all deliveries were settled and the broker has read the settlements, or until the channel has ended.
     async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) -> Option<Ended> {
-        let mut batch = Vec::with_capacity(MAX_SETTLEMENTS);
         loop {
             tokio::select! {
                 biased;
-                count = settled.recv_many(&mut batch, MAX_SETTLEMENTS) => match count {
+                count = self.gathered.next(&mut settled) => match count {
                     0 => break,
-                    _ => self.settle(&mut batch).await,
+                    _ => self.settle().await,
                 },
                 event = self.events.recv() => {
                     if let Some(ended @ (Ended::Lost | Ended::Closed(_))) = ended_by(event) {
@@ -300,9 +300,10 @@ impl Subscribed {
         let _ = deliveries.send(delivery);
     }
 
-    async fn settle(&mut self, batch: &mut Vec<Settle>) {
+    /// Writes the settlements that have come.
+    async fn settle(&mut self) {
         let mut waiting = Vec::new();
-        let messages = batch.drain(..).filter_map(|settle| match settle {
+        let messages = self.gathered.drain().filter_map(|settle| match settle {
             Settle::Flush(flushed) => {
                 waiting.push(flushed);
                 None
