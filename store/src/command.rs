@@ -1,7 +1,10 @@
 //! Commands: what a `Store` asks of its backend. Both backends match on these enums, so that neither can
 //! lack an operation.
 
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use pipeline::contract::Timestamp;
 use tokio::sync::oneshot;
@@ -55,7 +58,8 @@ impl<T> Reply<T> {
     /// Sends the answer.
     pub(crate) fn send(self, answer: Result<T, StoreError>) {
         if let (Ok(answer), Some(first)) = (&answer, self.first) {
-            first(answer);
+            // A panic has been logged. It must not end the thread that writes.
+            let _ = catch_unwind(AssertUnwindSafe(|| first(answer)));
         }
         // The caller may have waited long enough.
         let _ = self.caller.send(answer);

@@ -28,7 +28,7 @@ impl Store {
     /// that has committed them, before this returns. It must not block.
     ///
     /// # Errors
-    /// As [`Self::apply_results`]. It may be called all the same.
+    /// As [`Self::apply_results`]. It may be called all the same, also after this has returned.
     pub async fn apply_results_then(
         &self,
         results: Vec<WorkerResult>,

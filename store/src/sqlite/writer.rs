@@ -50,13 +50,15 @@ impl Writer {
     }
 
     /// Executes commands until the queue is closed. After an error the file is opened anew. The readers are
-    /// the threads that read the same file; their queue is closed at the same time.
+    /// the threads that read the same file; their queue is closed by then.
     pub(super) fn run(mut self, readers: Vec<JoinHandle<()>>) {
         while let Some((mut connection, identity)) = self.open() {
             let opened = Instant::now();
             match self.execute_commands(&mut connection, identity) {
                 Ok(()) => return close_last(connection, readers),
                 Err(error) => {
+                    // A file that is gone, or on a full disk, is not held meanwhile.
+                    drop(connection);
                     self.jobs.clear();
                     if error.is_busy() {
                         // It can't be opened before it takes writes.

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::broker::consumer::{delivery::Settle, options::ConsumerOptions};
 
-/// How many settlements are written together.
+/// How many settlements are taken from the channel at once.
 const MAX_SETTLEMENTS: usize = 256;
 /// How long an ack waits for others, if it may.
 const ACK_DELAY: Duration = Duration::from_millis(10);
@@ -32,11 +32,15 @@ impl GatheredSettlements {
         Self { waiting: Vec::with_capacity(MAX_SETTLEMENTS), due: None, enough: enough.into() }
     }
 
-    /// Waits until settlements are to be written, and returns how many. Nothing is lost when the wait is given up. 0 once none
-    /// is left and none can come.
-    pub(super) async fn next(&mut self, settled: &mut UnboundedReceiver<Settle>) -> usize {
+    /// Waits until settlements are to be written, and returns how many. None waits if the subscription `is_full`: the broker
+    /// sends no other message before. Nothing is lost when the wait is given up. 0 once none is left and none can come.
+    pub(super) async fn next(
+        &mut self,
+        settled: &mut UnboundedReceiver<Settle>,
+        is_full: bool,
+    ) -> usize {
         let mut is_open = true;
-        while is_open && !self.is_due() {
+        while is_open && !self.is_due(is_full) {
             let before = self.waiting.len();
             tokio::select! {
                 biased;
@@ -56,20 +60,21 @@ impl GatheredSettlements {
         self.waiting.drain(..)
     }
 
-    /// Says when those are to be written that have come, the first `before` of them earlier.
+    /// Sets when to write, now that more may have come; the first `before` of them were there.
     fn note(&mut self, before: usize) {
         let now = Instant::now();
         let may_wait = |settle: &Settle| matches!(settle, Settle::Ack(_));
         self.due = match self.due {
             _ if !self.waiting[before..].iter().all(may_wait) => Some(now),
+            None if self.waiting.is_empty() => None,
             None => Some(now + ACK_DELAY),
             due => due,
         };
     }
 
-    fn is_due(&self) -> bool {
-        let is_due = |due: Instant| self.waiting.len() >= self.enough || due <= Instant::now();
-        self.due.is_some_and(is_due)
+    fn is_due(&self, is_full: bool) -> bool {
+        let is_enough = is_full || self.waiting.len() >= self.enough;
+        self.due.is_some_and(|due| is_enough || due <= Instant::now())
     }
 }
 
@@ -110,7 +115,7 @@ mod tests {
             tokio::task::yield_now().await;
             sender.send(Settle::Ack(2)).unwrap();
         };
-        tokio::join!(gathered.next(&mut settled), later);
+        tokio::join!(gathered.next(&mut settled, false), later);
         assert_eq!(tags(&mut gathered), [1, 2]);
     }
 
@@ -119,28 +124,32 @@ mod tests {
         let (sender, mut settled) = mpsc::unbounded_channel();
         let mut gathered = gathered(Consume::queue("q", 100, "w").gathering_acks());
         sender.send(Settle::Ack(1)).unwrap();
-        let given_up = futures_util::FutureExt::now_or_never(gathered.next(&mut settled));
+        let given_up = futures_util::FutureExt::now_or_never(gathered.next(&mut settled, false));
         assert!(given_up.is_none());
         assert_eq!(tags(&mut gathered), [1]);
     }
 
     #[tokio::test]
     async fn what_is_no_ack_waits_for_nothing_and_nor_does_a_part_of_the_prefetch() {
-        let at_once = |consume: Consume, settlements: Vec<Settle>| {
+        let at_once = |consume: Consume, settlements: Vec<Settle>, is_full: bool| {
             let (sender, mut settled) = mpsc::unbounded_channel();
             settlements.into_iter().for_each(|settle| sender.send(settle).unwrap());
             let mut gathered = gathered(consume);
-            futures_util::FutureExt::now_or_never(gathered.next(&mut settled))
+            futures_util::FutureExt::now_or_never(gathered.next(&mut settled, is_full))
         };
         let gathering = || Consume::queue("q", 8, "w").gathering_acks();
-        assert_eq!(at_once(gathering(), vec![Settle::Ack(1)]), None);
-        assert_eq!(at_once(gathering(), vec![Settle::Ack(1), Settle::Ack(2)]), Some(2));
-        assert_eq!(at_once(gathering(), vec![Settle::Requeue(1)]), Some(1));
+        assert_eq!(at_once(gathering(), vec![Settle::Ack(1)], false), None);
+        assert_eq!(at_once(gathering(), vec![Settle::Ack(1)], true), Some(1));
+        assert_eq!(at_once(gathering(), vec![Settle::Ack(1), Settle::Ack(2)], false), Some(2));
+        assert_eq!(at_once(gathering(), vec![Settle::Requeue(1)], false), Some(1));
         let (flush, _flushed) = oneshot::channel();
-        assert_eq!(at_once(gathering(), vec![Settle::Ack(1), Settle::Flush(flush)]), Some(2));
-        assert_eq!(at_once(Consume::queue("q", 8, "w"), vec![Settle::Ack(1)]), Some(1));
+        assert_eq!(
+            at_once(gathering(), vec![Settle::Ack(1), Settle::Flush(flush)], false),
+            Some(2)
+        );
+        assert_eq!(at_once(Consume::queue("q", 8, "w"), vec![Settle::Ack(1)], false), Some(1));
         let one_by_one = Consume::queue("q", 1, "w").gathering_acks();
-        assert_eq!(at_once(one_by_one, vec![Settle::Ack(1)]), Some(1));
+        assert_eq!(at_once(one_by_one, vec![Settle::Ack(1)], false), Some(1));
     }
 
     #[tokio::test]
@@ -149,8 +158,8 @@ mod tests {
         let mut gathered = gathered(Consume::queue("q", 100, "w").gathering_acks());
         sender.send(Settle::Ack(1)).unwrap();
         drop(sender);
-        assert_eq!(gathered.next(&mut settled).await, 1);
+        assert_eq!(gathered.next(&mut settled, false).await, 1);
         assert_eq!(tags(&mut gathered), [1]);
-        assert_eq!(gathered.next(&mut settled).await, 0);
+        assert_eq!(gathered.next(&mut settled, false).await, 0);
     }
 }

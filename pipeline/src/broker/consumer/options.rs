@@ -54,9 +54,9 @@ impl Consume {
         Self { one_by_one: Some(one_by_one), ..self }
     }
 
-    /// Lets acks wait for others, for ten milliseconds at most and no more of them than a quarter of the prefetch. Each ack costs the
-    /// broker as much as a message, so this is for a queue of which many messages are acked one by one. Those whose ack was not written
-    /// when the connection or the program ends are delivered again.
+    /// Lets acks wait for others: for ten milliseconds, or until a quarter of the prefetch waits, or the broker may send no other
+    /// message before. Each ack costs the broker as much as a message, so this is for a queue of which many messages are
+    /// acked one by one. Those whose ack was not written when the connection or the program ends are delivered again.
     #[must_use]
     pub fn gathering_acks(self) -> Self {
         Self { gathers_acks: true, ..self }

@@ -183,18 +183,16 @@ impl Subscribed {
     ) -> Ended {
         let mut tick = exclusive_queue::bind_again_ticks();
         loop {
+            let is_full = self.is_full();
             tokio::select! {
                 biased;
-                count = self.gathered.next(settled) => {
+                count = self.gathered.next(settled, is_full) => {
                     let is_over = self.caution_is_over(count);
                     if is_over {
                         // Before the ack: no message is on its way yet.
                         self.cancel().await;
                     }
                     self.settle().await;
-                    if let Some(pass) = &self.pass {
-                        pass.settled(count);
-                    }
                     if is_over {
                         return Ended::Recovered;
                     }
@@ -263,7 +261,7 @@ impl Subscribed {
         loop {
             tokio::select! {
                 biased;
-                count = self.gathered.next(&mut settled) => match count {
+                count = self.gathered.next(&mut settled, true) => match count {
                     0 => break,
                     _ => self.settle().await,
                 },
@@ -302,7 +300,7 @@ impl Subscribed {
 
     /// Writes the settlements that have come.
     async fn settle(&mut self) {
-        let mut waiting = Vec::new();
+        let (mut waiting, before) = (Vec::new(), self.outstanding.len());
         let messages = self.gathered.drain().filter_map(|settle| match settle {
             Settle::Flush(flushed) => {
                 waiting.push(flushed);
@@ -320,6 +318,9 @@ impl Subscribed {
                     self.channel.basic_nack(BasicNackArguments::new(tag, false, true)).await
                 }
             };
+        }
+        if let Some(pass) = &self.pass {
+            pass.settled(before - self.outstanding.len());
         }
         if !waiting.is_empty() {
             // The broker's answer means that it has read everything before. The same QoS changes nothing.
