@@ -24,10 +24,10 @@ use crate::consumers::{
 use store::{Health, Store};
 
 /// Messages that come sooner than this after a batch are taken to come one after the other.
-const STREAM_INTERVAL: Duration = Duration::from_millis(5);
+const STREAM_INTERVAL: Duration = Duration::from_millis(10);
 /// How long the first message of a batch may then wait for others. A commit costs as much as many rows, and while it is made
-/// a few messages come at most.
-const GATHER_TIME: Duration = Duration::from_millis(2);
+/// a few messages come at most. Longer than between the results of a few workers, and shorter than a person notices.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 /// How often what has come is looked at meanwhile.
 const GATHER_INTERVAL: Duration = Duration::from_millis(1);
 /// A batch of so many messages need not wait for others.
