@@ -1,6 +1,9 @@
 //! Growth: the response times of one client with a full store, beside those with an almost empty one.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
@@ -12,7 +15,6 @@ use super::{
     http_client::HttpClient,
     load_thread::on_load_thread,
     system::{Database, StoreKind},
-    web::WebService,
 };
 
 /// The highest ratio of a full store's times to those of an almost empty one.
@@ -52,10 +54,12 @@ struct Known {
 }
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    bench.system.add_second_vhost().await?;
     let mut all = Vec::new();
     for kind in bench.system.store_kinds() {
         all.extend(measure_kind(bench, kind).await?);
     }
+    bench.system.delete_second_vhost().await?;
     Ok(all)
 }
 
@@ -68,9 +72,8 @@ async fn measure_kind(bench: &Bench, kind: StoreKind) -> Result<Vec<Figure>> {
         Figure::new(name, Unit::Seconds, Some(THRESHOLD))
     });
     for _ in bench.rounds(&format!("growth of {kind}")) {
-        let floors = medians(bench, &small).await?;
-        let values = medians(bench, &large).await?;
-        for ((figure, value), floor) in figures.iter_mut().zip(values).zip(floors) {
+        let medians = medians(bench, [&small, &large]).await?;
+        for (figure, [floor, value]) in figures.iter_mut().zip(medians) {
             figure.add(value, floor);
         }
     }
@@ -82,36 +85,52 @@ async fn fill(bench: &Bench, kind: StoreKind, count: usize) -> Result<Filled> {
     Ok(Filled { database, known: serde_json::from_str(&line)? })
 }
 
-/// The median time of each call.
-async fn medians(bench: &Bench, filled: &Filled) -> Result<Vec<f64>> {
-    let web = bench.system.web_service(&filled.database).await?;
-    let medians = bench.other_load.during(calls(bench, &web, filled.known.clone())).await?;
-    web.stop().await?;
+/// The median time of each call, with either store. Both web services run at the same time, and the calls alternate
+/// between them: which processors the threads of a process happen to be on changes a short call more than the store does.
+async fn medians(bench: &Bench, filled: [&Filled; 2]) -> Result<Vec<[f64; 2]>> {
+    let [few, many] = filled;
+    let small = bench.system.web_service(&few.database).await?;
+    let large = bench.system.second_web_service(&many.database).await?;
+    let stores = [(&small, few), (&large, many)].map(|(web, it)| (web.address, it.known.clone()));
+    let calls = bench.scale.sequential_requests;
+    let alternating =
+        on_load_thread(move || alternating_calls(stores, calls, calls / CALLS_DIVISOR));
+    let medians = bench.other_load.during(alternating).await?;
+    small.stop().await?;
+    large.stop().await?;
     bench.system.purge().await?;
     Ok(medians)
 }
 
-async fn calls(bench: &Bench, web: &WebService, known: Known) -> Result<Vec<f64>> {
-    let (address, count) = (web.address, bench.scale.sequential_requests / CALLS_DIVISOR);
-    on_load_thread(move || async move {
-        let mut client = HttpClient::connect(address).await?;
-        let mut medians = Vec::new();
-        for (call, _) in CALLS {
-            let mut times: Vec<Duration> = Vec::new();
-            // The first tenth meets cold caches and is not counted.
-            for number in 0..count + count / 10 {
-                let start = Instant::now();
-                call.make(&mut client, &known, number).await?;
-                times.push(start.elapsed());
+async fn alternating_calls(
+    stores: [(SocketAddr, Known); 2],
+    warm_up: usize,
+    count: usize,
+) -> Result<Vec<[f64; 2]>> {
+    let [(small, few), (large, many)] = stores;
+    let mut clients = [HttpClient::connect(small).await?, HttpClient::connect(large).await?];
+    let known = [few, many];
+    let mut medians = Vec::new();
+    for (call, _) in CALLS {
+        let mut times = [Vec::new(), Vec::new()];
+        // The first calls are not counted: as long as the page cache grows, each waits for new memory, too.
+        for number in 0..warm_up + count {
+            for ((client, known), times) in clients.iter_mut().zip(&known).zip(&mut times) {
+                times.push(call.time(client, known, number).await?);
             }
-            medians.push(quantile_of(&times.split_off(count / 10), 0.5));
         }
-        Ok(medians)
-    })
-    .await
+        medians.push(times.map(|mut times| quantile_of(&times.split_off(warm_up), 0.5)));
+    }
+    Ok(medians)
 }
 
 impl Call {
+    async fn time(self, client: &mut HttpClient, known: &Known, number: usize) -> Result<Duration> {
+        let start = Instant::now();
+        self.make(client, known, number).await?;
+        Ok(start.elapsed())
+    }
+
     async fn make(self, client: &mut HttpClient, known: &Known, number: usize) -> Result<()> {
         let path = match self {
             Self::Post => return client.post().await.map(drop),

@@ -30,6 +30,8 @@ use crate::{console, system::broker::find_rabbitmq};
 /// A store is filled with up to a million requests.
 const FILL_TIMEOUT: Duration = Duration::from_secs(1800);
 
+const SECOND_VHOST: &str = "second";
+
 const CONSUMERS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A private broker, and a private database server if there is one for this machine.
@@ -165,6 +167,27 @@ impl System {
     /// Starts a web service and waits until it listens, which is before it has connected to the broker.
     pub(super) async fn starting_web_service(&self, database: &Database) -> Result<WebService> {
         WebService::start(self.program("web-service").env("DATABASE_URL", &database.url)).await
+    }
+
+    /// Adds a second virtual host with the topology, for a web service beside another one: two with SQLite cannot share one.
+    pub(super) async fn add_second_vhost(&self) -> Result<()> {
+        self.node.add_vhost(SECOND_VHOST).await?;
+        let setup = self.program("setup").env("AMQP_URL", self.node.url_for(SECOND_VHOST));
+        setup.start()?.succeed_within(WAIT_TIMEOUT).await.map(drop)
+    }
+
+    /// Removes the second virtual host, and all messages in it.
+    pub(super) async fn delete_second_vhost(&self) -> Result<()> {
+        self.node.ctl(&["delete_vhost", SECOND_VHOST]).await.map(drop)
+    }
+
+    /// Starts a web service in the second virtual host.
+    pub(super) async fn second_web_service(&self, database: &Database) -> Result<WebService> {
+        let program = self.program("web-service").env("DATABASE_URL", &database.url);
+        let program = program.env("AMQP_URL", self.node.url_for(SECOND_VHOST));
+        let web = WebService::start(program).await?;
+        web.wait_until_ready().await?;
+        Ok(web)
     }
 
     /// Starts a processor with its default settings.
