@@ -62,7 +62,8 @@ pub(super) fn state(connection: &Connection, id: Uuid) -> rusqlite::Result<Reque
     })
 }
 
-fn has_expired(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
+/// Whether a request was deleted after its retention.
+pub(super) fn has_expired(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(HAS_EXPIRED)?;
     statement.query_row([id.as_bytes()], |row| row.get(0))
 }

@@ -14,18 +14,19 @@ use crate::{
     },
 };
 
+/// An upsert of a request, but for its rule of what to do with a row that is there.
 macro_rules! accept {
     ($rule:expr) => {
         concat!(
             "INSERT INTO requests (id, type, owner, accepted_at, trace, callback_url, callback_host, \
-             request_data) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
-             WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = $1)",
+             request_data) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             $rule
         )
     };
 }
 
-/// Nearly every request has no row yet. What returns rows makes a table for them, which takes as long as all the rest.
+/// Nearly every request has no row yet. What returns rows makes a table for them, which takes as long as all the rest; and
+/// what inserts the rows of a `SELECT` keeps the pages as they were, in case that a later row fails.
 const ACCEPT: &str = accept!(" ON CONFLICT (id) DO NOTHING");
 const COMPLETE: &str = accept!(concat!(accept_rule!(), " RETURNING status, run"));
 /// The type of a request of which only the result is known.
@@ -46,6 +47,9 @@ pub(super) fn accept(
         target.map(|target| &target.host),
         new.request_data
     ];
+    if lookups::has_expired(tx, new.id)? {
+        return Ok(Ok(()));
+    }
     match tx.try_execute(ACCEPT, values)? {
         Ok(1) => count(tx, new, Status::Queued, 0),
         Ok(_) => {
