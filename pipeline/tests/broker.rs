@@ -264,7 +264,7 @@ async fn with_the_confirm_begins_what_follows_from_it() -> Result<()> {
     publisher.publish_once_possible(&request, deadline()).await?;
 
     let (begun, follows) = oneshot::channel();
-    let begin = move || begun.send("it follows").expect("it is awaited");
+    let begin = Box::new(move || begun.send("it follows").expect("it is awaited"));
     let confirmed =
         publisher.publish_then(&request, deadline(), begin, async { follows.await.ok() }).await?;
     ensure!(confirmed.followed == Some("it follows") && confirmed.at <= Instant::now());

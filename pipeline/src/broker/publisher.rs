@@ -13,6 +13,7 @@ mod until_confirmed;
 use std::time::Duration;
 
 use tokio::{
+    sync::mpsc::error::TrySendError,
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -103,6 +104,8 @@ impl Publisher {
     /// `followed` ends with what has followed, or with `None` once `follow` was dropped. That is also what happens when
     /// the message has to be published again: then nothing has followed from its confirm.
     ///
+    /// `follow` is boxed by the caller, since an argument takes its room twice in a future.
+    ///
     /// # Errors
     /// See [`PublishError`]. Then `follow` was not called, or, if the outcome is unknown, not yet: it is called if the
     /// message is confirmed later. It is called also if the caller has stopped to wait.
@@ -110,19 +113,20 @@ impl Publisher {
         &self,
         message: &Message,
         deadline: Instant,
-        follow: impl FnOnce() + Send + 'static,
+        follow: Box<dyn FnOnce() + Send>,
         followed: impl Future<Output = Option<T>>,
     ) -> Result<Confirmed<T>, PublishError> {
+        let began = begin(message)?;
         let mut result = None;
-        let first = async {
-            let on_confirm: OnConfirm = Box::new(follow);
-            let handle =
-                self.submit(message, Routing::Mandatory, deadline, Some(on_confirm)).await?;
-            result = timeout_at(deadline, followed).await.ok().flatten();
-            handle.end(deadline).await
+        let first = match self.submit(message, Routing::Mandatory, deadline, Some(follow)).await {
+            Ok(handle) => {
+                result = timeout_at(deadline, followed).await.ok().flatten();
+                handle.end(deadline).await
+            }
+            Err(failure) => Err(failure),
         };
         let ended =
-            self.publish_after(first, message, Routing::Mandatory, deadline, Unsent::Fail).await;
+            self.complete(began, first, message, Routing::Mandatory, deadline, Unsent::Fail).await;
         ended.map(|at| Confirmed { at, followed: result })
     }
 
@@ -159,22 +163,23 @@ impl Publisher {
         deadline: Instant,
         unsent: Unsent,
     ) -> Result<(), PublishError> {
-        let first = self.attempt(message, routing, deadline, None);
-        self.publish_after(first, message, routing, deadline, unsent).await.map(drop)
+        let began = begin(message)?;
+        let first = self.attempt(message, routing, deadline, None).await;
+        self.complete(began, first, message, routing, deadline, unsent).await.map(drop)
     }
 
-    /// Publishes a message whose first attempt is `first`. Returns when it was confirmed.
-    async fn publish_after(
+    /// Completes a publish that began at `began`, and whose first attempt has ended with `first`: publishes again if need be.
+    /// Returns when the message was confirmed.
+    async fn complete(
         &self,
-        first: impl Future<Output = Result<Instant, Failure>>,
+        began: Instant,
+        first: Result<Instant, Failure>,
         message: &Message,
         routing: Routing,
         deadline: Instant,
         unsent: Unsent,
     ) -> Result<Instant, PublishError> {
-        wire::check(message).map_err(PublishError::Invalid)?;
-        let began = Instant::now();
-        let ended = match first.await {
+        let ended = match first {
             Ok(confirmed) => Ok(confirmed),
             // On the heap, so that what is rare takes no room in the future of each publish.
             Err(failure) => {
@@ -298,8 +303,13 @@ impl Publisher {
         if let Some(age) = blocked_for(&route) {
             return Err(PublishError::NotSent(blocked(age)).into());
         }
-        let Ok(room) = timeout_at(deadline, route.reserve(message.body.len())).await else {
-            return Err(PublishError::Overloaded.into());
+        // To wait is rare, here and below: it is on the heap, as in `complete`.
+        let room = match route.try_reserve(message.body.len()) {
+            Some(room) => room,
+            None => {
+                let reserved = timeout_at(deadline, route.reserve(message.body.len()));
+                Box::pin(reserved).await.map_err(|_| PublishError::Overloaded)?
+            }
         };
         let (pending, handle) = pending_publish(room);
         let pending = pending.counted(self.link.metrics().unconfirmed()).then(on_confirm);
@@ -308,7 +318,16 @@ impl Publisher {
             Routing::Mandatory => outgoing,
             Routing::Optional => outgoing.not_mandatory(),
         };
-        match timeout_at(deadline, channel.submit(outgoing)).await {
+        match channel.try_reserve() {
+            Ok(place) => {
+                place.send(outgoing);
+                return Ok(handle);
+            }
+            Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Closed(())) => return Err(Failure::Again(self.unavailable(&route))),
+        }
+        let submitted = Box::pin(timeout_at(deadline, channel.submit(outgoing)));
+        match submitted.await {
             Err(_) => Err(PublishError::Overloaded.into()),
             Ok(Err(())) => Err(Failure::Again(self.unavailable(&route))),
             Ok(Ok(())) => Ok(handle),
@@ -348,6 +367,12 @@ impl Publisher {
                 .unwrap_or_else(|| PublishError::NotSent("the channel is being opened".to_owned())),
         }
     }
+}
+
+/// Checks a message that is about to be published, and returns when that begins.
+fn begin(message: &Message) -> Result<Instant, PublishError> {
+    wire::check(message).map_err(PublishError::Invalid)?;
+    Ok(Instant::now())
 }
 
 fn blocked_for(route: &RouteChannel) -> Option<Duration> {

@@ -62,7 +62,7 @@ pub(super) fn state(connection: &Connection, id: Uuid) -> rusqlite::Result<Reque
     })
 }
 
-/// Whether a request was deleted after its retention.
+/// Whether a request was here and was deleted: after its retention, or because it was discarded.
 pub(super) fn has_expired(connection: &Connection, id: Uuid) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare_cached(HAS_EXPIRED)?;
     statement.query_row([id.as_bytes()], |row| row.get(0))

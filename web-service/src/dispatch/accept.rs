@@ -56,15 +56,30 @@ pub async fn accept(
     accepted_at: Timestamp,
 ) -> Result<Uuid, RejectedSubmission> {
     let deadline = Instant::now() + dispatch.timeout;
-    let claimed = claim(dispatch, submission).await;
-    if let (Ok(Claimed::Proceed(id)), None) = (&claimed, &submission.callback) {
-        return publish_and_record(dispatch, *id, submission, accepted_at, deadline).await;
+    // Each on the heap: the future of a call, without theirs, is small enough for the fast path of the allocator.
+    match claim(dispatch, submission).await {
+        Ok(Claimed::Proceed(id)) if submission.callback.is_none() => {
+            Box::pin(publish_and_record(dispatch, id, submission, accepted_at, deadline)).await
+        }
+        claimed => {
+            Box::pin(accept_claimed(dispatch, claimed, submission, accepted_at, deadline)).await
+        }
     }
-    // Its future is large, and most calls need none.
-    let published = Box::pin(publish(dispatch, submission, claimed, deadline)).await;
+}
+
+/// Accepts a submission that has a callback, or whose claim says otherwise than to go on: publishes it if need be, and records
+/// it in a step of its own.
+async fn accept_claimed(
+    dispatch: &Dispatch,
+    claimed: Result<Claimed, RejectedSubmission>,
+    submission: &Submission<'_>,
+    accepted_at: Timestamp,
+    deadline: Instant,
+) -> Result<Uuid, RejectedSubmission> {
+    let published = publish(dispatch, submission, claimed, deadline).await;
     let row = published.as_ref().ok().and_then(|published| published.row(submission, accepted_at));
     let recorded = match row {
-        Some(row) => Box::pin(dispatch.store.accept_by(deadline, row)).await,
+        Some(row) => dispatch.store.accept_by(deadline, row).await,
         None => Ok(()),
     };
     finish(dispatch, submission, accepted_at, published, recorded).await
@@ -82,7 +97,8 @@ async fn publish_and_record(
     let (store, row) = (&dispatch.store, || row(id, submission, accepted_at));
     let (record, recorded) = store.prepare_accept(row());
     let message = message(id, submission);
-    let published = dispatch.publisher.publish_then(&message, deadline, record, recorded).await;
+    let published =
+        dispatch.publisher.publish_then(&message, deadline, Box::new(record), recorded).await;
     match published {
         Ok(Confirmed { at, followed }) => {
             let recorded = store.end_accept(at, followed, deadline, row).await;

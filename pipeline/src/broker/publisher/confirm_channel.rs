@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use amqprs::channel::{Channel, ConfirmSelectArguments};
 use tokio::{
-    sync::mpsc::{self, error::TrySendError},
+    sync::mpsc::{self, Permit, error::TrySendError},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -88,23 +88,19 @@ impl ConfirmChannel {
         Ok((Self { messages, progress, retired }, task.run(events, received)))
     }
 
-    /// Hands a message to the channel's task. Fails if that takes no more messages.
+    /// Waits for a place and hands a message to the channel's task. Fails if that takes no more messages.
     pub(super) async fn submit(&self, message: OutgoingMessage) -> Result<(), ()> {
-        match self.messages.try_reserve() {
-            Ok(place) => {
-                place.send(message);
-                Ok(())
-            }
-            Err(TrySendError::Full(())) => {
-                Box::pin(self.messages.send(message)).await.map_err(drop)
-            }
-            Err(TrySendError::Closed(())) => Err(()),
-        }
+        self.messages.send(message).await.map_err(drop)
     }
 
     /// Hands a message to the channel's task without waiting. Fails if it is full or takes no more.
     pub(super) fn try_submit(&self, message: OutgoingMessage) -> Result<(), ()> {
         self.messages.try_send(message).map_err(drop)
+    }
+
+    /// A place for a message for the channel's task. Fails if too many wait there, or it takes no more.
+    pub(super) fn try_reserve(&self) -> Result<Permit<'_, OutgoingMessage>, TrySendError<()>> {
+        self.messages.try_reserve()
     }
 
     /// Whether messages can be handed to the channel's task.

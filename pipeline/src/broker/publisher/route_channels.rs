@@ -134,10 +134,15 @@ impl RouteChannel {
         let _opened_or_ended = self.current.clone().wait_for(is_known).await.is_ok();
     }
 
+    /// Takes the room that a body of this size takes among the unconfirmed messages, if nobody has to wait for room.
+    pub(super) fn try_reserve(&self, size: usize) -> Option<OwnedSemaphorePermit> {
+        self.bytes.clone().try_acquire_many_owned(permits(size)).ok()
+    }
+
     /// Waits for the room that a body of this size takes among the unconfirmed messages.
     pub(super) async fn reserve(&self, size: usize) -> OwnedSemaphorePermit {
-        let size = u32::try_from(size.clamp(1, MAX_UNCONFIRMED_BYTES)).unwrap_or(u32::MAX);
-        self.bytes.clone().acquire_many_owned(size).await.expect("it is never closed")
+        let permits = self.bytes.clone().acquire_many_owned(permits(size));
+        permits.await.expect("it is never closed")
     }
 
     /// Whether the program is of no use without this route: only messages that have failed take others.
@@ -152,6 +157,10 @@ impl RouteChannel {
         let Route { exchange, routing_key } = &self.route;
         format!("{exchange} (key {routing_key})")
     }
+}
+
+fn permits(size: usize) -> u32 {
+    u32::try_from(size.clamp(1, MAX_UNCONFIRMED_BYTES)).unwrap_or(u32::MAX)
 }
 
 /// Which of the channels a route has that has none of its own.

@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     broker::{
         error::PublishError,
-        publisher::{Publisher, Routing, Unsent, pending_publish::OnConfirm},
+        publisher::{Publisher, Routing, Unsent, begin, pending_publish::OnConfirm},
     },
     contract::message::Message,
 };
@@ -73,8 +73,9 @@ impl Publisher {
         let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());
         loop {
             let (deadline, routing) = (Instant::now() + NO_TIMEOUT, Routing::Mandatory);
-            let first = self.attempt(message, routing, deadline, on_confirm.take());
-            match self.publish_after(first, message, routing, deadline, Unsent::Fail).await {
+            let began = begin(message)?;
+            let first = self.attempt(message, routing, deadline, on_confirm.take()).await;
+            match self.complete(began, first, message, routing, deadline, Unsent::Fail).await {
                 Err(error @ PublishError::Invalid(_)) => return Err(error),
                 Err(error @ PublishError::TooLarge { .. }) => {
                     return Err(PublishError::Invalid(error.to_string()));

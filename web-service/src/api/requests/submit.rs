@@ -79,19 +79,36 @@ pub(crate) async fn process_data(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
-    let key = idempotency_key::of(&request)?;
+    let max_wait = prefer::wait(&request);
+    let (id, waiting) = accept_body(&request, payload, &state, max_wait.is_some()).await?;
+    if let Some(max_wait) = max_wait
+        && let Some(ended) = Box::pin(ended_within(&state, id, waiting, max_wait)).await
+    {
+        return Ok(get::response(&ended));
+    }
+    Ok(accepted::response(id))
+}
+
+/// Reads a body and accepts the request in it. Returns its id, and who waits for it if the caller `is_waiting` and the request
+/// is new. The memory of the body is not for those who wait.
+async fn accept_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &State,
+    is_waiting: bool,
+) -> Result<(Uuid, Option<Waiting>), Problem> {
+    let key = idempotency_key::of(request)?;
     let rules = BodyRules {
         media_types: &["application/json"],
         max_bytes: state.body_limit,
         too_large: Problem::body_too_large,
     };
-    let body = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await?;
+    let body = body::read(request, payload, &rules, &state.body_memory, &state.drain).await?;
     let mut submission =
-        SubmissionBody::submission(&body, key, trace::parent(&request), &state.submissions)?;
-    let max_wait = prefer::wait(&request);
+        SubmissionBody::submission(&body, key, trace::parent(request), &state.submissions)?;
     let accepted_at = Timestamp::now();
     // Registered before anything is sent, so that no end is missed.
-    let waiting = max_wait.map(|_| Waiting {
+    let waiting = is_waiting.then(|| Waiting {
         waiter: state.waiters.register(submission.id),
         request: AcceptedRequest::of(&submission, accepted_at),
     });
@@ -102,15 +119,7 @@ pub(crate) async fn process_data(
     drop(submission.span.take());
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
-    let waiting = waiting.filter(|_| id == submission.id);
-    // Its memory is not for those who wait.
-    drop(body);
-    if let Some(max_wait) = max_wait
-        && let Some(ended) = Box::pin(ended_within(&state, id, waiting, max_wait)).await
-    {
-        return Ok(get::response(&ended));
-    }
-    Ok(accepted::response(id))
+    Ok((id, waiting.filter(|_| id == submission.id)))
 }
 
 /// A caller that waits for a new request, since before it was accepted.
