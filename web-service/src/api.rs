@@ -45,13 +45,14 @@ pub(crate) fn configure(
     config.service(routes.default_service(missing));
 }
 
-/// All paths with their handlers, in the order in which they are matched.
+/// All paths with their handlers, in the order in which they are matched: those that are called most come first.
 fn resources() -> Vec<(&'static str, Resource)> {
     vec![
         on_post(submit::PATH, submit::process_data),
         on_post(submit_batch::PATH, submit_batch::batch),
         on_get(list::PATH, list::list),
         on_get_and_delete(get::PATH, get::get, cancel::cancel),
+        on_get(event_stream::PATH, event_stream::stream),
         on_get(attempts::PATH, attempts::attempts),
         on_get(data::PATH, data::data),
         on_get(why::PATH, why::why_request),
@@ -67,7 +68,6 @@ fn resources() -> Vec<(&'static str, Resource)> {
         on_get_and_post(bulk_runs::PATH, bulk_runs::list, bulk_runs::begin),
         on_get(bulk_runs::RUN_PATH, bulk_runs::get),
         on_post(bulk_runs::ABORT_PATH, bulk_runs::abort),
-        on_get(event_stream::PATH, event_stream::stream),
         on_get(stats::PATH, stats::stats),
         on_get(status::PATH, status::status),
         on_get(health::LIVE, health::live),

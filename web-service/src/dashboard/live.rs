@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{HttpRequest, HttpResponse, http::Method, web};
-use actix_web_lab::sse;
+use sse_stream::Sse;
 use tokio::{sync::mpsc, time::sleep};
 
 use crate::api::{requests::event_stream, state::State, status::Status};
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The stream.
 pub(super) async fn stream(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let (events, received) = mpsc::channel::<sse::Event>(1);
+    let (events, received) = mpsc::channel(1);
     // HEAD has the same headers and no events.
     if request.method() != Method::HEAD {
         actix_web::rt::spawn(send_changes(state, events));
@@ -30,14 +30,14 @@ pub(super) async fn stream(request: HttpRequest, state: web::Data<State>) -> Htt
 }
 
 /// Sends an event at once, and whenever something has changed, until the client has gone or the service stops.
-async fn send_changes(state: web::Data<State>, events: mpsc::Sender<sse::Event>) {
+async fn send_changes(state: web::Data<State>, events: mpsc::Sender<Sse>) {
     let sending = async {
         let mut sent = None;
         loop {
             let now = fingerprint(&state).await;
             if sent != Some(now) {
-                let event = sse::Data::new(format!("{now:016x}")).event("changed");
-                if events.send(event.into()).await.is_err() {
+                let event = Sse::default().event("changed").data(format!("{now:016x}"));
+                if events.send(event).await.is_err() {
                     return;
                 }
                 sent = Some(now);

@@ -14,6 +14,9 @@ use crate::{
     api::http::{calls_in_flight::CallsInFlight, problem::Problem, problem_type::ProblemType},
 };
 
+/// No path of ours is as long. Each route that might match a path looks at all of it.
+const MAX_PATH_BYTES: usize = 300;
+
 /// Lets through what [`check`] takes.
 pub(crate) async fn middleware(
     hosts: web::Data<AllowedHosts>,
@@ -29,9 +32,13 @@ pub(crate) async fn middleware(
 }
 
 /// # Errors
-/// 421 if the call names a host that is not served, 403 if a browser asks whether another origin may call.
+/// 421 if the call names a host that is not served, 404 if its path is too long, 403 if a browser asks whether another origin may
+/// call.
 fn check(request: &HttpRequest, hosts: &AllowedHosts) -> Result<(), Problem> {
     check_host(request, hosts)?;
+    if request.path().len() > MAX_PATH_BYTES {
+        return Err(Problem::not_found());
+    }
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if is_preflight {
@@ -107,6 +114,16 @@ mod tests {
         assert_eq!(status(get()), 421);
         assert_eq!(status(get().version(Version::HTTP_10)), 200);
         assert_eq!(status(get().insert_header(evil).version(Version::HTTP_10)), 421);
+    }
+
+    #[test]
+    fn a_path_that_is_longer_than_any_of_ours_is_not_looked_up() {
+        let get = |bytes: usize| {
+            let path = format!("/{}", "a".repeat(bytes - 1));
+            TestRequest::with_uri(&path).insert_header(("host", "localhost"))
+        };
+        assert_eq!(status(get(MAX_PATH_BYTES)), 200);
+        assert_eq!(status(get(MAX_PATH_BYTES + 1)), 404);
     }
 
     #[test]

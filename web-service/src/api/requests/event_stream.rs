@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse, Responder,
+    HttpRequest, HttpResponse,
     http::{
         ConnectionType, Method, Version,
-        header::{self, HeaderName, HeaderValue},
+        header::{CacheControl, CacheDirective, HeaderName, HeaderValue},
     },
-    web,
+    web::{self, Bytes},
 };
-use actix_web_lab::sse;
-use tokio::sync::mpsc;
+use futures_util::{Stream, stream};
+use sse_stream::{EncodeError, Sse};
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::api::{
     http::{
@@ -28,6 +29,7 @@ pub(crate) const PATH: &str = "/api/v1/requests/{id}/events";
 
 /// The pause after which a comment is sent, so that no proxy takes the connection for dead.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// Server-sent events: `status` with the request whenever it changes, and `progress` of the work on it. The
 /// stream ends with the request.
@@ -64,7 +66,7 @@ pub(crate) async fn stream(
         return Ok(HttpResponse::NoContent().finish());
     }
     // Room for one event: a slow client receives the latest state, not every one.
-    let (events, received) = mpsc::channel::<sse::Event>(1);
+    let (events, received) = mpsc::channel(1);
     // HEAD has the same headers and no events.
     if request.method() != Method::HEAD {
         actix_web::rt::spawn(send_updates(follower, events));
@@ -73,11 +75,27 @@ pub(crate) async fn stream(
 }
 
 /// A stream of these events, until their sender is dropped.
-pub(crate) fn response(request: &HttpRequest, events: mpsc::Receiver<sse::Event>) -> HttpResponse {
-    let stream = sse::Sse::from_infallible_receiver(events).with_keep_alive(KEEP_ALIVE_INTERVAL);
-    let mut response = stream.respond_to(request).map_into_boxed_body();
+pub(crate) fn response(request: &HttpRequest, events: mpsc::Receiver<Sse>) -> HttpResponse {
+    let mut response = HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header(CacheControl(vec![CacheDirective::NoCache]))
+        .streaming(encoded(events, KEEP_ALIVE_INTERVAL));
     prepare_for_proxies(request.version(), &mut response);
     response
+}
+
+/// The events as they are sent, with a comment after each pause of this length.
+fn encoded(
+    events: mpsc::Receiver<Sse>,
+    pause: Duration,
+) -> impl Stream<Item = Result<Bytes, EncodeError>> {
+    stream::unfold(events, move |mut events| async move {
+        let bytes = match timeout(pause, events.recv()).await {
+            Ok(event) => event?.encode(),
+            Err(_) => Ok(Bytes::from_static(KEEP_ALIVE)),
+        };
+        Some((bytes, events))
+    })
 }
 
 /// The id of the last event that a reconnecting client has received.
@@ -90,8 +108,6 @@ fn last_event_id(request: &HttpRequest) -> Option<&str> {
 /// it is told otherwise: then the end of the connection is the end of the stream (RFC 9112, 6.1).
 fn prepare_for_proxies(version: Version, response: &mut HttpResponse) {
     let headers = response.headers_mut();
-    // The stream's library says "identity", which is no content coding (RFC 9110, 8.4.1).
-    headers.remove(header::CONTENT_ENCODING);
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     if version < Version::HTTP_11 {
         let head = response.head_mut();
@@ -101,17 +117,38 @@ fn prepare_for_proxies(version: Version, response: &mut HttpResponse) {
 }
 
 /// Sends the updates of a request until it ends or the client has gone.
-async fn send_updates(follower: Follower, events: mpsc::Sender<sse::Event>) {
+async fn send_updates(follower: Follower, events: mpsc::Sender<Sse>) {
     let sending = follower.run(async |update| {
         let name = match update.kind {
             UpdateKind::Status => "status",
             UpdateKind::Progress => "progress",
         };
-        let event = sse::Data::new(update.json).event(name).id(update.id);
-        events.send(event.into()).await.is_ok()
+        let event = Sse::default().event(name).id(update.id).data(update.json);
+        events.send(event).await.is_ok()
     });
     tokio::select! {
         () = sending => {}
         () = events.closed() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn events_are_sent_as_they_come_with_comments_in_between() {
+        let (events, received) = mpsc::channel(1);
+        let mut sent = pin!(encoded(received, Duration::from_millis(1)));
+        events.send(Sse::default().event("status").id("0.1").data("{}")).await.unwrap();
+        let event = sent.next().await.unwrap().unwrap();
+        assert_eq!(event, "event: status\ndata: {}\nid: 0.1\n\n");
+        assert_eq!(sent.next().await.unwrap().unwrap(), KEEP_ALIVE);
+        drop(events);
+        assert!(sent.next().await.is_none());
     }
 }
