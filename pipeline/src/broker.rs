@@ -27,7 +27,7 @@
 //! let shutdown = Shutdown::on_signals()?;
 //!
 //! let paid = Message::json("shop.orders", "order.7.paid", &Order { number: 7 }).with_type("paid");
-//! broker.publisher().publish(&paid, Instant::now() + Duration::from_secs(5)).await?;
+//! broker.publisher().publish(paid, Instant::now() + Duration::from_secs(5)).await?;
 //!
 //! let mut consumer = broker.consume(Consume::queue("billing", 10, "billing"));
 //! while let Some(Some(delivery)) = shutdown.drain.run_until_cancelled(consumer.next()).await {

@@ -1,5 +1,7 @@
 //! The parts of the link that no program uses alone: listening, announcing, and the lock.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
@@ -66,10 +68,11 @@ fn finished() -> Event {
 }
 
 /// Announces as soon as that is possible.
-async fn announced(broker: &Broker, message: &Message) {
+async fn announced(broker: &Broker, message: impl Into<Arc<Message>>) {
+    let message = message.into();
     let event_publisher = broker.event_publisher();
     loop {
-        if event_publisher.try_publish(message) {
+        if event_publisher.try_publish(message.clone()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -84,8 +87,8 @@ async fn control_is_heard_by_all_and_events_by_those_who_want_them() -> Result<(
     assert_eq!(next(&mut web).await?, Broadcast::Subscribed);
     assert_eq!(next(&mut worker).await?, Broadcast::Subscribed);
     let (event, who) = (finished(), Control::Who);
-    announced(&broker, &event.message()).await;
-    announced(&broker, &who.message()).await;
+    announced(&broker, event.message()).await;
+    announced(&broker, who.message()).await;
     let Broadcast::Event(Event::Finished(heard)) = next(&mut web).await? else {
         anyhow::bail!("not the event");
     };
@@ -108,8 +111,8 @@ async fn who_wants_the_events_of_workers_alone_gets_no_others() -> Result<()> {
     assert_eq!(next(&mut listener).await?, Broadcast::Subscribed);
     let id = Uuid::now_v7().into();
     let started = Event::Job(JobEvent::new(JobEventName::Started, id, "a:1/1"));
-    announced(&broker, &finished().message()).await;
-    announced(&broker, &started.message()).await;
+    announced(&broker, finished().message()).await;
+    announced(&broker, started.message()).await;
     let Broadcast::Event(Event::Job(heard)) = next(&mut listener).await? else {
         anyhow::bail!("not the event of the worker");
     };
@@ -140,7 +143,7 @@ async fn an_announcement_is_dropped_where_it_could_only_wait() -> Result<()> {
     let nobody = format!("amqp://127.0.0.1:{}", testbed::ports::free()?);
     let broker = connect(&nobody)?;
     let event_publisher = broker.event_publisher();
-    (0..10).for_each(|_| assert!(!event_publisher.try_publish(&finished().message())));
+    (0..10).for_each(|_| assert!(!event_publisher.try_publish(finished().message())));
     assert_eq!(event_publisher.dropped(), 10);
     Ok(())
 }
@@ -150,13 +153,13 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
 -> Result<()> {
     let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
     let broker = connect(&node.url())?;
-    let message = finished().message();
-    announced(&broker, &message).await;
+    let message = Arc::new(finished().message());
+    announced(&broker, message.clone()).await;
     node.raise_memory_alarm().await?;
     let event_publisher = broker.event_publisher();
     let before = event_publisher.dropped();
     for _ in 0..5_000 {
-        event_publisher.try_publish(&message);
+        event_publisher.try_publish(message.clone());
         // Its channel's task is given the time to take what it wants.
         tokio::task::yield_now().await;
     }
@@ -166,7 +169,7 @@ async fn announcements_to_a_broker_that_takes_nothing_stay_few_and_cost_requests
     ensure!(publish.1.ok, "dropped because the broker was away: {publish:?}");
     node.clear_memory_alarm().await?;
     let request = request("1".to_owned())?;
-    broker.publisher().publish(&request, Instant::now() + WAIT_TIMEOUT).await?;
+    broker.publisher().publish(request, Instant::now() + WAIT_TIMEOUT).await?;
     Ok(())
 }
 
@@ -184,7 +187,7 @@ async fn a_consumer_that_stops_between_two_messages_leaves_none_that_counts_as_d
     for round in 0..STOPS {
         for n in 1..=3 {
             let request = request(n.to_string())?;
-            broker.publisher().publish_once_possible(&request, published).await?;
+            broker.publisher().publish_once_possible(request.clone(), published).await?;
         }
         let mut consumer = broker.consume(Consume::queue(REQUESTS, 1, "1"));
         consumer.next().await.context("a first message")?.ack();
@@ -216,7 +219,7 @@ async fn a_consumer_that_stops_takes_no_more_than_what_is_on_its_way() -> Result
         loop {
             let message = request("1".to_owned()).expect("a request");
             let _published_or_not =
-                publisher.publish_once_possible(&message, Instant::now() + WAIT_TIMEOUT).await;
+                publisher.publish_once_possible(message, Instant::now() + WAIT_TIMEOUT).await;
             tokio::time::sleep(FEED_INTERVAL).await;
         }
     });
@@ -239,13 +242,14 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
     let proxy = Proxy::start(vhost.address()).await?;
     proxy.refuse().await?;
     let broker = connect(&proxy.url(&vhost.url))?;
-    let (publisher, request) = (broker.publisher(), request("1".to_owned())?);
-    let not_sent = publisher.publish(&request, Instant::now() + WAIT_TIMEOUT).await;
+    let (publisher, request) = (broker.publisher(), Arc::new(request("1".to_owned())?));
+    let not_sent = publisher.publish(request.clone(), Instant::now() + WAIT_TIMEOUT).await;
     ensure!(matches!(not_sent, Err(PublishError::NotSent(_))), "{not_sent:?}");
-    let publishing = publisher.publish_once_possible(&request, Instant::now() + WAIT_TIMEOUT);
+    let publishing =
+        publisher.publish_once_possible(request.clone(), Instant::now() + WAIT_TIMEOUT);
     let accepting = async {
         // Another refusal shows that the first one has passed.
-        let again = publisher.publish(&request, Instant::now() + WAIT_TIMEOUT).await;
+        let again = publisher.publish(request.clone(), Instant::now() + WAIT_TIMEOUT).await;
         ensure!(matches!(again, Err(PublishError::NotSent(_))), "{again:?}");
         proxy.accept().await
     };
@@ -259,14 +263,14 @@ async fn with_the_confirm_begins_what_follows_from_it() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let proxy = Proxy::start(vhost.address()).await?;
     let broker = connect(&proxy.url(&vhost.url))?;
-    let (publisher, request) = (broker.publisher(), request("1".to_owned())?);
+    let (publisher, request) = (broker.publisher(), Arc::new(request("1".to_owned())?));
     let deadline = || Instant::now() + WAIT_TIMEOUT;
-    publisher.publish_once_possible(&request, deadline()).await?;
+    publisher.publish_once_possible(request.clone(), deadline()).await?;
 
     let (begun, follows) = oneshot::channel();
     let begin = Box::new(move || begun.send("it follows").expect("it is awaited"));
     let confirmed =
-        publisher.publish_then(&request, deadline(), begin, async { follows.await.ok() }).await?;
+        publisher.publish_then(request, deadline(), begin, async { follows.await.ok() }).await?;
     ensure!(confirmed.followed == Some("it follows") && confirmed.at <= Instant::now());
     Ok(())
 }
@@ -277,14 +281,14 @@ async fn a_delivery_is_acked_with_the_confirm_of_what_follows_from_it() -> Resul
     let broker = connect(&vhost.url)?;
     let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
     for n in 1..=2 {
-        publisher.publish_until_confirmed(&request(n.to_string())?, &going_on).await?;
+        publisher.publish_until_confirmed(request(n.to_string())?, &going_on).await?;
     }
     let mut consumer = broker.consume(Consume::queue(REQUESTS, 1, "1"));
     let first = SharedDelivery::new(consumer.next().await.context("a first message")?);
     let taken = first.clone();
     let ack = move || taken.settle(Delivery::ack);
     let follows = Message::json(DEFAULT_EXCHANGE, RESULTS, &1);
-    publisher.publish_until_confirmed_then(&follows, &going_on, ack).await?;
+    publisher.publish_until_confirmed_then(follows, &going_on, ack).await?;
     // The broker sends one at a time.
     let second = timeout(WAIT_TIMEOUT, consumer.next()).await?.context("a second message")?;
     ensure!(!second.redelivered && first.take().is_none());
@@ -297,16 +301,16 @@ async fn what_is_longer_than_the_broker_takes_is_not_sent_for_ever() -> Result<(
     node.set_max_message_size(1000).await?;
     let broker = connect(&node.url())?;
     let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
-    publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
-    let long = request("1".repeat(1000))?;
+    publisher.publish_until_confirmed(request("1".to_owned())?, &going_on).await?;
+    let long = Arc::new(request("1".repeat(1000))?);
     let refused =
-        timeout(WAIT_TIMEOUT, publisher.publish_until_confirmed(&long, &going_on)).await?;
+        timeout(WAIT_TIMEOUT, publisher.publish_until_confirmed(long.clone(), &going_on)).await?;
     ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
     let never = || panic!("it follows from nothing");
-    let publishing = publisher.publish_until_confirmed_then(&long, &going_on, never);
+    let publishing = publisher.publish_until_confirmed_then(long, &going_on, never);
     let refused = timeout(WAIT_TIMEOUT, publishing).await?;
     ensure!(matches!(refused, Err(PublishError::Invalid(_))), "{refused:?}");
-    publisher.publish_until_confirmed(&request("1".to_owned())?, &going_on).await?;
+    publisher.publish_until_confirmed(request("1".to_owned())?, &going_on).await?;
     Ok(())
 }
 

@@ -39,7 +39,7 @@ fn message(exchange: &'static str, key: &str) -> Message {
 async fn published(broker: &Broker, message: &Message) -> Result<()> {
     let deadline = Instant::now() + WAIT_TIMEOUT;
     loop {
-        match broker.publisher().publish(message, deadline).await {
+        match broker.publisher().publish(message.clone(), deadline).await {
             Err(PublishError::NotSent(_)) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -171,8 +171,8 @@ async fn a_message_to_nobody_is_confirmed_only_where_nobody_is_needed() -> Resul
     received(&mut consumer).await?;
     published(&broker, &message(NEWS, "x")).await?;
     let (publisher, unheard) = (broker.publisher(), message(NEWS, "nobody"));
-    publisher.publish_to_subscribers(&unheard, Instant::now() + WAIT_TIMEOUT).await?;
-    let refused = publisher.publish(&unheard, Instant::now() + Duration::from_millis(300)).await;
+    publisher.publish_to_subscribers(unheard.clone(), Instant::now() + WAIT_TIMEOUT).await?;
+    let refused = publisher.publish(unheard, Instant::now() + Duration::from_millis(300)).await;
     ensure!(matches!(refused, Err(PublishError::Unroutable(_))), "{refused:?}");
     Ok(())
 }

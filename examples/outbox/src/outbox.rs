@@ -1,6 +1,6 @@
 //! Outbox: messages commit with the change they are about; a relay publishes them in their order.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pipeline::{
     backoff::Backoff,
@@ -82,8 +82,9 @@ pub async fn relay(database: Database, publisher: Publisher, stop: CancellationT
 /// Publishes the oldest message. False if there is none.
 async fn publish_next(database: &Database, publisher: &Publisher) -> anyhow::Result<bool> {
     let Some((position, message)) = database.read(oldest).await? else { return Ok(false) };
+    let message = Arc::new(message);
     let (id, kind) = (&message.properties.message_id, &message.properties.kind);
-    match publisher.publish(&message, Instant::now() + PUBLISH_TIMEOUT).await {
+    match publisher.publish(message.clone(), Instant::now() + PUBLISH_TIMEOUT).await {
         Ok(()) => {
             info!(message_id = id, r#type = kind.as_deref(), "{PUBLISHED}");
             let remove = "DELETE FROM outbox WHERE position = ?1";

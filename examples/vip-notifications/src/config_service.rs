@@ -168,7 +168,7 @@ async fn refresh(app: web::Path<String>, state: Data<State>) -> HttpResponse {
     }
     let message = Message::json(CONFIG_EVENT_BUS, &**app, &json!({ "app": *app }));
     let deadline = Instant::now() + PUBLISH_TIMEOUT;
-    match state.broker.publisher().publish_to_subscribers(&message, deadline).await {
+    match state.broker.publisher().publish_to_subscribers(message, deadline).await {
         Ok(()) => {
             info!(app = *app, "{REFRESHED}");
             HttpResponse::NoContent().finish()

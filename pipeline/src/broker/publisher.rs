@@ -10,7 +10,7 @@ mod route_channels;
 pub(crate) mod unconfirmed;
 mod until_confirmed;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc::error::TrySendError,
@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
-    pending_publish::{Failure, OnConfirm, OutgoingMessage, PublishHandle, pending_publish},
+    pending_publish::{
+        Failure, OnConfirm, OutgoingMessage, PublishHandle, Routing, pending_publish,
+    },
     route_channels::{RouteChannel, RouteChannels},
 };
 use crate::broker::{
@@ -38,13 +40,6 @@ const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Whether a queue has to take a message.
-#[derive(Clone, Copy)]
-enum Routing {
-    Mandatory,
-    Optional,
-}
 
 /// What to do while nothing can be sent: the broker is away, or its topology is incomplete.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,7 +80,8 @@ impl Publisher {
         self.routes.of(exchange.into(), routing_key);
     }
 
-    /// Publishes a message and waits for the broker's confirm, until the deadline at the latest.
+    /// Publishes a message and waits for the broker's confirm, until the deadline at the latest. Pass an [`Arc`] if you need the
+    /// message afterwards; the thread of the connection shares it.
     ///
     /// A message that the broker refuses (nack) or can't route is published again until the deadline;
     /// for the latter the topology is repaired first. A message that was sent and not confirmed is
@@ -93,8 +89,12 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish(&self, message: &Message, deadline: Instant) -> Result<(), PublishError> {
-        self.publish_as(message, Routing::Mandatory, deadline, Unsent::Fail).await
+    pub fn publish(
+        &self,
+        message: impl Into<Arc<Message>>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish_as(message.into(), Routing::Mandatory, deadline, Unsent::Fail)
     }
 
     /// Like [`Self::publish`], for a message with whose confirm something else begins: `follow` is called on the
@@ -104,21 +104,21 @@ impl Publisher {
     /// `followed` ends with what has followed, or with `None` once `follow` was dropped. That is also what happens when
     /// the message has to be published again: then nothing has followed from its confirm.
     ///
-    /// `follow` is boxed by the caller, since an argument takes its room twice in a future.
+    /// `follow` is boxed by the caller, and the message shared, since an argument takes its room twice in a future.
     ///
     /// # Errors
     /// See [`PublishError`]. Then `follow` was not called, or, if the outcome is unknown, not yet: it is called if the
     /// message is confirmed later. It is called also if the caller has stopped to wait.
     pub async fn publish_then<T>(
         &self,
-        message: &Message,
+        message: Arc<Message>,
         deadline: Instant,
         follow: Box<dyn FnOnce() + Send>,
         followed: impl Future<Output = Option<T>>,
     ) -> Result<Confirmed<T>, PublishError> {
-        let began = begin(message)?;
+        let began = begin(&message)?;
         let mut result = None;
-        let first = match self.submit(message, Routing::Mandatory, deadline, Some(follow)).await {
+        let first = match self.submit(&message, Routing::Mandatory, deadline, Some(follow)).await {
             Ok(handle) => {
                 result = timeout_at(deadline, followed).await.ok().flatten();
                 handle.end(deadline).await
@@ -126,7 +126,7 @@ impl Publisher {
             Err(failure) => Err(failure),
         };
         let ended =
-            self.complete(began, first, message, Routing::Mandatory, deadline, Unsent::Fail).await;
+            self.complete(began, first, &message, Routing::Mandatory, deadline, Unsent::Fail).await;
         ended.map(|at| Confirmed { at, followed: result })
     }
 
@@ -135,12 +135,12 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish_once_possible(
+    pub fn publish_once_possible(
         &self,
-        message: &Message,
+        message: impl Into<Arc<Message>>,
         deadline: Instant,
-    ) -> Result<(), PublishError> {
-        self.publish_as(message, Routing::Mandatory, deadline, Unsent::TryAgain).await
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish_as(message.into(), Routing::Mandatory, deadline, Unsent::TryAgain)
     }
 
     /// Like [`Self::publish`], for a message to whoever receives it at the moment, if anybody: the broker
@@ -148,24 +148,24 @@ impl Publisher {
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish_to_subscribers(
+    pub fn publish_to_subscribers(
         &self,
-        message: &Message,
+        message: impl Into<Arc<Message>>,
         deadline: Instant,
-    ) -> Result<(), PublishError> {
-        self.publish_as(message, Routing::Optional, deadline, Unsent::Fail).await
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish_as(message.into(), Routing::Optional, deadline, Unsent::Fail)
     }
 
     async fn publish_as(
         &self,
-        message: &Message,
+        message: Arc<Message>,
         routing: Routing,
         deadline: Instant,
         unsent: Unsent,
     ) -> Result<(), PublishError> {
-        let began = begin(message)?;
-        let first = self.attempt(message, routing, deadline, None).await;
-        self.complete(began, first, message, routing, deadline, unsent).await.map(drop)
+        let began = begin(&message)?;
+        let first = self.attempt(&message, routing, deadline, None).await;
+        self.complete(began, first, &message, routing, deadline, unsent).await.map(drop)
     }
 
     /// Completes a publish that began at `began`, and whose first attempt has ended with `first`: publishes again if need be.
@@ -174,7 +174,7 @@ impl Publisher {
         &self,
         began: Instant,
         first: Result<Instant, Failure>,
-        message: &Message,
+        message: &Arc<Message>,
         routing: Routing,
         deadline: Instant,
         unsent: Unsent,
@@ -194,7 +194,7 @@ impl Publisher {
     async fn publish_again(
         &self,
         failure: Failure,
-        message: &Message,
+        message: &Arc<Message>,
         routing: Routing,
         deadline: Instant,
         unsent: Unsent,
@@ -220,7 +220,7 @@ impl Publisher {
     async fn attempts(
         &self,
         mut first: Option<Failure>,
-        message: &Message,
+        message: &Arc<Message>,
         routing: Routing,
         deadline: Instant,
         unknown: &mut Option<PublishError>,
@@ -282,7 +282,7 @@ impl Publisher {
 
     async fn attempt(
         &self,
-        message: &Message,
+        message: &Arc<Message>,
         routing: Routing,
         deadline: Instant,
         on_confirm: Option<OnConfirm>,
@@ -293,7 +293,7 @@ impl Publisher {
     /// Hands a message to the task that publishes.
     async fn submit(
         &self,
-        message: &Message,
+        message: &Arc<Message>,
         routing: Routing,
         deadline: Instant,
         on_confirm: Option<OnConfirm>,
@@ -313,11 +313,8 @@ impl Publisher {
         };
         let (pending, handle) = pending_publish(room);
         let pending = pending.counted(self.link.metrics().unconfirmed()).then(on_confirm);
-        let outgoing = OutgoingMessage::new(message, self.link.program(), pending);
-        let outgoing = match routing {
-            Routing::Mandatory => outgoing,
-            Routing::Optional => outgoing.not_mandatory(),
-        };
+        let (message, program) = (message.clone(), self.link.program());
+        let outgoing = OutgoingMessage { message, program, routing, pending };
         match channel.try_reserve() {
             Ok(place) => {
                 place.send(outgoing);

@@ -23,6 +23,7 @@ const MAX_EXPIRATION: Duration = Duration::from_millis(u32::MAX as u64);
 pub(super) fn check(message: &Message) -> Result<(), String> {
     let properties = &message.properties;
     let short = [
+        ("exchange", Some(&*message.exchange)),
         ("routing key", Some(message.routing_key.as_str())),
         ("content_type", properties.content_type.as_deref()),
         ("message_id", properties.message_id.as_deref()),

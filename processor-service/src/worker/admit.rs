@@ -53,7 +53,7 @@ impl<P: Processor> Worker<P> {
                 self.settler.reject(Some(&request.id), error, delivery).await;
             }
             Admission::Republish(copy) => {
-                self.settler.republish(&request.id, &copy, delivery).await;
+                self.settler.republish(&request.id, *copy, delivery).await;
             }
             Admission::Accept { isolated } => {
                 return self.accept(request, in_flight, isolated, is_ahead, delivery).await;

@@ -180,7 +180,7 @@ impl Claims {
         if times > 0 || *asker == *self.process {
             let process = self.process.to_string();
             // If it can't be sent, the question comes again.
-            self.event_publisher.try_publish(&Control::Had { execution, process, times }.message());
+            self.event_publisher.try_publish(Control::Had { execution, process, times }.message());
         }
     }
 
@@ -247,12 +247,12 @@ impl<'a> Asking<'a> {
     /// Publishes the question again and again.
     async fn repeat(&self) {
         let (execution, process) = (self.execution.clone(), self.claims.process.to_string());
-        let question = Control::WhoHad { execution, process }.message();
+        let question = Arc::new(Control::WhoHad { execution, process }.message());
         let mut ticks = interval(QUESTION_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.claims.event_publisher.try_publish(&question);
+            self.claims.event_publisher.try_publish(question.clone());
         }
     }
 }

@@ -167,7 +167,7 @@ impl InFlight {
     }
 
     fn try_publish(&self, event: &JobEvent) -> bool {
-        self.event_publisher.try_publish(&Event::Job(event.clone()).message())
+        self.event_publisher.try_publish(Event::Job(event.clone()).message())
     }
 
     fn obsolete(&self) -> MutexGuard<'_, ObsoleteRuns> {

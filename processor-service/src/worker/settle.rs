@@ -79,7 +79,7 @@ impl Settler {
             Settlement::Publish(messages) => {
                 let execution = IncomingRequest::from(&delivery).execution(id);
                 let delivery = SharedDelivery::new(delivery);
-                let mut published = self.publish_and_ack(&messages, &execution, &delivery).await;
+                let mut published = self.publish_and_ack(messages, &execution, &delivery).await;
                 let Some(delivery) = delivery.take() else { return true };
                 if let (true, Err(PublishError::Invalid(reason))) = (completed, &published) {
                     // The broker may take less than `RESULT_LIMIT`.
@@ -99,7 +99,7 @@ impl Settler {
         delivery: Delivery,
     ) -> bool {
         let NextAttempt { message, error, at, longer } = next;
-        let published = self.publish_copy(id, &message, delivery, true).await;
+        let published = self.publish_copy(id, message, delivery, true).await;
         let Some(delivery) = published else { return false };
         // The line of the failure, before it, names the worker.
         let text = |duration| humantime::format_duration(duration).to_string();
@@ -113,7 +113,7 @@ impl Settler {
 
     /// Publishes a copy of a request that is not processed in this delivery, then acks this one. Until the copy is
     /// confirmed the delivery is claimed: if the connection is lost, no worker has died of it.
-    pub(crate) async fn republish(&self, id: &RequestId, copy: &Message, delivery: Delivery) {
+    pub(crate) async fn republish(&self, id: &RequestId, copy: Message, delivery: Delivery) {
         let incoming = IncomingRequest::from(&delivery);
         let (execution, number) = (incoming.execution(id), incoming.deliveries());
         if !delivery.redelivered {
@@ -179,12 +179,13 @@ impl Settler {
             .as_ref()
             .map_or(0, |execution| self.claims.times_before(execution, incoming.deliveries()));
         let copy = copy(incoming, mine, SystemTime::now());
+        let id = copy.properties.message_id.clone();
         let _republishing = self.isolation.republishing();
         let deadline = Instant::now() + HAND_BACK_TIMEOUT;
         let published = tokio::select! {
             biased;
             () = delivery.revoked() => return,
-            published = self.publisher.publish_once_possible(&copy, deadline) => published,
+            published = self.publisher.publish_once_possible(copy, deadline) => published,
         };
         match published {
             Ok(()) => {
@@ -194,7 +195,7 @@ impl Settler {
                 let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
             }
             Err(error) => {
-                let (id, worker) = (copy.properties.message_id, &self.worker);
+                let worker = &self.worker;
                 warn!(requestId = id, worker, "requeued, which counts as a delivery: {error}");
                 delivery.requeue();
             }
@@ -206,7 +207,7 @@ impl Settler {
     async fn publish_copy(
         &self,
         id: &RequestId,
-        copy: &Message,
+        copy: Message,
         delivery: Delivery,
         started: bool,
     ) -> Option<Delivery> {
@@ -234,11 +235,11 @@ impl Settler {
         record: &WorkRecord,
         delivery: &Delivery,
     ) -> Result<(), PublishError> {
-        self.publish_all(&outcome::failure(id, delivery.into(), error, record)).await
+        self.publish_all(outcome::failure(id, delivery.into(), error, record)).await
     }
 
     /// Publishes these messages in their order, each confirmed before the next.
-    async fn publish_all(&self, messages: &[Message]) -> Result<(), PublishError> {
+    async fn publish_all(&self, messages: Vec<Message>) -> Result<(), PublishError> {
         for message in messages {
             self.publisher.publish_until_confirmed(message, &self.give_up).await?;
         }
@@ -250,12 +251,12 @@ impl Settler {
     /// afterwards, neither was done.
     async fn publish_and_ack(
         &self,
-        messages: &[Message],
+        mut messages: Vec<Message>,
         execution: &Execution,
         delivery: &SharedDelivery,
     ) -> Result<(), PublishError> {
-        let Some((last, others)) = messages.split_last() else { return Ok(()) };
-        self.publish_all(others).await?;
+        let Some(last) = messages.pop() else { return Ok(()) };
+        self.publish_all(messages).await?;
         let (claims, execution, delivery) =
             (self.claims.clone(), execution.clone(), delivery.clone());
         let ack = move || {

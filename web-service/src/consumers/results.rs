@@ -152,7 +152,7 @@ async fn move_to_failed(
     let body = delivery.body.clone();
     let message = Request::failed(&delivery.properties, body, codes::MALFORMED, &reason);
     let published = tokio::select! {
-        published = publisher.publish_until_confirmed(&message, &shutdown.now) => published,
+        published = publisher.publish_until_confirmed(message, &shutdown.now) => published,
         () = delivery.revoked() => return,
     };
     match published {

@@ -1,6 +1,6 @@
 //! Accepts a request: claims its idempotency key, publishes, waits for the confirm, commits the row.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use pipeline::{
     broker::{Confirmed, PublishError},
@@ -96,9 +96,9 @@ async fn publish_and_record(
 ) -> Result<Uuid, RejectedSubmission> {
     let (store, row) = (&dispatch.store, || row(id, submission, accepted_at));
     let (record, recorded) = store.prepare_accept(row());
-    let message = message(id, submission);
+    let message = Arc::new(message(id, submission));
     let published =
-        dispatch.publisher.publish_then(&message, deadline, Box::new(record), recorded).await;
+        dispatch.publisher.publish_then(message, deadline, Box::new(record), recorded).await;
     match published {
         Ok(Confirmed { at, followed }) => {
             let recorded = store.end_accept(at, followed, deadline, row).await;
@@ -178,7 +178,7 @@ async fn publish_as(
     submission: &Submission<'_>,
     deadline: Instant,
 ) -> Result<(), AcceptError> {
-    Ok(dispatch.publisher.publish(&message(id, submission), deadline).await?)
+    Ok(dispatch.publisher.publish(message(id, submission), deadline).await?)
 }
 
 fn message(id: Uuid, submission: &Submission<'_>) -> Message {

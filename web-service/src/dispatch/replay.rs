@@ -81,7 +81,7 @@ pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Resul
     let prepared = timeout_at(deadline, prepare(dispatch, id)).await;
     let prepared = prepared.map_err(|_| ReplayError::StoreAway(STORE_TIMED_OUT.into()))??;
     let Some((run, message)) = prepared else { return Ok(()) };
-    dispatch.publisher.publish(&message, deadline).await?;
+    dispatch.publisher.publish(message, deadline).await?;
     let recorded = timeout_at(deadline, dispatch.store.replay(id, run)).await;
     let recorded = recorded.map_err(|_| ReplayError::NotRecorded(STORE_TIMED_OUT.into()))?;
     if is_done(recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))?)? {

@@ -131,7 +131,7 @@ async fn reissue(
     let prepared = timeout_at(deadline, preparing).await;
     let (run, message) =
         prepared.map_err(|_| RetryNowError::StoreAway(STORE_TIMED_OUT.into()))??;
-    dispatch.publisher.publish(&message, deadline).await?;
+    dispatch.publisher.publish(message, deadline).await?;
     let recorded = timeout_at(deadline, dispatch.store.begin_retry(id, run, reissue)).await;
     let recorded = recorded.map_err(|_| RetryNowError::NotRecorded(STORE_TIMED_OUT.into()))?;
     match recorded.map_err(|error| RetryNowError::NotRecorded(error.to_string()))? {

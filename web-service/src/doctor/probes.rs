@@ -23,12 +23,12 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) async fn check(publisher: &Publisher) -> Vec<Check> {
     let message = |exchange: &'static str| Message::json(exchange, KEY, &json!({}));
     let deadline = Instant::now() + CONFIRM_TIMEOUT;
-    let confirmed = publisher.publish_to_subscribers(&message(EVENTS), deadline).await;
+    let confirmed = publisher.publish_to_subscribers(message(EVENTS), deadline).await;
     let is_confirmed = confirmed.is_ok();
     let mut checks = vec![Check::new("confirms", confirms(confirmed))];
     if is_confirmed {
         let deadline = Instant::now() + RETURN_TIMEOUT;
-        let returned = publisher.publish(&message(EXCHANGE), deadline).await;
+        let returned = publisher.publish(message(EXCHANGE), deadline).await;
         checks.push(Check::new("alternate-exchange", returns(returned)));
     }
     checks

@@ -58,7 +58,7 @@ impl FinishedEvents {
 
     fn publish_now(&self, finished: &[FinishedRequest]) {
         for event in Event::finished(Timestamp::now(), finished) {
-            self.event_publisher.try_publish(&event.message());
+            self.event_publisher.try_publish(event.message());
         }
     }
 

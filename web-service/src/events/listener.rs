@@ -117,7 +117,7 @@ impl EventListener {
         }
         // A poll that can't be sent now is tried again at the next tick.
         if self.schedule.is_due(now, !self.jobs.is_empty())
-            && self.event_publisher.try_publish(&Control::Who.message())
+            && self.event_publisher.try_publish(Control::Who.message())
         {
             self.schedule.sent(now);
         }

@@ -97,7 +97,7 @@ impl Notifier {
     /// Tells whoever works on a request, in this run or an earlier one, to stop.
     fn publish_cancel(&self, id: Uuid, run: u32) {
         let cancel = Control::Cancel(id.into(), Some(run.into()));
-        self.event_publisher.try_publish(&cancel.message());
+        self.event_publisher.try_publish(cancel.message());
     }
 }
 

@@ -74,7 +74,7 @@ fn cancel(event_publisher: &EventPublisher, ended: &Ended, started: &HashSet<Wor
     if let Some(run) = runs.filter_map(|run| obsolete_up_to_run(ended.end, run)).max() {
         debug!(requestId = %ended.id, run, "cancelling obsolete work");
         let cancel = Control::Cancel(ended.id.into(), Some(run.into()));
-        event_publisher.try_publish(&cancel.message());
+        event_publisher.try_publish(cancel.message());
     }
 }
 

@@ -48,7 +48,7 @@ impl Observer<'_> {
         let began = Timestamp::now();
         let (before, is_cut) = self.open_requests().await?;
         let mut queues = Queues::of(declarer, self.types_of(&before), self.retry_queues);
-        self.broker.event_publisher().try_publish(&Control::Who.message());
+        self.broker.event_publisher().try_publish(Control::Who.message());
         let mut samples = Vec::new();
         for (count, pause) in SAMPLES {
             for _ in 0..count {

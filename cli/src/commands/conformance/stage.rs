@@ -129,7 +129,7 @@ impl Stage {
             body: body.to_vec(),
         };
         let deadline = Instant::now() + BROKER_TIMEOUT;
-        let published = self.broker.publisher().publish_once_possible(&message, deadline).await;
+        let published = self.broker.publisher().publish_once_possible(message, deadline).await;
         Ok(published.context("a request could not be published")?)
     }
 

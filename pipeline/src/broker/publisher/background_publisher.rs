@@ -29,7 +29,7 @@ pub struct BackgroundPublisher {
 }
 
 /// A message and its place among those that wait.
-type Waiting = (Message, OwnedSemaphorePermit);
+type Waiting = (Arc<Message>, OwnedSemaphorePermit);
 
 impl BackgroundPublisher {
     /// Begins to publish. `capacity` is how many messages may wait for their confirm.
@@ -48,9 +48,9 @@ impl BackgroundPublisher {
 
     /// Takes a message and returns at once. False if it was not taken, because as many as the capacity are
     /// waiting or the program is stopping.
-    pub fn try_publish(&self, message: Message) -> bool {
+    pub fn try_publish(&self, message: impl Into<Arc<Message>>) -> bool {
         let Ok(room) = self.room.clone().try_acquire_owned() else { return false };
-        self.messages.send((message, room)).is_ok()
+        self.messages.send((message.into(), room)).is_ok()
     }
 
     /// How many messages wait for their confirm.
@@ -87,7 +87,7 @@ async fn publish(
             next = messages.recv() => next,
         };
         let Some((message, _room)) = next else { return };
-        if let Err(invalid) = publisher.publish_until_confirmed(&message, &never).await {
+        if let Err(invalid) = publisher.publish_until_confirmed(message.clone(), &never).await {
             error!(key = message.routing_key, "dropped a message: {invalid}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqprs::channel::{Channel, ConfirmSelectArguments};
+use amqprs::channel::{BasicPublishArguments, Channel, ConfirmSelectArguments};
 use tokio::{
     sync::mpsc::{self, Permit, error::TrySendError},
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{
     error::{AskError, PublishError},
     publisher::{
-        pending_publish::{Failure, OutgoingMessage},
+        pending_publish::{Failure, OutgoingMessage, Routing},
         progress::Progress,
         unconfirmed::{ReturnedName, Sent, Unconfirmed},
     },
     session::{OpenChannel, Session, message_limit::MessageLimit, watch::ChannelEvent},
+    wire,
 };
 use crate::log_messages::{NEVER_CONFIRMED, PUBLISHING_CHANNEL_CLOSED};
 
@@ -307,13 +308,13 @@ impl ChannelTask {
     }
 
     /// Sends one message, or returns it if the channel is closed.
-    async fn send(&mut self, message: OutgoingMessage) -> Option<OutgoingMessage> {
+    async fn send(&mut self, outgoing: OutgoingMessage) -> Option<OutgoingMessage> {
         // The broker closes the connection for a publish on a channel that it has closed.
         if !self.channel.is_open() {
-            return Some(message);
+            return Some(outgoing);
         }
-        let OutgoingMessage { properties, arguments, body, pending } = message;
-        let bytes = body.len();
+        let OutgoingMessage { message, program, routing, pending } = outgoing;
+        let bytes = message.body.len();
         if let Some(max_bytes) = self.message_limit.exceeded_by(bytes) {
             pending.end(Err(PublishError::TooLarge { bytes, max_bytes }.into()));
             return None;
@@ -325,14 +326,17 @@ impl ChannelTask {
             pending,
             at: Instant::now(),
             name: ReturnedName::new(
-                properties.message_id().map(String::as_str),
-                &arguments.exchange,
-                &arguments.routing_key,
+                message.properties.message_id.as_deref(),
+                &message.exchange,
+                &message.routing_key,
             ),
             size: bytes,
             returned: None,
         });
-        let sent = self.channel.basic_publish(properties, body, arguments).await;
+        let properties = wire::to_wire(&message.properties, program);
+        let mut arguments = BasicPublishArguments::new(&message.exchange, &message.routing_key);
+        arguments.mandatory(routing == Routing::Mandatory);
+        let sent = self.channel.basic_publish(properties, message.body.clone(), arguments).await;
         if sent.is_err()
             && let Some(last) = self.unconfirmed.remove_last()
         {

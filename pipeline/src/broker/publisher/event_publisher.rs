@@ -14,7 +14,7 @@ use crate::broker::{
     link::Link,
     publisher::{
         open_channel::{Current, keep_open},
-        pending_publish::{OutgoingMessage, pending_publish},
+        pending_publish::{OutgoingMessage, Routing, pending_publish},
     },
     wire,
 };
@@ -48,8 +48,9 @@ impl EventPublisher {
 
     /// Publishes a message, or drops it if the broker is unreachable or too much is unconfirmed. Returns
     /// at once whether the message was taken to be sent; whether the broker confirms it isn't known.
-    pub fn try_publish(&self, message: &Message) -> bool {
-        let taken = self.attempt(message).is_some();
+    pub fn try_publish(&self, message: impl Into<Arc<Message>>) -> bool {
+        let message = message.into();
+        let taken = self.attempt(&message).is_some();
         if !taken {
             self.dropped.inc();
             tracing::debug!(key = message.routing_key, "dropped an event or control message");
@@ -62,14 +63,13 @@ impl EventPublisher {
         self.dropped.get()
     }
 
-    fn attempt(&self, message: &Message) -> Option<()> {
+    fn attempt(&self, message: &Arc<Message>) -> Option<()> {
         wire::check(message).ok()?;
         let channel = self.channel.borrow().channel.clone()?;
         let size = u32::try_from(message.body.len().max(1)).ok()?;
         let room = self.bytes.clone().try_acquire_many_owned(size).ok()?;
         let (pending, _handle) = pending_publish(room);
-        channel
-            .try_submit(OutgoingMessage::new(message, self.program, pending).not_mandatory())
-            .ok()
+        let (message, program, routing) = (message.clone(), self.program, Routing::Optional);
+        channel.try_submit(OutgoingMessage { message, program, routing, pending }).ok()
     }
 }

@@ -5,40 +5,31 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
-use amqprs::{BasicProperties, channel::BasicPublishArguments};
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::{Instant, timeout_at},
 };
 
-use crate::broker::{broker_metrics::UnconfirmedCount, error::PublishError, wire};
+use crate::broker::{broker_metrics::UnconfirmedCount, error::PublishError};
 use crate::contract::message::Message;
 
-/// A message for the channel's task.
+/// A message for the channel's task. That converts it to what the client takes, on its own thread: memory that one thread
+/// allocates and another one frees takes longer to get.
 pub(super) struct OutgoingMessage {
-    pub(super) properties: BasicProperties,
-    pub(super) arguments: BasicPublishArguments,
-    pub(super) body: Vec<u8>,
+    pub(super) message: Arc<Message>,
+    /// The program that publishes it.
+    pub(super) program: &'static str,
+    pub(super) routing: Routing,
     pub(super) pending: PendingPublish,
 }
 
-impl OutgoingMessage {
-    pub(super) fn new(message: &Message, program: &str, pending: PendingPublish) -> Self {
-        let mut arguments = BasicPublishArguments::new(&message.exchange, &message.routing_key);
-        arguments.mandatory(true);
-        Self {
-            properties: wire::to_wire(&message.properties, program),
-            arguments,
-            body: message.body.clone(),
-            pending,
-        }
-    }
-
-    /// Clears `mandatory`: the broker may drop the message if no queue is bound.
-    pub(super) fn not_mandatory(mut self) -> Self {
-        self.arguments.mandatory(false);
-        self
-    }
+/// Whether a queue has to take a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Routing {
+    /// The broker returns it otherwise.
+    Mandatory,
+    /// The broker may drop it if no queue is bound.
+    Optional,
 }
 
 /// Why an attempt to publish a message has failed.

@@ -1,6 +1,6 @@
 //! Messages that are published again until the broker has confirmed them.
 
-use std::{collections::HashMap, mem::discriminant, time::Duration};
+use std::{collections::HashMap, mem::discriminant, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,10 @@ use crate::{
     backoff::Backoff,
     broker::{
         error::PublishError,
-        publisher::{Publisher, Routing, Unsent, begin, pending_publish::OnConfirm},
+        publisher::{
+            Publisher, Unsent, begin,
+            pending_publish::{OnConfirm, Routing},
+        },
     },
     contract::message::Message,
 };
@@ -26,12 +29,12 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::Invalid`], or [`PublishError::Unknown`] when `give_up` was cancelled.
-    pub async fn publish_until_confirmed(
+    pub fn publish_until_confirmed(
         &self,
-        message: &Message,
+        message: impl Into<Arc<Message>>,
         give_up: &CancellationToken,
-    ) -> Result<(), PublishError> {
-        self.publish_until_ended(message, give_up, None).await
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish_until_ended(message.into(), give_up, None)
     }
 
     /// Like [`Self::publish_until_confirmed`], for a message with whose confirm something else is due: `follow` is called on
@@ -43,31 +46,31 @@ impl Publisher {
     ///
     /// # Errors
     /// As [`Self::publish_until_confirmed`].
-    pub async fn publish_until_confirmed_then(
+    pub fn publish_until_confirmed_then(
         &self,
-        message: &Message,
+        message: impl Into<Arc<Message>>,
         give_up: &CancellationToken,
         follow: impl FnOnce() + Send + 'static,
-    ) -> Result<(), PublishError> {
-        self.publish_until_ended(message, give_up, Some(Box::new(follow))).await
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        self.publish_until_ended(message.into(), give_up, Some(Box::new(follow)))
     }
 
     async fn publish_until_ended(
         &self,
-        message: &Message,
+        message: Arc<Message>,
         give_up: &CancellationToken,
         on_confirm: Option<OnConfirm>,
     ) -> Result<(), PublishError> {
         tokio::select! {
             biased;
-            ended = self.publish_without_timeout(message, on_confirm) => ended,
+            ended = self.publish_without_timeout(&message, on_confirm) => ended,
             () = give_up.cancelled() => Err(PublishError::Unknown("stopping before it was confirmed".to_owned())),
         }
     }
 
     async fn publish_without_timeout(
         &self,
-        message: &Message,
+        message: &Arc<Message>,
         mut on_confirm: Option<OnConfirm>,
     ) -> Result<(), PublishError> {
         let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());

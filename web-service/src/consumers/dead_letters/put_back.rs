@@ -58,14 +58,14 @@ pub(crate) async fn publish(
     drain: CancellationToken,
 ) {
     let id = message.properties.message_id.clone();
+    let deliveries = message.properties.headers.number(headers::DELIVERIES);
     let published = tokio::select! {
         biased;
         () = delivery.revoked() => return,
-        published = publisher.publish_until_confirmed(&message, &drain) => published,
+        published = publisher.publish_until_confirmed(message, &drain) => published,
     };
     match published {
         Ok(()) => {
-            let deliveries = message.properties.headers.number(headers::DELIVERIES);
             info!(requestId = id, deliveries, "{PUT_BACK}");
             delivery.ack();
         }

@@ -83,9 +83,10 @@ pub(crate) async fn return_message(
     }
     let body = mem::take(&mut delivery.body);
     let copy = copy(&delivery.properties, body, reason);
-    match publisher.publish(&copy, Instant::now() + CONFIRM_TIMEOUT).await {
+    let id = copy.properties.message_id.clone();
+    match publisher.publish(copy, Instant::now() + CONFIRM_TIMEOUT).await {
         Ok(()) => {
-            info!(message_id = copy.properties.message_id, "{REPUBLISHED_FAILED}");
+            info!(message_id = id, "{REPUBLISHED_FAILED}");
             delivery.ack();
         }
         Err(error) => {
