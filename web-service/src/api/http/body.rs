@@ -1,6 +1,12 @@
 //! Request bodies: media type, size limit and timeout.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use actix_web::{HttpMessage, HttpRequest, http::header, web::Payload};
 use futures_util::StreamExt;
@@ -51,12 +57,39 @@ pub(crate) async fn read(
     if content_length(request).is_some_and(|length| length > max_bytes as u64) {
         return Err(too_large(max_bytes));
     }
+    let mut reading = pin!(collect(payload, rules, memory.body()));
+    match soon(reading.as_mut()).await {
+        Some(read) => read,
+        None => Box::pin(in_time(reading, drain)).await,
+    }
+}
+
+/// What a future ends with, if it has when it is polled a second time, at once. The HTTP library hands over what has come of a
+/// body after it has polled the call for the first time; so most bodies need no timer.
+async fn soon<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut was_polled = false;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if mem::replace(&mut was_polled, true) => Poll::Ready(None),
+        Poll::Pending => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// A body that does not take too long.
+async fn in_time(
+    reading: Pin<&mut impl Future<Output = Result<Body, Problem>>>,
+    drain: &CancellationToken,
+) -> Result<Body, Problem> {
     let is_stopping = async {
         drain.cancelled().await;
         sleep(STOPPING_READ_TIMEOUT).await;
     };
     tokio::select! {
-        body = timeout(READ_TIMEOUT, collect(payload, rules, memory.body())) => {
+        body = timeout(READ_TIMEOUT, reading) => {
             body.unwrap_or_else(|_| {
                 let detail = format!("The body did not arrive within {} s.", READ_TIMEOUT.as_secs());
                 Err(Problem::new(ProblemType::TooSlow, detail))
@@ -105,6 +138,21 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_come_by_the_second_poll_comes_soon() {
+        for (pending, expected) in [(0, Some(())), (1, Some(())), (2, None)] {
+            let mut left = pending;
+            let future = poll_fn(|_| match left {
+                0 => Poll::Ready(()),
+                _ => {
+                    left -= 1;
+                    Poll::Pending
+                }
+            });
+            assert_eq!(soon(pin!(future)).await, expected, "{pending}");
+        }
+    }
 
     #[test]
     fn a_body_with_a_content_coding_is_not_plain() {
