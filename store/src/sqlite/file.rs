@@ -164,18 +164,33 @@ impl File {
         }
     }
 
+    /// A connection to a file that is migrated. The memory that migrations have taken goes with the connection that made
+    /// them: one that stays open would keep it.
     fn open_and_migrate(&self, create: bool) -> Result<Connection, FileError> {
+        let mut connection = self.open_with_log(create)?;
+        while migrate(&mut connection).map_err(|error| self.error(error))? {
+            drop(connection);
+            connection = self.open_with_log(false)?;
+        }
+        note_opened(&connection).map_err(|error| self.error(error))?;
+        Ok(connection)
+    }
+
+    /// A connection that writes into a write-ahead log.
+    fn open_with_log(&self, create: bool) -> Result<Connection, FileError> {
         let open = || {
             let connection = self.open(create)?;
             let mode = self.use_write_ahead_log(&connection)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            // The log is cut back to this size after a burst.
+            connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
             Ok((connection, mode))
         };
-        let (mut connection, mode) = open().map_err(|error| self.error(error))?;
-        if mode != "wal" {
-            return Err(FileError::NoWriteAheadLog { path: self.path.clone(), mode });
+        let (connection, mode) = open().map_err(|error| self.error(error))?;
+        match mode == "wal" {
+            true => Ok(connection),
+            false => Err(FileError::NoWriteAheadLog { path: self.path.clone(), mode }),
         }
-        prepare(&mut connection).map_err(|error| self.error(error))?;
-        Ok(connection)
     }
 
     /// Has SQLite use a write-ahead log, and returns the journal mode that the file has then. While somebody else opens a new
@@ -219,24 +234,24 @@ fn is_something_else(path: &Path) -> bool {
     }
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // The log is cut back to this size after a burst.
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    migrate(connection)?;
+/// Writes down when the file was opened, which shows that it takes writes.
+fn note_opened(connection: &Connection) -> rusqlite::Result<()> {
     let opened = "INSERT INTO opened VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET at = ?1";
     connection.execute(opened, [Timestamp::now().as_millis()]).map(drop)
 }
 
-/// Applies the missing migrations; two programs that try at once take turns.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Applies the missing migrations, and says whether there were any; two programs that try at once take turns.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let mut were_missing = false;
     for (number, sql) in migrations::missing(migrations::SQLITE, done) {
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", number)?;
+        were_missing = true;
     }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(were_missing)
 }
 
 #[cfg(test)]
@@ -299,7 +314,7 @@ mod tests {
             "x'01', 2, 't', 'o', 3, 4, 5, 6, 7, 8, 9, 10, 'w', 'c', 'm', 'l', 'tr', x'aa', x'bb'";
         let insert = format!("INSERT INTO requests ({columns}) VALUES ({row})");
         connection.execute_batch(&insert).unwrap();
-        migrate(&mut connection).unwrap();
+        assert!(migrate(&mut connection).unwrap());
         let tallied = "SELECT failed = 1 AND queued = 0 FROM tallies WHERE type = 't'";
         assert!(connection.query_row(tallied, [], |row| row.get::<_, bool>(0)).unwrap());
         let same = format!("SELECT ({columns}) = ({row}) FROM requests");
@@ -307,6 +322,22 @@ mod tests {
         let indexes = "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND tbl_name = 'requests' \
             AND sql IS NOT NULL";
         assert_eq!(connection.query_row(indexes, [], |row| row.get::<_, i64>(0)).unwrap(), 5);
-        migrate(&mut connection).unwrap();
+        assert!(!migrate(&mut connection).unwrap());
+    }
+
+    #[test]
+    fn every_commit_is_on_disk_and_the_log_stays_short_from_the_first_opening_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("results.db").display());
+        let file = File::parse(&url, &StoreOptions::default()).ok().unwrap();
+        for _ in 0..2 {
+            let (connection, _) = file.open_to_write().ok().unwrap();
+            let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
+            let full = 2;
+            assert_eq!(number("synchronous"), Ok(full));
+            assert_eq!(number("journal_size_limit"), Ok(64 << 20));
+            let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+            assert_eq!(mode, Ok("wal".to_owned()));
+        }
     }
 }
