@@ -1,6 +1,6 @@
 //! Session: one AMQP connection, from the handshake until it is lost or closed.
 //!
-//! Each session has a Tokio runtime of its own with one thread, on which the client's tasks and
+//! Each session has a thread with a Tokio runtime of its own, on which the client's tasks and
 //! ours that touch its channels run. Three reasons: heartbeats and confirms go on whatever the
 //! application does; when a peer dies with a full socket, the client's writer hangs in its write
 //! for minutes and only dropping the runtime frees the socket and the bytes; and a question to the
@@ -16,10 +16,12 @@ mod session_end;
 pub(crate) mod watch;
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,7 +31,7 @@ use amqprs::{
     error::Error,
 };
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -51,7 +53,7 @@ use crate::{
 
 /// Longer than a broker takes to refuse a password (3 s).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The stack of the session's threads, in bytes; memory is taken only as far as it is used. The
+/// The stack of the session's thread, in bytes; memory is taken only as far as it is used. The
 /// client decodes and drops nested header tables by recursion, and a frame of 128 KiB holds arrays
 /// nested 26,000 deep.
 const STACK_BYTES: usize = 256 * 1024 * 1024;
@@ -112,7 +114,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Session {
     /// Unique in this process; a later session has a higher id.
     pub(super) id: u64,
-    runtime: Mutex<Option<Runtime>>,
+    /// Its thread ends when this is dropped.
+    running: Mutex<Option<oneshot::Sender<()>>>,
     handle: Handle,
     commands: mpsc::Sender<Command>,
     tasks: TaskTracker,
@@ -134,16 +137,9 @@ impl Session {
     /// Opens a connection and logs in.
     pub(super) async fn open(address: &Address, name: &str) -> Result<Arc<Self>, OpenError> {
         let arguments = login::arguments(address, name)?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("amqp")
-            .thread_stack_size(STACK_BYTES)
-            .on_thread_start(give_way)
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                OpenError::Unreachable(format!("can't start the connection's thread: {error}"))
-            })?;
+        let (handle, running) = start_thread().await.map_err(|error| {
+            OpenError::Unreachable(format!("can't start the connection's thread: {error}"))
+        })?;
         let (commands, received) = mpsc::channel(16);
         let (opened, answer) = oneshot::channel();
         let mut session = Self {
@@ -151,8 +147,8 @@ impl Session {
             max_channels: 0,
             version: None,
             tuning: Tuning::default(),
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
+            handle,
+            running: Mutex::new(Some(running)),
             commands,
             tasks: TaskTracker::new(),
             end: SessionEnd::default(),
@@ -263,23 +259,36 @@ impl Session {
         self.end.lost.cancel();
         self.tasks.close();
         let _in_time_or_not = timeout(DISCARD_TIMEOUT, self.tasks.wait()).await;
-        self.shut_down();
-    }
-
-    fn shut_down(&self) {
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(runtime) = runtime {
-            runtime.shutdown_background();
-        }
+        drop(self.running.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
 impl Drop for Session {
-    /// A runtime must not simply be dropped inside another.
+    /// Its thread ends with the fields.
     fn drop(&mut self) {
         self.end.lost.cancel();
-        self.shut_down();
     }
+}
+
+/// Starts the thread of a session, which ends when the sender is dropped. The thread makes the runtime itself: with a thread
+/// that is refused, a runtime would be dropped, which panics inside another one.
+async fn start_thread() -> io::Result<(Handle, oneshot::Sender<()>)> {
+    let ((started, handle), (running, stopped)) = (oneshot::channel(), oneshot::channel());
+    let run = move || {
+        give_way();
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        if started.send(Ok(runtime.handle().clone())).is_ok() {
+            let _dropped = runtime.block_on(stopped);
+        }
+        // Not waited for: a DNS lookup may hang for long.
+        runtime.shutdown_background();
+    };
+    thread::Builder::new().name("amqp".to_owned()).stack_size(STACK_BYTES).spawn(run)?;
+    let ended = |_| Err(io::Error::other("it has ended"));
+    Ok((handle.await.unwrap_or_else(ended)?, running))
 }
 
 /// What the handshake has told.
@@ -349,4 +358,30 @@ async fn open_channel(connection: &Connection, end: &SessionEnd) -> Result<OpenC
     };
     channel.register_callback(watch).await.map_err(|_| AskError::Lost)?;
     Ok(OpenChannel { channel, events })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_thread_of_a_session_frees_what_its_tasks_hold_when_the_session_ends() {
+        let (handle, running) = start_thread().await.unwrap();
+        let thread = handle.spawn(async { thread::current().name().map(str::to_owned) });
+        assert_eq!(thread.await.unwrap().as_deref(), Some("amqp"));
+        let (held, mut freed) = oneshot::channel::<()>();
+        // As a writer whose peer does not read.
+        let writing = handle.spawn(async move {
+            let _held = held;
+            pending::<()>().await;
+        });
+        assert!(freed.try_recv().is_err_and(|error| error == TryRecvError::Empty));
+        drop(running);
+        assert!(timeout(OPEN_TIMEOUT, freed).await.unwrap().is_err());
+        assert!(writing.await.unwrap_err().is_cancelled());
+    }
 }
