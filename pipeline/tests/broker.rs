@@ -25,7 +25,9 @@ use testbed::{
     shared_node,
 };
 use tokio::{
+    runtime::Builder,
     sync::oneshot,
+    task::spawn_blocking,
     time::{Duration, Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -256,6 +258,27 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
     let (published, accepted) = tokio::join!(publishing, accepting);
     accepted?;
     Ok(published?)
+}
+
+#[tokio::test]
+async fn a_route_stays_open_when_the_runtime_ends_that_was_the_first_to_publish_there() -> Result<()>
+{
+    let vhost = shared_node::vhost().await;
+    let proxy = Proxy::start(vhost.address()).await?;
+    let broker = connect(&proxy.url(&vhost.url))?;
+    let (publisher, message) = (broker.publisher(), request("1".to_owned())?);
+    // As a thread of the HTTP server, which ends before the last results are stored.
+    let publish_first = move || -> Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
+        Ok(runtime.block_on(publisher.publish_once_possible(message, deadline))?)
+    };
+    spawn_blocking(publish_first).await??;
+    // The next connection needs a new channel.
+    proxy.cut();
+    let (publisher, going_on) = (broker.publisher(), CancellationToken::new());
+    let published = publisher.publish_until_confirmed(request("2".to_owned())?, &going_on);
+    Ok(timeout(WAIT_TIMEOUT, published).await??)
 }
 
 #[tokio::test]

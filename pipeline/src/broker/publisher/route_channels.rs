@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
 };
@@ -51,6 +52,8 @@ struct Route {
 pub(super) struct RouteChannels {
     link: Link,
     stop: CancellationToken,
+    /// Where the channels are kept open: the thread of whoever is the first to publish to a route may end before.
+    runtime: Handle,
     tasks: TaskTracker,
     channels: Arc<Mutex<Vec<Arc<RouteChannel>>>>,
 }
@@ -72,7 +75,8 @@ impl RouteChannels {
             ended.close();
             ended.wait().await;
         });
-        (Self { link, stop, tasks, channels: Arc::default() }, task)
+        let runtime = Handle::current();
+        (Self { link, stop, runtime, tasks, channels: Arc::default() }, task)
     }
 
     /// The channel for messages to this exchange under this key, which may yet have to be opened.
@@ -112,7 +116,8 @@ impl RouteChannels {
     fn open(&self, route: Route) -> RouteChannel {
         let (sender, current) = watch::channel(Current::default());
         let (link, stop) = (self.link.clone(), self.stop.clone());
-        self.tasks.spawn(keep_open(link, sender, stop, ChannelBackoff::required()));
+        let kept_open = keep_open(link, sender, stop, ChannelBackoff::required());
+        self.tasks.spawn_on(kept_open, &self.runtime);
         RouteChannel { route, current, bytes: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)) }
     }
 }
