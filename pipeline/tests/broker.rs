@@ -261,6 +261,27 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
 }
 
 #[tokio::test]
+async fn each_route_that_was_prepared_before_the_connection_gets_a_channel_of_its_own() -> Result<()>
+{
+    let vhost = shared_node::vhost().await;
+    let (broker, node) = (connect(&vhost.url)?, shared_node::node().await?);
+    let routing_keys = [REQUESTS, RESULTS, topology::FAILED];
+    for routing_key in routing_keys {
+        broker.publisher().prepare(DEFAULT_EXCHANGE, routing_key);
+    }
+    let all_open = async {
+        loop {
+            let confirming = node.ctl(&["list_channels", "-p", &vhost.name, "confirm"]).await?;
+            // One is that of events.
+            if confirming.lines().filter(|line| *line == "true").count() > routing_keys.len() {
+                return Ok(());
+            }
+        }
+    };
+    timeout(WAIT_TIMEOUT, all_open).await?
+}
+
+#[tokio::test]
 async fn a_route_stays_open_when_the_runtime_ends_that_was_the_first_to_publish_there() -> Result<()>
 {
     let vhost = shared_node::vhost().await;

@@ -77,7 +77,7 @@ impl Publisher {
     /// Opens the channel for messages to this exchange under this key, before there is one: the first message need not
     /// wait for it, and health tells whether it is open.
     pub fn prepare(&self, exchange: &'static str, routing_key: &str) {
-        self.routes.of(exchange.into(), routing_key);
+        self.routes.prepare(exchange.into(), routing_key);
     }
 
     /// Publishes a message and waits for the broker's confirm, until the deadline at the latest. Pass an [`Arc`] if you need the

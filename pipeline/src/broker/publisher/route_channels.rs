@@ -52,7 +52,8 @@ struct Route {
 pub(super) struct RouteChannels {
     link: Link,
     stop: CancellationToken,
-    /// Where the channels are kept open: the thread of whoever is the first to publish to a route may end before.
+    /// Where the channels are kept open: the thread of whoever is the first to publish to a route may end sooner than the
+    /// program.
     runtime: Handle,
     tasks: TaskTracker,
     channels: Arc<Mutex<Vec<Arc<RouteChannel>>>>,
@@ -77,6 +78,19 @@ impl RouteChannels {
         });
         let runtime = Handle::current();
         (Self { link, stop, runtime, tasks, channels: Arc::default() }, task)
+    }
+
+    /// Opens the channel for messages to this exchange under this key. Before there is a connection, which knows how many
+    /// channels there can be, that is done for one route; the others follow as soon as there is one.
+    pub(super) fn prepare(&self, exchange: Cow<'static, str>, routing_key: &str) {
+        self.of(exchange.clone(), routing_key);
+        let (routes, routing_key) = (self.clone(), routing_key.to_owned());
+        let once_connected = async move {
+            if routes.link.clone().ready().await.is_some() {
+                routes.of(exchange, &routing_key);
+            }
+        };
+        self.runtime.spawn(self.stop.clone().run_until_cancelled_owned(once_connected));
     }
 
     /// The channel for messages to this exchange under this key, which may yet have to be opened.
