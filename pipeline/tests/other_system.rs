@@ -1,5 +1,7 @@
 //! The broker layer under another system: its own exchanges and queues, and nothing of Slowlane's.
 
+use std::thread;
+
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
@@ -13,7 +15,10 @@ use pipeline::{
     },
 };
 use testbed::{Proxy, foreign::Foreign, process::WAIT_TIMEOUT, shared_node};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::{
+    runtime::Builder,
+    time::{Duration, Instant, timeout},
+};
 
 /// A topic exchange, and the fanout beside it.
 const NEWS: &str = "news";
@@ -201,6 +206,27 @@ async fn a_background_publisher_keeps_a_bounded_number_until_the_broker_is_back(
     broker.close(WAIT_TIMEOUT).await;
     assert_eq!(publisher.waiting(), 0);
     ensure!(!publisher.try_publish(message(DEFAULT_EXCHANGE, "later")), "taken after the end");
+    let foreign = Foreign::connect(&vhost.url).await?;
+    assert_eq!(foreign.depth("later").await?.messages, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_background_publisher_goes_on_when_the_runtime_ends_that_has_made_it() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let queue = Queue::new("later", QueueType::Quorum);
+    let broker = connect(&vhost.url, Topology::of_program([], [queue]))?;
+    let making = thread::scope(|scope| {
+        let make = || -> Result<_> {
+            let runtime = Builder::new_current_thread().build()?;
+            Ok(runtime.block_on(async { broker.background_publisher(1) }))
+        };
+        scope.spawn(make).join()
+    });
+    let publisher = making.expect("the thread does not panic")?;
+    ensure!(publisher.try_publish(message(DEFAULT_EXCHANGE, "later")));
+    broker.close(WAIT_TIMEOUT).await;
+    assert_eq!(publisher.waiting(), 0);
     let foreign = Foreign::connect(&vhost.url).await?;
     assert_eq!(foreign.depth("later").await?.messages, 1);
     Ok(())

@@ -13,6 +13,7 @@ mod until_confirmed;
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::mpsc::error::TrySendError,
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
@@ -72,6 +73,11 @@ impl Publisher {
     pub(super) fn start(link: Link, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         let (routes, task) = RouteChannels::new(link.clone(), stop);
         (Self { link, routes }, task)
+    }
+
+    /// The runtime of the program, which may outlive that of a caller.
+    fn runtime(&self) -> &Handle {
+        self.routes.runtime()
     }
 
     /// Opens the channel for messages to this exchange under this key, before there is one: the first message need not

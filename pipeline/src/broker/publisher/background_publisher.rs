@@ -36,7 +36,8 @@ impl BackgroundPublisher {
     pub(crate) fn start(publisher: Publisher, capacity: usize) -> Self {
         let (messages, waiting) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(publish(publisher, waiting, stop.clone()));
+        let runtime = publisher.runtime().clone();
+        let task = runtime.spawn(publish(publisher, waiting, stop.clone()));
         Self {
             capacity,
             room: Arc::new(Semaphore::new(capacity)),
@@ -63,7 +64,8 @@ impl BackgroundPublisher {
         self.stop.cancel();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut task) = task else { return };
-        if timeout_at(deadline, &mut task).await.is_err() {
+        let has_ended = matches!(timeout_at(deadline, &mut task).await, Ok(Ok(())));
+        if !has_ended {
             task.abort();
             warn!(messages = self.waiting(), "stopped with messages that were not published");
         }

@@ -80,6 +80,11 @@ impl RouteChannels {
         (Self { link, stop, runtime, tasks, channels: Arc::default() }, task)
     }
 
+    /// Where the channels are kept open.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Opens the channel for messages to this exchange under this key. Before there is a connection, which knows how many
     /// channels there can be, that is done for one route; the others follow as soon as there is one.
     pub(super) fn prepare(&self, exchange: Cow<'static, str>, routing_key: &str) {
