@@ -4,11 +4,11 @@
 default:
     @just --list --unsorted
 
-# Show the whole system at work on a private broker
+# Show the whole system at work on the broker of .env or a private one
 demo *args:
     cargo xtask demo {{args}}
 
-# Run a private broker, a web service and a worker, and keep their data
+# Run a web service and a worker on the broker of .env or a private one, and keep their data
 dev *args:
     cargo xtask dev {{args}}
 
@@ -24,7 +24,7 @@ web *args:
 processor *args:
     exec cargo run --bin processor-service -- {{args}}
 
-# Run all tests on a private broker
+# Run the tests on private brokers
 test *args:
     cargo xtask test {{args}}
 

@@ -36,15 +36,16 @@ struct Arguments {
 enum Command {
     /// Start a private RabbitMQ (unless AMQP_URL or CLOUDAMQP_URL names one), a web service and two processors, send requests, and show what becomes of them.
     Demo(demo::Options),
-    /// Run a private RabbitMQ, a web service and your own worker until Ctrl-C, and show what becomes of each request.
+    /// Run a private RabbitMQ (unless AMQP_URL or CLOUDAMQP_URL names one), a web service and your own worker until Ctrl-C, and show what becomes of each request.
     Dev(dev::Options),
-    /// Run all tests against a private RabbitMQ and a private PostgreSQL.
+    /// Run the tests against a private RabbitMQ and a private PostgreSQL.
     Test(test::Options),
     /// Start an example of another system on the broker layer, on a private RabbitMQ, and show it at work.
     Example(example::Options),
     /// Measure speed and memory against a private RabbitMQ, beside what RabbitMQ alone does in the same run.
     Bench(bench::Options),
     /// Kill, freeze and cut off programs at random under a steady load, and check that every promise was kept.
+    #[command(visible_alias = "chaos")]
     Soak(soak::Options),
     /// Check format, lints, documentation, and the licences and sources of dependencies.
     Lint,

@@ -100,7 +100,7 @@ pub(super) fn tuning(tuning: &Tuning) -> Check {
         Verdict::finding(detail, "frame_max = 131072 in rabbitmq.conf")
     } else if (1..MIN_CHANNELS).contains(&channel_max) {
         let detail = format!(
-            "A connection has {channel_max} channels at most, and a processor needs WORKERS + 2"
+            "A connection has {channel_max} channels at most, and a processor needs one for each worker and 2 more"
         );
         Verdict::finding(detail, "channel_max = 2047 in rabbitmq.conf")
     } else {

@@ -17,8 +17,15 @@ const END: &str = "<!-- The end of what is written by `cargo xtask bench --write
 const HEADING: &str = "### ";
 /// Begins the line that names the run of a section from before.
 const EARLIER: &str = "From an earlier run: ";
-const COLUMNS: [&str; 7] =
-    ["figure", "measured", "lowest to highest", "beside it", "ratio", "lowest to highest", "hold"];
+const COLUMNS: [&str; 7] = [
+    "figure",
+    "measured",
+    "lowest to highest",
+    "beside it",
+    "ratio",
+    "lowest to highest",
+    "threshold",
+];
 const NOT_MEASURED: &str = "Not measured here: data larger than 200 bytes, TLS, several web services or processors, a broker of \
     several nodes, a network between the machines, classic queues, and load for longer than some seconds. \
     Clients, services, broker and databases share one machine, so each has less of it than it would have alone. \
@@ -133,8 +140,16 @@ fn row(figure: &Figure) -> [String; 7] {
         figure.floor().map(show).unwrap_or_default(),
         figure.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
         range(&ratios, |ratio| format!("{ratio:.2}")),
-        threshold(figure),
+        marked_threshold(figure),
     ]
+}
+
+/// The threshold, and whether the figure is worse.
+fn marked_threshold(figure: &Figure) -> String {
+    match figure.holds() {
+        Some(false) => format!("{}, **missed**", threshold(figure)),
+        _ => threshold(figure),
+    }
 }
 
 #[cfg(test)]
@@ -188,6 +203,17 @@ mod tests {
         assert!(text.starts_with("# Performance\n") && text.ends_with("-->\n\nThe end.\n"));
         assert!(text.contains("The run did not measure `peers`."), "{text}");
         Ok(())
+    }
+
+    #[test]
+    fn the_document_marks_the_figures_that_miss_their_thresholds() {
+        let figure = |ratio| {
+            let mut figure = Figure::new("drain", Unit::PerSecond, Some(Threshold::AtLeast(0.5)));
+            figure.add(ratio, 1.0);
+            row(&figure)[6].clone()
+        };
+        assert_eq!(figure(0.6), "≥ 0.50");
+        assert_eq!(figure(0.4), "≥ 0.50, **missed**");
     }
 
     #[test]
