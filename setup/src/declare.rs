@@ -8,16 +8,17 @@ use tracing::warn;
 
 use crate::{
     failure::Failure,
+    management::Bindings,
     report::{self, Report},
 };
 
 /// What to do with the topology.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mode<'a> {
     /// Declare what is missing.
     Declare,
-    /// Change nothing, and report what is missing or different.
-    Check,
+    /// Change nothing, and report what is missing or different. Which bindings there are is not always known.
+    Check(Option<&'a Bindings>),
 }
 
 /// Connects to the first broker that accepts the connection.
@@ -42,7 +43,7 @@ pub(crate) async fn connect(addresses: &[Address]) -> Result<(Declarer, Address)
 /// A check declares what exists again, with our arguments: the broker accepts that without a change,
 /// or refuses it because they differ.
 pub(crate) async fn run(
-    mode: Mode,
+    mode: Mode<'_>,
     declarer: &mut Declarer,
     address: &Address,
     topology: &Topology,
@@ -68,22 +69,27 @@ pub(crate) async fn run(
         mode.add(report, "queue", &queue.name, exists, declared).map_err(failed)?;
         for binding in &queue.bindings {
             let row = report::binding(queue, binding);
-            if mode == Mode::Check {
-                report.add("binding", &row, "not checked (AMQP can't tell)");
-                continue;
-            }
             let failed = |error| Failure::of_ask(&format!("binding {row}"), address, &error);
-            declarer.bind(&queue.name, binding).await.map_err(failed)?;
-            report.add("binding", &row, "bound");
+            match mode {
+                Mode::Declare => {
+                    declarer.bind(&queue.name, binding).await.map_err(failed)?;
+                    report.add("binding", &row, "bound");
+                }
+                Mode::Check(None) => report.add("binding", &row, "not checked"),
+                Mode::Check(Some(bindings)) if bindings.has(&queue.name, binding) => {
+                    report.add("binding", &row, "as expected");
+                }
+                Mode::Check(Some(_)) => report.differs("binding", &row, "missing"),
+            }
         }
     }
     Ok(())
 }
 
-impl Mode {
+impl Mode<'_> {
     /// Whether an object is declared: a check does so only to compare it with one that exists.
     fn declares(self, exists: bool) -> bool {
-        self == Self::Declare || exists
+        matches!(self, Self::Declare) || exists
     }
 
     /// Reports an object. `declared` is the broker's answer, if the object was declared.
@@ -96,12 +102,12 @@ impl Mode {
         declared: Option<Result<(), AskError>>,
     ) -> Result<(), AskError> {
         match (self, declared) {
-            (Self::Check, None) => report.differs(kind, name, "missing"),
-            (Self::Check, Some(Err(AskError::Refused { code: 406, text }))) => {
+            (Self::Check(_), None) => report.differs(kind, name, "missing"),
+            (Self::Check(_), Some(Err(AskError::Refused { code: 406, text }))) => {
                 report.differs(kind, name, &format!("different: {text}"));
             }
             (_, Some(Err(error))) => return Err(error),
-            (Self::Check, Some(Ok(()))) => report.add(kind, name, "as expected"),
+            (Self::Check(_), Some(Ok(()))) => report.add(kind, name, "as expected"),
             (Self::Declare, _) if exists => report.add(kind, name, "exists"),
             (Self::Declare, _) => report.add(kind, name, "created"),
         }

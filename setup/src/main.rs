@@ -4,20 +4,40 @@ mod advice;
 mod config;
 mod declare;
 mod failure;
+mod management;
 mod report;
 
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
-use pipeline::program;
+use pipeline::{
+    broker::{Address, Declarer},
+    program,
+};
+use url::Url;
 
-use crate::{config::Config, declare::Mode, failure::Failure, report::Report};
+use crate::{
+    config::Config, declare::Mode, failure::Failure, management::Bindings, report::Report,
+};
 
 fn main() -> ExitCode {
     program::run(command(), |config, arguments| {
-        let check = arguments.matches.get_flag("check");
-        run(&config, check).unwrap_or_else(|failure| failure.exit())
+        let matches = &arguments.matches;
+        let task = match matches.get_flag("check") {
+            true => Task::Check { management: matches.get_one("management-url").cloned() },
+            false => Task::Declare,
+        };
+        run(&config, &task).unwrap_or_else(|failure| failure.exit())
     })
+}
+
+/// What the command line asks for.
+enum Task {
+    Declare,
+    /// The management API may be named.
+    Check {
+        management: Option<Url>,
+    },
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 everything is declared; 1 --check found something missing or different; \
@@ -34,19 +54,67 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Change nothing; compare, and end with 1 if anything is missing or different"),
         )
+        .arg(
+            Arg::new("management-url")
+                .long("management-url")
+                .value_name("URL")
+                .requires("check")
+                .value_parser(management_url)
+                .help("The broker's management API, which tells the bindings [default: where it usually is]"),
+        )
+}
+
+/// Parses the URL of a management API. It gets the user and the password of the broker's URL.
+fn management_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
+            Err("the URL must begin with http:// or https://".to_owned())
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("user and password are those of the broker's URL".to_owned())
+        }
+        Ok(url) => Ok(url),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[tokio::main]
-async fn run(config: &Config, check: bool) -> Result<ExitCode, Failure> {
+async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
     let (mut declarer, address) = declare::connect(&config.broker.addresses).await?;
     let mut report = Report::default();
-    let mode = if check { Mode::Check } else { Mode::Declare };
+    let bindings = match task {
+        Task::Declare => None,
+        Task::Check { management } => {
+            Some(bindings(management.as_ref(), &declarer, &address).await?)
+        }
+    };
+    let mode = match &bindings {
+        None => Mode::Declare,
+        Some(bindings) => Mode::Check(bindings.as_ref().ok()),
+    };
     let ended = declare::run(mode, &mut declarer, &address, &config.topology, &mut report).await;
     report.print();
     ended?;
+    if let Some(Err(reason)) = &bindings {
+        println!("\nThe bindings are not checked, since AMQP can't tell them: {reason}.");
+    }
     if let Some(advice) = advice::ack_timeout(declarer.version(), config.kind, config.ack_timeout) {
         println!("\n{advice}");
     }
     declarer.close().await;
     Ok(report.exit())
+}
+
+/// The bindings that there are, or why they are not known. A management API that was named has to tell.
+async fn bindings(
+    management: Option<&Url>,
+    declarer: &Declarer,
+    address: &Address,
+) -> Result<Result<Bindings, String>, Failure> {
+    let cluster = declarer.tuning().cluster_name;
+    let read = management::read(address, management, cluster.as_deref()).await;
+    match read {
+        Err(reason) if management.is_some() => Err(Failure::Unreachable(reason)),
+        read => Ok(read),
+    }
 }

@@ -120,7 +120,8 @@ impl Address {
         format!("amqp://{user}:{password}@127.0.0.1:{port}/{vhost}")
     }
 
-    pub(super) fn password(&self) -> &str {
+    /// The password of the user. It must not be shown.
+    pub fn password(&self) -> &str {
         &self.password
     }
 }

@@ -1,6 +1,6 @@
 //! `setup` and its exit codes.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use testbed::{
     Program,
     foreign::{AMQPValue, Foreign, arguments},
@@ -97,6 +97,42 @@ async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Resu
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!((code, text.matches("missing").count()), (1, OBJECTS), "{text}");
     assert!(Foreign::connect(&vhost.url).await?.depth(REQUESTS).await.is_err(), "it was declared");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_finds_a_missing_binding_where_the_management_api_tells() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let (code, text) = run(setup(&vhost.url)).await?;
+    assert_eq!(code, 0, "{text}");
+    let management = vhost.management_url().context("there is no management API")?;
+    let check = || setup(&vhost.url).arg("--check").arg("--management-url").arg(&management);
+    let (code, text) = run(check()).await?;
+    assert!(code == 0 && !text.contains("not checked"), "{code}: {text}");
+    Foreign::connect(&vhost.url).await?.unbind(REQUESTS, "processing", "request").await?;
+    let (code, text) = run(check()).await?;
+    let line = text.lines().find(|line| line.contains("missing")).unwrap_or_default();
+    assert_eq!((code, text.matches("missing").count()), (1, 1), "{text}");
+    assert!(line.contains("processing → processing.requests (key request)"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_says_why_it_can_not_tell_the_bindings() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let (code, text) = run(setup(&vhost.url)).await?;
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
+    assert!(code == 0 && text.contains("not checked"), "{code}: {text}");
+    assert!(text.contains("name the management API with --management-url"), "{text}");
+    // The port of AMQP is no port of HTTP.
+    let other = format!("http://{}", vhost.address());
+    let check = setup(&vhost.url).arg("--check").arg("--management-url").arg(&other);
+    let (code, text) = run(check).await?;
+    assert!(code == 3 && text.contains("does not answer"), "{code}: {text}");
+    let other = setup(&vhost.url).arg("--check").arg("--management-url").arg("http://a:b@h");
+    let (code, text) = run(other).await?;
+    assert!(code == 2 && text.contains("are those of the broker's URL"), "{code}: {text}");
     Ok(())
 }
 

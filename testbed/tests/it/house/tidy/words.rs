@@ -31,6 +31,7 @@ const RULES: &[(&str, &[&str], &str)] = &[
         &[
             "cli/src/api",
             "processor-service/src/processors/http",
+            "setup/src/management.rs",
             "testbed/src/http.rs",
             "web-service/src/webhooks",
             "examples",
@@ -42,12 +43,13 @@ const RULES: &[(&str, &[&str], &str)] = &[
         &[
             "cli/src/api",
             "processor-service/src/processors/http",
+            "setup/src/management.rs",
             "web-service/src/webhooks",
             "testbed",
             "xtask",
             "examples",
         ],
-        "programs talk over AMQP; only callbacks and PROCESSOR=http go elsewhere, and the command line is a client of the API",
+        "programs talk over AMQP; only callbacks, PROCESSOR=http and `setup --check` go elsewhere, and the command line is a client of the API",
     ),
     ("indicatif", &["cli"], "services have no terminal"),
     ("sqlx::", &["store/src"], "one place knows SQL"),
