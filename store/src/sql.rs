@@ -156,11 +156,11 @@ macro_rules! parked {
     };
 }
 
-/// A list of parked messages, each with the beginning of its body.
+/// A list of parked messages, each with the beginning of its body. In SQLite that of an empty one is NULL.
 macro_rules! list_parked {
     ($condition:literal, $limit:literal) => {
         concat!(
-            parked!("substr(body, 1, 1000)"),
+            parked!("COALESCE(substr(body, 1, 1000), body)"),
             "number < $1 AND ",
             $condition,
             " ORDER BY number DESC LIMIT ",

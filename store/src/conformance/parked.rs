@@ -84,6 +84,25 @@ pub(super) async fn a_parked_message_without_an_id_is_kept_once(world: World) {
     assert_eq!(before, kept[1..]);
 }
 
+pub(super) async fn an_empty_message_is_listed_with_the_others(world: World) {
+    let store = &world.store;
+    let id = Uuid::now_v7();
+    let mut of_request = message(b"", Some(failed(id, "permanent")));
+    of_request.headers = r#"{"slowlane-run":1}"#.to_owned();
+    for new in [message(b"", None), of_request, message(b"{", None)] {
+        store.park(vec![new]).await.unwrap();
+    }
+    for (filter, bodies) in [
+        (ParkedFilter::WithoutRequest, vec![&b"{"[..], b""]),
+        (ParkedFilter::OfRequest(id), vec![&b""[..]]),
+    ] {
+        let listed = store.list_parked(query(filter, None)).await.unwrap();
+        assert_eq!(listed.iter().map(|message| &message.body).collect::<Vec<_>>(), bodies);
+        let empty = listed.last().unwrap();
+        assert_eq!(store.parked_message(empty.number).await.unwrap().as_ref(), Some(empty));
+    }
+}
+
 pub(super) async fn a_message_without_a_request_can_be_read_and_deleted(world: World) {
     let store = &world.store;
     let id = Uuid::now_v7();

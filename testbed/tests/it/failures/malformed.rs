@@ -49,6 +49,8 @@ async fn malformed_messages_block_nothing_on_either_queue() -> Result<()> {
     expected.sort();
     assert_eq!(lengths, expected);
     assert_eq!(foreign.depth(FAILED).await?.messages, 0, "the store keeps them");
+    let page: Value = web.get("/api/v1/parked").await?.json().await?;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2 * malformed.len()), "{page}");
     Ok(())
 }
 
