@@ -17,7 +17,7 @@ pub(super) async fn run(
     wait: Option<Option<String>>,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let wait = WaitFlag::read(wait, &mut id)?;
+    let wait = WaitFlag::read(wait, &mut id, true)?;
     let missing = || Failure::Usage("the id is missing: slowlane replay ID".to_owned());
     let id = parse(&id.ok_or_else(missing)?)?;
     let before = client.get(id).await?;

@@ -22,7 +22,7 @@ pub(super) async fn run(
     mut submit: Submit,
     format: Format,
 ) -> Result<Exit, Failure> {
-    let wait = WaitFlag::read(submit.wait, &mut submit.data)?;
+    let wait = WaitFlag::read(submit.wait, &mut submit.data, submit.file.is_none())?;
     let origin = Origin::choose(submit.data, submit.file, io::stdin().is_terminal())?;
     let data = request_data::json(origin.read()?, submit.text)?;
     let (expires_in, callback_url) = (submit.expires_in.as_deref(), submit.callback_url.as_deref());

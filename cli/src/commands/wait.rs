@@ -27,19 +27,24 @@ pub(super) enum WaitFlag {
 
 impl WaitFlag {
     /// Reads the flag. In `submit --wait DATA` clap takes the command's argument for the timeout: then it
-    /// is moved to `argument`, if that is empty.
+    /// is moved to `argument`, if that is empty and `needs_argument`.
     ///
     /// # Errors
-    /// If the timeout is no duration and can't be the argument either.
+    /// If the timeout is no duration and can't be the argument either. A bare number is taken for a duration that lacks its
+    /// unit: as data it would replace what comes through a pipe.
     pub(super) fn read(
         flag: Option<Option<String>>,
         argument: &mut Option<String>,
+        needs_argument: bool,
     ) -> Result<Self, Failure> {
         let Some(timeout) = flag else { return Ok(Self::Absent) };
         let Some(timeout) = timeout else { return Ok(Self::Wait { timeout: None }) };
         match humantime::parse_duration(&timeout) {
             Ok(timeout) => Ok(Self::Wait { timeout: Some(timeout) }),
-            Err(_) if argument.is_none() => {
+            Err(_) if is_number(&timeout) => Err(Failure::Usage(format!(
+                "--wait takes a duration: write {timeout}s for seconds. If {timeout} is no duration, write it before --wait"
+            ))),
+            Err(_) if argument.is_none() && needs_argument => {
                 *argument = Some(timeout);
                 Ok(Self::Wait { timeout: None })
             }
@@ -48,6 +53,10 @@ impl WaitFlag {
             ))),
         }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// Ends a command that has queued a request: says what it has `done`, and waits for the request's end if the flag says so.
@@ -114,11 +123,25 @@ mod tests {
         let wait = WaitFlag::Wait { timeout: None };
         let minute = WaitFlag::Wait { timeout: Some(Duration::from_secs(60)) };
         let mut data = None;
-        assert_eq!(WaitFlag::read(flag("1m"), &mut data).unwrap(), minute);
-        assert_eq!(WaitFlag::read(flag("{\"a\":1}"), &mut data).unwrap(), wait);
+        assert_eq!(WaitFlag::read(flag("1m"), &mut data, true).unwrap(), minute);
+        assert_eq!(WaitFlag::read(flag("{\"a\":1}"), &mut data, true).unwrap(), wait);
         assert_eq!(data.as_deref(), Some("{\"a\":1}"));
-        assert!(WaitFlag::read(flag("soon"), &mut data).is_err());
-        assert_eq!(WaitFlag::read(Some(None), &mut data).unwrap(), wait);
-        assert_eq!(WaitFlag::read(None, &mut data).unwrap(), WaitFlag::Absent);
+        assert!(WaitFlag::read(flag("soon"), &mut data, true).is_err());
+        assert_eq!(WaitFlag::read(Some(None), &mut data, true).unwrap(), wait);
+        assert_eq!(WaitFlag::read(None, &mut data, true).unwrap(), WaitFlag::Absent);
+    }
+
+    #[test]
+    fn a_timeout_without_its_unit_is_not_taken_for_data() {
+        for (timeout, needs_argument) in
+            [("30", true), ("1.5", true), ("30", false), ("soon", false)]
+        {
+            let mut data = None;
+            let read = WaitFlag::read(Some(Some(timeout.to_owned())), &mut data, needs_argument);
+            let Err(Failure::Usage(text)) = read else { panic!("{timeout}: {read:?}") };
+            assert!(text.contains("--wait takes a duration"), "{text}");
+            assert_eq!(text.contains(&format!("{timeout}s")), timeout != "soon", "{text}");
+            assert_eq!(data, None);
+        }
     }
 }
