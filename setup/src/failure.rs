@@ -7,6 +7,13 @@ use pipeline::{
     stderr,
 };
 
+/// The reply codes that tell of the object. All others, such as 320 (CONNECTION_FORCED, while the broker stops), tell of
+/// the broker.
+const ACCESS_REFUSED: u16 = 403;
+const RESOURCE_LOCKED: u16 = 405;
+const PRECONDITION_FAILED: u16 = 406;
+const NOT_IMPLEMENTED: u16 = 540;
+
 /// Why `setup` failed. Each kind has its own exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -47,17 +54,20 @@ impl Failure {
     pub(crate) fn of_ask(what: &str, address: &Address, error: &AskError) -> Self {
         let Address { vhost, user, .. } = address;
         match error {
-            AskError::Lost | AskError::NoChannelLeft { .. } => {
-                Self::Unreachable(format!("{what}: {error}\nRun setup again."))
-            }
-            AskError::Refused { code: 403, .. } => Self::Permission(format!(
+            AskError::Refused { code: ACCESS_REFUSED, .. } => Self::Permission(format!(
                 "{what}: {error}\nGive the user the right to it: \
                  rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"
             )),
-            AskError::Refused { .. } => Self::Conflict(format!(
+            AskError::Refused {
+                code: RESOURCE_LOCKED | PRECONDITION_FAILED | NOT_IMPLEMENTED,
+                ..
+            } => Self::Conflict(format!(
                 "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE (quorum or classic) and ACK_TIMEOUT as \
                  they were then, or, once it is empty, delete it and run setup again."
             )),
+            AskError::Lost | AskError::NoChannelLeft { .. } | AskError::Refused { .. } => {
+                Self::Unreachable(format!("{what}: {error}\nRun setup again."))
+            }
         }
     }
 
@@ -71,5 +81,26 @@ impl Failure {
         };
         stderr::print(&format!("setup: {text}"));
         ExitCode::from(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_stops_or_fails_is_no_conflict() {
+        let address = Address::parse("amqp://127.0.0.1").unwrap();
+        let refused = |code| AskError::Refused { code, text: "no".to_owned() };
+        let of = |error| Failure::of_ask("queue a", &address, &error);
+        for error in [AskError::Lost, refused(320), refused(404), refused(506), refused(541)] {
+            let failure = of(error);
+            let Failure::Unreachable(text) = &failure else { panic!("{failure:?}") };
+            assert!(text.contains("Run setup again") && !text.contains("delete"), "{text}");
+        }
+        for code in [405, 406, 540] {
+            assert!(matches!(of(refused(code)), Failure::Conflict(_)), "{code}");
+        }
+        assert!(matches!(of(refused(403)), Failure::Permission(_)));
     }
 }
