@@ -183,6 +183,9 @@ pub(crate) struct List {
     /// Only requests that have failed with this error code
     #[arg(long)]
     pub(crate) code: Option<String>,
+    /// Only requests that are failed now with an error of this group, as GET /api/v1/error-groups names it
+    #[arg(long)]
+    pub(crate) group: Option<String>,
     /// Only requests whose ids begin so
     #[arg(long, value_name = "DIGITS")]
     pub(crate) id: Option<String>,

@@ -46,6 +46,7 @@ fn query(list: &List, limit: u64, cursor: Option<String>) -> Vec<(&'static str, 
     query.extend(status.map(|status| ("status", status.get_name().to_owned())));
     query.extend(list.kind.clone().map(|kind| ("type", kind)));
     query.extend(list.code.clone().map(|code| ("code", code)));
+    query.extend(list.group.clone().map(|group| ("group", group)));
     query.extend(list.id.clone().map(|id| ("id", id)));
     let time = |time: SystemTime| humantime::format_rfc3339_millis(time).to_string();
     query.extend(list.since.map(|since| ("acceptedAfter", time(since))));
@@ -78,6 +79,7 @@ mod tests {
             status: Some(StatusFilter::Failed),
             kind: Some("a b".to_owned()),
             code: Some("timeout".to_owned()),
+            group: Some("00c0ffee".to_owned()),
             id: Some("01a1".to_owned()),
             since: Some(SystemTime::UNIX_EPOCH),
             before: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1500)),
@@ -92,6 +94,7 @@ mod tests {
             "status=failed",
             "type=a b",
             "code=timeout",
+            "group=00c0ffee",
             "id=01a1",
             "acceptedAfter=1970-01-01T00:00:00.000Z",
             "acceptedBefore=1970-01-01T00:00:01.500Z",
