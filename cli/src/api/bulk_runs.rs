@@ -1,14 +1,20 @@
 //! Calls about actions on many requests, which the service does: begin, get, abort.
 
+use std::time::Duration;
+
 use reqwest::{Method, header};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, value::RawValue};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     client::{Client, RESPONSE_TIMEOUT},
     error::CallError,
 };
+
+/// For how long a call that is to stop an action is repeated.
+const MAX_ABORT_TIME: Duration = Duration::from_secs(10);
 
 /// An action on many requests: its JSON as it came, and the fields that are shown.
 #[derive(Debug)]
@@ -72,8 +78,13 @@ impl Client {
         self.call(Method::GET, self.url(&["bulk-runs", &id.to_string()])).await
     }
 
-    /// Asks to stop an action on many requests.
+    /// Asks to stop an action on many requests, not for long: whoever calls this wants to end.
     pub(crate) async fn abort_bulk_run(&self, id: Uuid) -> Result<BulkRun, CallError> {
-        self.call(Method::POST, self.url(&["bulk-runs", &id.to_string(), "abort"])).await
+        let url = self.url(&["bulk-runs", &id.to_string(), "abort"]);
+        let deadline = self.retry_deadline().min(Instant::now() + MAX_ABORT_TIME);
+        self.with_retries_until(deadline, async || {
+            self.send_for_json(self.request(Method::POST, url.clone()), RESPONSE_TIMEOUT).await
+        })
+        .await
     }
 }

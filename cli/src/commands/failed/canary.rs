@@ -30,7 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 const BAR: &str = "{bar:30} {human_pos} of {human_len}  {msg}";
 
-/// Begins the replay, and follows it to its end. After Ctrl-C it is aborted.
+/// Begins the replay, and follows it to its end. After Ctrl-C it is aborted; another one ends the command at once.
 pub(super) async fn run(settings: Settings, selector: &Selector) -> Result<Exit, Failure> {
     let format = settings.format;
     let (id, bar) = (Uuid::now_v7(), bar());
@@ -40,9 +40,7 @@ pub(super) async fn run(settings: Settings, selector: &Selector) -> Result<Exit,
     let ended = until_interrupted(follow(&client, id, &mut run, &bar)).await;
     bar.finish_and_clear();
     if !ended? {
-        client.abort_bulk_run(id).await?;
-        output::note(format!("aborted: the others stay as they were ({id})"));
-        return Ok(Exit::Other);
+        return abort(&client, id).await;
     }
     show(&run, format)?;
     Ok(exit(&run.details))
@@ -95,6 +93,24 @@ async fn follow(
         *run = client.bulk_run(id).await?;
     }
     Ok(())
+}
+
+/// Aborts it, unless that takes too long for the user or the service is away.
+async fn abort(client: &Client, id: Uuid) -> Result<Exit, Failure> {
+    let aborted = until_interrupted(async {
+        output::note(format!("aborting {id}; another Ctrl-C does not wait for that"));
+        Ok(client.abort_bulk_run(id).await.map(drop)?)
+    })
+    .await;
+    output::note(match aborted {
+        Ok(true) => format!("aborted: the others stay as they were ({id})"),
+        Ok(false) | Err(_) => format!(
+            "not aborted: the service may go on with it. Abort it later on the page at {}, or with a POST to \
+             /api/v1/bulk-runs/{id}/abort",
+            client.address()
+        ),
+    });
+    aborted.map(|_| Exit::Other)
 }
 
 fn show(run: &BulkRun, format: Format) -> Result<(), Failure> {

@@ -5,14 +5,15 @@ use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     foreign::{Foreign, Properties, RejectOptions},
-    process::json_message,
+    process::{Signal, json_message},
 };
 use uuid::Uuid;
 
+use super::fake::{self, Fake};
 use crate::support::{
     database::Database,
     foreign_worker::fail,
-    slowlane::{CliOutput, run_slowlane},
+    slowlane::{CliOutput, UNKNOWN, run_slowlane, slowlane},
     stack::{REQUESTS, Stack, Web},
     wait::{holds, settles},
 };
@@ -305,5 +306,20 @@ async fn only_what_has_failed_and_was_told_is_let_go_of() -> Result<()> {
     let (status, problem) = web.discard(&failed).await?;
     assert_eq!((status, &problem["type"]), (410, &json!("expired")));
     assert_eq!(web.client.delete(&url).send().await?.status(), 404);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_interrupt_ends_a_canary_whose_service_is_away() -> Result<()> {
+    let run = json!({"runId": UNKNOWN, "phase": "running", "count": 7}).to_string();
+    let (gone, _) = Fake::start([fake::answer(202, "", &run)]).await?;
+    let canary = slowlane(&gone, &["failed", "replay", "--all", "--canary"]).start()?;
+    canary.wait_for_text("trying again").await?;
+    canary.signal(Signal::INT);
+    canary.wait_for_text("aborting ").await?;
+    canary.signal(Signal::TERM);
+    let said = CliOutput::by(&canary).await?;
+    assert_eq!(said.code, Some(1), "{}", said.text);
+    ensure!(said.text.contains("not aborted") && said.text.contains("/abort"), "{}", said.text);
     Ok(())
 }
