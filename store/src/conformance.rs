@@ -87,6 +87,7 @@ for_both_backends! {
         a_parked_message_is_kept_once_and_ends_its_request,
         a_parked_message_was_received_by_the_stores_clock,
         a_parked_message_without_an_id_is_kept_once,
+        equal_messages_of_two_requests_are_both_kept,
         an_empty_message_is_listed_with_the_others,
         a_message_without_a_request_can_be_read_and_deleted;
     replay:

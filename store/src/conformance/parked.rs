@@ -84,11 +84,19 @@ pub(super) async fn a_parked_message_without_an_id_is_kept_once(world: World) {
     assert_eq!(before, kept[1..]);
 }
 
+pub(super) async fn equal_messages_of_two_requests_are_both_kept(world: World) {
+    for id in [Uuid::now_v7(), Uuid::now_v7()] {
+        world.store.accept(new(id)).await.unwrap();
+        let traceback = message(b"Traceback", Some(failed(id, "malformed")));
+        assert_eq!(world.store.park(vec![traceback]).await.unwrap(), [Applied::Stored]);
+        assert_eq!(numbers(&world.store, ParkedFilter::OfRequest(id)).await.len(), 1, "{id}");
+    }
+}
+
 pub(super) async fn an_empty_message_is_listed_with_the_others(world: World) {
     let store = &world.store;
     let id = Uuid::now_v7();
-    let mut of_request = message(b"", Some(failed(id, "permanent")));
-    of_request.headers = r#"{"slowlane-run":1}"#.to_owned();
+    let of_request = message(b"", Some(failed(id, "permanent")));
     for new in [message(b"", None), of_request, message(b"{", None)] {
         store.park(vec![new]).await.unwrap();
     }

@@ -23,12 +23,14 @@ pub struct NewParked {
 }
 
 impl NewParked {
-    /// A digest that tells this message from all others. A second delivery has the same bytes and the
-    /// same headers of ours; the broker's counters are not among them.
+    /// A digest that tells this message from all others. A second delivery has the same bytes, the same request and the
+    /// same headers of ours; the broker's counters are not among them. The request may be known by the properties alone.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
         let headers = headers_without_reason(&self.headers);
-        for part in [&self.body, headers.as_bytes(), self.reason.as_bytes()] {
+        let parts = [self.body.as_slice(), headers.as_bytes(), self.reason.as_bytes()];
+        let request = self.result.as_ref().map(|result| result.id.as_bytes().as_slice());
+        for part in parts.into_iter().chain(request) {
             // With their lengths, or moving a byte from one to the next would make no difference.
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
