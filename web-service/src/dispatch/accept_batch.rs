@@ -20,6 +20,9 @@ const PART: usize = 128;
 /// How many parts are accepted at once. Their requests are far fewer than the publisher has places for, so that single
 /// requests find theirs beside a batch.
 const MAX_CONCURRENT_PARTS: usize = 2;
+/// The share of the time that recording has for itself: lines that the broker does not confirm take none of it from the
+/// lines that it has confirmed.
+const RECORDING_SHARE: u32 = 4;
 
 /// Accepts each submission as [`crate::dispatch::accept::accept`] does. Returns the outcomes in the order
 /// of the submissions. A submission that repeats the idempotency key and body of an earlier one in the
@@ -99,9 +102,10 @@ async fn accept_part(
     }
     // Of this part: another one may have been published long before.
     let accepted_at = Timestamp::now();
+    let publish_by = publish_deadline(Instant::now(), deadline);
     let publishing = submissions.iter().zip(claimed);
     let published =
-        join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, deadline))).await;
+        join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, publish_by))).await;
     let with_published = submissions.iter().zip(&published);
     let rows = with_published
         .filter_map(|(s, published)| published.as_ref().ok()?.row(s, accepted_at))
@@ -114,6 +118,11 @@ async fn accept_part(
         finish(dispatch, submission, accepted_at, published, recorded)
     });
     join_all(finished).await
+}
+
+/// When a part that may take until `deadline` stops waiting for confirms.
+fn publish_deadline(now: Instant, deadline: Instant) -> Instant {
+    deadline - deadline.saturating_duration_since(now) / RECORDING_SHARE
 }
 
 async fn record_all(

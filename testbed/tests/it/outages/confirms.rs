@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::{
     Proxy,
     foreign::persistent,
+    process::WAIT_TIMEOUT,
     rabbitmq::{Node, NodeOptions},
     shared_node,
 };
@@ -93,4 +94,29 @@ async fn a_failed_queue_that_hangs_stops_neither_requests_nor_results() -> Resul
     web.ready().await?;
     node.resume_queue("/", FAILED).await?;
     holds(&foreign, RESULTS, |messages| messages == 0).await
+}
+
+#[tokio::test]
+async fn a_queue_that_hangs_delays_only_its_own_lines_of_a_batch() -> Result<()> {
+    /// More than are published together.
+    const LINES: usize = 300;
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    let stack = Stack::on(&node.url()).await?;
+    stack.setup().env("TYPES", "default,video").start()?.succeed_within(WAIT_TIMEOUT).await?;
+    let web = stack.program("web-service").env("TYPES", "default,video");
+    let web = Web::start(web.env("PUBLISH_TIMEOUT", "2s")).await?;
+    node.suspend_queue("/", "processing.requests.video").await?;
+    let line = |n| match n {
+        0 => "{\"data\":0,\"type\":\"video\"}\n".to_owned(),
+        _ => format!("{{\"data\":{n}}}\n"),
+    };
+    let post = web.client.post(format!("{}/api/v1/processData/batch", web.base));
+    let post = post.header("content-type", "application/x-ndjson");
+    let answer = post.body((0..LINES).map(line).collect::<String>()).send().await?.text().await?;
+    let outcomes: Vec<Value> =
+        answer.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(outcomes[0]["error"]["type"], "outcome-unknown");
+    let rejected = outcomes[1..].iter().find(|line| line["status"] != 202);
+    ensure!(outcomes.len() == LINES && rejected.is_none(), "{rejected:?}");
+    node.resume_queue("/", "processing.requests.video").await
 }
