@@ -99,6 +99,20 @@ async fn a_group_is_replayed_a_few_first_and_the_page_tells_how_that_ended() -> 
     Ok(())
 }
 
+#[tokio::test]
+async fn an_action_on_many_that_finds_none_leaves_those_alone_that_come_later() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let fields = [("action", "cancel"), ("status", "queued"), ("count", "0")];
+    let begun = sent(&web, "/bulk", &fields).await?;
+    let path = begun.url().path().to_owned();
+    shows(&web, &path, "Begins").await?;
+    let later = web.accepted("later".into()).await?;
+    shows(&web, &path, "Finished").await?;
+    assert_eq!(web.request(&later).await?["status"], "queued");
+    Ok(())
+}
+
 /// What a page says happened, by the table of its chart: accepted, completed, cancelled and failed.
 fn charted(html: &str) -> Result<[u64; 4]> {
     let (_, table) = html.split_once("<div class=\"hidden\"><table>").context("a table")?;

@@ -61,7 +61,8 @@ pub(crate) struct Preview {
     pub(crate) is_capped: bool,
     /// Some of them.
     pub(crate) samples: Vec<RequestView>,
-    /// The newest one: those that come later are not meant.
+    /// The newest one, or an id of the time of the dry run if it has found none: those that come later are not meant. None
+    /// if the requests were chosen one by one.
     pub(crate) newest: Option<Uuid>,
 }
 
@@ -176,11 +177,12 @@ impl Plan {
         let query = self.query(MAX_IDS, None);
         let query = query.ok_or_else(|| Problem::wrong_query("There is no such filter."))?;
         let query = Query { count: Some("true".into()), ..query };
+        let now = Uuid::now_v7();
         let mut page = list::page_of(state, query).await?;
         let (count, is_capped) = counted(&page);
-        let newest = page.items.first().map(|newest| newest.request_id);
+        let newest = page.items.first().map_or(now, |newest| newest.request_id);
         page.items.truncate(MAX_SAMPLES);
-        Ok(Preview { count, is_capped, samples: page.items, newest })
+        Ok(Preview { count, is_capped, samples: page.items, newest: Some(newest) })
     }
 }
 
