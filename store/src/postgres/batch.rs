@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     backend::BATCH_PART_BYTES,
+    error::StoreError,
     postgres::session::{Session, Work, WorkError},
 };
 
@@ -17,10 +18,22 @@ use crate::{
 /// protocol has a limit, and so has a server's memory.
 const MAX_STATEMENT_ROWS: usize = 1000;
 
+/// What became of a row.
+pub(super) trait Outcome: Send + Sized {
+    /// The outcome of the row if it was written again, because the first answer was lost.
+    fn when_repeated(self) -> Self {
+        self
+    }
+}
+
+impl Outcome for () {}
+
+impl<T: Send> Outcome for Result<T, StoreError> {}
+
 /// A kind of row that is written many at a time.
 pub(super) trait Rows: Sized + Sync {
     /// What became of a row.
-    type Outcome: Send;
+    type Outcome: Outcome;
 
     /// Different for all rows of a statement.
     fn key(&self) -> Uuid;
@@ -74,27 +87,33 @@ async fn write_in_order<R: Rows>(
     session: &mut Session,
     rows: &[R],
 ) -> Result<Vec<R::Outcome>, WorkError> {
-    match session.run(&Batch(rows)).await {
-        Ok(outcomes) => {
-            session.set_committed();
-            return Ok(outcomes);
-        }
+    match write_once(session, rows).await {
+        Ok(outcomes) => return Ok(outcomes),
         Err(WorkError::Data(reason)) if rows.len() == 1 => return Ok(vec![R::refused(reason)]),
         Err(WorkError::Data(_)) => {}
         Err(error) => return Err(error),
     }
     let mut outcomes = Vec::with_capacity(rows.len());
     for row in rows.chunks(1) {
-        match session.run(&Batch(row)).await {
-            Ok(outcome) => {
-                session.set_committed();
-                outcomes.extend(outcome);
-            }
+        match write_once(session, row).await {
+            Ok(outcome) => outcomes.extend(outcome),
             Err(WorkError::Data(reason)) => outcomes.push(R::refused(reason)),
             Err(error) => return Err(error),
         }
     }
     Ok(outcomes)
+}
+
+async fn write_once<R: Rows>(
+    session: &mut Session,
+    rows: &[R],
+) -> Result<Vec<R::Outcome>, WorkError> {
+    let (outcomes, lost) = session.run_counting(&Batch(rows)).await?;
+    session.set_committed();
+    Ok(match lost {
+        0 => outcomes,
+        _ => outcomes.into_iter().map(Outcome::when_repeated).collect(),
+    })
 }
 
 struct Batch<'r, R>(&'r [R]);

@@ -10,7 +10,7 @@ use crate::{
     model::worker_result::{Applied, StoredResult, WorkerResult, not_stored},
     postgres::{
         attempts::attempts_of_ended,
-        batch::Rows,
+        batch::{Outcome, Rows},
         callbacks::callbacks_of_ended,
         clock::now,
         groups::{Groups, groups_added, groups_counted},
@@ -156,6 +156,16 @@ async fn stored(
         Ok((row.try_get(0)?, stored))
     });
     stored.collect()
+}
+
+impl Outcome for Applied {
+    /// A result that is stored already was stored the first time, and nobody was told.
+    fn when_repeated(self) -> Self {
+        match self {
+            Self::Duplicate => Self::StoredWithHistory,
+            other => other,
+        }
+    }
 }
 
 impl Rows for WorkerResult {

@@ -101,13 +101,22 @@ impl Session {
 
     /// Does some work, repeatedly if need be.
     pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, WorkError> {
+        self.run_counting(work).await.map(|(answer, _)| answer)
+    }
+
+    /// Does some work, repeatedly if need be, and tells how often it was tried on a connection that was lost: the work may
+    /// have been done then.
+    pub(super) async fn run_counting<W: Work>(
+        &mut self,
+        work: &W,
+    ) -> Result<(W::Answer, usize), WorkError> {
         let (mut tries, mut conflicts) = (0, 0);
         if self.health.reason().is_some() {
             return Err(WorkError::Away);
         }
         loop {
             let error = match self.try_once(work).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, tries)),
                 Err(error) => error,
             };
             if self.health.reason().is_some() {

@@ -5,10 +5,16 @@ use std::collections::HashSet;
 use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::RESULT_DROPPED;
 use serde_json::{Value, json};
-use testbed::{Proxy, foreign::Properties, process::json_message, shared_node};
+use testbed::{
+    Proxy,
+    foreign::{AMQPValue, Properties, arguments},
+    process::json_message,
+    shared_node,
+};
 
 use crate::support::{
     database::Database,
+    scrape::Scrape,
     stack::{RESULTS, Stack, Web},
     wait::settles,
 };
@@ -111,5 +117,31 @@ async fn results_that_come_again_after_a_kill_between_commit_and_ack_count_once(
     for (id, shown) in ids.iter().zip(shown) {
         assert_eq!(text(&other, id).await?, shown);
     }
+    Ok(())
+}
+
+/// Of a worker that names itself and the time, as ours do.
+#[tokio::test]
+async fn a_result_whose_commit_was_not_answered_is_logged_counted_and_announced() -> Result<()> {
+    let (stack, database) = (Stack::fresh().await?, Database::postgres().await);
+    let (web, proxy) = database.web_behind_proxy(&stack).await?;
+    let foreign = stack.foreign().await?;
+    let mut finished = foreign.listen("processing.events", "requests.finished").await?;
+    let id = web.accepted("a".into()).await?;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let headers = arguments([
+        ("slowlane-worker", text("elsewhere:1/1")),
+        ("slowlane-finished-at", text("2026-01-01T00:00:00.000Z")),
+    ]);
+    let properties = Properties::default().with_headers(headers);
+    let body = json!({"requestId": id, "processingResults": 1}).to_string();
+    let published = foreign.publish("processing", "result", properties, body.as_bytes());
+    database.lose_answer(&proxy, published).await?;
+    web.result(&id).await?;
+    let told = finished.next().await?.json()?;
+    assert_eq!(told["requests"], json!([{"requestId": id, "status": "completed"}]));
+    let scrape = Scrape::of(&web.base).await?;
+    let completed = "requests_finished_total{type=\"default\",status=\"completed\",code=\"\"}";
+    assert_eq!(scrape.value(completed), Some(1.0), "{}", scrape.text);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use testbed::{Program, postgres};
+use testbed::{Program, Proxy, postgres};
 use tokio::task::JoinHandle;
 
 use crate::support::{
@@ -57,6 +57,55 @@ impl Database {
             Self::File(dir) => format!("sqlite:{}", dir.path().join("slowlane.db").display()),
             Self::Server { access, name } => access.url(name),
         }
+    }
+
+    /// A proxy in front of the server, and a web service that reaches the server through it, ready.
+    pub(crate) async fn web_behind_proxy(&self, stack: &Stack) -> Result<(Web, Proxy)> {
+        let Self::Server { access, .. } = self else { anyhow::bail!("a file has no connections") };
+        let proxy = Proxy::start(format!("127.0.0.1:{}", access.port)).await?;
+        let web = stack.program("web-service").env("DATABASE_URL", proxy.url(&self.url()));
+        Ok((Web::start(web.env("PUBLISH_TIMEOUT", "30s")).await?, proxy))
+    }
+
+    /// Does something that changes the only request there is. After the server has committed that, the connections through
+    /// the proxy break, so that its answer is lost.
+    pub(crate) async fn lose_answer<T>(
+        &self,
+        proxy: &Proxy,
+        act: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let locked = self.lock_rows().await?;
+        let is_one = async |query: &str| Ok(self.number(query).await? == 1);
+        let lose = async {
+            let waiting = "SELECT count(*) FROM pg_stat_activity \
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            settles("the change waits for its row", async || is_one(waiting).await).await?;
+            proxy.hold_answers();
+            locked.end().await?;
+            let committed = "SELECT count(*) FROM requests WHERE status <> 0";
+            settles("the change is committed", async || is_one(committed).await).await?;
+            proxy.cut();
+            // When this is answered, the connections are gone, with what was held back.
+            is_one(committed).await?;
+            proxy.resume();
+            Ok(())
+        };
+        tokio::try_join!(act, lose).map(|(done, ())| done)
+    }
+
+    /// Lets each change of a request that is there wait, until it is ended.
+    async fn lock_rows(&self) -> Result<Stalled> {
+        let Self::Server { access, name } = self else { anyhow::bail!("a file has no such lock") };
+        let (access, name) = (access.clone(), name.clone());
+        let (locker, database) = (access.clone(), name.clone());
+        let locked = tokio::spawn(async move {
+            let lock = "BEGIN; SELECT id FROM requests FOR UPDATE; SELECT pg_sleep(60)";
+            locker.sql(&database, lock).await
+        });
+        let asleep = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        settles("the rows are locked", async || Ok(self.number(asleep).await? == 1)).await?;
+        Ok(Stalled::Server { access, name, locked })
     }
 
     /// A web service on this database, yet to be started.
