@@ -251,6 +251,7 @@ impl Application {
             broker: self.broker.clone(),
             store: self.store.clone(),
             notifier: self.notifier.clone(),
+            metrics: self.state.dispatch.metrics.clone(),
             lock,
             shutdown: self.shutdown.clone(),
         };

@@ -19,6 +19,8 @@ use store::{Applied, Status, Store, WorkerResult};
 /// The type of requests that are not of the service's types, and the code of errors that are not among those of the
 /// contract: any worker can send any.
 const OTHER: &str = "other";
+/// Why results are not stored.
+const DROPPED: [&str; 5] = ["superseded", "older_run", "cancelled", "expired", "foreign_id"];
 
 /// What the web service counts and measures. Clones are the same counters.
 #[derive(Clone)]
@@ -28,6 +30,7 @@ pub struct Metrics {
     accepted: Family<Label, Counter>,
     finished: Family<[(&'static str, String); 3], Counter>,
     duplicates: Counter,
+    dropped: Family<Label, Counter>,
     queue_wait: Durations,
     duration: Durations,
     callbacks: Family<Label, Counter>,
@@ -62,12 +65,13 @@ impl Metrics {
         let mut metrics = Self {
             registry: Arc::default(),
             types: types.clone(),
-            accepted: accepted(types),
+            accepted: from_zero("type", types.iter().map(RequestType::as_str)),
             finished: Family::default(),
             duplicates: Counter::default(),
+            dropped: from_zero("reason", DROPPED),
             queue_wait: Durations::new_with_constructor(Buckets::Work),
             duration: Durations::new_with_constructor(Buckets::Work),
-            callbacks: callbacks(),
+            callbacks: from_zero("outcome", ["delivered", "gone", "failed"]),
             ready: Family::default(),
             consumers: Family::default(),
             in_hand: Family::default(),
@@ -85,6 +89,8 @@ impl Metrics {
         registry.register("requests_finished", help, self.finished.clone());
         let help = "Results that were stored before";
         registry.register("results_duplicate", help, self.duplicates.clone());
+        let help = "Results that were not stored, by the reason";
+        registry.register("results_dropped", help, self.dropped.clone());
         let help = "From the POST to the start of the attempt that ended the request";
         registry.register("request_queue_wait_seconds", help, self.queue_wait.clone());
         let help = "From the POST to the stored result";
@@ -113,8 +119,21 @@ impl Metrics {
         match applied {
             Applied::Stored | Applied::StoredWithHistory => self.finished(result),
             Applied::Duplicate => drop(self.duplicates.inc()),
-            _ => {}
+            Applied::Superseded => self.dropped("superseded"),
+            Applied::OlderRun => self.dropped("older_run"),
+            Applied::Cancelled => self.dropped("cancelled"),
+            Applied::Expired => self.dropped("expired"),
+            Applied::BadRow(_) => {}
         }
+    }
+
+    /// Counts a result whose id is no UUID: the request came from another program, and has no row.
+    pub(crate) fn result_of_foreign_id(&self) {
+        self.dropped("foreign_id");
+    }
+
+    fn dropped(&self, reason: &'static str) {
+        self.dropped.get_or_create(&label("reason", reason)).inc();
     }
 
     /// Counts a request of this type that was cancelled, if it is known.
@@ -180,22 +199,16 @@ impl Metrics {
     }
 }
 
-/// Each type begins at zero.
-fn accepted(types: &RequestTypes) -> Family<Label, Counter> {
-    let accepted = Family::<Label, Counter>::default();
-    for of_type in types.iter() {
-        drop(accepted.get_or_create(&label("type", of_type.as_str())));
+/// A counter for each of these values of a label, which begins at zero: the first failure is an increase, too.
+fn from_zero<'v>(
+    name: &'static str,
+    values: impl IntoIterator<Item = &'v str>,
+) -> Family<Label, Counter> {
+    let family = Family::<Label, Counter>::default();
+    for value in values {
+        drop(family.get_or_create(&label(name, value)));
     }
-    accepted
-}
-
-/// Each outcome begins at zero: the first failure is an increase, too.
-fn callbacks() -> Family<Label, Counter> {
-    let callbacks = Family::<Label, Counter>::default();
-    for outcome in ["delivered", "gone", "failed"] {
-        drop(callbacks.get_or_create(&label("outcome", outcome)));
-    }
-    callbacks
+    family
 }
 
 fn known(code: &str) -> &str {

@@ -23,6 +23,7 @@ use crate::{
         result_log::log_result,
     },
     events::notifier::Notifier,
+    metrics::Metrics,
 };
 use store::{Applied, Store, WorkerResult};
 
@@ -37,6 +38,8 @@ pub struct ResultHandler {
     pub store: Store,
     /// Tells of results that were stored.
     pub notifier: Notifier,
+    /// Where results are counted that have no row.
+    pub metrics: Metrics,
     /// With a lock, only its holder consumes.
     pub lock: Option<watch::Receiver<LockState>>,
     /// When to stop.
@@ -111,6 +114,7 @@ impl BatchHandler for ResultHandler {
                     Some(result) => results.push(delivery, result),
                     // The request came from a foreign producer: it has no row, only a log line.
                     None => {
+                        self.metrics.result_of_foreign_id();
                         log_result(message.id.text(), &result_outcome(&message.outcome), headers);
                         delivery.ack();
                     }

@@ -88,6 +88,30 @@ async fn a_code_that_a_worker_makes_up_is_counted_as_other() -> Result<()> {
 }
 
 #[tokio::test]
+async fn results_that_are_not_stored_are_counted_by_the_reason() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let (web, foreign) = tokio::try_join!(database.web(&stack), stack.foreign())?;
+        let (done, cancelled) = (web.accepted(1.into()).await?, web.accepted(2.into()).await?);
+        assert_eq!(web.delete(&cancelled).await?.0, 200);
+        for (id, result) in [(done.as_str(), 1), (&done, 2), (&cancelled, 3), ("mine", 4)] {
+            let body = json!({"requestId": id, "processingResults": result}).to_string();
+            foreign.publish("processing", "result", persistent(), body.as_bytes()).await?;
+        }
+        settles("the results are counted", async || {
+            let scrape = Scrape::of(&web.base).await?;
+            let dropped = ["superseded", "cancelled", "foreign_id", "expired"];
+            let dropped = dropped.map(|reason| {
+                scrape.value(&format!("results_dropped_total{{reason=\"{reason}\"}}"))
+            });
+            Ok(dropped == [Some(1.0), Some(1.0), Some(1.0), Some(0.0)])
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_backlog_is_what_waits_and_what_is_worked_on() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
