@@ -26,7 +26,7 @@ const RECORDING_SHARE: u32 = 4;
 
 /// Accepts each submission as [`crate::dispatch::accept::accept`] does. Returns the outcomes in the order
 /// of the submissions. A submission that repeats the idempotency key and body of an earlier one in the
-/// batch is the same request.
+/// batch is the same request, and has the same outcome.
 pub async fn accept_batch(
     dispatch: &Dispatch,
     submissions: &[Submission<'_>],
@@ -40,10 +40,10 @@ pub async fn accept_batch(
         .collect();
     let mut accepted = accept_distinct(dispatch, &distinct).await.into_iter();
     let mut outcomes: Vec<Result<Uuid, RejectedSubmission>> = Vec::with_capacity(submissions.len());
-    for (at, submission) in submissions.iter().enumerate() {
-        outcomes.push(match first[at] {
-            first if first == at => accepted.next().expect("one outcome for each of them"),
-            first => repeated(submission, &outcomes[first]),
+    for (at, first) in first.into_iter().enumerate() {
+        outcomes.push(match first == at {
+            true => accepted.next().expect("one outcome for each of them"),
+            false => outcomes[first].clone(),
         });
     }
     outcomes
@@ -57,20 +57,6 @@ fn first_with_same_key(submissions: &[Submission<'_>]) -> Vec<usize> {
         None => at,
     };
     submissions.iter().enumerate().map(first).collect()
-}
-
-/// The outcome of a submission that repeats an earlier one of the same batch.
-fn repeated(
-    submission: &Submission<'_>,
-    first: &Result<Uuid, RejectedSubmission>,
-) -> Result<Uuid, RejectedSubmission> {
-    match first {
-        Ok(id) => Ok(*id),
-        Err(RejectedSubmission { error: AcceptError::KeyReused, .. }) => {
-            Err(AcceptError::KeyReused.reject(submission.id))
-        }
-        Err(_) => Err(AcceptError::KeyInUse.reject(submission.id)),
-    }
 }
 
 async fn accept_distinct(

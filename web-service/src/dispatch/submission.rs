@@ -40,7 +40,7 @@ pub struct IdempotencyKey {
 }
 
 /// A submission that was not accepted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RejectedSubmission {
     /// Its id. The work may be done under it all the same, see [`AcceptError`].
     pub id: Uuid,
@@ -51,7 +51,7 @@ pub struct RejectedSubmission {
 /// Why a submission was not accepted.
 ///
 /// In all cases but [`AcceptError::NotRecorded`] and [`PublishError::Unknown`] nothing was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum AcceptError {
     /// The broker did not confirm the message.
     #[error(transparent)]
