@@ -216,10 +216,27 @@ async fn a_cancel_that_is_not_answered_can_be_repeated_when_the_store_is_back() 
     let locked = database.lock()?;
     let (status, problem) = web.delete(&id).await?;
     assert_eq!((status, &problem["type"]), (503, &json!("unavailable")));
+    ensure!(problem["detail"].to_string().contains("may have been cancelled"), "{problem}");
     drop(locked);
     web.ready().await?;
     let (status, _) = web.delete(&id).await?;
     ensure!([200, 409].contains(&status), "{status}");
     assert_eq!(web.request(&id).await?["status"], "cancelled");
     holds(&stack.foreign().await?, RESULTS, |results| results == 0).await
+}
+
+#[tokio::test]
+async fn a_cancel_whose_commit_was_not_answered_is_announced() -> Result<()> {
+    let (stack, database) = (Stack::fresh().await?, Database::postgres().await);
+    let (web, proxy) = database.web_behind_proxy(&stack).await?;
+    let foreign = stack.foreign().await?;
+    let mut control = foreign.listen("processing.control", "").await?;
+    let mut events = foreign.listen("processing.events", "requests.finished").await?;
+    let id = web.accepted("a".into()).await?;
+    let (status, _) = database.lose_answer(&proxy, web.delete(&id)).await?;
+    assert_eq!(status, 409, "it is cancelled already");
+    assert_eq!(told_to_stop(&mut control).await?, (id.clone(), 0));
+    let told = events.next().await?.json()?;
+    assert_eq!(told["requests"], json!([{"requestId": id, "status": "cancelled"}]));
+    Ok(())
 }

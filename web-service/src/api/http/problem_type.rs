@@ -32,7 +32,7 @@ pub(crate) enum ProblemType {
     UnsupportedMediaType,
     Unreadable,
     TooSlow,
-    /// Nothing was sent, or nothing was changed: trying again is safe.
+    /// Nothing was sent. What was to be changed in the store alone may have been changed: trying again is safe.
     Unavailable,
     /// The broker lacks an exchange or a queue that this program may not declare.
     TopologyMissing,

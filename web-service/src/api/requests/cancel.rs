@@ -19,7 +19,7 @@ use crate::{
     },
     views::request::RequestView,
 };
-use store::Cancel;
+use store::{Cancel, Status, StoreError};
 
 /// Cancels a request: from this answer on it is `cancelled`, whatever its worker does. The worker is told
 /// to stop.
@@ -47,7 +47,7 @@ pub(crate) async fn cancel(
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
     let id = request_id::parse(&id)?;
-    match state.store.cancel(id).await? {
+    match state.store.cancel(id).await.map_err(|error| not_answered(&error))? {
         Cancel::Done(run) => {
             info!(requestId = %id, run, "cancelled");
             state.notifier.notify_cancelled(id, run);
@@ -57,10 +57,21 @@ pub(crate) async fn cancel(
             Ok(get::response(&cancelled?))
         }
         Cancel::TooLate(status) => {
+            if status == Status::Cancelled {
+                // Maybe by this call, or an earlier one, whose commit was not answered: then nobody was told.
+                state.notifier.notify_cancelled(id, 0);
+            }
             let detail = format!("The request has ended: it is {}.", status.as_str());
             Err(Problem::new(ProblemType::AlreadyEnded, detail))
         }
         Cancel::Expired => Err(Problem::expired(id)),
         Cancel::Unknown => Err(Problem::unknown_request(id)),
     }
+}
+
+/// The problem of a cancel that the store has not answered: it may have committed it all the same.
+fn not_answered(error: &StoreError) -> Problem {
+    Problem::unavailable(format!(
+        "{error}. The request may have been cancelled all the same: repeat the call, it does no harm."
+    ))
 }
