@@ -13,7 +13,7 @@ use crate::{
     api::{
         bulk_runs::{
             plan::Selection,
-            progress::{Outcome, Phase, Step},
+            progress::{Phase, Step},
             stored::{StoredRun, json},
         },
         http::problem::Problem,
@@ -137,7 +137,10 @@ impl LeasedRun {
         let items: Vec<_> = items.take(CONCURRENCY).copied().collect();
         let found = self.state.store.get_many(items.iter().map(|item| item.id).collect()).await;
         let outcomes = match found {
-            Err(error) => vec![(items[0].id, Outcome::Trouble(error.to_string()))],
+            Err(error) => {
+                self.run.progress.trouble = Some(error.to_string());
+                return Some(RETRY_INTERVAL);
+            }
             Ok(found) => {
                 let each = items.iter().map(async |item| {
                     let now = found.iter().find(|request| request.id == item.id);

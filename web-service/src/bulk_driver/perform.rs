@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Does the action with a request of a batch, which is `now` so, unless it has changed since it was chosen. If the run was taken
-/// over, a request that is as the action leaves it counts as done: who had the run before may have done that.
+/// over, a request that is as the action leaves it counts as done: who had the run before may have done that. So does one with
+/// which the action was tried before.
 pub(super) async fn perform(
     state: &State,
     action: BulkAction,
@@ -25,7 +26,9 @@ pub(super) async fn perform(
 ) -> Outcome {
     match before(action, item, now) {
         Before::Fits => {}
-        Before::Done if is_taken_over => return Outcome::Done,
+        Before::Done if is_taken_over || item.is_uncertain => {
+            return done_before(state, action, item);
+        }
         Before::Done | Before::Changed => return Outcome::Changed,
     }
     match action {
@@ -41,10 +44,19 @@ pub(super) async fn perform(
                 state.dispatch.metrics.cancelled(now.map(|request| request.kind.as_str()));
                 Outcome::Done
             }
+            Ok(Cancel::TooLate(Status::Cancelled)) => done_before(state, action, item),
             Ok(_) => Outcome::Changed,
             Err(error) => Outcome::Trouble(error.to_string()),
         },
     }
+}
+
+/// The action was done before, and nobody may have been told.
+fn done_before(state: &State, action: BulkAction, item: Item) -> Outcome {
+    if action == BulkAction::Cancel {
+        state.notifier.notify_cancelled(item.id, item.run);
+    }
+    Outcome::Done
 }
 
 async fn replay(state: &State, item: Item) -> Outcome {
@@ -97,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_request_that_has_changed_is_told_from_one_that_the_action_has_changed() {
-        let item = Item { id: Uuid::nil(), run: 1, is_done: false };
+        let item = Item { id: Uuid::nil(), run: 1, is_done: false, is_uncertain: false };
         let so = |status, run| Summary { run, ..summary(status) };
         for (action, now, expected) in [
             (BulkAction::Replay, Some(so(Status::Failed, 1)), Before::Fits),

@@ -1,5 +1,7 @@
 //! What a bulk run is to do: the action, and the requests by their ids or by filters.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -117,8 +119,9 @@ impl Plan {
             return Err(Problem::wrong_query("Only a replay can begin with a few requests."));
         }
         let ids = pairs.iter().filter(|(name, _)| name == "pick");
-        let ids: Vec<_> =
-            ids.filter_map(|(_, id)| Uuid::try_parse(id).ok()).take(MAX_IDS).collect();
+        let ids = ids.filter_map(|(_, id)| Uuid::try_parse(id).ok());
+        let mut seen = HashSet::new();
+        let ids: Vec<_> = ids.filter(|id| seen.insert(*id)).take(MAX_IDS).collect();
         let selection = match ids.is_empty() {
             true => Selection::Filters(filters(pairs, action)?),
             false => Selection::Ids(ids),
@@ -269,5 +272,12 @@ mod tests {
         let id = Uuid::now_v7();
         let chosen = plan(&format!("action=discard&status=queued&pick={id}&pick=x")).unwrap();
         assert_eq!(chosen.selection, Selection::Ids(vec![id]));
+    }
+
+    #[test]
+    fn an_id_that_is_chosen_twice_is_one_request() {
+        let [one, other] = [Uuid::now_v7(), Uuid::now_v7()];
+        let picked = format!("action=replay&canary=true&pick={one}&pick={other}&pick={one}");
+        assert_eq!(plan(&picked).unwrap().selection, Selection::Ids(vec![one, other]));
     }
 }

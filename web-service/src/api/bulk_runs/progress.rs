@@ -77,6 +77,9 @@ pub(crate) struct Item {
     pub(crate) run: u32,
     /// Whether it was replayed, so that its end is awaited.
     pub(crate) is_done: bool,
+    /// Whether the action was tried and may have been done, though it had no success.
+    #[serde(default)]
+    pub(crate) is_uncertain: bool,
 }
 
 /// What became of a request.
@@ -160,7 +163,8 @@ impl Progress {
     /// Adds requests to the batch.
     pub(crate) fn choose(&mut self, chosen: impl IntoIterator<Item = (Uuid, u32)>) {
         let before = self.items.len();
-        self.items.extend(chosen.into_iter().map(|(id, run)| Item { id, run, is_done: false }));
+        let item = |(id, run)| Item { id, run, is_done: false, is_uncertain: false };
+        self.items.extend(chosen.into_iter().map(item));
         let chosen = self.items.len() - before;
         self.batch_size += chosen;
         self.missing = self.missing.saturating_sub(chosen);
@@ -169,7 +173,11 @@ impl Progress {
     /// Notes what became of a request of the batch.
     pub(crate) fn performed(&mut self, id: Uuid, outcome: Outcome, is_canary: bool) {
         match outcome {
-            Outcome::Trouble(trouble) => self.trouble = Some(trouble),
+            Outcome::Trouble(trouble) => {
+                self.trouble = Some(trouble);
+                let item = self.items.iter_mut().find(|item| item.id == id);
+                item.into_iter().for_each(|item| item.is_uncertain = true);
+            }
             Outcome::Changed => {
                 self.skipped += 1;
                 self.items.retain(|item| item.id != id);
@@ -310,6 +318,8 @@ mod tests {
             (progress.next(false), progress.trouble.as_deref()),
             (Step::Perform, Some("away"))
         );
+        let uncertain: Vec<_> = progress.items.iter().map(|item| item.is_uncertain).collect();
+        assert_eq!(uncertain, [true, false], "it may have been done");
         progress.performed(two, Outcome::Changed, false);
         progress.performed(three, Outcome::Done, false);
         assert_eq!(progress.next(false), Step::End(Phase::Finished));
