@@ -19,6 +19,7 @@ pub(crate) mod message;
 pub(crate) mod progress;
 pub(crate) mod request;
 pub(crate) mod result;
+pub(crate) mod shortened;
 pub(crate) mod timestamp;
 pub(crate) mod trace;
 
@@ -34,5 +35,6 @@ pub use crate::contract::message::{Message, Properties};
 pub use crate::contract::progress::{Progress, ProgressCount, ProgressReport};
 pub use crate::contract::request::Request;
 pub use crate::contract::result::{ErrorBody, Outcome, ResultMessage};
+pub use crate::contract::shortened::shortened;
 pub use crate::contract::timestamp::{InvalidTimestamp, Timestamp};
 pub use crate::contract::trace::TraceParent;

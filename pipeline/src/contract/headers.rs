@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use crate::{contract::timestamp::Timestamp, topology::RequestType};
+use crate::{
+    contract::{shortened::shortened, timestamp::Timestamp},
+    topology::RequestType,
+};
 
 /// Which attempt this is, counted from 1.
 pub const ATTEMPT: &str = "slowlane-attempt";
@@ -79,6 +82,8 @@ pub(super) const KEPT: &[&str] = &[
 
 /// The longest text in a header of ours, in bytes. All together stay far below what a frame takes.
 pub(super) const MAX_TEXT_BYTES: usize = 2000;
+/// The longest error message in a header, in bytes. The 2 KB that commands write last fit, with what is said before.
+pub const MAX_ERROR_BYTES: usize = 2500;
 
 /// How long the work took, in milliseconds, by the worker's clock.
 pub fn milliseconds(headers: &Headers) -> Option<u64> {
@@ -211,9 +216,12 @@ impl Headers {
         kept
     }
 
-    /// Sets a header to a text, cut to 2000 bytes.
+    /// Sets a header to a text, cut to 2000 bytes; [`ERROR`] is shortened in its middle, to 2500 bytes.
     pub fn set_short(&mut self, name: &'static str, text: &str) {
-        self.set(name, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
+        match name {
+            ERROR => self.set(name, shortened(text, MAX_ERROR_BYTES).into_owned()),
+            _ => self.set(name, &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]),
+        }
     }
 }
 
@@ -300,9 +308,12 @@ mod tests {
         headers.set(WORKER, "ü".repeat(100_000));
         headers.set(ATTEMPT, 2);
         headers.set(TRACEPARENT, "00-1-2-00");
+        headers.set(ERROR, "x".repeat(100_000) + "at the end");
         let kept = headers.to_publish_again();
         let names: Vec<_> = kept.iter().map(|(name, _)| name).collect();
-        assert_eq!(names, [ATTEMPT, WORKER, TRACEPARENT]);
+        assert_eq!(names, [ATTEMPT, ERROR, WORKER, TRACEPARENT]);
+        let error = kept.text(ERROR).unwrap();
+        assert!(error.ends_with("at the end") && error.len() == MAX_ERROR_BYTES, "{error}");
         assert!(kept.text(WORKER).is_some_and(|text| text.len() == MAX_TEXT_BYTES));
     }
 }

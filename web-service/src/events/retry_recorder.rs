@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pipeline::contract::{ErrorBody, JobEvent, codes};
+use pipeline::contract::{ErrorBody, JobEvent, codes, headers, shortened};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -18,8 +18,6 @@ use crate::events::{
 };
 use store::{ScheduledRetry, Store, StoreError};
 
-/// The longest error text that is stored.
-const MAX_ERROR_BYTES: usize = 2000;
 /// The longest error code that is stored.
 const MAX_CODE_BYTES: usize = 200;
 
@@ -108,7 +106,7 @@ fn retrying(event: &JobEvent) -> Option<ScheduledRetry> {
 
 fn short_error(error: &ErrorBody) -> ErrorBody {
     let code = truncated(&error.code, MAX_CODE_BYTES);
-    ErrorBody::new(code, truncated(&error.message, MAX_ERROR_BYTES))
+    ErrorBody::new(code, shortened(&error.message, headers::MAX_ERROR_BYTES))
 }
 
 /// The error of an attempt whose worker does not tell it.

@@ -83,6 +83,18 @@ async fn a_command_that_fails_says_why() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_last_line_of_a_command_that_says_much_is_part_of_its_error() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let text = "seq 1 2000 >&2; echo \"ValueError: the reason\" >&2; exit 65";
+    let (web, _processor) = with_workers(&stack, 1, script(&stack, text)).await?;
+    let ended = end_of(&web, 1.into()).await?;
+    let message = ended["error"]["message"].as_str().context("a message")?;
+    assert!(message.starts_with("the command ended with exit code 65: "), "{message}");
+    assert!(message.ends_with("ValueError: the reason"), "{message}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_result_that_is_too_large_ends_the_command_and_the_request() -> Result<()> {
     let stack = Stack::fresh().await?;
     let (web, _processor) = with_workers(&stack, 1, processor(&stack, "yes")).await?;
