@@ -9,6 +9,8 @@ use store::CallbackTarget;
 
 /// The longest `callbackUrl`.
 const MAX_URL_BYTES: usize = 2000;
+/// The longest host, without the dot that may end it: DNS knows no longer name (RFC 1035).
+const MAX_HOST_BYTES: usize = 253;
 
 /// Which targets may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,11 @@ pub enum TargetError {
     /// No host.
     #[error("callbackUrl must name a host.")]
     NoHost,
+    /// A host that is longer than 253 bytes, as it is written for DNS.
+    #[error(
+        "callbackUrl has a host that DNS can't have: it must not be longer than {MAX_HOST_BYTES} bytes (in punycode)."
+    )]
+    LongHost,
     /// An address that is not public.
     #[error(
         "callbackUrl leads to an address that is not public; CALLBACK_ALLOW_PRIVATE=true allows that, for development."
@@ -81,10 +88,14 @@ impl AllowedTargets {
             return Err(TargetError::PortZero);
         }
         let host = url.host().ok_or(TargetError::NoHost)?;
-        if self.allows_host(&host) {
-            return Ok(host.to_string());
+        if !self.allows_host(&host) {
+            return Err(TargetError::NotPublic);
         }
-        Err(TargetError::NotPublic)
+        let host = host.to_string();
+        match host.strip_suffix('.').unwrap_or(&host).len() {
+            0..=MAX_HOST_BYTES => Ok(host),
+            _ => Err(TargetError::LongHost),
+        }
     }
 
     /// Whether an address that a name resolves to may be called.
@@ -154,6 +165,19 @@ mod tests {
             let refused = AllowedTargets::PublicHttps.target(bad).unwrap_err();
             assert_eq!(refused, TargetError::NotPublic, "{bad}");
             assert!(AllowedTargets::Any.target(bad).is_ok(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_too_long_for_dns_is_refused() {
+        let labels = |count: usize, label: &str| [label].repeat(count).join(".");
+        let longest = labels(127, "a");
+        let found = AllowedTargets::Any.target(&format!("https://{longest}./")).unwrap();
+        assert_eq!(found.host.len(), MAX_HOST_BYTES + 1);
+        // Punycode makes it eight times as long.
+        for host in [format!("{longest}.a"), labels(400, "ü")] {
+            let refused = AllowedTargets::Any.target(&format!("https://{host}/")).unwrap_err();
+            assert_eq!(refused, TargetError::LongHost, "{host}");
         }
     }
 
