@@ -1,5 +1,5 @@
 //! Prints the OpenAPI document, for `docs/openapi.json`.
 
 fn main() {
-    print!("{}", web_service::openapi_document());
+    print!("{}", web_service::generate_openapi());
 }

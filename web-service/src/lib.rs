@@ -28,4 +28,4 @@ mod views;
 pub mod webhooks;
 pub mod why;
 
-pub use api::openapi::document as openapi_document;
+pub use api::openapi::generate as generate_openapi;
