@@ -2,7 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use crate::contract::{encoding::lossy, id::RequestId};
+use crate::contract::{
+    encoding::lossy,
+    id::{MAX_ID_BYTES, RequestId},
+};
 
 /// The field of a request and of a result that has the id.
 const FIELD: &str = "requestId";
@@ -87,7 +90,9 @@ impl Scanner<'_> {
         let json = match rest.chars().next()? {
             quote @ ('"' | '\'') => serde_json::to_string(&self.string(quote)?).ok()?,
             _ => {
-                let end = rest.find([',', '}', ' ', '\t', '\r', '\n'])?;
+                // No further than an id can reach: a body may have very many values without an end.
+                let mut bytes = rest.bytes().take(MAX_ID_BYTES + 1);
+                let end = bytes.position(|byte| b",} \t\r\n".contains(&byte))?;
                 rest[..end].to_owned()
             }
         };
@@ -123,6 +128,21 @@ mod tests {
             assert_eq!(found(&body).as_deref(), Some(ID), "{}", String::from_utf8_lossy(&body));
         }
         assert_eq!(found(br#"{"requestId":7,"processingResults":NaN}"#).as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_long_number_is_found_whole_or_not_at_all() {
+        let body = |digits| format!(r#"{{"requestId":{},NaN}}"#, "7".repeat(digits));
+        let longest = found(body(MAX_ID_BYTES).as_bytes()).unwrap();
+        assert_eq!(longest.len(), MAX_ID_BYTES);
+        assert_eq!(found(body(MAX_ID_BYTES + 1).as_bytes()), None);
+    }
+
+    #[test]
+    fn a_long_body_of_values_without_an_end_is_read_once() {
+        // It takes hours if the end of each value is looked for in all that follows.
+        let body = format!("{{{}", "\"requestId\":ü".repeat(300_000));
+        assert_eq!(found(body.as_bytes()), None);
     }
 
     #[test]
