@@ -102,6 +102,31 @@ async fn it_may_report_its_progress_on_descriptor_3() {
 }
 
 #[tokio::test]
+async fn no_report_of_progress_ends_a_command() {
+    let latest = async |text: &str| {
+        let job = job("1");
+        let reporter = job.reporter.clone();
+        let ended = tokio::time::timeout(WAIT_TIMEOUT, script(text).process(job)).await;
+        let result = ended.expect("it ends in time").expect("it is done");
+        assert_eq!(result.get(), "\"ok\"", "{text}");
+        reporter.latest()
+    };
+    let latin_1 = r#"printf '{"progress":1,"message":"\374"}\n'"#;
+    let message = latest(&format!("{latin_1} >&3; echo ok")).await.and_then(|(_, message)| message);
+    assert_eq!(message.as_deref(), Some("\u{fffd}"));
+    for text in [
+        // Longer than what is passed on: it is split within characters, and before what looks like a report.
+        r"printf x; yes ü | head -n 9999 | tr -d '\n'; echo",
+        r#"head -c 4096 /dev/zero | tr '\0' x; echo '{"progress":1,"message":"rest"}'"#,
+        r"head -c 4096 /dev/zero | tr '\0' x; printf '\0\n'",
+    ] {
+        assert_eq!(latest(&format!("{{ {text}; }} >&3; echo ok")).await, None, "{text}");
+        let further = format!(r#"{{ {text}; echo '{{"progress":0.5}}'; }} >&3; echo ok"#);
+        assert_eq!(latest(&further).await, Some((Some(0.5.into()), None)), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn exit_codes_and_signals_tell_why_it_failed() {
     let never = ("permanent".to_owned(), Retry::Never);
     let later = |retry| ("transient".to_owned(), retry);

@@ -176,10 +176,12 @@ async fn wait_for_status(guard: &mut BufReader<UnixStream>, job: &Job) -> (Comma
     if sent.await.is_err() {
         return (CommandStatus::Unknown, signalled);
     }
-    let mut line = String::new();
-    while let Ok(1..) = guard.read_line(&mut line).await {
-        let text = line.trim_start_matches(SIGNAL_MARK);
-        signalled |= text.len() < line.len();
+    let mut line = Vec::new();
+    while let Ok(1..) = guard.read_until(b'\n', &mut line).await {
+        // A command may write any bytes about its progress.
+        let told = String::from_utf8_lossy(&line);
+        let text = told.trim_start_matches(SIGNAL_MARK);
+        signalled |= text.len() < told.len();
         match text.strip_prefix(PROGRESS_PREFIX) {
             Some(report) => _ = job.reporter.report_json(report.as_bytes()),
             None => return (CommandStatus::parse(text.trim_end()), signalled),

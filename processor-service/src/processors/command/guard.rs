@@ -177,14 +177,17 @@ impl ProgressThread {
 
 fn pass_on_progress(from: PipeReader, mut worker: UnixStream) {
     let mut from = BufReader::new(from);
-    let mut line = Vec::new();
+    let (mut line, mut is_rest) = (Vec::new(), false);
     while let Ok(1..) = (&mut from).take(MAX_PROGRESS_BYTES).read_until(b'\n', &mut line) {
-        if line == LAST_PROGRESS {
+        let is_ended = line.ends_with(b"\n");
+        if line == LAST_PROGRESS && !is_rest {
             return;
         }
-        if line.ends_with(b"\n") {
+        if is_ended && !is_rest {
             let _sent = worker.write_all(&[PROGRESS_PREFIX.as_bytes(), &line].concat());
         }
+        // What follows the beginning of a line that is too long is no line of its own.
+        is_rest = !is_ended;
         line.clear();
     }
 }
