@@ -166,6 +166,28 @@ async fn a_child_that_is_signalled_with_its_processor_gives_its_job_back() -> Re
 }
 
 #[tokio::test]
+async fn progress_is_no_signal_to_a_child_while_its_processor_stops() -> Result<()> {
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display().to_string();
+    let stopping = CancellationToken::new();
+    // The guard may pass a report on only after the answer was read.
+    let pool = shell(&format!(
+        r#"read -r line; exec 4>{pipe}; echo here >&4; while [ ! -e {pipe}.go ]; do sleep 0.05; done
+        echo '{{"id":"me","result":1}}'; echo '{{"progress":0.5}}' >&3; read -r line"#
+    ));
+    let pool = pool.with_stop(stopping.clone());
+    let stopped = async {
+        fifo.lines().await?;
+        stopping.cancel();
+        anyhow::Ok(std::fs::write(format!("{pipe}.go"), "")?)
+    };
+    let (ended, stopped) = tokio::join!(run(&pool, "1"), stopped);
+    stopped?;
+    assert_eq!(ended.expect("it is done"), "1");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_answer_too_many_is_not_that_of_the_next_job() {
     // One write, so that both lines are there when the first one is read.
     let both =

@@ -105,7 +105,8 @@ impl Processor for Command {
         let ended = supervise(&group, &mut pipes, &job, &mut stdout, &mut stderr).await;
         let Ended { status, signalled, output_is_whole } = ended;
         let interrupted =
-            is_interrupted(&status, signalled, &mut pipes.guard, &self.stopping).await;
+            is_interrupted(&status, signalled, &mut pipes.guard, &mut Vec::new(), &self.stopping)
+                .await;
         // Also the processes that the command has left behind.
         group.kill_and_wait().await;
         if stdout.is_too_long() {

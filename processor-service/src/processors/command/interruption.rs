@@ -7,30 +7,55 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncBufRead, AsyncBufReadExt},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::processors::command::exit_status::CommandStatus;
+use crate::processors::command::{
+    exit_status::CommandStatus,
+    guard::{PROGRESS_PREFIX, SIGNAL_MARK},
+};
 
 /// How long signals that are sent one after the other may take to arrive.
 const SIGNALS_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Whether a command that has ended was interrupted. `signalled` says whether its guard has told of a signal, `guard` may
-/// still tell of one. `stopping` is cancelled when the processor stops.
+/// still tell of one; `line` is what was read of its present line. `stopping` is cancelled when the processor stops.
 pub(super) async fn is_interrupted(
     status: &CommandStatus,
     signalled: bool,
-    guard: &mut (impl AsyncRead + Unpin),
+    guard: &mut (impl AsyncBufRead + Unpin),
+    line: &mut Vec<u8>,
     stopping: &CancellationToken,
 ) -> bool {
     match (status.is_deliberate(), signalled, stopping.is_cancelled()) {
         (true, false, false) => false,
         (true, true, true) | (false, _, true) => true,
-        (true, false, true) => matches!(timeout(SIGNALS_TIMEOUT, guard.read_u8()).await, Ok(Ok(_))),
+        (true, false, true) => {
+            timeout(SIGNALS_TIMEOUT, signal_comes(guard, line)).await.unwrap_or(false)
+        }
         (true, true, false) | (false, _, false) => {
             timeout(SIGNALS_TIMEOUT, stopping.cancelled()).await.is_ok()
+        }
+    }
+}
+
+/// Waits until the guard tells of a signal; false if it ends before. Marks stand at the beginning of a line. Lines about
+/// progress are left out, and the one that tells how the command ended stays in `line`.
+async fn signal_comes(guard: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> bool {
+    loop {
+        let first = match line.first() {
+            Some(first) if !line.ends_with(b"\n") => Some(*first),
+            _ => guard.fill_buf().await.ok().and_then(|read| read.first().copied()),
+        };
+        match first {
+            Some(first) if first == SIGNAL_MARK as u8 => return true,
+            Some(_) if matches!(guard.read_until(b'\n', line).await, Ok(1..)) => {}
+            _ => return false,
+        }
+        if line.starts_with(PROGRESS_PREFIX.as_bytes()) {
+            line.clear();
         }
     }
 }
@@ -38,7 +63,7 @@ pub(super) async fn is_interrupted(
 #[cfg(test)]
 mod tests {
     use tokio::{
-        io::{AsyncWriteExt, duplex},
+        io::{AsyncWriteExt, BufReader, duplex},
         task::yield_now,
     };
 
@@ -49,8 +74,9 @@ mod tests {
         if stopping {
             token.cancel();
         }
-        let (mut guard, _open) = duplex(1);
-        is_interrupted(&status, signalled, &mut guard, &token).await
+        let (guard, _open) = duplex(1);
+        let (mut guard, mut line) = (BufReader::new(guard), Vec::new());
+        is_interrupted(&status, signalled, &mut guard, &mut line, &token).await
     }
 
     #[tokio::test]
@@ -74,21 +100,44 @@ mod tests {
 
     #[tokio::test]
     async fn signals_may_arrive_in_any_order() {
-        let (mut guard, mut signals) = duplex(1);
+        let (guard, mut signals) = duplex(1);
+        let (mut guard, mut line) = (BufReader::new(guard), Vec::new());
         let stopping = CancellationToken::new();
         let failed = CommandStatus::Signal(15);
-        let (interrupted, ()) =
-            tokio::join!(is_interrupted(&failed, false, &mut guard, &stopping), async {
-                yield_now().await;
-                stopping.cancel()
-            },);
+        let ended = is_interrupted(&failed, false, &mut guard, &mut line, &stopping);
+        let (interrupted, ()) = tokio::join!(ended, async {
+            yield_now().await;
+            stopping.cancel()
+        });
         assert!(interrupted);
         let done = CommandStatus::Code(0);
-        let (interrupted, ()) =
-            tokio::join!(is_interrupted(&done, false, &mut guard, &stopping), async {
-                yield_now().await;
-                signals.write_u8(b'X').await.unwrap()
-            },);
+        let ended = is_interrupted(&done, false, &mut guard, &mut line, &stopping);
+        let (interrupted, ()) = tokio::join!(ended, async {
+            yield_now().await;
+            signals.write_u8(b'X').await.unwrap()
+        });
         assert!(interrupted);
+    }
+
+    #[tokio::test]
+    async fn only_the_mark_of_a_signal_at_the_beginning_of_a_line_tells_of_one() {
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        for (before, told, expected, kept) in [
+            ("", "progress X\nprogress {}\n", false, ""),
+            ("progress ", "X\n", false, ""),
+            ("", "progress {}\nprog", false, "prog"),
+            ("progress {", "}\ncode 0\n", false, "code 0\n"),
+            ("", "progress X\nXprogress {}\n", true, ""),
+            ("", "code 0\nX", true, "code 0\n"),
+        ] {
+            let (guard, mut signals) = duplex(100);
+            let (mut guard, mut line) = (BufReader::new(guard), before.as_bytes().to_vec());
+            signals.write_all(told.as_bytes()).await.unwrap();
+            let done = CommandStatus::Code(0);
+            let ended = is_interrupted(&done, false, &mut guard, &mut line, &stopping);
+            assert_eq!(ended.await, expected, "{before}{told}");
+            assert_eq!(line, kept.as_bytes(), "{before}{told}");
+        }
     }
 }

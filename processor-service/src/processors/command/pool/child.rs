@@ -106,6 +106,9 @@ impl Child {
     /// Whether the guard has told how the child ended. Marks of signals, and late progress, are read past.
     fn has_status(&mut self) -> bool {
         let guard = &mut self.pipes.guard;
+        if self.guard_line.ends_with(b"\n") {
+            return true;
+        }
         while let Some(Ok(1..)) = guard.read_until(b'\n', &mut self.guard_line).now_or_never() {
             let line = String::from_utf8_lossy(&self.guard_line);
             let is_progress = line.trim_start_matches(SIGNAL_MARK).starts_with(PROGRESS_PREFIX);
@@ -186,7 +189,8 @@ impl Child {
         signalled: bool,
         stopping: &CancellationToken,
     ) -> bool {
-        is_interrupted(status, signalled, &mut self.pipes.guard, stopping).await
+        let Self { pipes: Pipes { guard, .. }, guard_line, .. } = self;
+        is_interrupted(status, signalled, guard, guard_line, stopping).await
     }
 
     /// Kills it, with all that it has started, and waits for its end.
