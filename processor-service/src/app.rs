@@ -71,7 +71,7 @@ pub async fn run<P: Processor>(
         broker: broker.clone(),
         in_flight: in_flight.clone(),
         metrics: Metrics::new(PROGRAM, &broker, &config.types),
-        host_faults: HostFaults::new(isolation.clone()),
+        host_faults: HostFaults::new(isolation.clone(), config.types.count()),
         blocked: blocked(&job_runner),
         progress_urls: ProgressUrls::at(address),
         drain: shutdown.drain.clone(),

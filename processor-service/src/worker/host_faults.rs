@@ -1,4 +1,4 @@
-//! Host faults: a process whose work can't begin slows down, then stops consuming and tries with one request now and
+//! Host faults: a process whose work can't begin slows down, then stops consuming and tries with a request now and
 //! then. Otherwise it would take nearly all requests, since it fails faster than others work.
 
 use std::{
@@ -30,6 +30,8 @@ const MAX_FAILURES: u32 = 3;
 #[derive(Clone)]
 pub(crate) struct HostFaults {
     isolation: Isolation,
+    /// How many types of requests there are.
+    types: usize,
     state: Arc<Mutex<State>>,
 }
 
@@ -42,9 +44,10 @@ struct State {
 }
 
 impl HostFaults {
-    /// No failure yet. Workers are kept from consuming through `isolation`.
-    pub(crate) fn new(isolation: Isolation) -> Self {
-        Self { isolation, state: Arc::new(Mutex::new(State::none())) }
+    /// No failure yet. Workers are kept from consuming through `isolation`; as many in a row as there are types have
+    /// different ones.
+    pub(crate) fn new(isolation: Isolation, types: usize) -> Self {
+        Self { isolation, types, state: Arc::new(Mutex::new(State::none())) }
     }
 
     /// Notes that the job of this worker, which was to start at this time, could not begin, and keeps the worker, or all
@@ -58,10 +61,7 @@ impl HostFaults {
         state.last_failure = Some(Instant::now());
         reason.clone_into(&mut state.reason);
         let (failures, pause) = (state.failures, state.backoff.next_pause());
-        let (now, next) = match failures >= MAX_FAILURES {
-            true => (Suspended::All, Suspended::AllBut(slot)),
-            false => (Suspended::One(slot), Suspended::Nobody),
-        };
+        let (now, next) = suspensions(failures, slot, self.types);
         self.isolation.suspend(now);
         drop(state);
         let seconds = pause.as_secs_f64();
@@ -70,7 +70,7 @@ impl HostFaults {
                 reason,
                 failures,
                 seconds,
-                waiting = "all workers, then one tries",
+                waiting = "all workers, then one of each type tries",
                 "{HOST_FAULT}"
             );
         } else {
@@ -121,9 +121,44 @@ impl HostFaults {
     }
 }
 
+/// Which workers must not consume after so many failures, the last of them of this worker, and which after the pause. One
+/// of each type tries: there may be no further request of this worker's type.
+fn suspensions(failures: u32, slot: usize, types: usize) -> (Suspended, Suspended) {
+    if failures < MAX_FAILURES {
+        return (Suspended::One(slot), Suspended::Nobody);
+    }
+    let first = slot - (slot - 1) % types;
+    (Suspended::All, Suspended::AllBut { first, last: first + types - 1 })
+}
+
 impl State {
     fn none() -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
         Self { failures: 0, backoff, last_failure: None, reason: String::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paused_after(failures: u32, slot: usize) -> [[bool; 6]; 2] {
+        let isolation = Isolation::new(6);
+        let (now, next) = suspensions(failures, slot, 2);
+        [now, next].map(|suspended| {
+            isolation.suspend(suspended);
+            [1, 2, 3, 4, 5, 6].map(|slot| *isolation.paused(slot).borrow())
+        })
+    }
+
+    #[test]
+    fn after_three_failures_all_workers_wait_and_then_one_of_each_type_tries() {
+        let (none, all) = ([false; 6], [true; 6]);
+        assert_eq!(paused_after(2, 3), [[false, false, true, false, false, false], none]);
+        // The types of the workers alternate.
+        for slot in [3, 4] {
+            assert_eq!(paused_after(3, slot), [all, [true, true, false, false, true, true]]);
+        }
+        assert_eq!(paused_after(9, 1), [all, [false, false, true, true, true, true]]);
     }
 }

@@ -35,8 +35,8 @@ pub(crate) enum Suspended {
     One(usize),
     /// All.
     All,
-    /// All but this one, which tries.
-    AllBut(usize),
+    /// All but those from `first` to `last`, which try.
+    AllBut { first: usize, last: usize },
 }
 
 impl State {
@@ -45,7 +45,7 @@ impl State {
             Suspended::Nobody => false,
             Suspended::One(one) => slot == one,
             Suspended::All => true,
-            Suspended::AllBut(one) => slot != one,
+            Suspended::AllBut { first, last } => !(first..=last).contains(&slot),
         };
         suspended || self.isolated.is_some_and(|isolated| isolated != slot)
     }
@@ -194,7 +194,8 @@ mod tests {
         for (suspended, expected) in [
             (Suspended::One(2), [false, true, false]),
             (Suspended::All, [true; 3]),
-            (Suspended::AllBut(1), [false, true, true]),
+            (Suspended::AllBut { first: 1, last: 1 }, [false, true, true]),
+            (Suspended::AllBut { first: 2, last: 3 }, [true, false, false]),
             (Suspended::Nobody, [false; 3]),
         ] {
             isolation.suspend(suspended);
