@@ -291,13 +291,16 @@ async fn bind_all(
 /// Declares the idle queues again, which counts as use; for quorum queues a passive declaration
 /// doesn't. A refused declaration of a queue with other arguments counts as well.
 ///
-/// False if the broker refuses, since it would do so each time.
+/// False if a refusal closed the connection, since the broker would do so each time.
 pub(super) async fn renew(session: &Arc<Session>, topology: &Topology) -> bool {
     let mut declarer = Declarer::on(session.clone());
     for queue in topology.queues.iter().filter(|queue| queue.idle) {
-        if let Err(error) = declarer.declare_queue(queue).await {
-            debug!(queue = queue.name, "not declared again: {error}");
-            return error == AskError::Lost;
+        let Err(error) = declarer.declare_queue(queue).await else { continue };
+        debug!(queue = queue.name, "not declared again: {error}");
+        match error {
+            AskError::Refused { .. } if session.refusal().is_some() => return false,
+            AskError::Refused { .. } => {}
+            AskError::NoChannelLeft { .. } | AskError::Lost => break,
         }
     }
     declarer.close_channel().await;

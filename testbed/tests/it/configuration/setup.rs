@@ -172,6 +172,24 @@ async fn classic_queues_are_declared_where_they_are_asked_for() -> Result<()> {
 }
 
 #[tokio::test]
+async fn each_queue_without_consumers_is_declared_again_where_they_have_other_arguments()
+-> Result<()> {
+    let vhost = shared_node::vhost().await;
+    run(setup(&vhost.url).env("QUEUE_TYPE", "classic")).await?;
+    let program = Stack { url: vhost.url.clone() }.program("processor-service");
+    let processor = program.env("RUST_LOG", "info,pipeline=debug").start()?;
+    // A refused declaration counts as use, too.
+    for name in ["unreadable", "retry.1000"] {
+        let declared = |line: &str| {
+            let refused = line.contains("not declared again") && line.contains("inequivalent arg");
+            (refused && line.contains(&format!("'processing.{name}'"))).then_some(())
+        };
+        processor.wait_for(&format!("a declaration of {name}"), declared).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn every_failure_has_its_exit_code_and_says_what_to_do() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let nobody = format!("amqp://guest:guest@127.0.0.1:{}", testbed::ports::free()?);
