@@ -14,7 +14,7 @@ pub(crate) mod unknown_names;
 pub mod variables;
 
 pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};
-pub use crate::config::parse::{LogFormat, ParseError, Secret, Size};
+pub use crate::config::parse::{LogFormat, ParseError, Secret, SecretUrl, Size};
 pub use crate::config::reader::{ConfigError, Reader};
 pub use crate::config::source::{EnvFileError, Origin, Source};
 pub use crate::config::variables::Variable;
@@ -86,5 +86,6 @@ impl Logging {
 
 pub use crate::config::parse::{
     address, addresses, body_limit, count, deliveries, duration, duration_or_zero, flag, http_url,
-    log_filter, log_format, prefetch, queue_type, request_types, retry_delays, secret, size,
+    log_filter, log_format, prefetch, queue_type, request_types, retry_delays, secret,
+    secret_http_url, size,
 };

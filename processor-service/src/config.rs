@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use humantime::format_duration;
 use pipeline::{
     config::{
-        self, BrokerConfig, ConfigError, Logging, ParseError, Reader, Size, Source, Variable,
-        variables,
+        self, BrokerConfig, ConfigError, Logging, ParseError, Reader, SecretUrl, Size, Source,
+        Variable, variables,
     },
     program::Settings,
     topology::{RequestTypes, RetryDelays},
@@ -55,7 +55,7 @@ pub struct Config {
     /// `PROCESSOR_HTTP_ADDR`: where health and metrics are served, if at all.
     pub http_address: Option<SocketAddr>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
-    pub trace_endpoint: Option<Url>,
+    pub trace_endpoint: Option<SecretUrl>,
     /// `RUST_LOG` and `LOG_FORMAT`: what to log, and how.
     pub logging: Logging,
 }
@@ -94,7 +94,7 @@ impl Settings for Config {
             drain_timeout: reader.read(&variables::DRAIN_TIMEOUT, config::duration_or_zero),
             http_address: reader.read_optional(&variables::PROCESSOR_HTTP_ADDR, config::address),
             trace_endpoint: reader
-                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::http_url),
+                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::secret_http_url),
             logging: Logging::read(reader),
         };
         config.check_workers(reader);
@@ -112,7 +112,7 @@ impl Settings for Config {
     }
 
     fn trace_endpoint(&self) -> Option<&Url> {
-        self.trace_endpoint.as_ref()
+        self.trace_endpoint.as_ref().map(SecretUrl::expose)
     }
 }
 
@@ -234,6 +234,14 @@ mod tests {
             let text = refused(&[(name, "0")]);
             assert!(text.contains(&format!("{name}=0: takes")), "{text}");
         }
+    }
+
+    #[test]
+    fn no_password_is_shown_in_debug_output() {
+        let traces = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:hunter2@h:4318");
+        let all = [("AMQP_URL", "amqp://u:hunter2@h/v"), traces];
+        let config = Config::read(&Source::of(&all)).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use pipeline::{
-    config::{self, BrokerConfig, Logging, Reader, Secret, Size, Variable, variables},
+    config::{self, BrokerConfig, Logging, Reader, Secret, SecretUrl, Size, Variable, variables},
     program::Settings,
     topology::{RequestTypes, RetryDelays},
 };
@@ -52,7 +52,7 @@ pub struct Config {
     /// `RETRY_DELAYS`: which retry queues there are.
     pub retry_delays: RetryDelays,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT`: where spans go, if anywhere.
-    pub trace_endpoint: Option<Url>,
+    pub trace_endpoint: Option<SecretUrl>,
     /// How to log.
     pub logging: Logging,
 }
@@ -101,7 +101,7 @@ impl Settings for Config {
             prefetch: reader.read(&variables::PREFETCH, config::prefetch),
             retry_delays: reader.read(&variables::RETRY_DELAYS, config::retry_delays),
             trace_endpoint: reader
-                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::http_url),
+                .read_optional(&variables::OTEL_EXPORTER_OTLP_ENDPOINT, config::secret_http_url),
             logging: Logging::read(reader),
         };
         let anonymous = reader.read(&variables::ALLOW_ANONYMOUS, config::flag);
@@ -124,7 +124,7 @@ impl Settings for Config {
     }
 
     fn trace_endpoint(&self) -> Option<&Url> {
-        self.trace_endpoint.as_ref()
+        self.trace_endpoint.as_ref().map(SecretUrl::expose)
     }
 
     /// Nothing yet: the first lines are where the service listens.
@@ -172,6 +172,17 @@ mod tests {
         assert!(error.to_string().contains("ALLOW_ANONYMOUS=true"), "{error}");
         assert!(Config::from_source(&Source::of(&[open, ("ALLOW_ANONYMOUS", "true")])).is_ok());
         assert!(Config::from_source(&Source::of(&[("HTTP_ADDR", "[::1]:0")])).is_ok());
+    }
+
+    #[test]
+    fn no_password_is_shown_in_debug_output() {
+        let with_password = [
+            ("AMQP_URL", "amqp://u:hunter2@h/v"),
+            ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:hunter2@h:4318"),
+        ];
+        let config = Config::from_source(&Source::of(&with_password)).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
     }
 
     #[test]

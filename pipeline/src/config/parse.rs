@@ -43,6 +43,23 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// An http or https URL that is never shown, since it may hold a password.
+#[derive(Clone)]
+pub struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// The URL, for where it is used.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -186,6 +203,14 @@ pub fn http_url(value: &str) -> Result<Url, ParseError> {
     let plain = url.query().is_none() && url.fragment().is_none();
     let good = matches!(url.scheme(), "http" | "https") && url.has_host() && plain;
     if good { Ok(url) } else { Err(ParseError::default()) }
+}
+
+/// The same, where it may hold a password.
+///
+/// # Errors
+/// See [`http_url`].
+pub fn secret_http_url(value: &str) -> Result<SecretUrl, ParseError> {
+    http_url(value).map(SecretUrl)
 }
 
 /// The broker's addresses.

@@ -14,8 +14,8 @@ const INTERPRETERS: [&str; 17] = [
     "php", "java", "lua", "Rscript", "dotnet",
 ];
 
-/// A command that can be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command that can be started. Its arguments may be secret, so `Debug` does not show them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandLine {
     /// The program, as it was written.
     name: String,
@@ -109,6 +109,12 @@ impl fmt::Display for CommandLine {
     }
 }
 
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommandLine({} {HIDDEN})", self.name)
+    }
+}
+
 /// What stands for a secret.
 const HIDDEN: &str = "...";
 /// Words in the names of secrets.
@@ -152,6 +158,12 @@ mod tests {
         ] {
             assert_eq!(CommandLine::parse(text).unwrap().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn no_argument_is_shown_in_debug_output() {
+        let line = CommandLine::parse("sh a hunter2").unwrap();
+        assert_eq!(format!("{line:?}"), "CommandLine(sh ...)");
     }
 
     #[test]
