@@ -43,7 +43,11 @@ impl<'a> Reader<'a> {
         parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         let (value, _) = self.source.get(variable)?;
-        match parse(value) {
+        let parsed = match self.source.is_not_utf8(variable.name) {
+            true => Err(ParseError::because("it is not UTF-8")),
+            false => parse(value),
+        };
+        match parsed {
             Ok(parsed) => Some(parsed),
             Err(error) => {
                 let shown = if variable.secret { "..." } else { value };

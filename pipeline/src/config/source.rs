@@ -1,6 +1,11 @@
 //! Sources of settings: flags, the environment, or `.env`.
 
-use std::{collections::HashMap, io::ErrorKind, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    io::ErrorKind,
+    path::Path,
+};
 
 use crate::config::variables::Variable;
 
@@ -11,6 +16,8 @@ use crate::config::variables::Variable;
 pub struct Source {
     flags: HashMap<String, String>,
     environment: HashMap<String, String>,
+    /// The names in the environment whose values are not UTF-8.
+    not_utf8: HashSet<String>,
     file: HashMap<String, String>,
 }
 
@@ -54,10 +61,22 @@ impl Source {
         folder: &Path,
         flags: HashMap<String, String>,
     ) -> Result<Self, EnvFileError> {
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Ok(Self { flags, environment, file: read_file(&folder.join(".env"))? })
+        let file = read_file(&folder.join(".env"))?;
+        Ok(Self { flags, file, ..Self::of_environment(std::env::vars_os()) })
+    }
+
+    /// No variable has a name that is not UTF-8. A value that is not is kept, or it would count as unset.
+    fn of_environment(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let mut source = Self::default();
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else { continue };
+            let value = value.into_string().unwrap_or_else(|value| {
+                source.not_utf8.insert(name.clone());
+                value.to_string_lossy().into_owned()
+            });
+            source.environment.insert(name, value);
+        }
+        source
     }
 
     /// A source with these values, as if they were set in the environment.
@@ -80,7 +99,13 @@ impl Source {
         self.value(variable.name)
     }
 
-    /// The same for a name that Slowlane has no variable for.
+    /// Whether the value that is set for a name is not UTF-8. What [`Source::value`] gives is not the value then.
+    pub fn is_not_utf8(&self, name: &str) -> bool {
+        let origin = self.value(name).map(|(_, origin)| origin);
+        origin == Some(Origin::Environment) && self.not_utf8.contains(name)
+    }
+
+    /// The same as [`Source::get`] for a name that Slowlane has no variable for.
     pub fn value(&self, name: &str) -> Option<(&str, Origin)> {
         let places = [
             (&self.flags, Origin::Flag),
@@ -136,7 +161,12 @@ mod tests {
 
     #[test]
     fn a_flag_comes_before_the_environment_before_the_file() {
-        let mut source = Source { flags: map("flag"), environment: map("env"), file: map("file") };
+        let mut source = Source {
+            flags: map("flag"),
+            environment: map("env"),
+            file: map("file"),
+            ..Source::default()
+        };
         assert_eq!(source.get(&HTTP_ADDR), Some(("flag", Origin::Flag)));
         source.flags = map(" ");
         assert_eq!(source.get(&HTTP_ADDR), Some(("env", Origin::Environment)));
@@ -158,6 +188,29 @@ mod tests {
         let mut both = file.clone();
         both.extend(url("CLOUDAMQP_URL", "file"));
         assert_eq!(named_by(Source { file: both, ..Source::default() }), "AMQP_URL");
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_a_bad_value_unless_a_flag_comes_before_it() {
+        use std::os::unix::ffi::OsStringExt;
+        let bad = |name: &str, value: &[u8]| (name.into(), OsString::from_vec(value.to_vec()));
+        let all = [bad("AMQP_URL", b"amqp://u:hunter2\xe4@h"), bad("HTTP_ADDR", b"\xe4:80")];
+        let environment = || Source::of_environment(all.clone().into_iter());
+        let problems = |source: &Source| {
+            let mut reader = Reader::new(source);
+            let named_by = BrokerConfig::read(&mut reader).named_by;
+            reader.read(&HTTP_ADDR, crate::config::address);
+            (named_by, reader.finish().map_err(|error| error.to_string()))
+        };
+        let (named_by, refused) = problems(&Source { file: map("[::1]:80"), ..environment() });
+        let text = refused.unwrap_err();
+        assert_eq!(named_by, "AMQP_URL");
+        for said in ["AMQP_URL=...: takes", "HTTP_ADDR=\u{fffd}:80: takes", "(it is not UTF-8)"] {
+            assert!(text.contains(said) && !text.contains("hunter2"), "{said}: {text}");
+        }
+        let mut flags = map("[::1]:80");
+        flags.insert("AMQP_URL".to_owned(), "amqp://h".to_owned());
+        assert_eq!(problems(&Source { flags, ..environment() }), ("AMQP_URL", Ok(())));
     }
 
     #[test]

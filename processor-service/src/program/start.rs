@@ -33,6 +33,9 @@ impl Start {
     /// # Errors
     /// If the value can't be parsed. The error has no value, which may be secret.
     pub fn setting<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+        if self.source.is_not_utf8(name) {
+            return Err(ConfigError::from(format!("{name}=...: it is not UTF-8")));
+        }
         let value = self.source.value(name);
         let parsed = value.map(|(value, _)| value.parse()).transpose();
         parsed.map_err(|error| ConfigError::from(format!("{name}=...: {error}")))
