@@ -132,6 +132,16 @@ impl IncomingRequest<'_> {
         into_waiting_queue(copy, delay)
     }
 
+    /// The copy to publish instead of one that its queue has refused, as a full queue does: the same through the queue with
+    /// this delay, from where the broker delivers it once there is room. Classic queues do not wait for room, so what may
+    /// come from one keeps its copy.
+    pub(crate) fn instead_of_refused(&self, refused: Message, delay: Duration) -> Message {
+        match self.was_delivered() && refused.exchange == topology::EXCHANGE {
+            true => into_waiting_queue(refused, delay),
+            false => refused,
+        }
+    }
+
     /// The routing key that leads back to the queue of a request: its own, unless that is none of requests.
     fn key_of_queue(&self) -> String {
         let rest = self.routing_key.strip_prefix(topology::KEY_REQUEST);
@@ -335,6 +345,22 @@ mod tests {
             let copy = fresh(&copy.properties);
             assert_eq!((copy.attempt(), copy.deliveries()), (2, 3));
         }
+    }
+
+    #[test]
+    fn a_counted_copy_that_a_full_queue_refuses_waits_elsewhere_unless_the_queue_may_be_classic() {
+        let exchange = |request: IncomingRequest<'_>| {
+            let copy = request.instead_of_refused(request.counted_copy(AT), SECOND);
+            assert_eq!(number(&copy, headers::DELIVERIES), Some(request.earlier_deliveries()));
+            copy.exchange.into_owned()
+        };
+        let counted = properties(&[(headers::DELIVERY_COUNT, 3.into())]);
+        assert_eq!(exchange(request(&counted)), "processing.retry.1000");
+        assert_eq!(exchange(request(&Properties::default())), "processing");
+        assert_eq!(exchange(fresh(&counted)), "processing");
+        let postponed = request(&counted).postponed_copy(SECOND, 10 * SECOND, AT);
+        let again = request(&counted).instead_of_refused(postponed, SECOND);
+        assert_eq!(&*again.exchange, "processing.retry.10000");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Settles deliveries: publishes what the decision says, confirmed, and then acks; or hands the request back.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use pipeline::{
     broker::{Delivery, PublishError, Publisher, SharedDelivery},
@@ -26,6 +29,10 @@ const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
 /// How long a hand-back may wait for its confirm. After that the request is requeued, which counts as a delivery, and
 /// leaves two messages if the broker has the copy all the same: so it is longer than a broker usually takes.
 pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a copy that replaces a delivery may keep other jobs from starting. As long as the publisher waits for a
+/// confirm before it publishes again, so that a slow broker gets no second copy earlier.
+const COPY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest delay for a request that cannot run isolated here. If all waiting queues have longer ones, it goes back to
 /// its queue at once.
@@ -113,6 +120,9 @@ impl Settler {
 
     /// Publishes a copy of a request that is not processed in this delivery, then acks this one. Until the copy is
     /// confirmed the delivery is claimed: if the connection is lost, no worker has died of it.
+    ///
+    /// A queue that does not take the copy keeps other jobs of the process from starting only for a while. If it has
+    /// refused the copy, as a full one does, a waiting queue gets it: this worker may be the only one that could make room.
     pub(crate) async fn republish(&self, id: &RequestId, copy: Message, delivery: Delivery) {
         let incoming = IncomingRequest::from(&delivery);
         let (execution, number) = (incoming.execution(id), incoming.deliveries());
@@ -120,11 +130,45 @@ impl Settler {
             self.claims.take(&execution, number, delivery.watch());
         }
         let republishing = self.isolation.republishing();
-        if let Some(delivery) = self.publish_copy(id, copy, delivery, false).await {
+        let deadline = Instant::now() + COPY_TIMEOUT;
+        let first = Arc::new(copy);
+        let published = tokio::select! {
+            biased;
+            () = delivery.revoked() => return self.log_revoked(id),
+            () = self.give_up.cancelled() => return self.hand_back(delivery, false).await,
+            published = self.publisher.publish_once_possible(first.clone(), deadline) => published,
+        };
+        let copied = match published {
+            Ok(()) => Some(delivery),
+            Err(error) => {
+                drop(republishing);
+                let copy = self.second_copy(id, first, &error, &delivery);
+                self.publish_copy(id, copy, delivery, false).await
+            }
+        };
+        if let Some(delivery) = copied {
             self.claims.forget(&execution, number);
             let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
         }
-        drop(republishing);
+    }
+
+    /// The copy to publish after the first one was not confirmed.
+    fn second_copy(
+        &self,
+        id: &RequestId,
+        first: Arc<Message>,
+        error: &PublishError,
+        delivery: &Delivery,
+    ) -> Arc<Message> {
+        let worker = &self.worker;
+        warn!(requestId = id.text(), worker, "its copy is not published yet: {error}");
+        if *error != PublishError::Nacked {
+            return first;
+        }
+        let delay = self.policy.retry_delays.reaching(Duration::ZERO);
+        IncomingRequest::from(delivery)
+            .instead_of_refused(Arc::unwrap_or_clone(first), delay)
+            .into()
     }
 
     /// Ends a request with an error, without processing it.
@@ -207,7 +251,7 @@ impl Settler {
     async fn publish_copy(
         &self,
         id: &RequestId,
-        copy: Message,
+        copy: impl Into<Arc<Message>>,
         delivery: Delivery,
         started: bool,
     ) -> Option<Delivery> {

@@ -59,6 +59,29 @@ async fn only_the_bad_one_fails(
 }
 
 #[tokio::test]
+async fn a_suspect_that_a_full_queue_does_not_take_back_does_not_hold_its_only_worker() -> Result<()>
+{
+    let vhost = shared_node::vhost().await;
+    let stack = Stack::on(&vhost.url).await?;
+    let web = stack.web().await?;
+    let mut ids = vec![web.accepted(json!({"suspect": true})).await?];
+    for _ in 0..3 {
+        // Dropped with its connection, as by a worker that has crashed.
+        let dead = stack.foreign().await?;
+        dead.consume(REQUESTS, 1).await?.next_unacked().await?;
+    }
+    for n in 0..3 {
+        ids.push(web.accepted(json!({ "n": n })).await?);
+    }
+    vhost.set_policy(&vhost.name, "^processing.requests$", r#"{"max-length":1}"#).await?;
+    let _processor = stack.processor(1, "1ms").await?;
+    for id in &ids {
+        assert_eq!(web.ended_at_last(id).await?["status"], "completed");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_message_that_kills_its_workers_is_parked_and_harms_no_other() -> Result<()> {
     only_the_bad_one_fails(&kind_of("quorum").await?, 3, 1, 1).await
 }
