@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 /// Stands for what was left out.
 const GAP: &str = " … ";
-/// Which part of the bytes the beginning gets. The end gets the others.
-const BEGINNING_SHARE: usize = 10;
 
 /// The text, or the beginning and the end of one that is longer than `max_bytes`.
 pub fn shortened(text: &str, max_bytes: usize) -> Cow<'_, str> {
@@ -13,7 +11,8 @@ pub fn shortened(text: &str, max_bytes: usize) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let room = max_bytes.saturating_sub(GAP.len());
-    let beginning = &text[..text.floor_char_boundary(room / BEGINNING_SHARE)];
+    // Half of it: errors of one kind begin alike, and are told from others by that.
+    let beginning = &text[..text.floor_char_boundary(room / 2)];
     let end = &text[text.ceil_char_boundary(text.len() - (room - beginning.len()))..];
     Cow::Owned([beginning, GAP, end].concat())
 }
