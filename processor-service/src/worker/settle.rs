@@ -10,7 +10,7 @@ use pipeline::{
     contract::{ErrorBody, Execution, Message, Request, RequestId, codes, headers},
     log_messages::{REJECTED, RETRY_SCHEDULED},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -33,6 +33,8 @@ pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a copy that replaces a delivery may keep other jobs from starting. As long as the publisher waits for a
 /// confirm before it publishes again, so that a slow broker gets no second copy earlier.
 const COPY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Each time that the copy was not confirmed it has longer, up to this: a broker that is only slow gets few of them.
+const MAX_COPY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// The longest delay for a request that cannot run isolated here. If all waiting queues have longer ones, it goes back to
 /// its queue at once.
@@ -129,46 +131,56 @@ impl Settler {
         if !delivery.redelivered {
             self.claims.take(&execution, number, delivery.watch());
         }
-        let republishing = self.isolation.republishing();
-        let deadline = Instant::now() + COPY_TIMEOUT;
-        let first = Arc::new(copy);
-        let published = tokio::select! {
+        let mut republishing = Some(self.isolation.republishing());
+        let (mut copy, mut time) = (Arc::new(copy), COPY_TIMEOUT);
+        while let Err(error) = tokio::select! {
             biased;
             () = delivery.revoked() => return self.log_revoked(id),
             () = self.give_up.cancelled() => return self.hand_back(delivery, false).await,
-            published = self.publisher.publish_once_possible(first.clone(), deadline) => published,
-        };
-        let copied = match published {
-            Ok(()) => Some(delivery),
-            Err(error) => {
-                drop(republishing);
-                let copy = self.second_copy(id, first, &error, &delivery);
-                self.publish_copy(id, copy, delivery, false).await
+            published = self.publish_within(time, copy.clone()) => published,
+        } {
+            if let PublishError::Invalid(_) = error {
+                return self.give_back_unpublished(id.text(), &error, delivery, false).await;
             }
-        };
-        if let Some(delivery) = copied {
-            self.claims.forget(&execution, number);
-            let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
+            republishing = None;
+            copy = self.next_copy(id, copy, &error, &delivery);
+            time = (2 * time).min(MAX_COPY_TIMEOUT);
+        }
+        let _republishing = republishing.unwrap_or_else(|| self.isolation.republishing());
+        self.claims.forget(&execution, number);
+        let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
+    }
+
+    /// Publishes a copy. A failure is returned when the time is over, or as invalid if it is for good.
+    async fn publish_within(&self, time: Duration, copy: Arc<Message>) -> Result<(), PublishError> {
+        let deadline = Instant::now() + time;
+        match self.publisher.publish_once_possible(copy, deadline).await {
+            Err(error @ PublishError::TooLarge { .. }) => {
+                Err(PublishError::Invalid(error.to_string()))
+            }
+            published @ (Ok(()) | Err(PublishError::Invalid(_))) => published,
+            failed => {
+                sleep_until(deadline).await;
+                failed
+            }
         }
     }
 
-    /// The copy to publish after the first one was not confirmed.
-    fn second_copy(
+    /// The copy to publish after this one was not confirmed.
+    fn next_copy(
         &self,
         id: &RequestId,
-        first: Arc<Message>,
+        copy: Arc<Message>,
         error: &PublishError,
         delivery: &Delivery,
     ) -> Arc<Message> {
         let worker = &self.worker;
         warn!(requestId = id.text(), worker, "its copy is not published yet: {error}");
         if *error != PublishError::Nacked {
-            return first;
+            return copy;
         }
         let delay = self.policy.retry_delays.reaching(Duration::ZERO);
-        IncomingRequest::from(delivery)
-            .instead_of_refused(Arc::unwrap_or_clone(first), delay)
-            .into()
+        IncomingRequest::from(delivery).instead_of_refused(Arc::unwrap_or_clone(copy), delay).into()
     }
 
     /// Ends a request with an error, without processing it.
@@ -251,7 +263,7 @@ impl Settler {
     async fn publish_copy(
         &self,
         id: &RequestId,
-        copy: impl Into<Arc<Message>>,
+        copy: Message,
         delivery: Delivery,
         started: bool,
     ) -> Option<Delivery> {
