@@ -13,6 +13,7 @@ const ACCESS_REFUSED: u16 = 403;
 const RESOURCE_LOCKED: u16 = 405;
 const PRECONDITION_FAILED: u16 = 406;
 const NOT_IMPLEMENTED: u16 = 540;
+const INTERNAL_ERROR: u16 = 541;
 
 /// Why `setup` failed. Each kind has its own exit code.
 #[derive(Debug)]
@@ -58,13 +59,12 @@ impl Failure {
                 "{what}: {error}\nGive the user the right to it: \
                  rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"
             )),
-            AskError::Refused {
-                code: RESOURCE_LOCKED | PRECONDITION_FAILED | NOT_IMPLEMENTED,
-                ..
-            } => Self::Conflict(format!(
-                "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE (quorum or classic) and ACK_TIMEOUT as \
-                 they were then, or, once it is empty, delete it and run setup again."
-            )),
+            AskError::Refused { code, text } if tells_of_object(*code, text) => {
+                Self::Conflict(format!(
+                    "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE (quorum or classic) and ACK_TIMEOUT \
+                     as they were then, or, once it is empty, delete it and run setup again."
+                ))
+            }
             AskError::Lost | AskError::NoChannelLeft { .. } | AskError::Refused { .. } => {
                 Self::Unreachable(format!("{what}: {error}\nRun setup again."))
             }
@@ -81,6 +81,16 @@ impl Failure {
         };
         stderr::print(&format!("setup: {text}"));
         ExitCode::from(code)
+    }
+}
+
+/// Whether a refusal tells of the object, and not of the broker.
+fn tells_of_object(code: u16, text: &str) -> bool {
+    match code {
+        RESOURCE_LOCKED | PRECONDITION_FAILED | NOT_IMPLEMENTED => true,
+        // A kind of queue that a broker after an upgrade does not take before the feature is enabled.
+        INTERNAL_ERROR => text.contains("feature flag"),
+        _ => false,
     }
 }
 
@@ -102,5 +112,7 @@ mod tests {
             assert!(matches!(of(refused(code)), Failure::Conflict(_)), "{code}");
         }
         assert!(matches!(of(refused(403)), Failure::Permission(_)));
+        let text = "INTERNAL_ERROR - the corresponding feature flag is disabled".to_owned();
+        assert!(matches!(of(AskError::Refused { code: 541, text }), Failure::Conflict(_)));
     }
 }

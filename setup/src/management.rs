@@ -50,15 +50,17 @@ pub(crate) async fn read(
     named: Option<&Url>,
     cluster: Option<&str>,
 ) -> Result<Bindings, String> {
-    let client = client(address)?;
-    let mut reason = "name the management API with --management-url".to_owned();
+    let mut reasons = Vec::new();
     for base in named.map_or_else(|| usual(address), |base| vec![base.clone()]) {
-        match ask(&client, &base, address, cluster).await {
+        match ask(&client(&base, address)?, &base, address, cluster).await {
             Ok(bindings) => return Ok(bindings),
-            Err(why) => reason = format!("{base} {why}"),
+            Err(why) => reasons.push(format!("{base} {why}")),
         }
     }
-    Err(reason)
+    Err(match reasons.is_empty() {
+        true => "name the management API with --management-url".to_owned(),
+        false => reasons.join("; "),
+    })
 }
 
 /// Where the management API usually is. Beside a broker on a port of its own another broker's may be there.
@@ -76,7 +78,7 @@ fn usual(address: &Address) -> Vec<Url> {
     bases.iter().filter_map(|base| base.parse().ok()).collect()
 }
 
-fn client(address: &Address) -> Result<Client, String> {
+fn client(base: &Url, address: &Address) -> Result<Client, String> {
     // It fails if a provider is installed already, which is the same one: the project uses no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -89,7 +91,7 @@ fn client(address: &Address) -> Result<Client, String> {
         let pem = fs::read(file).map_err(|error| format!("can't read {file}: {error}"))?;
         let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| cause(&error))?;
         builder = builder.tls_certs_only(certificates);
-    } else if !address.tls {
+    } else if base.scheme() == "http" {
         // Plain HTTP works on a machine without certificates of authorities too.
         builder = builder.tls_certs_only([]);
     }
