@@ -108,11 +108,11 @@ async fn write_once<R: Rows>(
     session: &mut Session,
     rows: &[R],
 ) -> Result<Vec<R::Outcome>, WorkError> {
-    let (outcomes, lost) = session.run_counting(&Batch(rows)).await?;
+    let (outcomes, is_repeated) = session.run_repeating(&Batch(rows)).await?;
     session.set_committed();
-    Ok(match lost {
-        0 => outcomes,
-        _ => outcomes.into_iter().map(Outcome::when_repeated).collect(),
+    Ok(match is_repeated {
+        false => outcomes,
+        true => outcomes.into_iter().map(Outcome::when_repeated).collect(),
     })
 }
 

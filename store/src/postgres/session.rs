@@ -101,24 +101,26 @@ impl Session {
 
     /// Does some work, repeatedly if need be.
     pub(super) async fn run<W: Work>(&mut self, work: &W) -> Result<W::Answer, WorkError> {
-        self.run_counting(work).await.map(|(answer, _)| answer)
+        self.run_repeating(work).await.map(|(answer, _)| answer)
     }
 
-    /// Does some work, repeatedly if need be, and tells how often it was tried on a connection that was lost: the work may
-    /// have been done then.
-    pub(super) async fn run_counting<W: Work>(
+    /// Does some work, repeatedly if need be, and tells whether a connection was lost after it had begun: the work may have
+    /// been done then.
+    pub(super) async fn run_repeating<W: Work>(
         &mut self,
         work: &W,
-    ) -> Result<(W::Answer, usize), WorkError> {
-        let (mut tries, mut conflicts) = (0, 0);
+    ) -> Result<(W::Answer, bool), WorkError> {
+        let (mut tries, mut conflicts, mut is_repeated) = (0, 0, false);
         if self.health.reason().is_some() {
             return Err(WorkError::Away);
         }
         loop {
-            let error = match self.try_once(work).await {
-                Ok(answer) => return Ok((answer, tries)),
+            let mut has_begun = false;
+            let error = match self.try_once(work, &mut has_begun).await {
+                Ok(answer) => return Ok((answer, is_repeated)),
                 Err(error) => error,
             };
+            is_repeated |= has_begun && error.kind == ErrorKind::Connection;
             if self.health.reason().is_some() {
                 return Err(WorkError::Away);
             }
@@ -170,7 +172,11 @@ impl Session {
         WorkError::Unavailable(self.server.explain(error))
     }
 
-    async fn try_once<W: Work>(&mut self, work: &W) -> Result<W::Answer, StatementError> {
+    async fn try_once<W: Work>(
+        &mut self,
+        work: &W,
+        has_begun: &mut bool,
+    ) -> Result<W::Answer, StatementError> {
         let (opening, began) = (self.health.openings(), Instant::now());
         // It is put back only if all went well: a connection that was given up in the middle of a
         // statement would answer the next one with the rest of this.
@@ -178,6 +184,7 @@ impl Session {
             Some(idle) => idle.connection,
             None => self.server.connect(self.statement_timeout).await?,
         };
+        *has_begun = true;
         let limit = self.statement_timeout.saturating_mul(work.timeout_factor());
         let outcome = tokio::select! {
             outcome = timeout(limit, work.run(&mut connection)) => outcome,
