@@ -115,7 +115,7 @@ const CRATES: &[(&str, Arrows)] = &[
                 ],
             ),
             ("bulk_driver", &["api", "dispatch"]),
-            ("consumers", &["events"]),
+            ("consumers", &["events", "metrics"]),
             ("dashboard", &["api", "dispatch", "views", "why"]),
             ("dispatch", &["events", "metrics"]),
             ("events", &["metrics"]),
