@@ -231,11 +231,12 @@ async fn a_cancel_whose_commit_was_not_answered_is_announced() -> Result<()> {
     let (web, proxy) = database.web_behind_proxy(&stack).await?;
     let foreign = stack.foreign().await?;
     let mut control = foreign.listen("processing.control", "").await?;
+    let id = web.failed(&foreign, "a".into()).await?;
+    assert_eq!(web.replay(&id).await?.0, 202);
     let mut events = foreign.listen("processing.events", "requests.finished").await?;
-    let id = web.accepted("a".into()).await?;
     let (status, _) = database.lose_answer(&proxy, web.delete(&id)).await?;
     assert_eq!(status, 409, "it is cancelled already");
-    assert_eq!(told_to_stop(&mut control).await?, (id.clone(), 0));
+    assert_eq!(told_to_stop(&mut control).await?, (id.clone(), 1));
     let told = events.next().await?.json()?;
     assert_eq!(told["requests"], json!([{"requestId": id, "status": "cancelled"}]));
     Ok(())

@@ -59,7 +59,8 @@ pub(crate) async fn cancel(
         Cancel::TooLate(status) => {
             if status == Status::Cancelled {
                 // Maybe by this call, or an earlier one, whose commit was not answered: then nobody was told.
-                state.notifier.notify_cancelled(id, 0);
+                let run = load(&state, id).await.map_or(0, |request| request.run);
+                state.notifier.notify_cancelled(id, run);
             }
             let detail = format!("The request has ended: it is {}.", status.as_str());
             Err(Problem::new(ProblemType::AlreadyEnded, detail))
