@@ -104,7 +104,7 @@ async fn a_queue_that_hangs_delays_only_its_own_lines_of_a_batch() -> Result<()>
     let stack = Stack::on(&node.url()).await?;
     stack.setup().env("TYPES", "default,video").start()?.succeed_within(WAIT_TIMEOUT).await?;
     let web = stack.program("web-service").env("TYPES", "default,video");
-    let web = Web::start(web.env("PUBLISH_TIMEOUT", "2s")).await?;
+    let web = Web::start(web.env("PUBLISH_TIMEOUT", "6s")).await?;
     node.suspend_queue("/", "processing.requests.video").await?;
     let line = |n| match n {
         0 => "{\"data\":0,\"type\":\"video\"}\n".to_owned(),
