@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
-//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`], [`spans`] and [`threads`] are the rest of what every program needs.
+//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`], [`root_cause`], [`spans`] and [`threads`] are the rest of what every program needs.
 //!
 //! # Other systems on the same layer
 //!
@@ -26,6 +26,7 @@ pub mod health;
 pub mod log_messages;
 pub mod metrics;
 pub mod program;
+pub mod root_cause;
 pub mod shutdown;
 pub mod spans;
 pub mod stderr;

@@ -1,8 +1,8 @@
 //! The management API of the broker: tells which bindings there are, which AMQP has no way to read.
 
-use std::{error::Error, fs, time::Duration};
+use std::{fs, time::Duration};
 
-use pipeline::{broker::Address, topology::Binding};
+use pipeline::{broker::Address, root_cause::root_cause, topology::Binding};
 use reqwest::{Certificate, Client, StatusCode, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
@@ -89,13 +89,14 @@ fn client(base: &Url, address: &Address) -> Result<Client, String> {
         .redirect(redirect::Policy::none());
     if let Some(file) = &address.ca_file {
         let pem = fs::read(file).map_err(|error| format!("can't read {file}: {error}"))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| cause(&error))?;
+        let certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|error| root_cause(&error).to_string())?;
         builder = builder.tls_certs_only(certificates);
     } else if base.scheme() == "http" {
         // Plain HTTP works on a machine without certificates of authorities too.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| cause(&error))
+    builder.build().map_err(|error| root_cause(&error).to_string())
 }
 
 async fn ask(
@@ -125,26 +126,17 @@ async fn get<T: DeserializeOwned>(
     }
     let user = &address.user;
     let response = client.get(url).basic_auth(user, Some(address.password())).send().await;
-    let response = response.map_err(|error| format!("does not answer: {}", cause(&error)))?;
+    let response = response.map_err(|error| format!("does not answer: {}", root_cause(&error)))?;
     match response.status() {
         StatusCode::OK => {
             let read = response.json().await;
-            read.map_err(|error| format!("is no management API: {}", cause(&error)))
+            read.map_err(|error| format!("is no management API: {}", root_cause(&error)))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(format!(
             "refuses the user {user}: give it the tag (rabbitmqctl set_user_tags {user} management)"
         )),
         status => Err(format!("answers {status}")),
     }
-}
-
-/// The innermost source of an error: the ones above it only say that a request was sent.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

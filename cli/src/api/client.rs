@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use pipeline::root_cause::root_cause;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -167,7 +168,7 @@ impl Client {
         if error.is_timeout() && !error.is_connect() {
             return self.no_connection("no response in time");
         }
-        self.no_connection(&http::root_cause(error))
+        self.no_connection(&root_cause(error).to_string())
     }
 
     fn no_connection(&self, why: &str) -> CallError {

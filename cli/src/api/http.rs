@@ -1,6 +1,6 @@
 //! The reqwest client: TLS provider, proxy, redirects.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -39,15 +39,6 @@ pub(super) fn without_credentials(base: &Url) -> String {
     // Only URLs without a host refuse this.
     let _ = shown.set_username("").and_then(|()| shown.set_password(None));
     shown.as_str().trim_end_matches('/').to_owned()
-}
-
-/// The innermost source of an error: the ones above it only say that a request was sent.
-pub(super) fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

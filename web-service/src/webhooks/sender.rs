@@ -1,11 +1,9 @@
 //! Webhook sender: one signed POST, and what the response means.
 
-use std::{
-    error::Error,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use pipeline::root_cause::root_cause;
 use reqwest::{Client, Response, StatusCode, header, redirect};
 use url::Url;
 
@@ -150,10 +148,7 @@ async fn read_body(mut response: Response) {
 
 /// Why there was no response. Without the URL, which may contain secrets.
 fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
+    let cause = root_cause(error);
     let text = match (error.is_connect(), error.is_timeout()) {
         (true, true) => format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
         (false, true) => format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),

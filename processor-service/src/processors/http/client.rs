@@ -1,14 +1,13 @@
 //! The client of an endpoint: one POST for a job, and its response read within limits.
 
 use std::{
-    error::Error,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use pipeline::contract::Timestamp;
+use pipeline::{contract::Timestamp, root_cause::root_cause};
 use reqwest::{
     Client, RequestBuilder, Response,
     header::{ACCEPT, CONTENT_TYPE},
@@ -172,10 +171,7 @@ impl EndpointClient {
 
 /// The failure of a call without a whole response. Without the URL, which may contain secrets.
 fn without_response(error: &reqwest::Error) -> CallFailure {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
+    let cause = root_cause(error);
     let (kind, reason) = match (error.is_connect(), error.is_timeout()) {
         (true, true) => {
             let seconds = CONNECT_TIMEOUT.as_secs();
