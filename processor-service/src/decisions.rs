@@ -8,3 +8,4 @@ pub(crate) mod outcome;
 pub(crate) mod policy;
 #[cfg(test)]
 mod samples;
+mod waiting_copies;
