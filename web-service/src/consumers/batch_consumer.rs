@@ -35,7 +35,7 @@ const ENOUGH_MESSAGES: usize = 32;
 
 /// What is done with the messages of a queue.
 pub trait BatchHandler {
-    /// The full prefetch. A batch takes half of it at most: while it is stored, the broker sends the other half.
+    /// The full prefetch.
     const PREFETCH: u16;
 
     /// Begins to consume with this prefetch.
@@ -112,7 +112,7 @@ impl<H: BatchHandler> BatchConsumer<H> {
         let drain = self.shutdown.drain.clone();
         let mut health = self.store.health();
         let (mut is_stopping, mut is_changing) = (false, false);
-        let max_batch = usize::from(self.prefetch().div_ceil(2));
+        let max_batch = self.mode.max_batch(H::PREFETCH);
         let mut last_batch: Option<Instant> = None;
         loop {
             let mut batch = Vec::new();

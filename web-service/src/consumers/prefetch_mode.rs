@@ -5,7 +5,7 @@ use crate::consumers::batch_outcome::BatchOutcome;
 /// A batch ends with the message that makes it this long: it is one transaction.
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Messages that are longer than this on average are long.
-const LONG_MESSAGE_BYTES: usize = 256 << 10;
+const LONG_MESSAGE_BYTES: usize = 128 << 10;
 /// Long messages reduce the prefetch only when they come in batches of this length: all that were sent ahead
 /// are in memory.
 const LONG_BATCH_BYTES: usize = MAX_BATCH_BYTES / 2;
@@ -39,6 +39,16 @@ impl PrefetchMode {
         }
     }
 
+    /// How many messages a batch has at most: while it is stored, the broker sends others. Those that replace a batch of
+    /// short messages take longer on their way than one is stored, so several batches are ahead.
+    pub(crate) fn max_batch(self, full: u16) -> usize {
+        let parts = match self {
+            Self::Full => 4,
+            Self::Reduced(_) | Self::Single => 2,
+        };
+        usize::from(self.prefetch(full).div_ceil(parts))
+    }
+
     /// The mode after a batch of `count` messages with `bytes` bytes.
     pub(crate) fn after(self, outcome: BatchOutcome, count: usize, bytes: usize) -> Self {
         let are_long =
@@ -66,6 +76,7 @@ mod tests {
         let reduced = PrefetchMode::Full.after(STORED, 20, LONG_BATCH_BYTES);
         assert_eq!((reduced, reduced.prefetch(250)), (PrefetchMode::Reduced(0), 16));
         assert_eq!(reduced.prefetch(5), 5);
+        assert_eq!((PrefetchMode::Full.max_batch(250), reduced.max_batch(250)), (63, 8));
         let short = reduced.after(STORED, SHORT_MESSAGES_TO_RECOVER - 1, 1000);
         assert_eq!(short.prefetch(250), 16);
         assert_eq!(short.after(STORED, 1, LONG_BATCH_BYTES), PrefetchMode::Reduced(0));
@@ -88,7 +99,7 @@ mod tests {
     #[test]
     fn the_prefetch_is_one_until_a_message_is_stored() {
         let single = PrefetchMode::Single;
-        assert_eq!(single.prefetch(250), 1);
+        assert_eq!((single.prefetch(250), single.max_batch(250)), (1, 1));
         assert_eq!(single.after(BatchOutcome::NothingToStore, 1, 1), single);
         assert_eq!(single.after(STORED, 1, 1), PrefetchMode::FIRST);
         assert_eq!(single.after(STORED, 1, LONG_BATCH_BYTES), PrefetchMode::Reduced(0));

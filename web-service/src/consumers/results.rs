@@ -27,8 +27,8 @@ use crate::{
 };
 use store::{Applied, Store, WorkerResult};
 
-/// How many results the broker may send ahead.
-const PREFETCH: u16 = 250;
+/// How many results the broker may send ahead. With fewer, the store would wait for them.
+const PREFETCH: u16 = 500;
 
 /// Stores results.
 pub struct ResultHandler {

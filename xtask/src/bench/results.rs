@@ -17,7 +17,7 @@ use super::{
 /// The least ratios to the bare consumer's rate.
 const LEAST: [(StoreKind, f64); 2] = [(StoreKind::Sqlite, 0.50), (StoreKind::Postgres, 0.40)];
 /// The prefetch of the web service.
-const PREFETCH: u16 = 250;
+const PREFETCH: u16 = 500;
 const CONNECTIONS: usize = 256;
 
 pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {

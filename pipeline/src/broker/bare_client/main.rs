@@ -32,7 +32,7 @@ const LOGIN: &str = "guest";
 /// How many results may be unconfirmed that are published only to be consumed.
 const WINDOW: usize = 512;
 /// The prefetch of the consumer of the results of workers, as the web service has it.
-const RESULTS_PREFETCH: u16 = 250;
+const RESULTS_PREFETCH: u16 = 500;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
