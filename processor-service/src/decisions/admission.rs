@@ -148,8 +148,7 @@ mod tests {
     };
 
     use super::*;
-
-    const AT: SystemTime = SystemTime::UNIX_EPOCH;
+    use crate::decisions::samples::AT;
 
     fn policy(max_deliveries: i64) -> Policy {
         let retry_delays = RetryDelays::new([1, 60].map(Duration::from_secs).to_vec()).unwrap();

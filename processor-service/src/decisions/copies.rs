@@ -116,17 +116,8 @@ fn without_result(original: &Headers) -> Headers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::decisions::samples::{fresh, properties, request};
-
-    const AT: SystemTime = SystemTime::UNIX_EPOCH;
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn number(message: &Message, name: &str) -> Option<i64> {
-        message.properties.headers.number(name)
-    }
+    use crate::decisions::samples::{AT, SECOND, fresh, number, properties, request};
 
     #[test]
     fn deliveries_are_counted_over_all_copies_of_a_message() {

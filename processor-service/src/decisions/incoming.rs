@@ -165,10 +165,7 @@ impl IncomingRequest<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decisions::samples::{fresh, properties, request};
-
-    const AT: SystemTime = SystemTime::UNIX_EPOCH;
-    const SECOND: Duration = Duration::from_secs(1);
+    use crate::decisions::samples::{AT, SECOND, fresh, properties, request};
 
     #[test]
     fn the_broker_counts_hand_overs_to_idle_consumers_so_its_count_is_not_believed() {

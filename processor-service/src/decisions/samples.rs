@@ -1,8 +1,19 @@
-//! Requests for the tests of the decisions.
+//! Requests and times for the tests of the decisions, and a look into what is published.
 
-use pipeline::contract::{HeaderValue, Properties};
+use std::time::{Duration, SystemTime};
+
+use pipeline::contract::{HeaderValue, Message, Properties};
 
 use crate::decisions::incoming::IncomingRequest;
+
+/// The time at which decisions are made.
+pub(super) const AT: SystemTime = SystemTime::UNIX_EPOCH;
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+/// A header of a message that is a number.
+pub(super) fn number(message: &Message, name: &str) -> Option<i64> {
+    message.properties.headers.number(name)
+}
 
 /// Properties with these headers.
 pub(super) fn properties(headers: &[(&str, HeaderValue)]) -> Properties {

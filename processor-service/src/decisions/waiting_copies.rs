@@ -109,14 +109,7 @@ mod tests {
     use pipeline::contract::Properties;
 
     use super::*;
-    use crate::decisions::samples::{fresh, properties, request};
-
-    const AT: SystemTime = SystemTime::UNIX_EPOCH;
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn number(message: &Message, name: &str) -> Option<i64> {
-        message.properties.headers.number(name)
-    }
+    use crate::decisions::samples::{AT, SECOND, fresh, number, properties, request};
 
     #[test]
     fn the_next_attempt_resets_the_deliveries_and_keeps_key_and_trace() {
