@@ -1,4 +1,4 @@
-//! Prefetch mode: how many messages a batch consumer lets the broker send ahead. Pure decisions.
+//! Prefetch mode: how many messages a batch consumer lets the broker send ahead, and stores at once. Pure decisions.
 
 use crate::consumers::batch_outcome::BatchOutcome;
 
@@ -6,8 +6,8 @@ use crate::consumers::batch_outcome::BatchOutcome;
 pub(crate) const MAX_BATCH_BYTES: usize = 16 << 20;
 /// Messages that are longer than this on average are long.
 const LONG_MESSAGE_BYTES: usize = 128 << 10;
-/// Long messages reduce the prefetch only when they come in batches of this length: all that were sent ahead
-/// are in memory.
+/// Long messages reduce a full prefetch only when they come in batches of this length: all that were sent ahead are in
+/// memory. A reduced one stays as it is also while they come in short batches: more of them may wait.
 const LONG_BATCH_BYTES: usize = MAX_BATCH_BYTES / 2;
 /// The prefetch while messages are long.
 const REDUCED_PREFETCH: u16 = 16;
@@ -51,12 +51,12 @@ impl PrefetchMode {
 
     /// The mode after a batch of `count` messages with `bytes` bytes.
     pub(crate) fn after(self, outcome: BatchOutcome, count: usize, bytes: usize) -> Self {
-        let are_long =
-            bytes >= LONG_BATCH_BYTES && bytes > count.saturating_mul(LONG_MESSAGE_BYTES);
+        let are_long = bytes > count.saturating_mul(LONG_MESSAGE_BYTES);
         match self {
             Self::Single if outcome != BatchOutcome::Stored => Self::Single,
             Self::Single => Self::FIRST,
-            Self::Full | Self::Reduced(_) if are_long => Self::Reduced(0),
+            Self::Full if are_long && bytes >= LONG_BATCH_BYTES => Self::Reduced(0),
+            Self::Reduced(_) if are_long => Self::Reduced(0),
             Self::Reduced(before) if before + count < SHORT_MESSAGES_TO_RECOVER => {
                 Self::Reduced(before + count)
             }
@@ -84,6 +84,9 @@ mod tests {
         for (count, bytes) in [(1, LONG_BATCH_BYTES - 1), (250, LONG_BATCH_BYTES)] {
             assert_eq!(PrefetchMode::Full.after(STORED, count, bytes), PrefetchMode::Full);
         }
+        let few = 8 * (LONG_MESSAGE_BYTES + 1);
+        assert_eq!(short.after(STORED, 8, few), PrefetchMode::Reduced(0), "more may wait");
+        assert_eq!(short.after(STORED, 8, few - 8), PrefetchMode::Full);
     }
 
     #[test]

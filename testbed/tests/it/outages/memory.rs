@@ -15,8 +15,7 @@ use crate::support::{
 };
 
 const MAX_MIB: usize = 300;
-/// More than that, of 4 MiB each.
-const RESULTS_WAITING: i64 = 80;
+const MIB: usize = 1 << 20;
 
 /// The most memory that a program has had so far.
 fn peak_mib(program: &Running) -> Result<usize> {
@@ -33,12 +32,12 @@ fn is_bounded(web: &Web) -> Result<()> {
     Ok(())
 }
 
-/// A web service that starts when so many results of 4 MiB wait for it.
-async fn take_results_that_wait(results: i64) -> Result<()> {
+/// A web service that starts when so many results of this length wait for it.
+async fn take_results_that_wait(results: i64, bytes: usize) -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
         let foreign = stack.foreign().await?;
-        let result = "x".repeat(4 << 20);
+        let result = "x".repeat(bytes);
         for _ in 0..results {
             let body = json!({"requestId": Uuid::now_v7(), "processingResults": result});
             let body = body.to_string();
@@ -55,7 +54,7 @@ async fn take_results_that_wait(results: i64) -> Result<()> {
 
 #[tokio::test]
 async fn large_results_that_wait_at_the_start_are_taken_a_few_at_a_time() -> Result<()> {
-    take_results_that_wait(RESULTS_WAITING).await
+    take_results_that_wait(80, 4 * MIB).await
 }
 
 /// So many batches at once, of so many lines of nearly 1 MiB.
