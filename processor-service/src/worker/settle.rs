@@ -26,8 +26,9 @@ use crate::{
 
 /// How long a request is kept whose messages cannot be sent, before it is requeued.
 const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
-/// How long a hand-back may wait for its confirm. After that the request is requeued, which counts as a delivery, and
-/// leaves two messages if the broker has the copy all the same: so it is longer than a broker usually takes.
+/// How long a hand-back may wait for its confirm once the requests in flight are given up. After that the request is
+/// requeued, which counts as a delivery, and leaves two messages if the broker has the copy all the same: so it is longer
+/// than a broker usually takes. Before that a hand-back has [`COPY_TIMEOUT`].
 pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a copy that replaces a delivery may keep other jobs from starting. As long as the publisher waits for a
@@ -237,11 +238,12 @@ impl Settler {
         let copy = copy(incoming, mine, SystemTime::now());
         let id = copy.properties.message_id.clone();
         let _republishing = self.isolation.republishing();
-        let deadline = Instant::now() + HAND_BACK_TIMEOUT;
+        let deadline = Instant::now() + COPY_TIMEOUT;
         let published = tokio::select! {
             biased;
             () = delivery.revoked() => return,
             published = self.publisher.publish_once_possible(copy, deadline) => published,
+            () = self.late_hand_back() => Err(PublishError::Unknown("the program stops".to_owned())),
         };
         match published {
             Ok(()) => {
@@ -256,6 +258,12 @@ impl Settler {
                 delivery.requeue();
             }
         }
+    }
+
+    /// Waits until [`HAND_BACK_TIMEOUT`] after the requests in flight were given up.
+    async fn late_hand_back(&self) {
+        self.give_up.cancelled().await;
+        sleep(HAND_BACK_TIMEOUT).await;
     }
 
     /// Publishes a copy that replaces a delivery, and returns the delivery if it can be acked now. A delivery that the
