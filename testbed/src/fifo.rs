@@ -50,13 +50,12 @@ impl Fifo {
     /// Waits for the first lines, within [`WAIT_TIMEOUT`].
     pub async fn lines(&mut self) -> Result<Vec<String>> {
         let lines = tokio::time::timeout(WAIT_TIMEOUT, &mut self.lines).await;
-        lines.context("the lines were not written within a minute")?.context("cannot read the pipe")
+        lines.context("the lines were not written in time")?.context("cannot read the pipe")
     }
 
     /// Waits, within [`WAIT_TIMEOUT`], until no process has the pipe open; gives what was written after the lines.
     pub async fn closed(self) -> Result<String> {
         let rest = tokio::time::timeout(WAIT_TIMEOUT, self.rest).await;
-        rest.context("after a minute a process still has the pipe open")?
-            .context("cannot read the pipe")
+        rest.context("a process still has the pipe open")?.context("cannot read the pipe")
     }
 }

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How long anything may take before a wait is given up. It is generous: a slow machine must not fail a test.
-pub const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long the output may stay open after the exit: a grandchild may hold it for ever.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -50,7 +50,7 @@ impl Process {
         };
         let found = tokio::time::timeout(WAIT_TIMEOUT, search)
             .await
-            .unwrap_or(Err("did not write, within a minute,"));
+            .unwrap_or(Err("did not write in time:"));
         found.map_err(|how| self.error(&format!("{how} {what}")))
     }
 }

@@ -63,7 +63,7 @@ async fn callback(web: &Web, id: &str, status: &str) -> Result<Value> {
         if request["callback"]["status"] == status {
             return Ok(request["callback"].clone());
         }
-        ensure!(Instant::now() < limit, "not {status} within a minute: {request}");
+        ensure!(Instant::now() < limit, "not {status} in time: {request}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -211,7 +211,7 @@ async fn work_on_what_another_worker_completed_meanwhile_is_stopped() -> Result<
 async fn a_cancel_that_is_not_answered_can_be_repeated_when_the_store_is_back() -> Result<()> {
     let stack = Stack::fresh().await?;
     let database = Database::sqlite()?;
-    let web = Web::start(database.program(&stack).env("PUBLISH_TIMEOUT", "1s")).await?;
+    let web = Web::start(database.program(&stack).env("PUBLISH_TIMEOUT", "4s")).await?;
     let id = web.accepted("a".into()).await?;
     let locked = database.lock()?;
     let (status, problem) = web.delete(&id).await?;

@@ -284,7 +284,7 @@ async fn an_end_without_a_run_that_comes_before_its_replay_is_committed_counts()
 #[tokio::test]
 async fn a_replay_of_which_nobody_knows_whether_it_was_sent_can_be_repeated() -> Result<()> {
     let scene = Scene::open().await?;
-    let web = scene.behind_the_proxy("1s").await?;
+    let web = scene.behind_the_proxy("4s").await?;
     let foreign = scene.stack.foreign().await?;
     let id = web.failed(&foreign, "x".into()).await?;
     scene.proxy.hold_answers();

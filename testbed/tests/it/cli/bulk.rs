@@ -55,7 +55,7 @@ impl Desk {
             if now > seen {
                 (seen, last) = (now, Instant::now());
             }
-            ensure!(last.elapsed() < WAIT_TIMEOUT, "nothing comes after {seen} lines for a minute");
+            ensure!(last.elapsed() < WAIT_TIMEOUT, "nothing comes after {seen} lines");
         }
         Ok(())
     }

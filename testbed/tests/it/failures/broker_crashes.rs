@@ -91,7 +91,7 @@ impl Scene {
     /// All of them are completed; none was parked or stopped before.
     async fn all_complete(&self, ids: &[String]) -> Result<()> {
         for id in ids {
-            let ended = self.web.ended_at_last(id).await?;
+            let ended = self.web.ended(id).await?;
             ensure!(ended["status"] == "completed", "{ended}");
         }
         let has = |program: &Running, phrase: &str| {

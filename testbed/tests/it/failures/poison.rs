@@ -39,11 +39,11 @@ async fn only_the_bad_one_fails(
     }
     for id in &good {
         // The only process may die many times first, and asks about each suspect before it begins.
-        let ended = web.ended_at_last(id).await?;
+        let ended = web.ended(id).await?;
         ensure!(ended["status"] == "completed", "{ended}");
     }
     for id in &killers {
-        let ended = web.ended_at_last(id).await?;
+        let ended = web.ended(id).await?;
         assert_eq!(
             (&ended["status"], &ended["error"]["code"]),
             (&json!("failed"), &json!("poison"))
@@ -76,7 +76,7 @@ async fn a_suspect_that_a_full_queue_does_not_take_back_does_not_hold_its_only_w
     vhost.set_policy(&vhost.name, "^processing.requests$", r#"{"max-length":1}"#).await?;
     let _processor = stack.processor(1, "1ms").await?;
     for id in &ids {
-        assert_eq!(web.ended_at_last(id).await?["status"], "completed");
+        assert_eq!(web.ended(id).await?["status"], "completed");
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ async fn requests_are_accepted_again_after_a_confirm_that_never_came() -> Result
     let stack = Stack::on(&vhost.url).await?;
     let proxy = Proxy::start(vhost.address()).await?;
     let web = stack.program("web-service").env("AMQP_URL", proxy.url(&vhost.url));
-    let web = Web::start(web.env("PUBLISH_TIMEOUT", "1s")).await?;
+    let web = Web::start(web.env("PUBLISH_TIMEOUT", "4s")).await?;
     web.accepted("before".into()).await?;
     proxy.swallow_confirm();
     let answer = web.post_body(r#"{"data":1}"#).await?;

@@ -271,7 +271,7 @@ async fn a_missing_queue_that_we_may_not_declare_is_said() -> Result<()> {
 #[tokio::test]
 async fn a_body_that_takes_longer_than_a_confirm_may_is_accepted() -> Result<()> {
     let stack = Stack::fresh().await?;
-    let web = Web::start(stack.program("web-service").env("PUBLISH_TIMEOUT", "500ms")).await?;
+    let web = Web::start(stack.program("web-service").env("PUBLISH_TIMEOUT", "3s")).await?;
     let address = web.base.trim_start_matches("http://");
     let mut socket = tokio::net::TcpStream::connect(address).await?;
     let head = "POST /api/v1/processData HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -279,7 +279,7 @@ async fn a_body_that_takes_longer_than_a_confirm_may_is_accepted() -> Result<()>
     socket.write_all(head.as_bytes()).await?;
     for part in ["{\"da", "ta\"", ":1}"] {
         // The slowness is what is tested.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
         socket.write_all(part.as_bytes()).await?;
     }
     let mut answer = String::new();

@@ -44,7 +44,7 @@ async fn fails_no_request(interpreter: &str) -> Result<()> {
     fs::remove_file(&bad)?;
     let ids = try_join_all((0..REQUESTS).map(|n| web.accepted(json!(n)))).await?;
     for id in &ids {
-        let ended = web.ended_at_last(id).await?;
+        let ended = web.ended(id).await?;
         ensure!(
             (&ended["status"], &ended["attempts"]) == (&json!("completed"), &json!(1)),
             "{ended}"
@@ -57,7 +57,7 @@ async fn fails_no_request(interpreter: &str) -> Result<()> {
     let last = web.accepted(json!("last")).await?;
     stopped_consuming(&broken).await?;
     write(&bad)?;
-    assert_eq!(web.ended_at_last(&last).await?["status"], "completed");
+    assert_eq!(web.ended(&last).await?["status"], "completed");
     broken.wait_for_message(HOST_RECOVERED).await.map(drop)
 }
 

@@ -214,7 +214,7 @@ impl Scene {
 
 #[tokio::test]
 async fn an_attempt_of_which_nobody_knows_whether_it_was_sent_can_be_begun_again() -> Result<()> {
-    let Scene { stack, proxy, held, other, foreign } = Scene::open("1s").await?;
+    let Scene { stack, proxy, held, other, foreign } = Scene::open("4s").await?;
     let id = waiting(&other, &foreign).await?;
     proxy.hold_answers();
     let (status, problem) = held.retry_now(&id).await?;

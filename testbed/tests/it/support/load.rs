@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use testbed::process::WAIT_TIMEOUT;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::support::stack::Web;
@@ -63,7 +64,7 @@ impl Load {
         let mut accepted = self.accepted.subscribe();
         let until = *accepted.borrow() + more;
         let reached = accepted.wait_for(|count| *count >= until);
-        let waited = tokio::time::timeout(Duration::from_secs(90), reached).await;
+        let waited = tokio::time::timeout(WAIT_TIMEOUT, reached).await;
         ensure!(waited.is_ok(), "the service does not accept requests any more");
         Ok(())
     }

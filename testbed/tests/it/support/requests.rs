@@ -1,6 +1,6 @@
 //! The API's calls about requests by their ids, as methods of [`Web`].
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use pipeline::log_messages::{CALLER_FOLLOWS, CALLER_WAITS};
 use serde_json::Value;
@@ -14,9 +14,8 @@ const CONCURRENT_CALLS: usize = 32;
 pub(crate) const LOG_WAITERS: &str = "info,web_service=debug";
 /// More than a web service takes with few at once after its start.
 const SHORT_RESULTS: u32 = 400;
-/// How many seconds a request has to end: less than the timeout of the HTTP client.
-/// How often [`Web::ended_at_last`] waits.
-const MAX_WAITS: u32 = 5;
+/// How often [`Web::ended`] waits, and how many seconds each time: less than the timeout of the HTTP client.
+const MAX_WAITS: u32 = 6;
 const WAIT_SECONDS: u32 = 50;
 
 impl Web {
@@ -27,11 +26,14 @@ impl Web {
 
     /// The request when it has ended.
     pub(crate) async fn ended(&self, id: &str) -> Result<Value> {
-        let request = self.request_within(id, WAIT_SECONDS).await?;
-        let ended =
-            ["completed", "failed", "cancelled"].iter().any(|end| request["status"] == *end);
-        ensure!(ended, "after {WAIT_SECONDS} s {id} has not ended: {request}");
-        Ok(request)
+        let mut request = Value::Null;
+        for _ in 0..MAX_WAITS {
+            request = self.request_within(id, WAIT_SECONDS).await?;
+            if ["completed", "failed", "cancelled"].iter().any(|end| request["status"] == *end) {
+                return Ok(request);
+            }
+        }
+        bail!("after {} s {id} has not ended: {request}", MAX_WAITS * WAIT_SECONDS)
     }
 
     /// Has so many short results stored, by a processor that runs, that the service takes as many at once as it ever does.
@@ -39,17 +41,6 @@ impl Web {
         let accepted = stream::iter(0..SHORT_RESULTS).map(|n| self.accepted(n.into()));
         let ids: Vec<String> = accepted.buffer_unordered(CONCURRENT_CALLS).try_collect().await?;
         self.results(ids).await
-    }
-
-    /// The same, for what takes minutes: a request is given up only after its workers had time to answer.
-    pub(crate) async fn ended_at_last(&self, id: &str) -> Result<Value> {
-        for _ in 0..MAX_WAITS {
-            let request = self.request_within(id, WAIT_SECONDS).await?;
-            if request["status"] != "queued" && request["status"] != "processing" {
-                return Ok(request);
-            }
-        }
-        self.ended(id).await
     }
 
     async fn request_within(&self, id: &str, seconds: u32) -> Result<Value> {

@@ -142,7 +142,7 @@ impl Web {
             }
             let text = answer.text().await?;
             if Instant::now() > limit {
-                return Err(self.program.error(&format!("is not ready within a minute: {text}")));
+                return Err(self.program.error(&format!("is not ready in time: {text}")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -162,7 +162,7 @@ impl Web {
             if part["ok"] == false && part["detail"].to_string().contains(reason) {
                 return Ok(());
             }
-            ensure!(Instant::now() < limit, "within a minute no sign of {reason:?}: {ready}");
+            ensure!(Instant::now() < limit, "no sign in time of {reason:?}: {ready}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -34,7 +34,7 @@ pub(crate) async fn holds(foreign: &Foreign, queue: &str, is: impl Fn(u32) -> bo
 pub(crate) async fn settles(what: &str, mut is: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
     let limit = Instant::now() + WAIT_TIMEOUT;
     while !is().await? {
-        ensure!(Instant::now() < limit, "after a minute still not as it should be: {what}");
+        ensure!(Instant::now() < limit, "still not as it should be: {what}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())

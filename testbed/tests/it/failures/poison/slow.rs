@@ -50,7 +50,7 @@ async fn work_that_outlasts_the_brokers_patience_is_not_repeated_for_ever() -> R
     let (_node, stack, web) = impatient().await?;
     let processors = [hanging(&stack).await?, hanging(&stack).await?];
     let id = web.accepted(json!({"hang": true})).await?;
-    let ended = web.ended_at_last(&id).await?;
+    let ended = web.ended(&id).await?;
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("poison")));
     let mut begun = 0;
     for processor in &processors {

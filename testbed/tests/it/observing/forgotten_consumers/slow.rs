@@ -57,7 +57,7 @@ async fn a_web_service_whose_consumer_is_gone_takes_results_again() -> Result<()
         .await?;
     settles("it is ready again", async || Ok(web.client.get(&ready).send().await?.status() == 200))
         .await?;
-    let ended = web.ended_at_last(&id).await?;
+    let ended = web.ended(&id).await?;
     ensure!(ended["status"].as_str().context("a status")? == "completed", "{ended}");
     Ok(())
 }

@@ -206,7 +206,7 @@ async fn workers_in_three_languages_share_300_requests_and_lose_none() -> Result
     ids.extend(post(150..300).await?);
     let (_ours, _others) = start().await?;
     for id in &ids {
-        ensure!(web.ended_at_last(id).await?["status"] == "completed", "{id}");
+        ensure!(web.ended(id).await?["status"] == "completed", "{id}");
     }
     Ok(())
 }
