@@ -261,6 +261,29 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
 }
 
 #[tokio::test]
+async fn what_can_go_another_way_is_offered_once_to_a_queue_that_refuses_it() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let broker = connect(&vhost.url)?;
+    let publisher = broker.publisher();
+    publisher
+        .publish_once_possible(request("1".to_owned())?, Instant::now() + WAIT_TIMEOUT)
+        .await?;
+    vhost.set_policy(&vhost.name, "^processing.requests$", r#"{"max-length":1}"#).await?;
+    let refused = async {
+        loop {
+            let (now, request) = (Instant::now(), request("2".to_owned())?);
+            match publisher.publish_unless_refused(request, now, now + 2 * WAIT_TIMEOUT).await {
+                // The policy has not reached the queue yet.
+                Ok(()) => {}
+                Err(PublishError::Nacked) => return Ok(()),
+                Err(other) => return Err(other.into()),
+            }
+        }
+    };
+    timeout(WAIT_TIMEOUT, refused).await?
+}
+
+#[tokio::test]
 async fn each_route_that_was_prepared_before_the_connection_gets_a_channel_of_its_own() -> Result<()>
 {
     let vhost = shared_node::vhost().await;

@@ -4,6 +4,7 @@ pub(crate) mod background_publisher;
 pub(crate) mod confirm_channel;
 pub(crate) mod event_publisher;
 mod open_channel;
+mod patience;
 pub(crate) mod pending_publish;
 mod progress;
 mod route_channels;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
+    patience::{Patience, Unsent},
     pending_publish::{
         Failure, OnConfirm, OutgoingMessage, PublishHandle, Routing, pending_publish,
     },
@@ -41,15 +43,6 @@ const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 const OPEN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The pause before a refused message is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What to do while nothing can be sent: the broker is away, or its topology is incomplete.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Unsent {
-    /// Say so at once.
-    Fail,
-    /// Try again until the deadline.
-    TryAgain,
-}
 
 /// A message that the broker has confirmed.
 #[derive(Debug)]
@@ -100,7 +93,7 @@ impl Publisher {
         message: impl Into<Arc<Message>>,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), PublishError>> + Send {
-        self.publish_as(message.into(), Routing::Mandatory, deadline, Unsent::Fail)
+        self.publish_as(message.into(), Routing::Mandatory, Patience::until(deadline))
     }
 
     /// Like [`Self::publish`], for a message with whose confirm something else begins: `follow` is called on the
@@ -131,8 +124,8 @@ impl Publisher {
             }
             Err(failure) => Err(failure),
         };
-        let ended =
-            self.complete(began, first, &message, Routing::Mandatory, deadline, Unsent::Fail).await;
+        let patience = Patience::until(deadline);
+        let ended = self.complete(began, first, &message, Routing::Mandatory, patience).await;
         ended.map(|at| Confirmed { at, followed: result })
     }
 
@@ -146,7 +139,23 @@ impl Publisher {
         message: impl Into<Arc<Message>>,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), PublishError>> + Send {
-        self.publish_as(message.into(), Routing::Mandatory, deadline, Unsent::TryAgain)
+        let patience = Patience::until(deadline).once_possible();
+        self.publish_as(message.into(), Routing::Mandatory, patience)
+    }
+
+    /// Like [`Self::publish_once_possible`], for a message that can go another way: if the broker refuses it (nack), it is
+    /// published again only until `refused_until`.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub fn publish_unless_refused(
+        &self,
+        message: impl Into<Arc<Message>>,
+        refused_until: Instant,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), PublishError>> + Send {
+        let patience = Patience::until(deadline).once_possible().refused_until(refused_until);
+        self.publish_as(message.into(), Routing::Mandatory, patience)
     }
 
     /// Like [`Self::publish`], for a message to whoever receives it at the moment, if anybody: the broker
@@ -159,19 +168,18 @@ impl Publisher {
         message: impl Into<Arc<Message>>,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), PublishError>> + Send {
-        self.publish_as(message.into(), Routing::Optional, deadline, Unsent::Fail)
+        self.publish_as(message.into(), Routing::Optional, Patience::until(deadline))
     }
 
     async fn publish_as(
         &self,
         message: Arc<Message>,
         routing: Routing,
-        deadline: Instant,
-        unsent: Unsent,
+        patience: Patience,
     ) -> Result<(), PublishError> {
         let began = begin(&message)?;
-        let first = self.attempt(&message, routing, deadline, None).await;
-        self.complete(began, first, &message, routing, deadline, unsent).await.map(drop)
+        let first = self.attempt(&message, routing, patience.deadline, None).await;
+        self.complete(began, first, &message, routing, patience).await.map(drop)
     }
 
     /// Completes a publish that began at `began`, and whose first attempt has ended with `first`: publishes again if need be.
@@ -182,15 +190,12 @@ impl Publisher {
         first: Result<Instant, Failure>,
         message: &Arc<Message>,
         routing: Routing,
-        deadline: Instant,
-        unsent: Unsent,
+        patience: Patience,
     ) -> Result<Instant, PublishError> {
         let ended = match first {
             Ok(confirmed) => Ok(confirmed),
             // On the heap, so that what is rare takes no room in the future of each publish.
-            Err(failure) => {
-                Box::pin(self.publish_again(failure, message, routing, deadline, unsent)).await
-            }
+            Err(failure) => Box::pin(self.publish_again(failure, message, routing, patience)).await,
         };
         self.link.metrics().published(&ended, began);
         ended
@@ -202,18 +207,17 @@ impl Publisher {
         failure: Failure,
         message: &Arc<Message>,
         routing: Routing,
-        deadline: Instant,
-        unsent: Unsent,
+        patience: Patience,
     ) -> Result<Instant, PublishError> {
         let (mut unknown, mut first) = (None, Some(failure));
         loop {
             let first = first.take();
-            let ended = self.attempts(first, message, routing, deadline, &mut unknown).await;
+            let ended = self.attempts(first, message, routing, patience, &mut unknown).await;
             let ended = ended.map_err(|error| unknown.take().unwrap_or(error));
             let is_unsent =
                 matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
-            let is_late = Instant::now() + RETRY_INTERVAL >= deadline;
-            if !is_unsent || is_late || unsent == Unsent::Fail {
+            let is_late = Instant::now() + RETRY_INTERVAL >= patience.deadline;
+            if !is_unsent || is_late || patience.unsent == Unsent::Fail {
                 return ended;
             }
             sleep(RETRY_INTERVAL).await;
@@ -228,9 +232,10 @@ impl Publisher {
         mut first: Option<Failure>,
         message: &Arc<Message>,
         routing: Routing,
-        deadline: Instant,
+        patience: Patience,
         unknown: &mut Option<PublishError>,
     ) -> Result<Instant, PublishError> {
+        let Patience { deadline, refused_until, .. } = patience;
         let mut last_refusal = None;
         loop {
             let attempted = match first.take() {
@@ -261,11 +266,13 @@ impl Publisher {
                 return Err(PublishError::Unroutable(missing));
             }
             sleep(RETRY_INTERVAL.min(deadline.saturating_duration_since(Instant::now()))).await;
+            let mut again_until = refused_until;
             if matches!(refusal, PublishError::Unroutable(_)) {
+                again_until = deadline;
                 let _repaired_or_not = timeout_at(deadline, self.link.repair()).await;
             }
             // What is sent just before the deadline would be unknown, not refused.
-            if Instant::now() + RETRY_INTERVAL >= deadline {
+            if Instant::now() + RETRY_INTERVAL >= again_until {
                 return Err(refusal);
             }
             last_refusal = Some(refusal);

@@ -238,11 +238,13 @@ impl Settler {
         let copy = copy(incoming, mine, SystemTime::now());
         let id = copy.properties.message_id.clone();
         let _republishing = self.isolation.republishing();
-        let deadline = Instant::now() + COPY_TIMEOUT;
+        // A full queue refuses the copy, and takes a requeue.
+        let (refused_until, deadline) =
+            (Instant::now() + HAND_BACK_TIMEOUT, Instant::now() + COPY_TIMEOUT);
         let published = tokio::select! {
             biased;
             () = delivery.revoked() => return,
-            published = self.publisher.publish_once_possible(copy, deadline) => published,
+            published = self.publisher.publish_unless_refused(copy, refused_until, deadline) => published,
             () = self.late_hand_back() => Err(PublishError::Unknown("the program stops".to_owned())),
         };
         match published {

@@ -10,7 +10,8 @@ use crate::{
     broker::{
         error::PublishError,
         publisher::{
-            Publisher, Unsent, begin,
+            Publisher, begin,
+            patience::Patience,
             pending_publish::{OnConfirm, Routing},
         },
     },
@@ -78,7 +79,8 @@ impl Publisher {
             let (deadline, routing) = (Instant::now() + NO_TIMEOUT, Routing::Mandatory);
             let began = begin(message)?;
             let first = self.attempt(message, routing, deadline, on_confirm.take()).await;
-            match self.complete(began, first, message, routing, deadline, Unsent::Fail).await {
+            let patience = Patience::until(deadline);
+            match self.complete(began, first, message, routing, patience).await {
                 Err(error @ PublishError::Invalid(_)) => return Err(error),
                 Err(error @ PublishError::TooLarge { .. }) => {
                     return Err(PublishError::Invalid(error.to_string()));
