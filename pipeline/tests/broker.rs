@@ -261,7 +261,8 @@ async fn what_may_wait_is_published_once_the_broker_can_be_reached() -> Result<(
 }
 
 #[tokio::test]
-async fn what_can_go_another_way_is_offered_once_to_a_queue_that_refuses_it() -> Result<()> {
+async fn what_can_go_another_way_is_not_offered_until_the_deadline_to_a_queue_that_refuses_it()
+-> Result<()> {
     let vhost = shared_node::vhost().await;
     let broker = connect(&vhost.url)?;
     let publisher = broker.publisher();

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::publisher::{
     confirm_channel::ConfirmChannel,
-    patience::{Patience, Unsent},
+    patience::Patience,
     pending_publish::{
         Failure, OnConfirm, OutgoingMessage, PublishHandle, Routing, pending_publish,
     },
@@ -84,7 +84,8 @@ impl Publisher {
     ///
     /// A message that the broker refuses (nack) or can't route is published again until the deadline;
     /// for the latter the topology is repaired first. A message that was sent and not confirmed is
-    /// published again here only if the broker has closed the channel for another one that was too long.
+    /// published again here only if the broker has closed the channel for another one that was too long. If the future is
+    /// dropped, a message that was not sent yet is not sent.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -143,8 +144,8 @@ impl Publisher {
         self.publish_as(message.into(), Routing::Mandatory, patience)
     }
 
-    /// Like [`Self::publish_once_possible`], for a message that can go another way: if the broker refuses it (nack), it is
-    /// published again only until `refused_until`.
+    /// Like [`Self::publish_once_possible`], for a message that can go another way: if the broker refuses it (nack) or
+    /// can't route it, it is published again only until `refused_until`.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -214,10 +215,8 @@ impl Publisher {
             let first = first.take();
             let ended = self.attempts(first, message, routing, patience, &mut unknown).await;
             let ended = ended.map_err(|error| unknown.take().unwrap_or(error));
-            let is_unsent =
-                matches!(ended, Err(PublishError::NotSent(_) | PublishError::Unroutable(_)));
-            let is_late = Instant::now() + RETRY_INTERVAL >= patience.deadline;
-            if !is_unsent || is_late || patience.unsent == Unsent::Fail {
+            let again_until = ended.as_ref().err().and_then(|error| patience.again_until(error));
+            if again_until.is_none_or(|until| Instant::now() + RETRY_INTERVAL >= until) {
                 return ended;
             }
             sleep(RETRY_INTERVAL).await;
@@ -266,13 +265,11 @@ impl Publisher {
                 return Err(PublishError::Unroutable(missing));
             }
             sleep(RETRY_INTERVAL.min(deadline.saturating_duration_since(Instant::now()))).await;
-            let mut again_until = refused_until;
             if matches!(refusal, PublishError::Unroutable(_)) {
-                again_until = deadline;
                 let _repaired_or_not = timeout_at(deadline, self.link.repair()).await;
             }
             // What is sent just before the deadline would be unknown, not refused.
-            if Instant::now() + RETRY_INTERVAL >= again_until {
+            if Instant::now() + RETRY_INTERVAL >= refused_until {
                 return Err(refusal);
             }
             last_refusal = Some(refusal);
@@ -324,7 +321,10 @@ impl Publisher {
                 Box::pin(reserved).await.map_err(|_| PublishError::Overloaded)?
             }
         };
-        let (pending, handle) = pending_publish(room);
+        let (pending, mut handle) = pending_publish(room);
+        if on_confirm.is_none() {
+            handle = handle.withdrawn_on_drop();
+        }
         let pending = pending.counted(self.link.metrics().unconfirmed()).then(on_confirm);
         let (message, program) = (message.clone(), self.link.program());
         let outgoing = OutgoingMessage { message, program, routing, pending };

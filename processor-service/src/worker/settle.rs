@@ -26,9 +26,9 @@ use crate::{
 
 /// How long a request is kept whose messages cannot be sent, before it is requeued.
 const UNSENDABLE_DELAY: Duration = Duration::from_secs(10);
-/// How long a hand-back may wait for its confirm once the requests in flight are given up. After that the request is
-/// requeued, which counts as a delivery, and leaves two messages if the broker has the copy all the same: so it is longer
-/// than a broker usually takes. Before that a hand-back has [`COPY_TIMEOUT`].
+/// How long a hand-back may wait for its confirm once the requests in flight are given up, and at any time for a queue that
+/// refuses the copy. After that the request is requeued, which counts as a delivery, and leaves two messages if the broker
+/// has the copy all the same: so it is longer than a broker usually takes. Else a hand-back has [`COPY_TIMEOUT`].
 pub(crate) const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a copy that replaces a delivery may keep other jobs from starting. As long as the publisher waits for a
@@ -238,23 +238,15 @@ impl Settler {
         let copy = copy(incoming, mine, SystemTime::now());
         let id = copy.properties.message_id.clone();
         let _republishing = self.isolation.republishing();
-        // A full queue refuses the copy, and takes a requeue.
-        let (refused_until, deadline) =
-            (Instant::now() + HAND_BACK_TIMEOUT, Instant::now() + COPY_TIMEOUT);
-        let published = tokio::select! {
-            biased;
-            () = delivery.revoked() => return,
-            published = self.publisher.publish_unless_refused(copy, refused_until, deadline) => published,
-            () = self.late_hand_back() => Err(PublishError::Unknown("the program stops".to_owned())),
-        };
-        match published {
-            Ok(()) => {
+        match self.publish_back(copy, &delivery).await {
+            None => {}
+            Some(Ok(())) => {
                 if let Some(execution) = execution {
                     self.claims.release(&execution);
                 }
                 let _acked_or_late = timeout(HAND_BACK_TIMEOUT, delivery.ack_and_wait()).await;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 let worker = &self.worker;
                 warn!(requestId = id, worker, "requeued, which counts as a delivery: {error}");
                 delivery.requeue();
@@ -262,10 +254,24 @@ impl Settler {
         }
     }
 
-    /// Waits until [`HAND_BACK_TIMEOUT`] after the requests in flight were given up.
-    async fn late_hand_back(&self) {
-        self.give_up.cancelled().await;
-        sleep(HAND_BACK_TIMEOUT).await;
+    /// Publishes the copy of a delivery that goes back. None if the broker has taken the delivery back meanwhile.
+    async fn publish_back(&self, copy: Message, delivery: &Delivery) -> Option<Result<(), String>> {
+        // A full queue refuses the copy, and takes a requeue.
+        let refused_until = Instant::now() + HAND_BACK_TIMEOUT;
+        let is_given_up = self.give_up.is_cancelled();
+        let deadline = if is_given_up { refused_until } else { Instant::now() + COPY_TIMEOUT };
+        let late = async {
+            self.give_up.cancelled().await;
+            sleep(HAND_BACK_TIMEOUT).await;
+        };
+        tokio::select! {
+            biased;
+            () = delivery.revoked() => None,
+            published = self.publisher.publish_unless_refused(copy, refused_until, deadline) => {
+                Some(published.map_err(|error| error.to_string()))
+            }
+            () = late, if !is_given_up => Some(Err("the program stops".to_owned())),
+        }
     }
 
     /// Publishes a copy that replaces a delivery, and returns the delivery if it can be acked now. A delivery that the

@@ -245,7 +245,8 @@ impl<P: Processor> Worker<P> {
                         background.push(self.give_back(Turn::New(delivery)).boxed());
                     }
                 }
-                () = &mut late, if may_receive => may_receive = false,
+                // While something goes back, more may come: it would count as delivered.
+                () = &mut late, if may_receive && background.is_empty() => may_receive = false,
             }
         }
     }

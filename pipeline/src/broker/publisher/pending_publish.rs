@@ -73,12 +73,13 @@ pub(super) struct PendingPublish {
 pub(super) struct PublishHandle {
     phase: Arc<AtomicU8>,
     outcome: oneshot::Receiver<Result<Instant, Failure>>,
+    withdraws_on_drop: bool,
 }
 
 pub(super) fn pending_publish(room: OwnedSemaphorePermit) -> (PendingPublish, PublishHandle) {
     let phase = Arc::new(AtomicU8::new(WAITING));
     let (caller, outcome) = oneshot::channel();
-    let handle = PublishHandle { phase: phase.clone(), outcome };
+    let handle = PublishHandle { phase: phase.clone(), outcome, withdraws_on_drop: false };
     let caller = Some(caller);
     let pending = PendingPublish { phase, caller, on_confirm: None, counted: None, _room: room };
     (pending, handle)
@@ -137,6 +138,12 @@ impl Drop for PendingPublish {
 }
 
 impl PublishHandle {
+    /// From here on the message is not sent, unless it is already, when this is dropped.
+    pub(super) fn withdrawn_on_drop(mut self) -> Self {
+        self.withdraws_on_drop = true;
+        self
+    }
+
     /// Waits for the outcome, until the deadline. Returns when the message was confirmed.
     pub(super) async fn end(mut self, deadline: Instant) -> Result<Instant, Failure> {
         let unknown = |reason: &str| Err(PublishError::Unknown(reason.to_owned()).into());
@@ -149,6 +156,14 @@ impl PublishHandle {
 
     fn withdraw(&self) -> bool {
         self.phase.compare_exchange(WAITING, WITHDRAWN, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Drop for PublishHandle {
+    fn drop(&mut self) {
+        if self.withdraws_on_drop {
+            self.withdraw();
+        }
     }
 }
 
@@ -171,6 +186,16 @@ mod tests {
     /// The outcome of a message of which the caller should know by now.
     async fn known(handle: PublishHandle) -> Result<(), Failure> {
         handle.end(Instant::now()).await.map(drop)
+    }
+
+    #[test]
+    fn what_was_not_sent_can_be_withdrawn_by_who_no_longer_waits() {
+        for (withdraws, is_sent) in [(true, false), (false, true)] {
+            let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+            let (pending, handle) = pending_publish(room);
+            drop(if withdraws { handle.withdrawn_on_drop() } else { handle });
+            assert_eq!(pending.send(), is_sent);
+        }
     }
 
     #[tokio::test]
