@@ -45,7 +45,7 @@ async fn no_zombies(program: &Process) -> Result<()> {
         if zombies == 0 {
             return Ok(());
         }
-        ensure!(std::time::Instant::now() < limit, "{zombies} zombies after a minute");
+        ensure!(std::time::Instant::now() < limit, "{zombies} zombies that stay");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
