@@ -1,46 +1,27 @@
 //! Brokers that limit the channels of a connection, or nothing: everything works, or says what it lacks.
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Result, ensure};
+use serde_json::json;
 use testbed::{
     rabbitmq::{Node, NodeOptions},
     shared_node,
 };
 
-use crate::support::{
-    stack::{Stack, Web, consuming},
-    wait::settles,
-};
+use crate::support::stack::{Stack, consuming};
 
 async fn node(conf: &str) -> Result<Node> {
     let options = NodeOptions { extra_conf: conf.to_owned(), ..NodeOptions::default() };
     Node::start(&shared_node::install().await?, options).await
 }
 
-/// Posts until the data is accepted, and gives the id. A channel that the broker closes, as at the look for a queue that is
-/// missing, costs its connection a number for good. A connection with few of them is soon opened anew, and meanwhile a
-/// caller is told to try again.
-async fn accepted(web: &Web, data: &Value) -> Result<String> {
-    let mut id = None;
-    settles("the data is accepted", async || {
-        let answer = web.post_body(format!("{{\"data\":{data}}}")).await?;
-        let (status, answer) = (answer.status(), answer.json::<Value>().await?);
-        ensure!(status == 202 || answer["type"] == "unavailable", "{status} {answer}");
-        id = answer["requestId"].as_str().map(str::to_owned);
-        Ok(status == 202)
-    })
-    .await?;
-    id.context("an id")
-}
-
 /// A web service and a processor go all ways: a result, a long one, a retry, a failed request.
 async fn everything_works(stack: &Stack) -> Result<()> {
     let (web, _processor) = tokio::try_join!(stack.web(), stack.start_faulty(1, "1s"))?;
     for data in [json!("a"), json!("x".repeat(300_000)), json!({"fail": 1})] {
-        let id = accepted(&web, &data).await?;
+        let id = web.accepted(data.clone()).await?;
         assert_eq!(web.ended(&id).await?["processingResults"], data);
     }
-    let id = accepted(&web, &json!({"permanent": "no"})).await?;
+    let id = web.accepted(json!({"permanent": "no"})).await?;
     ensure!(web.ended(&id).await?["status"] == "failed");
     web.ready().await
 }
