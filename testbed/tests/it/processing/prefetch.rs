@@ -187,11 +187,16 @@ async fn requests_that_wait_in_processes_that_are_killed_are_not_given_up() -> R
     let waited = ids.iter().filter(|id| !killed[0].contains(*id)).count();
     ensure!(waited > 1, "{waited} waited in the first");
     // One with which all of them had begun did not wait in them.
-    for id in ids.iter().filter(|id| !killed.iter().all(|begun| begun.contains(*id))) {
+    let (begun_by_all, waited): (Vec<_>, Vec<_>) =
+        ids.iter().partition(|id| killed.iter().all(|begun| begun.contains(*id)));
+    ensure!(begun_by_all.len() <= 1, "{begun_by_all:?}");
+    for id in waited {
         let ended = web.ended(id).await?;
         let deliveries = ended["deliveries"].as_u64().context("a number")?;
         ensure!(ended["status"] == "completed" && deliveries < 5, "{ended}");
     }
+    let parked = stack.foreign().await?.depth(FAILED).await?.messages as usize;
+    ensure!(parked <= begun_by_all.len(), "{parked} were given up");
     Ok(())
 }
 
