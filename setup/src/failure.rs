@@ -65,7 +65,10 @@ impl Failure {
                      as they were then, or, once it is empty, delete it and run setup again."
                 ))
             }
-            AskError::Lost | AskError::NoChannelLeft { .. } | AskError::Refused { .. } => {
+            AskError::Lost
+            | AskError::NotCounted
+            | AskError::NoChannelLeft { .. }
+            | AskError::Refused { .. } => {
                 Self::Unreachable(format!("{what}: {error}\nRun setup again."))
             }
         }

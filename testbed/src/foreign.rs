@@ -2,7 +2,7 @@
 
 mod flood;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
@@ -23,6 +23,11 @@ pub use lapin::{
 };
 
 use crate::process::WAIT_TIMEOUT;
+
+/// RabbitMQ calls a quorum queue empty that has not told its numbers in this time.
+const TIME_TO_COUNT: Duration = Duration::from_millis(250);
+/// How often a queue is asked that has not told them.
+const COUNT_ATTEMPTS: usize = 40;
 
 /// A connection with one channel in confirm mode.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// What a passive declare tells of a queue: exact, and at once.
+/// What a passive declare tells of a queue: exact, and at once, if the queue answers the broker in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
     /// Messages that wait; those delivered and not yet acked are not among them.
@@ -161,13 +166,26 @@ impl Foreign {
 
     /// How many messages and consumers a queue has; fails, and closes the channel, if there is no such queue.
     pub async fn depth(&self, queue: &str) -> Result<Depth> {
+        for _ in 0..COUNT_ATTEMPTS {
+            let (depth, took) = self.count(queue).await?;
+            if depth.messages > 0 || depth.consumers > 0 || took < TIME_TO_COUNT {
+                return Ok(depth);
+            }
+        }
+        bail!("{queue} does not tell the broker its numbers in time")
+    }
+
+    /// How much that is, and how long it took to be told.
+    async fn count(&self, queue: &str) -> Result<(Depth, Duration)> {
         // A channel of its own: a queue that is missing costs the channel that asks.
         let channel = self.connection.create_channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let asked = Instant::now();
         let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+        let took = asked.elapsed();
         let depth = Depth { messages: queue.message_count(), consumers: queue.consumer_count() };
         channel.close(200, "done".into()).await?;
-        Ok(depth)
+        Ok((depth, took))
     }
 
     /// Removes all waiting messages of a queue.

@@ -1,11 +1,12 @@
 //! Declarer: checks and declares exchanges, queues and bindings, on a channel that a refusal closes.
 
+mod counts;
+
 use std::{fmt, sync::Arc};
 
 use amqprs::channel::{
     Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
 };
-use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use crate::broker::{
@@ -14,7 +15,6 @@ use crate::broker::{
     session::{OpenChannel, Session, Tuning},
     wire,
 };
-use crate::health::QueueCounts;
 use crate::log_messages::DECLARED_MISSING;
 use crate::topology::{
     DeclaredBy, Topology,
@@ -80,26 +80,6 @@ impl Declarer {
         let mut arguments = QueueDeclareArguments::new(&queue.name);
         arguments.passive(true);
         found(self.ask(async move |channel| channel.queue_declare(arguments).await.map(drop)).await)
-    }
-
-    /// How many messages wait in a queue, and how many consumers it has (passive declare). Messages that consumers hold
-    /// don't count.
-    ///
-    /// # Errors
-    /// If there is no such queue, the broker refuses to tell, or is lost.
-    pub async fn queue_counts(&mut self, queue: &str) -> Result<QueueCounts, AskError> {
-        let mut arguments = QueueDeclareArguments::new(queue);
-        arguments.passive(true);
-        let (reply, counts) = oneshot::channel();
-        self.ask(async move |channel| {
-            let found = channel.queue_declare(arguments).await?;
-            let (_, waiting, consumers) = found.unwrap_or_default();
-            // The caller may have stopped waiting.
-            let _ = reply.send(QueueCounts { waiting, consumers });
-            Ok(())
-        })
-        .await?;
-        counts.await.map_err(|_| AskError::Lost)
     }
 
     /// Declares the queue. Does nothing if it exists with the same arguments.
@@ -300,7 +280,7 @@ pub(super) async fn renew(session: &Arc<Session>, topology: &Topology) -> bool {
         match error {
             AskError::Refused { .. } if session.refusal().is_some() => return false,
             AskError::Refused { .. } => {}
-            AskError::NoChannelLeft { .. } | AskError::Lost => break,
+            AskError::NoChannelLeft { .. } | AskError::NotCounted | AskError::Lost => break,
         }
     }
     declarer.close_channel().await;

@@ -58,6 +58,8 @@ pub enum AskError {
         /// The broker's `channel_max`.
         max: u16,
     },
+    /// The queue did not tell the broker its numbers in time: it hangs, or the broker is overloaded.
+    NotCounted,
     /// The connection was lost before an answer came.
     Lost,
 }
@@ -83,6 +85,9 @@ impl fmt::Display for AskError {
             Self::NoChannelLeft { max } => write!(
                 f,
                 "the broker allows {max} channels on a connection, and all are in use: raise its channel_max, or lower WORKERS"
+            ),
+            Self::NotCounted => f.write_str(
+                "the queue does not tell the broker its numbers in time: it hangs, or the broker is overloaded",
             ),
             Self::Lost => f.write_str("the connection to the broker was lost"),
         }

@@ -28,9 +28,12 @@ const SECOND_CHECK_DELAY: Duration = Duration::from_secs(5);
 /// For how long one answer is enough for all consumers of a queue.
 const MAX_ANSWER_AGE: Duration = Duration::from_secs(3);
 
+/// When the broker was asked, and how many messages waited. None if it did not tell.
+type Answer = (Instant, Option<u32>);
+
 /// How many messages wait in the queues of a link, as far as its consumers have asked. Clones share the answers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WaitingMessages(Arc<Mutex<HashMap<String, (Instant, u32)>>>);
+pub(crate) struct WaitingMessages(Arc<Mutex<HashMap<String, Answer>>>);
 
 impl WaitingMessages {
     /// How many messages wait in a queue. None if that is not known.
@@ -40,7 +43,7 @@ impl WaitingMessages {
         if let Some((at, waiting)) = answers.get(queue)
             && at.elapsed() < MAX_ANSWER_AGE
         {
-            return Some(*waiting);
+            return *waiting;
         }
         if session.channels_run_short() {
             return None;
@@ -50,9 +53,9 @@ impl WaitingMessages {
         declarer.close_channel().await;
         let counts =
             counts.inspect_err(|error| debug!(queue, "not asked for its numbers: {error}"));
-        let waiting = counts.ok()?.waiting;
+        let waiting = counts.ok().map(|counts| counts.waiting);
         answers.insert(queue.to_owned(), (Instant::now(), waiting));
-        Some(waiting)
+        waiting
     }
 }
 

@@ -165,7 +165,7 @@ impl ChannelEnd {
                 tracing::error!("can't publish: {error}");
                 Self::Refused(PublishError::NotSent(error.to_string()))
             }
-            AskError::Lost => Self::Other,
+            AskError::Lost | AskError::NotCounted => Self::Other,
         }
     }
 

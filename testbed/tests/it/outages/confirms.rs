@@ -12,7 +12,7 @@ use testbed::{
 };
 
 use crate::support::{
-    stack::{FAILED, RESULTS, Stack, Web},
+    stack::{FAILED, REQUESTS, RESULTS, Stack, Web},
     wait::{holds, settles},
 };
 
@@ -119,4 +119,34 @@ async fn a_queue_that_hangs_delays_only_its_own_lines_of_a_batch() -> Result<()>
     let rejected = outcomes[1..].iter().find(|line| line["status"] != 202);
     ensure!(outcomes.len() == LINES && rejected.is_none(), "{rejected:?}");
     node.resume_queue("/", "processing.requests.video").await
+}
+
+#[tokio::test]
+async fn a_queue_that_hangs_is_not_said_to_be_empty() -> Result<()> {
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    let stack = Stack::on(&node.url()).await?;
+    let web = stack.web().await?;
+    web.accepted("waits".into()).await?;
+    let is_known = async || {
+        let answer = web.get("/api/v1/scale").await?;
+        if answer.status() == 503 {
+            return Ok(false);
+        }
+        let scale: Value = answer.json().await?;
+        Ok(scale["ready"] == 1)
+    };
+    settles("it is counted", is_known).await?;
+    node.suspend_queue("/", REQUESTS).await?;
+    settles("how much waits is not known", async || {
+        let answer = web.get("/api/v1/scale").await?;
+        if answer.status() == 503 {
+            return Ok(true);
+        }
+        let scale: Value = answer.json().await?;
+        ensure!(scale["ready"] == 1, "{scale}");
+        Ok(false)
+    })
+    .await?;
+    node.resume_queue("/", REQUESTS).await?;
+    settles("it is counted again", is_known).await
 }
