@@ -29,6 +29,11 @@ impl Process {
         self.wait_for(&format!("the message {message:?}"), |line| json_message(line, message)).await
     }
 
+    /// Whether it has written a JSON log line so far whose `message` is `message`.
+    pub fn has_logged(&self, message: &str) -> bool {
+        self.lines().iter().any(|line| has_message(line, message))
+    }
+
     /// Leaves out all lines so far: what is waited for has to be written from now on.
     pub fn from_now(&self) -> FromNow<'_> {
         FromNow { process: self, lines: self.follow().new_lines_only() }

@@ -22,7 +22,7 @@ use testbed::{
 use crate::support::{
     faulty::holding,
     stack::{FAILED, REQUESTS, RESULTS, Stack, Web, consuming},
-    wait::holds,
+    wait::{holds, settles},
 };
 
 /// What a worker logs when the requests that wait in it go back.
@@ -38,11 +38,19 @@ async fn ahead(url: &str, web: &Web) -> Result<Running> {
     let program = holding(stack.faulty(1), PREFETCH).env("DRAIN_TIMEOUT", "1m");
     let worker = program.env("RUST_LOG", "info,processor_service=debug").start()?;
     consuming(&worker, 1).await?;
-    for n in 0..=PREFETCH {
-        web.ended(&web.accepted(n.into()).await?).await?;
+    // On a slow machine one may not be short.
+    while !worker.has_logged(log_messages::CONSUMING_AHEAD) {
+        web.ended(&web.accepted("short".into()).await?).await?;
     }
-    worker.wait_for_message(log_messages::CONSUMING_AHEAD).await?;
     Ok(worker)
+}
+
+/// Waits until the worker has what was sent ahead, or, on a slow machine, has handed it back already.
+async fn has_what_waits(worker: &Running, foreign: &Foreign) -> Result<()> {
+    settles("all requests are with the worker", async || {
+        Ok(foreign.depth(REQUESTS).await?.messages == 0 || worker.has_logged(HANDING_BACK))
+    })
+    .await
 }
 
 /// A file for which a job waits.
@@ -123,7 +131,7 @@ async fn long_work_does_not_keep_what_waits_behind_it_from_idle_workers() -> Res
     let long = web.accepted(json!({"sleep": "1h"})).await?;
     started(&worker, &long).await?;
     let waiting = all_accepted(&web, (1..PREFETCH).map(Value::from)).await?;
-    holds(&stack.foreign().await?, REQUESTS, |messages| messages == 0).await?;
+    has_what_waits(&worker, &stack.foreign().await?).await?;
     let _idle = stack.start_faulty(1, "1s").await?;
     cost_nothing(&web, &waiting).await
 }
@@ -136,7 +144,7 @@ async fn a_request_that_waits_in_a_worker_can_be_cancelled() -> Result<()> {
     let long = web.accepted(json!({"sleep": "1h"})).await?;
     started(&worker, &long).await?;
     let waiting = web.accepted(json!("waits")).await?;
-    holds(&foreign, REQUESTS, |messages| messages == 0).await?;
+    has_what_waits(&worker, &foreign).await?;
     // In this order: when the job ends, its worker knows of both.
     for id in [&waiting, &long] {
         assert_eq!(web.delete(id).await?.0, 200);
@@ -148,9 +156,8 @@ async fn a_request_that_waits_in_a_worker_can_be_cancelled() -> Result<()> {
         json_message(line, log_messages::STARTED).is_some_and(|job| job["requestId"] == *waiting)
     };
     // On a slow machine it may have gone back before, and then it is another worker's to begin with.
-    let lines = worker.lines();
-    let went_back = lines.iter().any(|line| line.contains(HANDING_BACK));
-    ensure!(went_back || !lines.iter().any(begun), "it has begun");
+    let went_back = worker.has_logged(HANDING_BACK);
+    ensure!(went_back || !worker.lines().iter().any(begun), "it has begun");
     assert_eq!(web.request(&waiting).await?["status"], "cancelled");
     Ok(())
 }
@@ -168,10 +175,10 @@ async fn requests_that_wait_in_processes_that_are_killed_are_not_given_up() -> R
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
     let mut worker = ahead(&stack.url, &web).await?;
-    let slow = || json!({"sleep": "700ms"});
-    let ids = all_accepted(&web, (0..PREFETCH).map(|_| slow())).await?;
+    let go = Go::new()?;
+    let ids = all_accepted(&web, (0..PREFETCH).map(|_| go.awaited())).await?;
     started(&worker, &ids[0]).await?;
-    holds(&stack.foreign().await?, REQUESTS, |messages| messages == 0).await?;
+    has_what_waits(&worker, &stack.foreign().await?).await?;
     let mut killed = Vec::new();
     for _ in 1..MAX_DELIVERIES {
         worker.kill();
@@ -183,6 +190,7 @@ async fn requests_that_wait_in_processes_that_are_killed_are_not_given_up() -> R
     worker.kill();
     worker.wait().await?;
     killed.push(begun(&worker));
+    go.say()?;
     let _heir = holding(stack.faulty(4), PREFETCH).start()?;
     let waited = ids.iter().filter(|id| !killed[0].contains(*id)).count();
     ensure!(waited > 1, "{waited} waited in the first");
