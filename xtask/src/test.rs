@@ -176,7 +176,8 @@ async fn tests(options: &Options, version: &str, node: &Node, name: String) -> R
     let env = [
         (shared_node::NODE_VARIABLE, description.into_os_string()),
         (shared_node::VERSION_VARIABLE, version.into()),
-        // A backtrace of an error is mostly lines of the test harness, and hides the message.
+        // A backtrace is mostly lines of the test harness, and hides the message, which names the line of the test.
+        ("RUST_BACKTRACE", "0".into()),
         ("RUST_LIB_BACKTRACE", "0".into()),
         (
             TEST_THREADS_VARIABLE,

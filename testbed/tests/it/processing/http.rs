@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use pipeline::log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN, HANDED_BACK};
 use serde_json::{Value, json};
 use testbed::{
@@ -13,6 +13,7 @@ use testbed::{
 
 use crate::support::{
     endpoint::{Endpoint, Reply},
+    faulty::began,
     http_call::Call,
     processor_health::{listening, ready_is},
     scrape::Scrape,
@@ -119,13 +120,13 @@ async fn the_endpoint_says_when_to_come_again() -> Result<()> {
     let calls = endpoint.calls(3).await?;
     let attempts: Vec<_> = calls.iter().map(|call| &call.headers["slowlane-attempt"]).collect();
     assert_eq!(attempts, ["1", "2", "3"]);
-    let delays = processor.lines().into_iter().filter_map(|line| {
+    let next = processor.lines().into_iter().filter_map(|line| {
         let scheduled = json_message(&line, pipeline::log_messages::RETRY_SCHEDULED)?;
-        let next = humantime::parse_rfc3339(scheduled["nextAttemptAt"].as_str()?).ok()?;
-        let at = humantime::parse_rfc3339(scheduled["timestamp"].as_str()?).ok()?;
-        next.duration_since(at).ok()
+        humantime::parse_rfc3339(scheduled["nextAttemptAt"].as_str()?).ok()
     });
-    let delays: Vec<_> = delays.collect();
+    let began = began(&processor, ended["requestId"].as_str().context("an id")?)?;
+    let delays = next.zip(began).map(|(next, began)| next.duration_since(began));
+    let delays: Vec<_> = delays.collect::<Result<_, _>>()?;
     // The only waiting queue is one of 1 s; it is passed through several times.
     ensure!(delays.len() == 2 && delays.iter().all(|delay| delay.as_secs() >= 2), "{delays:?}");
     Ok(())
