@@ -20,6 +20,8 @@ const INTERNAL_ERROR: u16 = 541;
 pub(crate) enum Failure {
     /// No broker answers.
     Unreachable(String),
+    /// The broker was lost or failed while it was asked for something. It may be able to do it soon.
+    Interrupted(String),
     /// The broker refuses the user, the password or the virtual host.
     Refused(String),
     /// The user lacks a permission.
@@ -68,21 +70,20 @@ impl Failure {
             AskError::Lost
             | AskError::NotCounted
             | AskError::NoChannelLeft { .. }
-            | AskError::Refused { .. } => {
-                Self::Unreachable(format!("{what}: {error}\nRun setup again."))
-            }
+            | AskError::Refused { .. } => Self::Interrupted(format!("{what}: {error}")),
         }
     }
 
     /// Prints the reason to standard error, and returns the exit code.
     pub(crate) fn exit(&self) -> ExitCode {
-        let (code, text) = match self {
-            Self::Unreachable(text) => (3, text),
-            Self::Refused(text) => (4, text),
-            Self::Permission(text) => (5, text),
-            Self::Conflict(text) => (6, text),
+        let (code, text, advice) = match self {
+            Self::Unreachable(text) => (3, text, ""),
+            Self::Interrupted(text) => (3, text, "\nRun setup again."),
+            Self::Refused(text) => (4, text, ""),
+            Self::Permission(text) => (5, text, ""),
+            Self::Conflict(text) => (6, text, ""),
         };
-        stderr::print(&format!("setup: {text}"));
+        stderr::print(&format!("setup: {text}{advice}"));
         ExitCode::from(code)
     }
 }
@@ -108,8 +109,8 @@ mod tests {
         let of = |error| Failure::of_ask("queue a", &address, &error);
         for error in [AskError::Lost, refused(320), refused(404), refused(506), refused(541)] {
             let failure = of(error);
-            let Failure::Unreachable(text) = &failure else { panic!("{failure:?}") };
-            assert!(text.contains("Run setup again") && !text.contains("delete"), "{text}");
+            let Failure::Interrupted(text) = &failure else { panic!("{failure:?}") };
+            assert!(!text.contains("delete"), "{text}");
         }
         for code in [405, 406, 540] {
             assert!(matches!(of(refused(code)), Failure::Conflict(_)), "{code}");

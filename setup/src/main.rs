@@ -7,13 +7,15 @@ mod failure;
 mod management;
 mod report;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Arg, ArgAction, Command};
 use pipeline::{
     broker::{Address, Declarer},
     program,
 };
+use tokio::time::sleep;
+use tracing::warn;
 use url::Url;
 
 use crate::{
@@ -40,6 +42,9 @@ enum Task {
     },
 }
 
+/// How long a broker that was lost or has failed gets each time to come to itself.
+const PAUSES: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(5)];
 const EXIT_CODES: &str = "Exit codes: 0 everything is declared; 1 --check found something missing or different; \
 2 bad settings; 3 no broker answers; 4 the broker refuses the user, the password or the virtual host; 5 the user lacks the permission; \
 6 something exists with other arguments, or the broker refuses this kind of queue.";
@@ -80,8 +85,7 @@ fn management_url(text: &str) -> Result<Url, String> {
 
 #[tokio::main]
 async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
-    let (mut declarer, address) = declare::connect(&config.broker.addresses).await?;
-    let mut report = Report::default();
+    let (mut declarer, mut address) = declare::connect(&config.broker.addresses).await?;
     let bindings = match task {
         Task::Declare => None,
         Task::Check { management } => {
@@ -92,9 +96,7 @@ async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
         None => Mode::Declare,
         Some(bindings) => Mode::Check(bindings.as_ref().ok()),
     };
-    let ended = declare::run(mode, &mut declarer, &address, &config.topology, &mut report).await;
-    report.print();
-    ended?;
+    let report = carry_out(mode, &mut declarer, &mut address, config).await?;
     if let Some(Err(reason)) = &bindings {
         println!("\nThe bindings are not checked, since AMQP can't tell them: {reason}.");
     }
@@ -103,6 +105,44 @@ async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
     }
     declarer.close().await;
     Ok(report.exit())
+}
+
+/// Declares or checks everything, from the beginning if the broker is lost or fails meanwhile.
+async fn carry_out(
+    mode: Mode<'_>,
+    declarer: &mut Declarer,
+    address: &mut Address,
+    config: &Config,
+) -> Result<Report, Failure> {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let mut report = Report::default();
+        let ended = declare::run(mode, declarer, address, &config.topology, &mut report).await;
+        if let Err(Failure::Interrupted(reason)) = &ended
+            && let Some(found) = connect_again(reason, &mut pauses, config).await
+        {
+            (*declarer, *address) = found;
+            continue;
+        }
+        report.print();
+        return ended.map(|()| report);
+    }
+}
+
+/// Connects again after a pause, for as many pauses as there are.
+async fn connect_again(
+    reason: &str,
+    pauses: &mut impl Iterator<Item = Duration>,
+    config: &Config,
+) -> Option<(Declarer, Address)> {
+    for pause in pauses {
+        warn!("{reason}; trying again in {pause:?}");
+        sleep(pause).await;
+        if let Ok(found) = declare::connect(&config.broker.addresses).await {
+            return Some(found);
+        }
+    }
+    None
 }
 
 /// The bindings that there are, or why they are not known. A management API that was named has to tell.

@@ -5,5 +5,6 @@ mod confirms;
 mod log_reader;
 mod memory;
 mod reasons;
+mod setup;
 mod store;
 mod uploads;
