@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use pipeline::{
-    broker::{Address, Broker, BrokerOptions, Consume, Declarer},
+    broker::{Address, AskError, Broker, BrokerOptions, Consume, Declarer},
     contract::{Message, Properties},
     topology::{self, RequestType, RequestTypes, Topology},
 };
@@ -190,18 +190,26 @@ impl Stage {
     pub(super) async fn clear(&mut self) {
         self.worker.kill().await;
         let queue = self.queue();
-        let mut consumer = self.broker.consume(Consume::queue(&queue, PREFETCH, PROGRAM));
         let deadline = Instant::now() + BROKER_TIMEOUT;
+        while !self.is_cleared(&queue, deadline).await && Instant::now() < deadline {}
+    }
+
+    /// Takes what waits in the queue, and tells whether nothing and nobody is left there: what the worker had comes back
+    /// when the broker takes away its consumers.
+    async fn is_cleared(&mut self, queue: &str, deadline: Instant) -> bool {
+        let mut consumer = self.broker.consume(Consume::queue(queue, PREFETCH, PROGRAM));
         loop {
             while let Ok(Some(delivery)) = timeout(QUIET_TIME, consumer.next()).await {
                 delivery.ack();
             }
-            let counts = self.declarer.queue_counts(&queue).await;
-            if counts.is_ok_and(|counts| counts.waiting == 0) || Instant::now() > deadline {
+            let counts = self.declarer.queue_counts(queue).await;
+            if counts.is_ok_and(|it| it.waiting == 0) || Instant::now() > deadline {
                 break;
             }
         }
         consumer.close().await;
+        let counts = self.declarer.queue_counts(queue).await;
+        counts.is_ok_and(|it| it.waiting == 0 && it.consumers == 0)
     }
 
     /// Ends everything.
@@ -242,8 +250,12 @@ async fn declare(declarer: &mut Declarer, topology: &Topology) -> Result<(), Fai
 
 /// Nothing else may use the virtual host: its requests would go to the worker, and its web service would take the results.
 async fn check_unused(declarer: &mut Declarer, requests: &str) -> Result<(), Failure> {
+    let deadline = Instant::now() + BROKER_TIMEOUT;
     for queue in [requests, topology::RESULTS, topology::FAILED] {
-        let counts = declarer.queue_counts(queue).await;
+        let mut counts = declarer.queue_counts(queue).await;
+        while counts == Err(AskError::NotCounted) && Instant::now() < deadline {
+            counts = declarer.queue_counts(queue).await;
+        }
         let counts = counts.map_err(|error| anyhow!("{queue} can't be counted: {error}"))?;
         if counts.waiting > 0 || counts.consumers > 0 {
             let (messages, consumers) = (counts.waiting, counts.consumers);
