@@ -91,6 +91,16 @@ impl Consumer {
         }
     }
 
+    /// The next of the messages that were received already.
+    pub fn next_received(&mut self) -> Option<Delivery> {
+        while let Ok(delivery) = self.deliveries.try_recv() {
+            if delivery.is_current() {
+                return Some(delivery);
+            }
+        }
+        None
+    }
+
     /// Waits for a message, and adds it and others already received to `batch`, until the batch has
     /// `max_messages` or the bodies have `max_bytes` bytes. False once the consumer was stopped and has
     /// no more received messages.

@@ -24,6 +24,11 @@ use crate::{decisions::incoming::IncomingRequest, worker::in_flight::InFlightGua
 /// How long a delivery may wait for its turn. Then it is handed back: another worker may be idle.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
+/// How long what goes back waits for the end of the subscription. The broker may not answer.
+const MAX_CLOSING_TIME: Duration = Duration::from_secs(5);
+/// How long when the worker stops.
+const MAX_CLOSING_TIME_AT_STOP: Duration = Duration::from_secs(1);
+
 /// What happens to an intake.
 #[expect(clippy::large_enum_variant, reason = "a box would cost each delivery an allocation")]
 pub(crate) enum Event {
@@ -35,6 +40,8 @@ pub(crate) enum Event {
     WaitIsOver,
     /// The consumer was stopped and has no more deliveries.
     Ended,
+    /// What goes back has waited long enough for the end of the subscription.
+    ClosingIsLate,
 }
 
 /// A delivery whose turn has come, or that waits for it.
@@ -86,7 +93,13 @@ pub(crate) struct Intake {
     short_jobs: u16,
     /// Whether what was sent ahead can still arrive, although requests are now taken one by one.
     is_closing: bool,
+    is_stopping: bool,
     has_ended: bool,
+    /// What goes back as soon as nothing more can arrive. Before, the broker might send the copies to this consumer, and
+    /// what it sends to one that is being cancelled can be lost, which counts as a delivery.
+    going_back: Vec<Turn>,
+    /// Ends when they have waited long enough. None while there are none.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Intake {
@@ -110,7 +123,10 @@ impl Intake {
             wait: None,
             short_jobs: 0,
             is_closing: false,
+            is_stopping: false,
             has_ended: false,
+            going_back: Vec::new(),
+            late: None,
         }
     }
 
@@ -149,17 +165,57 @@ impl Intake {
                 Some(delivery) => Event::Received(delivery),
                 None => {
                     self.has_ended = true;
+                    self.is_closing = false;
                     Event::Ended
                 }
             },
-            () = has_become_false(&mut self.receiving), if self.is_closing => {
-                self.is_closing = false;
-                Event::Closed
+            () = has_become_false(&mut self.receiving), if self.is_closing => self.last_received(),
+            () = elapsed(&mut self.late) => {
+                self.late = None;
+                Event::ClosingIsLate
             }
             () = becomes(&mut self.paused, true), if !self.waiting.is_empty() => Event::WaitIsOver,
             () = wait, if !self.waiting.is_empty() => Event::WaitIsOver,
             else => pending().await,
         }
+    }
+
+    /// What has arrived before the end of a subscription, and then that end.
+    fn last_received(&mut self) -> Event {
+        match self.consumer.next_received() {
+            Some(delivery) => {
+                self.receiving.mark_changed();
+                Event::Received(delivery)
+            }
+            None => {
+                self.is_closing = false;
+                Event::Closed
+            }
+        }
+    }
+
+    /// Lets deliveries go back, and returns those that may do so now.
+    pub(crate) fn go_back(&mut self, turns: Vec<Turn>) -> Vec<Turn> {
+        if !self.is_closing() {
+            return turns;
+        }
+        if !turns.is_empty() {
+            let limit = if self.is_stopping { MAX_CLOSING_TIME_AT_STOP } else { MAX_CLOSING_TIME };
+            self.late.get_or_insert_with(|| Box::pin(sleep(limit)));
+            self.going_back.extend(turns);
+        }
+        Vec::new()
+    }
+
+    /// Whether something waits for the end of the subscription to go back.
+    pub(crate) fn has_going_back(&self) -> bool {
+        !self.going_back.is_empty()
+    }
+
+    /// All that waits for the end of the subscription to go back.
+    pub(crate) fn take_going_back(&mut self) -> Vec<Turn> {
+        self.late = None;
+        std::mem::take(&mut self.going_back)
     }
 
     /// The one that waits first.
@@ -194,7 +250,7 @@ impl Intake {
         }
     }
 
-    /// Whether what was sent ahead can still arrive.
+    /// Whether the subscription is being ended, and what was sent before can still arrive.
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing
     }
@@ -221,13 +277,30 @@ impl Intake {
     }
 
     /// Cancels the subscription. What has arrived before is still received.
-    pub(crate) fn stop(&self) {
+    pub(crate) fn stop(&mut self) {
         self.consumer.stop();
+        if self.is_stopping || self.has_ended {
+            return;
+        }
+        self.is_stopping = true;
+        self.receiving.mark_unchanged();
+        self.is_closing = true;
+        if let Some(late) = &mut self.late {
+            late.as_mut().reset(Instant::now() + MAX_CLOSING_TIME_AT_STOP);
+        }
     }
 
     /// Ends the subscription. All deliveries must have been settled.
     pub(crate) async fn close(self) {
         self.consumer.close().await;
+    }
+}
+
+/// Waits until a timer has run out, if there is one.
+async fn elapsed(timer: &mut Option<Pin<Box<Sleep>>>) {
+    match timer {
+        Some(timer) => timer.await,
+        None => pending().await,
     }
 }
 

@@ -62,7 +62,8 @@ impl<P: Processor> Worker<P> {
                         return Some(Turn::New(delivery));
                     }
                     Event::Ended => return None,
-                    Event::Closed | Event::WaitIsOver => {}
+                    Event::Closed | Event::ClosingIsLate => self.hand_back_all(intake, background),
+                    Event::WaitIsOver => {}
                 },
             }
         }
@@ -89,12 +90,18 @@ impl<P: Processor> Worker<P> {
                 biased;
                 () = delivery.revoked() => return None,
                 () = self.drain.cancelled() => {
-                    background.push(self.give_back(turn).boxed());
+                    self.go_back(vec![turn], intake, background);
                     return None;
                 }
                 Some(()) = background.next() => {}
-                event = intake.next_while_busy() => if let Event::Received(other) = event {
-                    background.push(self.give_back(Turn::New(other)).boxed());
+                event = intake.next_while_busy() => match event {
+                    Event::Received(other) => {
+                        self.go_back(vec![Turn::New(other)], intake, background);
+                    }
+                    Event::Closed | Event::Ended | Event::ClosingIsLate => {
+                        self.hand_back_all(intake, background);
+                    }
+                    Event::WaitIsOver => {}
                 },
             }
         }
@@ -135,7 +142,7 @@ impl<P: Processor> Worker<P> {
                 Some(()) = background.next() => {}
                 event = intake.next_while_busy() => match event {
                     Event::Received(delivery) if is_stopping => {
-                        background.push(self.give_back(Turn::New(delivery)).boxed());
+                        self.go_back(vec![Turn::New(delivery)], intake, background);
                     }
                     Event::Received(delivery) => {
                         self.metrics.delivered();
@@ -145,7 +152,9 @@ impl<P: Processor> Worker<P> {
                         intake.take_one_by_one();
                         self.hand_back_waiting(intake, background);
                     }
-                    Event::Closed | Event::Ended => {}
+                    Event::Closed | Event::Ended | Event::ClosingIsLate => {
+                        self.hand_back_all(intake, background);
+                    }
                 },
             }
         };
@@ -163,7 +172,7 @@ impl<P: Processor> Worker<P> {
         background: &mut Background<'a>,
     ) {
         if intake.has_suspect() {
-            return background.push(self.give_back(Turn::New(delivery)).boxed());
+            return self.go_back(vec![Turn::New(delivery)], intake, background);
         }
         if IncomingRequest::from(&delivery).deliveries() == 1 {
             return intake.push(self.waiting(delivery));
@@ -214,7 +223,27 @@ impl<P: Processor> Worker<P> {
             let worker = &self.name;
             debug!(worker, requests = waiting.len(), "handing back the requests that wait");
         }
-        background.extend(waiting.into_iter().map(|turn| self.give_back(turn).boxed()));
+        self.go_back(waiting, intake, background);
+    }
+
+    /// Hands deliveries back, once nothing more can arrive.
+    fn go_back<'a>(
+        &'a self,
+        turns: Vec<Turn>,
+        intake: &mut Intake,
+        background: &mut Background<'a>,
+    ) {
+        if intake.is_closing() {
+            turns.iter().for_each(|turn| self.claim(turn));
+        }
+        let now = intake.go_back(turns);
+        background.extend(now.into_iter().map(|turn| self.give_back(turn).boxed()));
+    }
+
+    /// Hands back what has waited until nothing more could arrive.
+    fn hand_back_all<'a>(&'a self, intake: &mut Intake, background: &mut Background<'a>) {
+        let turns = intake.take_going_back();
+        background.extend(turns.into_iter().map(|turn| self.give_back(turn).boxed()));
     }
 
     /// Hands back a delivery whose turn has not come, unless it was cancelled.
@@ -233,20 +262,32 @@ impl<P: Processor> Worker<P> {
     async fn stop<'a>(&'a self, intake: &mut Intake, background: &mut Background<'a>) {
         intake.stop();
         self.hand_back_waiting(intake, background);
+        if intake.has_ended() {
+            self.hand_back_all(intake, background);
+        }
         let mut may_receive = true;
         let late = sleep(HAND_BACK_TIMEOUT);
         tokio::pin!(late);
-        while !background.is_empty() || (may_receive && !intake.has_ended()) {
+        while !background.is_empty()
+            || intake.has_going_back()
+            || (may_receive && !intake.has_ended())
+        {
             tokio::select! {
                 biased;
                 Some(()) = background.next() => {}
-                event = intake.next_while_idle(), if may_receive && !intake.has_ended() => {
-                    if let Event::Received(delivery) = event {
-                        background.push(self.give_back(Turn::New(delivery)).boxed());
+                event = intake.next_while_idle(), if may_receive && !intake.has_ended() => match event {
+                    Event::Received(delivery) => {
+                        self.go_back(vec![Turn::New(delivery)], intake, background);
                     }
-                }
+                    Event::Closed | Event::Ended | Event::ClosingIsLate => {
+                        self.hand_back_all(intake, background);
+                    }
+                    Event::WaitIsOver => {}
+                },
                 // While something goes back, more may come: it would count as delivered.
-                () = &mut late, if may_receive && background.is_empty() => may_receive = false,
+                () = &mut late, if may_receive && background.is_empty() && !intake.has_going_back() => {
+                    may_receive = false;
+                }
             }
         }
     }

@@ -36,8 +36,12 @@ use crate::broker::{
     wire,
 };
 
-/// How long messages may be on their way that the broker sends for settlements it has read.
+/// How long messages may be on their way that the broker sends for settlements it has read, if it answers at once.
 const QUIESCE_TIME: Duration = Duration::from_millis(100);
+/// How long at most, if it takes its time to answer.
+const MAX_QUIESCE_TIME: Duration = Duration::from_millis(500);
+/// How many times as long as an answer of the broker a message may be on its way: several of its processes handle it.
+const QUIESCE_ANSWERS: u32 = 4;
 
 /// A subscription that waits for its start.
 ///
@@ -230,15 +234,16 @@ impl Subscribed {
     }
 
     /// Waits until no message is on its way, as far as that can be known: until as many are unsettled as may be, or for
-    /// [`QUIESCE_TIME`]. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
+    /// [`QUIESCE_TIME`], or longer if the broker is slow. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
     /// would come again as redelivered, and count as a death of their worker.
     async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Arc<Ties>) {
         if self.is_full() {
             return;
         }
         // The broker's answer means that it has read all settlements before.
+        let asked = Instant::now();
         let _answered_or_lost = self.channel.basic_qos(self.qos.clone()).await;
-        let quiet_at = Instant::now() + QUIESCE_TIME;
+        let quiet_at = Instant::now() + quiesce_time(asked.elapsed());
         while !self.is_full()
             && let Ok(Some(message)) = timeout_at(quiet_at, self.messages.recv()).await
         {
@@ -330,6 +335,11 @@ impl Subscribed {
             }
         }
     }
+}
+
+/// How long messages may be on their way from a broker that takes so long for an answer.
+fn quiesce_time(answer: Duration) -> Duration {
+    (QUIESCE_ANSWERS * answer).clamp(QUIESCE_TIME, MAX_QUIESCE_TIME)
 }
 
 /// How the subscription ends with this event of the channel, if it does.
