@@ -120,7 +120,7 @@ pub(crate) struct VerifyUnavailable(Problem);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "`unavailable`: the broker is away, how many requests wait is not known",
+    description = "`unavailable`: the broker is away or does not tell, so how many requests wait is not known",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))
 )]
