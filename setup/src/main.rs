@@ -46,7 +46,7 @@ enum Task {
 const PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(5)];
 const EXIT_CODES: &str = "Exit codes: 0 everything is declared; 1 --check found something missing or different; \
-2 bad settings; 3 no broker answers; 4 the broker refuses the user, the password or the virtual host; 5 the user lacks the permission; \
+2 bad settings; 3 no broker answers, or it was lost and 3 more tries failed; 4 the broker refuses the user, the password or the virtual host; 5 the user lacks the permission; \
 6 something exists with other arguments, or the broker refuses this kind of queue.";
 
 fn command() -> Command {
@@ -107,19 +107,21 @@ async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
     Ok(report.exit())
 }
 
-/// Declares or checks everything, from the beginning if the broker is lost or fails meanwhile.
+/// Declares or checks everything. If the broker is lost or fails meanwhile, all is declared from the beginning.
 async fn carry_out(
     mode: Mode<'_>,
     declarer: &mut Declarer,
     address: &mut Address,
     config: &Config,
 ) -> Result<Report, Failure> {
-    let mut pauses = PAUSES.into_iter();
+    // A check compares with the bindings that the broker had, which another one may not have.
+    let declares = matches!(mode, Mode::Declare);
+    let mut pauses = PAUSES.into_iter().filter(|_| declares);
     loop {
         let mut report = Report::default();
         let ended = declare::run(mode, declarer, address, &config.topology, &mut report).await;
         if let Err(Failure::Interrupted(reason)) = &ended
-            && let Some(found) = connect_again(reason, &mut pauses, config).await
+            && let Some(found) = connect_again(reason, &mut pauses, config).await?
         {
             (*declarer, *address) = found;
             continue;
@@ -129,20 +131,22 @@ async fn carry_out(
     }
 }
 
-/// Connects again after a pause, for as many pauses as there are.
+/// Connects again after a pause, for as many pauses as there are. None if no broker answers.
 async fn connect_again(
     reason: &str,
     pauses: &mut impl Iterator<Item = Duration>,
     config: &Config,
-) -> Option<(Declarer, Address)> {
+) -> Result<Option<(Declarer, Address)>, Failure> {
     for pause in pauses {
         warn!("{reason}; trying again in {pause:?}");
         sleep(pause).await;
-        if let Ok(found) = declare::connect(&config.broker.addresses).await {
-            return Some(found);
+        match declare::connect(&config.broker.addresses).await {
+            Ok(found) => return Ok(Some(found)),
+            Err(Failure::Unreachable(_)) => {}
+            Err(failure) => return Err(failure),
         }
     }
-    None
+    Ok(None)
 }
 
 /// The bindings that there are, or why they are not known. A management API that was named has to tell.

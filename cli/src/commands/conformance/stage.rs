@@ -187,11 +187,21 @@ impl Stage {
     }
 
     /// Kills the worker, and takes what it has left in the queue of requests: all of it is of this check.
-    pub(super) async fn clear(&mut self) {
+    ///
+    /// # Errors
+    /// If something is left after [`BROKER_TIMEOUT`].
+    pub(super) async fn clear(&mut self) -> Result<(), Failure> {
         self.worker.kill().await;
         let queue = self.queue();
         let deadline = Instant::now() + BROKER_TIMEOUT;
-        while !self.is_cleared(&queue, deadline).await && Instant::now() < deadline {}
+        while !self.is_cleared(&queue, deadline).await {
+            if Instant::now() > deadline {
+                Err(anyhow!(
+                    "{queue} still has messages or a consumer {BROKER_TIMEOUT:?} after the worker was killed"
+                ))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes what waits in the queue, and tells whether nothing and nobody is left there: what the worker had comes back
@@ -214,7 +224,7 @@ impl Stage {
 
     /// Ends everything.
     pub(super) async fn tear_down(mut self) {
-        self.clear().await;
+        let _cleared_or_late = self.clear().await;
         self.broker.close(BROKER_TIMEOUT).await;
     }
 

@@ -5,7 +5,7 @@ use testbed::{Proxy, process::WAIT_TIMEOUT, shared_node};
 
 use crate::support::stack::Stack;
 
-/// More than the login takes, and less than everything that is declared.
+/// More than the login takes, in the middle of the declaration of a queue. A cut between two of them is mended without a word.
 const IN_THE_MIDDLE: u64 = 900;
 
 #[tokio::test]
