@@ -34,7 +34,7 @@ const MAX_CLOSING_TIME_AT_STOP: Duration = Duration::from_secs(1);
 pub(crate) enum Event {
     /// The broker has sent this.
     Received(Delivery),
-    /// What was sent ahead has all arrived, and no more comes.
+    /// The subscription has ended, and what was sent before has all arrived.
     Closed,
     /// What waits should go back: it has waited for too long, or this worker must not consume.
     WaitIsOver,
@@ -91,7 +91,8 @@ pub(crate) struct Intake {
     wait: Option<Pin<Box<Sleep>>>,
     /// How many short jobs there were in a row since requests are taken one by one.
     short_jobs: u16,
-    /// Whether what was sent ahead can still arrive, although requests are now taken one by one.
+    /// Whether the subscription is being ended, to take requests one by one or to stop, and what was sent before can still
+    /// arrive.
     is_closing: bool,
     is_stopping: bool,
     has_ended: bool,

@@ -200,6 +200,11 @@ impl Settler {
         self.ack_published(&label, published, delivery, false).await;
     }
 
+    /// Whether the requests in flight are to be given up, so that nothing may wait any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.give_up.is_cancelled()
+    }
+
     /// Hands a request back as if it had not been delivered; `started` says whether its job had started. It is published
     /// again, since every other way counts as a delivery on some release of the broker.
     pub(crate) async fn hand_back(&self, delivery: Delivery, started: bool) {

@@ -236,7 +236,10 @@ impl<P: Processor> Worker<P> {
         if intake.is_closing() {
             turns.iter().for_each(|turn| self.claim(turn));
         }
-        let now = intake.go_back(turns);
+        let now = match self.settler.is_given_up() {
+            true => turns,
+            false => intake.go_back(turns),
+        };
         background.extend(now.into_iter().map(|turn| self.give_back(turn).boxed()));
     }
 
