@@ -4,7 +4,7 @@ mod confirms;
 mod pump;
 mod rules;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::{
@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use self::rules::Rules;
+use crate::ports;
 
 /// A proxy in front of one address. Dropping it closes everything.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Proxy {
 impl Proxy {
     /// Listens on a free port of 127.0.0.1 and passes connections on to `target` (`host:port`).
     pub async fn start(target: impl Into<String>) -> Result<Self> {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], crate::ports::free()?)))?;
+        let listener = listen_anywhere()?;
         let address = listener.local_addr()?;
         let rules = Arc::new(watch::Sender::new(Rules::default()));
         let (tell, listening) = watch::channel(true);
@@ -145,6 +146,17 @@ async fn serve(
 
 /// With a small buffer of its own, so that a stalled or slow line fills the sender's socket as a
 /// network would, and not the memory of this machine.
+/// Listens on a free port. A child that was just being started may hold the socket with which a port was tried out: then
+/// another one is taken.
+fn listen_anywhere() -> Result<TcpListener> {
+    loop {
+        match listen(SocketAddr::from(([127, 0, 0, 1], ports::free()?))) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            listener => return Ok(listener?),
+        }
+    }
+}
+
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::{Proxy, process::json_message, program::Running, shared_node};
 
 use crate::support::{
-    faulty::holding,
+    faulty::{consumes_ahead, holding},
     stack::{FAILED, Stack, Web, consuming},
     wait::{drained, holds},
 };
@@ -37,9 +37,8 @@ impl Scene {
         let mut first = order.clone();
         first["sleep"] = Value::Null;
         web.ended(&web.accepted(first.clone()).await?).await?;
-        // Only short ones count, and on a slow machine one may not be short.
-        while prefetch > 1 && !worker.has_logged(log_messages::CONSUMING_AHEAD) {
-            web.ended(&web.accepted(first.clone()).await?).await?;
+        if prefetch > 1 {
+            consumes_ahead(&worker, &web, &first).await?;
         }
         let id = web.accepted(order).await?;
         let started = |line: &str| {

@@ -20,7 +20,7 @@ use testbed::{
 };
 
 use crate::support::{
-    faulty::holding,
+    faulty::{consumes_ahead, holding},
     stack::{FAILED, REQUESTS, RESULTS, Stack, Web, consuming},
     wait::{holds, settles},
 };
@@ -38,10 +38,7 @@ async fn ahead(url: &str, web: &Web) -> Result<Running> {
     let program = holding(stack.faulty(1), PREFETCH).env("DRAIN_TIMEOUT", "1m");
     let worker = program.env("RUST_LOG", "info,processor_service=debug").start()?;
     consuming(&worker, 1).await?;
-    // On a slow machine one may not be short.
-    while !worker.has_logged(log_messages::CONSUMING_AHEAD) {
-        web.ended(&web.accepted("short".into()).await?).await?;
-    }
+    consumes_ahead(&worker, web, &"short".into()).await?;
     Ok(worker)
 }
 
@@ -109,6 +106,7 @@ async fn what_waits_goes_back_at_once_when_its_processor_is_told_to_stop() -> Re
     let long = web.accepted(json!({"sleep": "20s"})).await?;
     started(&worker, &long).await?;
     let waiting = all_accepted(&web, (1..PREFETCH).map(Value::from)).await?;
+    has_what_waits(&worker, &stack.foreign().await?).await?;
     let began = Instant::now();
     worker.terminate();
     // Another one completes them while the first still works.
@@ -116,7 +114,7 @@ async fn what_waits_goes_back_at_once_when_its_processor_is_told_to_stop() -> Re
     cost_nothing(&worker, &web, &waiting).await?;
     ensure!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
     let (status, text) = worker.ended().await?;
-    ensure!(status.success(), "{status}: {text}");
+    ensure!(status.success() && text.contains(HANDING_BACK), "{status}: {text}");
     cost_nothing(&worker, &web, &[long]).await
 }
 

@@ -7,7 +7,10 @@ use pipeline::log_messages;
 use serde_json::Value;
 use testbed::{Program, program::Running};
 
-use crate::support::stack::{Stack, consuming};
+use crate::support::{
+    stack::{Stack, Web, consuming},
+    wait::settles,
+};
 
 impl Stack {
     /// The faulty processor, to be started with what else it needs.
@@ -29,6 +32,16 @@ pub(crate) fn holding(program: Program, prefetch: u16) -> Program {
         1 => program,
         _ => program.env("PREFETCH", prefetch.to_string()).env("JOB_TIMEOUT", "2m"),
     }
+}
+
+/// Lets a worker work on this short job until the broker sends requests ahead. On a slow machine one may not be short.
+pub(crate) async fn consumes_ahead(worker: &Running, web: &Web, job: &Value) -> Result<()> {
+    settles("the worker consumes ahead", async || {
+        web.ended(&web.accepted(job.clone()).await?).await?;
+        Ok(worker.has_logged(log_messages::CONSUMING_AHEAD))
+    })
+    .await
+    .map_err(|error| worker.error(&error.to_string()))
 }
 
 /// When the attempts at a request began, and how many there were, as a processor's log tells.
