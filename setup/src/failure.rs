@@ -76,15 +76,20 @@ impl Failure {
 
     /// Prints the reason to standard error, and returns the exit code.
     pub(crate) fn exit(&self) -> ExitCode {
-        let (code, text, advice) = match self {
-            Self::Unreachable(text) => (3, text, ""),
-            Self::Interrupted(text) => (3, text, "\nRun setup again."),
-            Self::Refused(text) => (4, text, ""),
-            Self::Permission(text) => (5, text, ""),
-            Self::Conflict(text) => (6, text, ""),
-        };
-        stderr::print(&format!("setup: {text}{advice}"));
+        let (code, text) = self.told();
+        stderr::print(&format!("setup: {text}"));
         ExitCode::from(code)
+    }
+
+    /// The exit code, the reason, and what to do about it.
+    fn told(&self) -> (u8, String) {
+        match self {
+            Self::Unreachable(text) => (3, text.clone()),
+            Self::Interrupted(text) => (3, format!("{text}\nRun setup again.")),
+            Self::Refused(text) => (4, text.clone()),
+            Self::Permission(text) => (5, text.clone()),
+            Self::Conflict(text) => (6, text.clone()),
+        }
     }
 }
 
@@ -109,8 +114,10 @@ mod tests {
         let of = |error| Failure::of_ask("queue a", &address, &error);
         for error in [AskError::Lost, refused(320), refused(404), refused(506), refused(541)] {
             let failure = of(error);
-            let Failure::Interrupted(text) = &failure else { panic!("{failure:?}") };
-            assert!(!text.contains("delete"), "{text}");
+            let Failure::Interrupted(_) = &failure else { panic!("{failure:?}") };
+            let (code, text) = failure.told();
+            assert_eq!(code, 3, "{text}");
+            assert!(text.contains("Run setup again") && !text.contains("delete"), "{text}");
         }
         for code in [405, 406, 540] {
             assert!(matches!(of(refused(code)), Failure::Conflict(_)), "{code}");
