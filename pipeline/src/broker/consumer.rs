@@ -126,12 +126,10 @@ impl Consumer {
         let mut size: usize = batch.iter().map(|delivery| delivery.body.len()).sum();
         while batch.len() < max_messages
             && size < max_bytes
-            && let Ok(delivery) = self.deliveries.try_recv()
+            && let Some(delivery) = self.next_received()
         {
-            if delivery.is_current() {
-                size += delivery.body.len();
-                batch.push(delivery);
-            }
+            size += delivery.body.len();
+            batch.push(delivery);
         }
     }
 
