@@ -196,7 +196,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) before: Option<SystemTime>,
     /// Only requests of which so many attempts were made, or more
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=i64::from(i32::MAX)))]
     pub(crate) attempts: Option<u32>,
     /// How many to list
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]

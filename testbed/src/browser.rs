@@ -25,6 +25,15 @@ const PACKAGES: [&str; 3] =
 const UNPACK: &str = "import('@sparticuz/chromium').then((it) => it.default.executablePath())";
 const WITHOUT_LIBRARIES: (&str, &str) = ("AWS_EXECUTION_ENV", "AWS_Lambda_nodejs20.x");
 
+/// Where the fonts are. The package has a file for this, too, but that names places outside of its own folder, and without
+/// any font the browser ends at its first page.
+const FONTS: &str = r#"<?xml version="1.0"?>
+<fontconfig>
+  <dir prefix="relative">fonts</dir>
+  <cachedir prefix="relative">fonts-cache</cachedir>
+</fontconfig>
+"#;
+
 /// The browser and what drives it.
 #[derive(Debug, Clone)]
 pub struct Browser {
@@ -53,7 +62,7 @@ impl Browser {
             ("MODULES", self.dir.clone()),
             ("CHROMIUM", unpacked.join("chromium")),
             ("LD_LIBRARY_PATH", unpacked.join("al2023/lib")),
-            ("FONTCONFIG_PATH", unpacked.join("fonts")),
+            ("FONTCONFIG_FILE", unpacked.join("fonts.conf")),
             ("HOME", unpacked.clone()),
         ];
         let start = Start::new(&self.node, &self.dir).args([script.as_os_str()]).args(args);
@@ -68,7 +77,7 @@ async fn install() -> Result<Browser> {
     let say = |line: &str| println!("browser: {line}");
     let _lock = debian::lock(&dir.with_extension("lock"), "the browser", &say).await?;
     let ready = dir.join("ready");
-    let wanted = PACKAGES.join("\n");
+    let wanted = PACKAGES.join("\n") + "\n" + FONTS;
     if fs::read_to_string(&ready).is_ok_and(|installed| installed == wanted) {
         return Ok(Browser { node, dir });
     }
@@ -81,6 +90,7 @@ async fn install() -> Result<Browser> {
     let unpacked = dir.join("unpacked");
     let _none_before = fs::remove_dir_all(&unpacked);
     fs::create_dir_all(&unpacked)?;
+    fs::write(unpacked.join("fonts.conf"), FONTS)?;
     let env: [(&str, OsString); 2] =
         [(WITHOUT_LIBRARIES.0, WITHOUT_LIBRARIES.1.into()), ("TMPDIR", unpacked.into())];
     let unpack = Start::new(&node, &dir).args(["-e", UNPACK]).envs(minimal_env()).envs(env);

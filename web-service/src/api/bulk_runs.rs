@@ -43,44 +43,35 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct BulkRunBody {
     action: BulkAction,
     /// The requests, 500 at most.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, required = false, max_items = 500)]
-    ids: Vec<Uuid>,
+    #[schema(value_type = Option<Vec<String>>, max_items = 500)]
+    ids: Option<Vec<Uuid>>,
     /// Which requests, if there are no `ids`.
-    #[serde(default)]
-    #[schema(required = false)]
-    filter: BulkFilter,
+    filter: Option<BulkFilter>,
     /// Only for a replay: begin with 5, and go on with ten times as many each time, 5,000 at most, while no more than one in 20
     /// fails again.
-    #[serde(default)]
-    #[schema(required = false, default = false)]
-    canary: bool,
+    #[schema(default = false)]
+    canary: Option<bool>,
     /// An id for the run, which makes it safe to repeat the call.
-    #[serde(default)]
-    #[schema(value_type = String, required = false, nullable = false, format = "uuid")]
+    #[schema(value_type = Option<String>, format = "uuid")]
     run_id: Option<Uuid>,
 }
 
 /// The filters of a list of requests. At least one is given; the status follows from the action.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct BulkFilter {
-    #[schema(value_type = String, required = false, nullable = false)]
     status: Option<String>,
     #[serde(rename = "type")]
-    #[schema(value_type = String, required = false, nullable = false)]
     kind: Option<String>,
-    #[schema(value_type = String, required = false, nullable = false)]
     code: Option<String>,
-    #[schema(value_type = String, required = false, nullable = false, pattern = "^[0-9a-f]{16}$")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{16}$")]
     group: Option<String>,
-    #[schema(value_type = String, required = false, nullable = false)]
     id: Option<String>,
-    #[schema(value_type = String, required = false, nullable = false, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     accepted_after: Option<String>,
-    #[schema(value_type = String, required = false, nullable = false, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     accepted_before: Option<String>,
-    #[schema(value_type = u32, required = false, nullable = false, minimum = 2)]
+    #[schema(value_type = Option<u32>, minimum = 2, maximum = 2147483647)]
     attempts: Option<u32>,
 }
 
@@ -103,13 +94,14 @@ pub(crate) struct BulkRuns {
 impl BulkRunBody {
     /// The plan that it describes.
     fn plan(&self) -> Result<Plan, Problem> {
-        if self.ids.len() > MAX_IDS {
+        let ids = self.ids.as_deref().unwrap_or_default();
+        if ids.len() > MAX_IDS {
             return Err(Problem::wrong_shape(format!("ids has {MAX_IDS} ids at most.")));
         }
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut pairs = vec![pair("action", self.action.name())];
-        pairs.push(pair("canary", if self.canary { "true" } else { "false" }));
-        pairs.extend(self.ids.iter().map(|id| pair("pick", &id.to_string())));
+        pairs.push(pair("canary", if self.canary == Some(true) { "true" } else { "false" }));
+        pairs.extend(ids.iter().map(|id| pair("pick", &id.to_string())));
         let filter = serde_json::to_value(&self.filter).unwrap_or_default();
         for (name, value) in filter.as_object().into_iter().flatten() {
             match value {
@@ -118,8 +110,8 @@ impl BulkRunBody {
                 number => pairs.push(pair(name, &number.to_string())),
             }
         }
-        let has_filter = pairs.len() > 2 + self.ids.len();
-        if has_filter && !self.ids.is_empty() {
+        let has_filter = pairs.len() > 2 + ids.len();
+        if has_filter && !ids.is_empty() {
             return Err(Problem::wrong_shape("Send either ids or a filter."));
         }
         Plan::of(&pairs)
@@ -285,6 +277,16 @@ mod tests {
         let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
         let one = plan(&format!(r#"{{"action":"discard","ids":["{id}"]}}"#)).unwrap();
         assert_eq!(one.pairs()[1], ("pick".to_owned(), id.to_owned()));
+    }
+
+    #[test]
+    fn a_field_that_is_null_is_the_same_as_none() {
+        let null = r#"{"action":"cancel","ids":null,"canary":null,"runId":null,"filter":{"type":"a","code":null,"attempts":null}}"#;
+        let none = r#"{"action":"cancel","filter":{"type":"a"}}"#;
+        assert_eq!(plan(null).unwrap().pairs(), plan(none).unwrap().pairs());
+        let id = "01a1fd87-448c-755a-a380-a6f598ec5ae1";
+        let one = plan(&format!(r#"{{"action":"discard","ids":["{id}"],"filter":null}}"#));
+        assert_eq!(one.unwrap().pairs()[1], ("pick".to_owned(), id.to_owned()));
     }
 
     #[test]

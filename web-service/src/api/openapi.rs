@@ -82,7 +82,28 @@ pub(crate) async fn openapi() -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_may_be_left_out_of_a_body_may_also_be_null_there() {
+        let document: serde_json::Value = serde_json::from_str(&generate()).unwrap();
+        for body in ["NewRequest", "NewRequestLine", "BulkRunBody", "BulkFilter"] {
+            let schema = &document["components"]["schemas"][body];
+            let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
+            for (name, property) in schema["properties"].as_object().expect("properties") {
+                let may_be_null = property.to_string().contains("\"null\"");
+                let is_any = *property == json!({"description": property["description"]});
+                let is_required = required.contains(&json!(name));
+                assert_eq!(
+                    may_be_null || is_any,
+                    !is_required || is_any,
+                    "{body} {name}: {property}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_file_in_docs_is_the_generated_document() {

@@ -112,7 +112,8 @@ async fn a_wrong_query_is_explained_in_our_own_words() -> Result<()> {
              attempts, count, limit, cursor.",
         ),
         ("requests?status=done", "status is queued, processing, completed, failed or cancelled"),
-        ("requests?attempts=1", "attempts is a number, 2 or more"),
+        ("requests?attempts=1", "attempts is a number from 2 to 2147483647"),
+        ("requests?attempts=2147483648", "attempts is a number from 2 to 2147483647"),
         (
             "requests?id=xyz",
             "the beginning of an id is 1 to 32 hexadecimal digits, with or without dashes",

@@ -190,7 +190,12 @@ async fn a_bulk_run_is_aborted_and_an_order_for_nothing_is_refused() -> Result<(
         web.run_is(&run, &json!({"phase": "finished", "done": 2})).await?;
         assert_eq!(web.list("status=failed").await?["items"], json!([]));
 
-        for bad in [json!({"action": "replay"}), json!({"action": "explode", "ids": [id]})] {
+        for bad in [
+            json!({"action": "replay"}),
+            json!({"action": "explode", "ids": [id]}),
+            json!({"action": "replay", "filter": {"attempts": 1}}),
+            json!({"action": "replay", "filter": {"attempts": 2_147_483_648_u32}}),
+        ] {
             assert_eq!(web.post_run("", &bad).await?.0, 422, "{bad}");
         }
         assert_eq!(web.get("/api/v1/bulk-runs/1").await?.status(), 404);

@@ -27,6 +27,9 @@ use store::{
 
 pub(crate) const PATH: &str = "/api/v1/requests";
 
+/// The most attempts that a filter can ask for: the largest number of the format `int32`, which the description has.
+const MAX_ATTEMPTS: u32 = i32::MAX as u32;
+
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
@@ -54,7 +57,7 @@ pub(crate) struct Query {
     #[param(value_type = String, required = false, format = DateTime)]
     pub(crate) accepted_before: Option<String>,
     /// Only requests of which so many attempts were made, or more.
-    #[param(value_type = u32, required = false, minimum = 2)]
+    #[param(value_type = u32, required = false, minimum = 2, maximum = 2147483647)]
     pub(crate) attempts: Option<String>,
     /// Whether to count the requests of all pages, 1,000 at most.
     #[param(value_type = bool, required = false, default = false)]
@@ -178,8 +181,10 @@ fn filter(query: &Query, status: Option<RequestStatus>) -> Result<RequestFilter,
 
 /// The parameter `attempts`.
 fn attempts(text: &str) -> Result<u32, Problem> {
-    let attempts = text.parse().ok().filter(|attempts| *attempts >= 2);
-    attempts.ok_or_else(|| Problem::wrong_query("attempts is a number, 2 or more"))
+    let attempts = text.parse().ok().filter(|attempts| (2..=MAX_ATTEMPTS).contains(attempts));
+    attempts.ok_or_else(|| {
+        Problem::wrong_query(format!("attempts is a number from 2 to {MAX_ATTEMPTS}"))
+    })
 }
 
 /// A parameter that is a time.

@@ -40,17 +40,17 @@ pub(crate) struct SubmissionBody<'a> {
     data: &'a RawValue,
     /// Its type, which chooses the queue and the processors that work on it: one of the service's `TYPES`.
     #[serde(borrow, default, rename = "type")]
-    #[schema(value_type = String, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
+    #[schema(value_type = Option<String>, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
     kind: Option<Cow<'a, str>>,
     /// A request whose work has not begun by then ends as `failed` with the code `expired`: a number
     /// with a unit, 28d at most.
     #[serde(borrow, default)]
-    #[schema(value_type = String, example = "10m")]
+    #[schema(value_type = Option<String>, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
     /// Where a signed POST is sent when the request has ended: an `https` address, public unless the
     /// service allows others.
     #[serde(borrow, default)]
-    #[schema(value_type = String, format = "uri", max_length = 2000)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2000)]
     callback_url: Option<Cow<'a, str>>,
 }
 
@@ -65,19 +65,19 @@ pub(crate) struct BatchLine<'a> {
     data: &'a RawValue,
     /// As in a single request.
     #[serde(borrow, default, rename = "type")]
-    #[schema(value_type = String, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
+    #[schema(value_type = Option<String>, default = "default", max_length = 40, pattern = "^[a-z0-9-]+$")]
     kind: Option<Cow<'a, str>>,
     /// As in a single request.
     #[serde(borrow, default)]
-    #[schema(value_type = String, example = "10m")]
+    #[schema(value_type = Option<String>, example = "10m")]
     expires_in: Option<Cow<'a, str>>,
     /// As in a single request.
     #[serde(borrow, default)]
-    #[schema(value_type = String, format = "uri", max_length = 2000)]
+    #[schema(value_type = Option<String>, format = "uri", max_length = 2000)]
     callback_url: Option<Cow<'a, str>>,
     /// As the header `Idempotency-Key` of a single request: 1 to 255 visible ASCII characters.
     #[serde(borrow, default)]
-    #[schema(value_type = String, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
     idempotency_key: Option<Cow<'a, str>>,
 }
 
