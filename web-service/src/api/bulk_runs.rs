@@ -60,12 +60,16 @@ pub(crate) struct BulkRunBody {
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct BulkFilter {
+    #[schema(value_type = Option<String>, min_length = 1)]
     status: Option<String>,
     #[serde(rename = "type")]
+    #[schema(value_type = Option<String>, min_length = 1)]
     kind: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 1)]
     code: Option<String>,
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{16}$")]
     group: Option<String>,
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-fA-F-]{1,36}$")]
     id: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     accepted_after: Option<String>,
@@ -102,19 +106,31 @@ impl BulkRunBody {
         let mut pairs = vec![pair("action", self.action.name())];
         pairs.push(pair("canary", if self.canary == Some(true) { "true" } else { "false" }));
         pairs.extend(ids.iter().map(|id| pair("pick", &id.to_string())));
-        let filter = serde_json::to_value(&self.filter).unwrap_or_default();
-        for (name, value) in filter.as_object().into_iter().flatten() {
-            match value {
-                serde_json::Value::Null => {}
-                serde_json::Value::String(text) => pairs.push(pair(name, text)),
-                number => pairs.push(pair(name, &number.to_string())),
-            }
+        if let Some(filter) = &self.filter {
+            pairs.extend(filter.pairs()?);
         }
         let has_filter = pairs.len() > 2 + ids.len();
         if has_filter && !ids.is_empty() {
             return Err(Problem::wrong_shape("Send either ids or a filter."));
         }
         Plan::of(&pairs)
+    }
+}
+
+impl BulkFilter {
+    /// The filters that are given, with their names. An empty one is refused: in a form it is a field that was not filled in,
+    /// but a program has failed to find the value, and without the filter it would act on more than it meant.
+    fn pairs(&self) -> Result<Vec<(String, String)>, Problem> {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let pairs = fields.map(|(name, value)| match value.as_str() {
+            Some("") => Err(Problem::wrong_shape(format!(
+                "The filter {name} is empty: give it a value, or leave it out."
+            ))),
+            Some(text) => Ok((name.clone(), text.to_owned())),
+            None => Ok((name.clone(), value.to_string())),
+        });
+        pairs.collect()
     }
 }
 
@@ -301,6 +317,9 @@ mod tests {
             r#"{"action":"cancel","filter":{"type":"a"},"canary":true}"#,
             r#"{"action":"replay","filter":{"status":"completed"}}"#,
             r#"{"action":"replay","filter":{"limit":"1"}}"#,
+            r#"{"action":"replay","filter":{"type":"a","code":""}}"#,
+            r#"{"action":"replay","filter":{"type":"a","group":""}}"#,
+            r#"{"action":"replay","filter":{"type":"a","acceptedAfter":""}}"#,
             &both,
         ] {
             assert_eq!(plan(body).err(), Some(422), "{body}");
