@@ -101,6 +101,7 @@ for_both_backends! {
         a_request_with_a_pending_callback_is_not_discarded;
     retry_now:
         a_retry_that_begins_at_once_is_a_run_that_counts_on,
+        after_the_last_run_there_is_none,
         only_what_waits_for_this_attempt_is_retried_now,
         of_several_retries_at_once_the_last_run_counts,
         news_of_a_run_that_is_noted_show_that_it_was_published,
@@ -135,6 +136,7 @@ for_both_backends! {
         statistics_survive_a_restart;
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
+        a_parked_message_goes_after_its_request,
         what_has_not_ended_never_expires,
         a_tombstone_stays_as_long_as_a_key_stands_for_it,
         it_is_the_stores_clock_that_counts;

@@ -20,7 +20,7 @@ macro_rules! summary {
         "id, status, type, owner, run, attempts, deliveries, accepted_at, started_at, \
          COALESCE(finished_at, settled_at), worker, error_code, error_message, last_error, \
          next_attempt_at, callback_url, state, calls, call_error, due_at, lease IS NOT NULL, \
-         delivered_at"
+         delivered_at, settled_at"
     };
 }
 
@@ -169,13 +169,15 @@ macro_rules! list_parked {
     };
 }
 
-/// Notes a run in which a message of an open request is about to be published again.
+/// Notes a run in which a message of an open request is about to be published again. Runs are numbers of 32 bits: the last one,
+/// which only a message of another program can have named, has none after it.
 macro_rules! note_retry {
     ($condition:literal) => {
         concat!(
             "UPDATE requests SET noted_run = \
              CASE WHEN noted_run > run THEN noted_run ELSE run END + 1 \
-             WHERE id = $1 AND status = 0 AND run = $2 AND attempts = $3",
+             WHERE id = $1 AND status = 0 AND run = $2 AND attempts = $3 \
+             AND run < 4294967295 AND noted_run < 4294967295",
             $condition,
             " RETURNING noted_run"
         )
@@ -228,7 +230,7 @@ pub(crate) use {
 };
 
 /// How many columns a summary has.
-pub(crate) const SUMMARY_COLUMNS: usize = 22;
+pub(crate) const SUMMARY_COLUMNS: usize = 23;
 
 /// Only the web service that holds the lease records the outcome.
 pub(crate) const RECORD_ATTEMPT: &str = "UPDATE callbacks SET state = $1, due_at = COALESCE($2, due_at), \

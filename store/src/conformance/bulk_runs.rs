@@ -109,13 +109,17 @@ pub(super) async fn a_bulk_run_that_is_to_stop_is_told_with_its_next_report(worl
 pub(super) async fn bulk_runs_that_are_over_go_after_the_retention(world: World) {
     let store = &world.store;
     let (over, open) = (begin(store, Duration::ZERO).await, begin(store, LONG).await);
+    let just_over = begin(store, Duration::ZERO).await;
     let (token, _) = lease(store, LONG).await;
-    let report = BulkRunReport { is_over: true, ..report(over, token, "1") };
-    store.report_bulk_run(report).await.unwrap();
+    for (id, due_in) in [(over, Duration::ZERO), (just_over, 4 * LONG)] {
+        let report = BulkRunReport { is_over: true, due_in, ..report(id, token, "1") };
+        store.report_bulk_run(report).await.unwrap();
+    }
     let (early, late) = (Timestamp::from_millis(0), Timestamp::now() + LONG);
     let expiry = |ended_before| Expiry { ended_before, tombstones_before: early, limit: 10 };
     store.expire(expiry(early)).await.unwrap();
-    assert_eq!(ids(&store.bulk_runs(10).await.unwrap()), [open, over]);
+    assert_eq!(ids(&store.bulk_runs(10).await.unwrap()), [just_over, open, over]);
     store.expire(expiry(late)).await.unwrap();
-    assert_eq!(ids(&store.bulk_runs(10).await.unwrap()), [open]);
+    let left = ids(&store.bulk_runs(10).await.unwrap());
+    assert_eq!(left, [just_over, open], "a long one is kept from its end on");
 }

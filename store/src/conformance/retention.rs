@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use super::{
     idempotency::claim,
+    parked::{message, numbers},
     rows::{completed, failed, new},
     world::World,
 };
-use crate::{Applied, Cancel, Claimed, Cleared, Expiry, Found, NewParked, Store};
+use crate::{
+    Applied, Cancel, Claimed, Cleared, Expiry, Found, NewParked, ParkedFilter, Replay, Store,
+};
 
 /// Later than anything that a test has done.
 fn later() -> Timestamp {
@@ -104,6 +107,24 @@ pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
     assert_eq!(store.expire(expiry).await.unwrap().requests, 2);
     assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
     assert_eq!(store.get(ids[0]).await.unwrap(), Found::Expired);
+}
+
+pub(super) async fn a_parked_message_goes_after_its_request(world: World) {
+    let (store, id) = (&world.store, Uuid::now_v7());
+    // Of a request of another program it is the only copy of the data.
+    let parked = message(b"{}", Some(failed(id, "permanent")));
+    store.park(vec![parked]).await.unwrap();
+    assert_eq!(store.note_replay(id, 0).await.unwrap(), Replay::Done);
+    assert_eq!(store.replay(id, 0).await.unwrap(), Replay::Done);
+    let expiry =
+        Expiry { ended_before: later(), tombstones_before: Timestamp::from_millis(0), limit: 10 };
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default(), "it is queued");
+    assert_eq!(numbers(store, ParkedFilter::OfRequest(id)).await.len(), 1);
+
+    let end = crate::WorkerResult { run: Some(1), ..completed(id, "1") };
+    store.apply_results(vec![end]).await.unwrap();
+    let gone = store.expire(expiry).await.unwrap();
+    assert_eq!(gone, Cleared { requests: 1, parked: 1, ..Cleared::default() });
 }
 
 pub(super) async fn what_has_not_ended_never_expires(world: World) {

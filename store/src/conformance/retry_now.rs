@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Applied, AwaitedAttempt, BeginRetry, Cancel, End, Ended, NoteRetry,
     Reissue::{AtOnce, Missing},
-    ScheduledRetry, Status, Store, Summary, WorkerResult,
+    Replay, ScheduledRetry, Status, Store, Summary, WorkerResult,
 };
 
 fn retry(id: Uuid, run: u32, attempts: u32) -> ScheduledRetry {
@@ -94,6 +94,21 @@ pub(super) async fn only_what_waits_for_this_attempt_is_retried_now(world: World
     let unknown = Uuid::now_v7();
     assert_eq!(store.note_retry(unknown, AWAITED, AtOnce).await.unwrap(), NoteRetry::Unknown);
     assert_eq!(store.begin_retry(unknown, 1, AtOnce).await.unwrap(), BeginRetry::Unknown);
+}
+
+pub(super) async fn after_the_last_run_there_is_none(world: World) {
+    let (store, id) = (&world.store, Uuid::now_v7());
+    // Only a message of another program can name it.
+    let before = u32::MAX - 1;
+    let end = WorkerResult { run: Some(before), ..failed(id, "permanent") };
+    store.apply_results(vec![end]).await.unwrap();
+    assert_eq!(store.note_replay(id, before).await.unwrap(), Replay::Done);
+    assert_eq!(store.replay(id, before).await.unwrap(), Replay::Done);
+    let awaited = AwaitedAttempt { run: u32::MAX, attempts: 0 };
+    let refused = NoteRetry::NotWaiting(Status::Queued);
+    for reissue in [AtOnce, Missing] {
+        assert_eq!(store.note_retry(id, awaited, reissue).await.unwrap(), refused);
+    }
 }
 
 pub(super) async fn of_several_retries_at_once_the_last_run_counts(world: World) {

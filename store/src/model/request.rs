@@ -99,6 +99,8 @@ pub struct Summary {
     pub started_at: Option<Timestamp>,
     /// When it ended: by the worker's clock, or by the store's if no worker said it.
     pub finished_at: Option<Timestamp>,
+    /// When the store learned of its end, by the store's clock.
+    pub settled_at: Option<Timestamp>,
     /// The worker.
     pub worker: Option<String>,
     /// Why it failed, if it did.

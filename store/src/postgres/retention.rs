@@ -31,8 +31,10 @@ const EXPIRE: &str = concat!(
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING"
 );
+/// A message of a request goes after it: it may be the only copy of its data.
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
-    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2 \
+    (SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2 \
     FOR UPDATE SKIP LOCKED)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
     (SELECT id FROM tombstones WHERE expired_at < $1 \

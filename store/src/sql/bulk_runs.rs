@@ -38,6 +38,7 @@ pub(crate) const LIST: &str =
     concat!("SELECT ", columns!(), " FROM bulk_runs ORDER BY created_at DESC, id DESC LIMIT $1");
 /// When the next run is due.
 pub(crate) const NEXT: &str = "SELECT min(due_at) FROM bulk_runs WHERE NOT is_over";
-/// Deletes old runs that are over.
+/// Deletes old runs that are over. When one has ended it was due for the last time.
 pub(crate) const EXPIRE: &str = "DELETE FROM bulk_runs WHERE id IN \
-    (SELECT id FROM bulk_runs WHERE is_over AND created_at < $1 ORDER BY created_at LIMIT $2)";
+    (SELECT id FROM bulk_runs WHERE is_over AND created_at < $1 AND due_at < $1 \
+    ORDER BY created_at LIMIT $2)";

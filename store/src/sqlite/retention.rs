@@ -17,8 +17,10 @@ const EXPIRE: &str = "DELETE FROM requests WHERE id IN \
     (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
     ORDER BY settled_at LIMIT $2) RETURNING id, type, status";
+/// A message of a request goes after it: it may be the only copy of its data.
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
-    (SELECT number FROM parked WHERE received_at < $1 ORDER BY received_at LIMIT $2)";
+    (SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
+    (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
     (SELECT id FROM tombstones WHERE expired_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2)";

@@ -29,6 +29,7 @@ pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<Summary> {
         accepted_at: optional_time(row, 7)?,
         started_at: optional_time(row, 8)?,
         finished_at: optional_time(row, 9)?,
+        settled_at: optional_time(row, 22)?,
         worker: row.get(10)?,
         error: error.map(|code| ErrorBody::new(code, message.unwrap_or_default())),
         last_error: row.get(13)?,
