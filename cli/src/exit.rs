@@ -77,7 +77,8 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl Failure {
-    fn exit(&self) -> Exit {
+    /// The exit code.
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::OutputClosed => Exit::Completed,

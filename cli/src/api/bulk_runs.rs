@@ -30,6 +30,7 @@ pub(crate) struct BulkRunDetails {
     pub(crate) count: u64,
     pub(crate) done: u64,
     pub(crate) skipped: u64,
+    pub(crate) refusal: Option<String>,
     pub(crate) batch: u64,
     pub(crate) batch_size: u64,
     pub(crate) completed: u64,

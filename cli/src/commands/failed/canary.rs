@@ -35,15 +35,22 @@ pub(super) async fn run(settings: Settings, selector: &Selector) -> Result<Exit,
     let format = settings.format;
     let (id, bar) = (Uuid::now_v7(), bar());
     let client = client_with_bar(settings, bar.clone())?;
-    let mut run = client.begin_bulk_run(&order(id, selector)?).await?;
-    bar.set_length(run.details.count);
-    let ended = until_interrupted(follow(&client, id, &mut run, &bar)).await;
+    let (order, mut run) = (order(id, selector)?, None);
+    let ended = until_interrupted(begin_and_follow(&client, id, &order, &mut run, &bar)).await;
     bar.finish_and_clear();
-    if !ended? {
-        return abort(&client, id).await;
+    match (ended, run) {
+        (Ok(true), Some(run)) => {
+            show(&run, format)?;
+            Ok(exit(&run.details))
+        }
+        (Ok(_), _) => abort(&client, id).await,
+        (Err(failure), run) => {
+            if run.is_some() || failure.exit() == Exit::Unreachable {
+                output::note(may_go_on(&client, id));
+            }
+            Err(failure)
+        }
     }
-    show(&run, format)?;
-    Ok(exit(&run.details))
 }
 
 /// What the service is asked to do.
@@ -73,13 +80,16 @@ fn order(id: Uuid, selector: &Selector) -> Result<Value, Failure> {
     Ok(order)
 }
 
-/// Looks again and again until the service does nothing more for it.
-async fn follow(
+/// Begins it, and looks again and again until the service does nothing more for it.
+async fn begin_and_follow(
     client: &Client,
     id: Uuid,
-    run: &mut BulkRun,
+    order: &Value,
+    run: &mut Option<BulkRun>,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
+    let run = run.insert(client.begin_bulk_run(order).await?);
+    bar.set_length(run.details.count);
     let (is_terminal, mut told) = (stderr().is_terminal(), 0);
     while !run.details.is_over() {
         let details = &run.details;
@@ -104,13 +114,18 @@ async fn abort(client: &Client, id: Uuid) -> Result<Exit, Failure> {
     .await;
     output::note(match aborted {
         Ok(true) => format!("aborted: the others stay as they were ({id})"),
-        Ok(false) | Err(_) => format!(
-            "not aborted: the service may go on with it. Abort it later on the page at {}, or with a POST to \
-             /api/v1/bulk-runs/{id}/abort",
-            client.address()
-        ),
+        Ok(false) | Err(_) => may_go_on(client, id),
     });
     aborted.map(|_| Exit::Other)
+}
+
+/// What to do with a replay that nobody follows any more.
+fn may_go_on(client: &Client, id: Uuid) -> String {
+    format!(
+        "not aborted: the service may go on with it. Abort it later on the page at {}, or with a POST to \
+         /api/v1/bulk-runs/{id}/abort",
+        client.address()
+    )
 }
 
 fn show(run: &BulkRun, format: Format) -> Result<(), Failure> {
@@ -132,7 +147,9 @@ fn progress(run: &BulkRunDetails) -> String {
 }
 
 fn summary(run: &BulkRunDetails) -> String {
-    let BulkRunDetails { phase, done, skipped, completed, failed, cancelled, pending, .. } = run;
+    let BulkRunDetails {
+        phase, done, skipped, refusal, completed, failed, cancelled, pending, ..
+    } = run;
     let how = match phase.as_str() {
         "stopped" => "stopped by itself, the others stay as they were: ",
         "finished" => "",
@@ -141,13 +158,15 @@ fn summary(run: &BulkRunDetails) -> String {
     let others = [(*cancelled, "cancelled"), (*pending, "not ended"), (*skipped, "left out")];
     let others = others.iter().filter(|(count, _)| *count > 0);
     let others: String = others.map(|(count, what)| format!(", {count} {what}")).collect();
-    format!("{how}{done} replayed, {completed} completed, {failed} failed again{others}")
+    let why = refusal.iter().map(|reason| format!(" ({})", escape_controls(reason, &[])));
+    let why: String = why.collect();
+    format!("{how}{done} replayed, {completed} completed, {failed} failed again{others}{why}")
 }
 
 /// Whether all is well now.
 fn exit(run: &BulkRunDetails) -> Exit {
     match run.phase.as_str() {
-        "finished" if run.failed == 0 => Exit::Completed,
+        "finished" if run.completed == run.done => Exit::Completed,
         "finished" | "stopped" => Exit::Failed,
         _ => Exit::Other,
     }
@@ -175,6 +194,11 @@ mod tests {
         let all = run(r#"{"phase":"finished","done":7,"completed":7,"skipped":1}"#);
         let text = "7 replayed, 7 completed, 0 failed again, 1 left out";
         assert_eq!((summary(&all).as_str(), exit(&all)), (text, Exit::Completed));
+        let refused = run(r#"{"phase":"finished","skipped":2,"refusal":"There is no such type."}"#);
+        let text = "0 replayed, 0 completed, 0 failed again, 2 left out (There is no such type.)";
+        assert_eq!(summary(&refused), text);
+        let gone = run(r#"{"phase":"finished","done":3,"completed":2,"cancelled":1}"#);
+        assert_eq!(exit(&gone), Exit::Failed);
         let most = run(r#"{"phase":"finished","done":100,"completed":99,"failed":1}"#);
         assert_eq!(exit(&most), Exit::Failed);
         assert_eq!(exit(&run(r#"{"phase":"aborted"}"#)), Exit::Other);
