@@ -86,7 +86,7 @@ pub async fn replay(dispatch: &Dispatch, notifier: &Notifier, id: Uuid) -> Resul
     let recorded = recorded.map_err(|_| ReplayError::NotRecorded(STORE_TIMED_OUT.into()))?;
     if is_done(recorded.map_err(|error| ReplayError::NotRecorded(error.to_string()))?)? {
         info!(requestId = %id, run = run + 1, "replayed");
-        notifier.notify_replayed(id);
+        notifier.notify_replayed(id, run);
     }
     Ok(())
 }

@@ -74,6 +74,15 @@ impl RunningJobs {
         ended
     }
 
+    /// Removes the job of a request, if it is of this run or an earlier one.
+    pub fn forget_until(&self, id: Uuid, run: u32) {
+        let mut registry = self.registry();
+        if registry.get(id).is_some_and(|job| job.execution.run <= run) {
+            registry.remove([id]);
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Removes the jobs that no worker has claimed since `since`, and wakes their followers.
     pub fn remove_unclaimed(&self, since: Instant) {
         let removed = self.registry().remove_unclaimed(since);

@@ -81,9 +81,10 @@ impl Notifier {
         self.publish_cancel(id, run);
     }
 
-    /// Tells that a request was replayed. What is known of work on its earlier runs is forgotten.
-    pub fn notify_replayed(&self, id: Uuid) {
-        self.jobs.ended([id]);
+    /// Tells that a request was replayed after this run. What is known of work on it is forgotten; work on the new run may have
+    /// been told of already, if the store was slow to record it.
+    pub fn notify_replayed(&self, id: Uuid, run: u32) {
+        self.jobs.forget_until(id, run);
         self.waiters.wake([id]);
     }
 
