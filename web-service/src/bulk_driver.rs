@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     api::{bulk_runs::stored::StoredRun, state::State},
-    bulk_driver::leased_run::{LEASE_DURATION, LeasedRun},
+    bulk_driver::leased_run::{LeasedRun, lease_duration},
 };
 
 /// How often the store is looked at when nothing tells of a due run: another web service may have died and left its leases.
@@ -53,7 +53,7 @@ async fn start_due(state: &Arc<State>, runs: &mut JoinSet<()>) -> Result<Duratio
     }
     let lease = Uuid::now_v7();
     let limit = u32::try_from(free).unwrap_or(u32::MAX);
-    let wanted = LeaseBulkRuns { lease, duration: LEASE_DURATION, limit };
+    let wanted = LeaseBulkRuns { lease, duration: lease_duration(state), limit };
     for leased in state.store.lease_bulk_runs(wanted).await? {
         match StoredRun::read(&leased) {
             Ok(stored) => drop(runs.spawn(LeasedRun::new(state.clone(), stored, lease).drive())),

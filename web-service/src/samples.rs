@@ -16,6 +16,7 @@ pub(crate) fn summary(status: Status) -> Summary {
         accepted_at: None,
         started_at: None,
         finished_at: None,
+        settled_at: None,
         worker: None,
         error: None,
         last_error: None,

@@ -1,5 +1,6 @@
 //! `/api/v1/bulk-runs`: actions on many requests.
 
+pub(crate) mod batch;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod stored;
@@ -109,8 +110,8 @@ impl BulkRunBody {
         if let Some(filter) = &self.filter {
             pairs.extend(filter.pairs()?);
         }
-        let has_filter = pairs.len() > 2 + ids.len();
-        if has_filter && !ids.is_empty() {
+        // Also if there are no ids in the list: whoever looked for some and found none does not mean all that a filter has.
+        if pairs.len() > 2 + ids.len() && self.ids.is_some() {
             return Err(Problem::wrong_shape("Send either ids or a filter."));
         }
         Plan::of(&pairs)
@@ -150,7 +151,8 @@ impl BulkFilter {
         (status = 400, description = "`not-json`; `unreadable`: the body broke off",
             body = Problem, content_type = "application/problem+json"),
         MethodNotAllowed,
-        (status = 422, description = "`wrong-shape`: it is JSON, but no such action, or nothing chooses the requests",
+        (status = 422, description = "`wrong-shape`: it is JSON, but no such action, or nothing chooses the requests; \
+            `run-id-reused`: there is another action with this `runId`",
             body = Problem, content_type = "application/problem+json"),
         StoreUnavailable
     )
@@ -175,9 +177,8 @@ pub(crate) async fn begin(
     let plan = order.plan().map_err(in_the_body)?;
     let preview = plan.preview(&state).await.map_err(in_the_body)?;
     let (id, newest) = (order.run_id.unwrap_or_else(Uuid::now_v7), preview.newest);
-    stored::begin(&state, id, plan, &preview, newest, Duration::ZERO).await?;
+    let run = stored::begin(&state, id, plan, &preview, newest, Duration::ZERO).await?;
     let location = format!("{PATH}/{id}");
-    let run = load(&state, &id.to_string()).await?;
     let mut response = HttpResponse::Accepted();
     Ok(response.insert_header((header::LOCATION, location)).json(BulkRunView::from(run)))
 }
@@ -313,6 +314,8 @@ mod tests {
             r#"{"action":"replay"}"#,
             r#"{"action":"replay","filter":{}}"#,
             r#"{"action":"replay","ids":["1"]}"#,
+            r#"{"action":"replay","ids":[]}"#,
+            r#"{"action":"replay","ids":[],"filter":{"type":"a"}}"#,
             r#"{"action":"explode","filter":{"type":"a"}}"#,
             r#"{"action":"cancel","filter":{"type":"a"},"canary":true}"#,
             r#"{"action":"replay","filter":{"status":"completed"}}"#,

@@ -12,25 +12,28 @@ use uuid::Uuid;
 use crate::{
     api::{
         bulk_runs::{
+            batch::{Phase, Step},
             plan::Selection,
-            progress::{Phase, Step},
             stored::{StoredRun, json},
         },
         http::problem::Problem,
         requests::list,
         state::State,
     },
-    bulk_driver::perform::perform,
+    bulk_driver::perform::{Ordered, perform},
 };
 
-/// How long a run belongs to this web service after a report: longer than a part of a batch takes.
-pub(super) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// How long a run belongs to this web service after a report, beside the time that a part of a batch may take.
+const MIN_LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long it waits while the broker or the store is away.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it is looked at which of the replayed requests have ended.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it reports in the middle of a batch.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it reports while it waits for the end of what it has replayed, and nothing changes: each report writes the whole
+/// batch, and tells whether somebody has asked to stop.
+const WAITING_REPORT_INTERVAL: Duration = Duration::from_secs(3);
 /// How many requests it reads at once, and on how many it acts.
 const PAGE_SIZE: usize = 500;
 const CONCURRENCY: usize = 16;
@@ -52,9 +55,15 @@ enum Left {
     StopAsked,
 }
 
+/// How long a run belongs to this web service after a report: longer than a part of a batch takes, which waits for the store
+/// and then for the broker.
+pub(super) fn lease_duration(state: &State) -> Duration {
+    MIN_LEASE_DURATION + 2 * state.dispatch.timeout
+}
+
 impl LeasedRun {
     pub(super) fn new(state: Arc<State>, run: StoredRun, lease: Uuid) -> Self {
-        let is_taken_over = !run.progress.items.is_empty();
+        let is_taken_over = run.progress.items.iter().any(|item| !item.is_done);
         Self { state, run, lease, is_taken_over, reported_at: Instant::now() }
     }
 
@@ -73,15 +82,15 @@ impl LeasedRun {
         }
         loop {
             let step = self.run.progress.next(self.run.order.plan.is_canary);
+            let before = self.seen();
             let pause = match step {
                 Step::End(phase) => return self.end(phase).await,
                 Step::Choose(count) => self.choose(count).await,
                 Step::Perform => self.perform().await,
                 Step::Watch => self.watch().await,
             };
-            let is_due = step != Step::Perform || self.reported_at.elapsed() > REPORT_INTERVAL;
-            if (is_due || pause.is_some())
-                && let Err(left) = self.report(false, LEASE_DURATION).await
+            if self.is_report_due(step, self.seen() != before)
+                && let Err(left) = self.report(false, lease_duration(&self.state)).await
             {
                 match left {
                     Left::Elsewhere => return,
@@ -95,6 +104,20 @@ impl LeasedRun {
                 let _given_back = self.report(false, Duration::ZERO).await;
                 return;
             }
+        }
+    }
+
+    /// What others see of the run while it waits.
+    fn seen(&self) -> (u64, Option<String>) {
+        (self.run.progress.ended(), self.run.progress.trouble.clone())
+    }
+
+    fn is_report_due(&self, step: Step, has_changed: bool) -> bool {
+        let age = self.reported_at.elapsed();
+        match step {
+            Step::Perform => age > REPORT_INTERVAL || self.run.progress.trouble.is_some(),
+            Step::Watch => age > WAITING_REPORT_INTERVAL || has_changed,
+            Step::Choose(_) | Step::End(_) => true,
         }
     }
 
@@ -132,7 +155,7 @@ impl LeasedRun {
 
     /// Does the action with some requests of the batch. Returns how long to wait, if the broker or the store is away.
     async fn perform(&mut self) -> Option<Duration> {
-        let plan = &self.run.order.plan;
+        let (plan, is_taken_over) = (&self.run.order.plan, self.is_taken_over);
         let items = self.run.progress.items.iter().filter(|item| !item.is_done);
         let items: Vec<_> = items.take(CONCURRENCY).copied().collect();
         let found = self.state.store.get_many(items.iter().map(|item| item.id).collect()).await;
@@ -144,8 +167,9 @@ impl LeasedRun {
             Ok(found) => {
                 let each = items.iter().map(async |item| {
                     let now = found.iter().find(|request| request.id == item.id);
-                    let (state, is_taken_over) = (&self.state, self.is_taken_over);
-                    (item.id, perform(state, plan.action, *item, now, is_taken_over).await)
+                    let order =
+                        Ordered { action: plan.action, at: self.run.created_at, is_taken_over };
+                    (item.id, perform(&self.state, order, *item, now).await)
                 });
                 join_all(each).await
             }

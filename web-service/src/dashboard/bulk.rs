@@ -11,8 +11,9 @@ use uuid::Uuid;
 use crate::{
     api::{
         bulk_runs::{
+            batch::Phase,
             plan::{BulkAction, Plan, Preview},
-            progress::{Phase, Progress},
+            progress::Progress,
             stored::{self, StoredRun},
         },
         http::{
@@ -51,7 +52,7 @@ const CANARY: &str = "The first 5 are replayed, and when all have ended ten time
 pub(super) async fn dry_run(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let pairs = form_urlencoded::parse(request.query_string().as_bytes()).into_owned();
     match preview(pairs.collect(), &state).await {
-        Ok((plan, preview)) => show(&state, &plan, &preview, None).await,
+        Ok((plan, preview)) => show(&state, &plan, &preview, Uuid::now_v7(), None).await,
         Err(problem) => respond::problem(&state, &problem, Section::Requests, "./").await,
     }
 }
@@ -66,6 +67,7 @@ async fn show(
     state: &State,
     plan: &Plan,
     preview: &Preview,
+    run: Uuid,
     mistake: Option<&str>,
 ) -> HttpResponse {
     let verb = plan.action.label();
@@ -80,6 +82,7 @@ async fn show(
                 @for (name, value) in plan.pairs() { input type="hidden" name=(name) value=(value); }
                 @if let Some(newest) = preview.newest { input type="hidden" name="newest" value=(newest); }
                 input type="hidden" name="count" value=(preview.count);
+                input type="hidden" name="run" value=(run);
                 @if preview.count > MAX_WITHOUT_NUMBER {
                     label for="confirm" { "Type " b { (preview.count) } " to go on" }
                     input #confirm name="confirm" inputmode="numeric" autocomplete="off" size="8" required;
@@ -132,16 +135,18 @@ pub(super) async fn begin(
     let (count, newest) = (get("count"), get("newest").and_then(|id| Uuid::try_parse(&id).ok()));
     let count = count.and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
     let is_confirmed = count <= MAX_WITHOUT_NUMBER || get("confirm") == Some(count.to_string());
+    // The form has the id of its run, so that one that is sent twice begins one run, which can be undone.
+    let id = get("run").and_then(|id| Uuid::try_parse(&id).ok()).unwrap_or_else(Uuid::now_v7);
     let (plan, preview) = match preview(pairs, &state).await {
         Ok(previewed) => previewed,
         Err(problem) => return respond::problem(&state, &problem, Section::Requests, "./").await,
     };
     if !is_confirmed {
-        return show(&state, &plan, &preview, Some("This is not the number.")).await;
+        return show(&state, &plan, &preview, id, Some("This is not the number.")).await;
     }
-    let (id, newest) = (Uuid::now_v7(), newest.or(preview.newest));
+    let newest = newest.or(preview.newest);
     match stored::begin(&state, id, plan, &preview, newest, UNDO_TIMEOUT).await {
-        Ok(()) => respond::see_other(&format!("bulk/{id}")),
+        Ok(_) => respond::see_other(&format!("bulk/{id}")),
         Err(problem) => respond::problem(&state, &problem, Section::Requests, "./").await,
     }
 }
@@ -194,9 +199,11 @@ fn progress_markup(run: &StoredRun) -> Markup {
             p role="status" {
                 (phase(progress)) " "
                 (of(progress.done, "request was changed", "requests were changed"))
-                @if progress.skipped > 0 { ", " (number(progress.skipped)) " left out, because they had changed meanwhile" }
+                @if progress.skipped > 0 { ", " (number(progress.skipped)) " left out" }
+                @if progress.skipped > 0 && progress.refusal.is_none() { ", because they had changed meanwhile" }
                 "."
             }
+            @if let Some(reason) = &progress.refusal { p.says { "Left out, unless they had changed meanwhile: " (reason) } }
             @if order.plan.is_canary { (canary_markup(progress)) }
             @if let Some(trouble) = &progress.trouble { p.says { "Waits and tries again: " (trouble) } }
             @match progress.phase {

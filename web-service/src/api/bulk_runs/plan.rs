@@ -20,8 +20,8 @@ pub(crate) const MAX_IDS: usize = 500;
 /// How many samples a dry run shows.
 const MAX_SAMPLES: usize = 5;
 /// What a form has beside filters.
-const NO_FILTERS: [&str; 8] =
-    ["action", "canary", "cursor", "limit", "count", "confirm", "newest", "done"];
+const NO_FILTERS: [&str; 9] =
+    ["action", "canary", "cursor", "limit", "count", "confirm", "newest", "run", "done"];
 
 /// What can be done with many requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

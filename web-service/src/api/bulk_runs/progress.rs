@@ -3,11 +3,14 @@
 //! A run takes batch after batch: it chooses the requests of a batch, which are kept before anything is done, and then does
 //! its action with each. A canary waits until all of the batch have ended before it chooses ten times as many.
 
+use std::collections::{HashMap, HashSet};
+
 use pipeline::contract::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{Status, Summary};
-use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::api::bulk_runs::batch::{Item, Outcome, Phase, Step};
 
 /// How many requests a batch has, if the run is no canary.
 const BATCH_SIZE: usize = 100;
@@ -16,24 +19,6 @@ const FIRST_CANARY_SIZE: usize = 5;
 const MAX_CANARY_SIZE: usize = 5000;
 /// A canary stops when more than one of so many in its batch have failed again.
 const TOLERATED_FAILURE: usize = 20;
-
-/// What a run does at present, or how it has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Phase {
-    /// It has not begun, and can be undone.
-    Waiting,
-    /// It does its action, or waits for the end of what it has replayed.
-    Running,
-    /// All were done.
-    Finished,
-    /// It was stopped before it began.
-    Undone,
-    /// Somebody has stopped it.
-    Aborted,
-    /// It has stopped by itself, because too many of those that it had replayed have failed again.
-    Stopped,
-}
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,8 +29,11 @@ pub(crate) struct Progress {
     pub(crate) ended_at: Option<Timestamp>,
     /// How many requests it has changed.
     pub(crate) done: u64,
-    /// How many it left as they were, since they had changed meanwhile.
+    /// How many it left as they were, since they had changed meanwhile or the action was refused.
     pub(crate) skipped: u64,
+    /// Why the action was refused the last time.
+    #[serde(default)]
+    pub(crate) refusal: Option<String>,
     /// How many of the replayed ones of a canary have ended so.
     pub(crate) completed: u64,
     pub(crate) failed: u64,
@@ -54,7 +42,7 @@ pub(crate) struct Progress {
     pub(crate) trouble: Option<String>,
     /// Which batch this is, counted from 1.
     pub(crate) batch: u32,
-    /// How many requests the batch has so far.
+    /// How many requests the batch has so far. In a canary those do not count that were left out: nothing is learned from them.
     pub(crate) batch_size: usize,
     /// How many are still to be chosen for it.
     missing: usize,
@@ -68,51 +56,6 @@ pub(crate) struct Progress {
     pub(crate) items: Vec<Item>,
 }
 
-/// A request of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Item {
-    pub(crate) id: Uuid,
-    /// The run in which it was chosen.
-    pub(crate) run: u32,
-    /// Whether it was replayed, so that its end is awaited.
-    pub(crate) is_done: bool,
-    /// Whether the action was tried and may have been done, though it had no success.
-    #[serde(default)]
-    pub(crate) is_uncertain: bool,
-}
-
-/// What became of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The action was done.
-    Done,
-    /// It had changed meanwhile.
-    Changed,
-    /// The broker or the store is away.
-    Trouble(String),
-}
-
-/// What a run does next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Chooses so many requests.
-    Choose(usize),
-    /// Does the action with requests of the batch.
-    Perform,
-    /// Looks which of the replayed ones have ended.
-    Watch,
-    /// It is over.
-    End(Phase),
-}
-
-impl Phase {
-    /// Whether it does nothing any more.
-    pub(crate) fn is_over(self) -> bool {
-        !matches!(self, Self::Waiting | Self::Running)
-    }
-}
-
 impl Progress {
     /// That of a run that begins then. `cursor` is where its requests begin in the list.
     pub(crate) fn beginning(begins_at: Timestamp, cursor: Option<String>) -> Self {
@@ -122,6 +65,7 @@ impl Progress {
             ended_at: None,
             done: 0,
             skipped: 0,
+            refusal: None,
             completed: 0,
             failed: 0,
             cancelled: 0,
@@ -175,12 +119,12 @@ impl Progress {
         match outcome {
             Outcome::Trouble(trouble) => {
                 self.trouble = Some(trouble);
-                let item = self.items.iter_mut().find(|item| item.id == id);
-                item.into_iter().for_each(|item| item.is_uncertain = true);
+                self.put_off(id);
             }
-            Outcome::Changed => {
-                self.skipped += 1;
-                self.items.retain(|item| item.id != id);
+            Outcome::Changed => self.leave_out(id, is_canary),
+            Outcome::Refused(reason) => {
+                self.refusal = Some(reason);
+                self.leave_out(id, is_canary);
             }
             Outcome::Done => {
                 self.done += 1;
@@ -194,25 +138,54 @@ impl Progress {
         }
     }
 
+    /// Puts a request at the end, as others of another type may be taken by the broker. It may have been done.
+    fn put_off(&mut self, id: Uuid) {
+        if let Some(place) = self.items.iter().position(|item| item.id == id) {
+            let item = self.items.remove(place);
+            self.items.push(Item { is_uncertain: true, ..item });
+        }
+    }
+
+    /// Leaves a request as it is. A canary takes another one instead of it, so that each batch is as large as it should be.
+    fn leave_out(&mut self, id: Uuid, is_canary: bool) {
+        self.skipped += 1;
+        self.items.retain(|item| item.id != id);
+        if is_canary {
+            self.batch_size = self.batch_size.saturating_sub(1);
+            self.missing += 1;
+        }
+    }
+
     /// Notes which of these replayed requests have ended, or are gone.
     pub(crate) fn watched(&mut self, looked_at: &[Uuid], found: &[Summary]) {
-        for id in looked_at {
-            let request = found.iter().find(|request| request.id == *id);
-            let item = self.items.iter().position(|item| item.id == *id && item.is_done);
-            let Some(place) = item else { continue };
-            let run = self.items[place].run;
-            match request.map(|request| (request.status, request.run)) {
-                Some((Status::Queued, _)) => continue,
-                Some((_, now)) if now <= run => continue,
-                Some((Status::Completed, _)) => self.completed += 1,
-                Some((Status::Failed, _)) => {
-                    self.failed += 1;
-                    self.failed_in_batch += 1;
-                }
-                Some((Status::Cancelled, _)) | None => self.cancelled += 1,
+        let looked_at: HashSet<_> = looked_at.iter().collect();
+        let found: HashMap<_, _> = found.iter().map(|request| (request.id, request)).collect();
+        for item in std::mem::take(&mut self.items) {
+            let is_watched = item.is_done && looked_at.contains(&item.id);
+            if !is_watched || !self.has_ended(item, found.get(&item.id).copied()) {
+                self.items.push(item);
             }
-            self.items.swap_remove(place);
         }
+    }
+
+    /// Whether a replayed request has ended, or is gone; counts it then.
+    fn has_ended(&mut self, item: Item, request: Option<&Summary>) -> bool {
+        match request.map(|request| (request.status, request.run)) {
+            Some((Status::Queued, _)) => return false,
+            Some((_, now)) if now <= item.run => return false,
+            Some((Status::Completed, _)) => self.completed += 1,
+            Some((Status::Failed, _)) => {
+                self.failed += 1;
+                self.failed_in_batch += 1;
+            }
+            Some((Status::Cancelled, _)) | None => self.cancelled += 1,
+        }
+        true
+    }
+
+    /// How many of the replayed ones have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.completed + self.failed + self.cancelled
     }
 
     /// How many of the replayed ones have not ended.
@@ -294,6 +267,61 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_takes_others_for_those_that_it_leaves_out() {
+        let mut progress = progress();
+        assert_eq!(progress.next(true), Step::Choose(5));
+        let chosen = ids(5);
+        progress.choose(chosen.iter().map(|id| (*id, 0)));
+        let refused = Outcome::Refused("there is no such type".to_owned());
+        for (id, outcome) in [(chosen[0], Outcome::Changed), (chosen[1], refused)] {
+            progress.performed(id, outcome, true);
+        }
+        assert_eq!(progress.next(true), Step::Choose(2));
+        assert_eq!(
+            (progress.skipped, progress.refusal.as_deref()),
+            (2, Some("there is no such type"))
+        );
+        let others = ids(2);
+        progress.choose(others.iter().map(|id| (*id, 0)));
+        let replayed = [&chosen[2..], &others[..]].concat();
+        for id in &replayed {
+            progress.performed(*id, Outcome::Done, true);
+        }
+        assert_eq!((progress.next(true), progress.batch_size), (Step::Watch, 5));
+        end(&mut progress, &replayed, 1);
+        assert_eq!(
+            progress.next(true),
+            Step::End(Phase::Stopped),
+            "one of five that were replayed"
+        );
+    }
+
+    #[test]
+    fn a_canary_that_leaves_all_out_ends_without_a_second_batch() {
+        let mut progress = progress();
+        assert_eq!(progress.next(true), Step::Choose(5));
+        let chosen = ids(5);
+        progress.choose(chosen.iter().map(|id| (*id, 0)));
+        for id in &chosen {
+            progress.performed(*id, Outcome::Changed, true);
+        }
+        assert_eq!(progress.next(true), Step::Choose(5));
+        progress.is_exhausted = true;
+        assert_eq!((progress.next(true), progress.batch), (Step::End(Phase::Finished), 1));
+    }
+
+    #[test]
+    fn a_request_whose_queue_is_away_does_not_hold_up_the_others() {
+        let mut progress = progress();
+        assert_eq!(progress.next(false), Step::Choose(100));
+        let chosen = ids(3);
+        progress.choose(chosen.iter().map(|id| (*id, 0)));
+        progress.performed(chosen[0], Outcome::Trouble("full".to_owned()), false);
+        let order: Vec<_> = progress.items.iter().map(|item| item.id).collect();
+        assert_eq!(order, [chosen[1], chosen[2], chosen[0]]);
+    }
+
+    #[test]
     fn a_request_that_is_cancelled_or_gone_ends_too() {
         let mut progress = progress();
         let batch = replayed(&mut progress, true);
@@ -319,7 +347,7 @@ mod tests {
             (Step::Perform, Some("away"))
         );
         let uncertain: Vec<_> = progress.items.iter().map(|item| item.is_uncertain).collect();
-        assert_eq!(uncertain, [true, false], "it may have been done");
+        assert_eq!(uncertain, [false, true], "it may have been done");
         progress.performed(two, Outcome::Changed, false);
         progress.performed(three, Outcome::Done, false);
         assert_eq!(progress.next(false), Step::End(Phase::Finished));

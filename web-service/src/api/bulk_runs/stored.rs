@@ -12,7 +12,7 @@ use crate::api::{
         plan::{Plan, Preview},
         progress::Progress,
     },
-    http::problem::Problem,
+    http::{problem::Problem, problem_type::ProblemType},
     state::State,
 };
 
@@ -50,10 +50,11 @@ impl StoredRun {
     }
 }
 
-/// Begins a run for the requests of a plan up to `newest`, after a time in which it can be undone.
+/// Begins a run for the requests of a plan up to `newest`, after a time in which it can be undone. The same order with the same id
+/// begins one run only.
 ///
 /// # Errors
-/// 503 if the store is unavailable.
+/// 422 if the id is that of a run with another plan, 503 if the store is unavailable.
 pub(crate) async fn begin(
     state: &State,
     id: Uuid,
@@ -61,7 +62,7 @@ pub(crate) async fn begin(
     preview: &Preview,
     newest: Option<Uuid>,
     due_in: Duration,
-) -> Result<(), Problem> {
+) -> Result<StoredRun, Problem> {
     let order = Order { plan, count: preview.count, is_capped: preview.is_capped };
     let above = newest.map(|id| Uuid::from_u128(id.as_u128().saturating_add(1)));
     let cursor = above.map(|id| Cursor::after(id).to_string());
@@ -69,7 +70,13 @@ pub(crate) async fn begin(
     let run = NewBulkRun { id, plan: json(&order), progress: json(&progress), due_in };
     state.store.begin_bulk_run(run).await?;
     state.bulk_run_due.notify_one();
-    Ok(())
+    match get(state, id).await? {
+        Some(stored) if stored.order.plan == order.plan => Ok(stored),
+        _ => Err(Problem::new(
+            ProblemType::RunIdReused,
+            format!("{id} is the runId of another action: use a new one for a new action."),
+        )),
+    }
 }
 
 /// The run with this id.

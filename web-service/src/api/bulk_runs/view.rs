@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::api::bulk_runs::{plan::BulkAction, progress::Phase, stored::StoredRun};
+use crate::api::bulk_runs::{batch::Phase, plan::BulkAction, stored::StoredRun};
 
 /// An action on many requests, and how far it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,8 +26,12 @@ pub(crate) struct BulkRunView {
     is_count_capped: bool,
     /// How many requests it has changed.
     done: u64,
-    /// How many it left as they were, because they had changed meanwhile.
+    /// How many it left as they were, because they had changed meanwhile or the action was refused.
     skipped: u64,
+    /// Why the action was refused the last time, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
+    refusal: Option<String>,
     /// Which batch it is at, counted from 1.
     batch: u32,
     /// How many requests that batch has.
@@ -73,6 +77,7 @@ impl From<StoredRun> for BulkRunView {
             failed: progress.failed,
             cancelled: progress.cancelled,
             pending: progress.pending(),
+            refusal: progress.refusal,
             is_abort_asked: is_stop_asked,
             created_at,
             begins_at: progress.begins_at,

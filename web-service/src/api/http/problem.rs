@@ -46,6 +46,11 @@ impl Problem {
         Self { kind, title, status, detail: detail.into(), request_id, allowed, accepted_coding }
     }
 
+    /// Its type.
+    pub(crate) fn kind(&self) -> ProblemType {
+        self.kind
+    }
+
     /// What its type means, for people.
     pub(crate) fn title(&self) -> &'static str {
         self.title

@@ -23,6 +23,7 @@ pub(crate) enum ProblemType {
     NotWaiting,
     NoData,
     BelongsToRequest,
+    RunIdReused,
     IdempotencyKeyReused,
     IdempotencyKeyInUse,
     MethodNotAllowed,
@@ -60,6 +61,9 @@ impl ProblemType {
             Self::NotWaiting => (Code::CONFLICT, "The request does not wait for an attempt"),
             Self::NoData => (Code::CONFLICT, "The data of the request is not stored"),
             Self::BelongsToRequest => (Code::CONFLICT, "The message belongs to a request"),
+            Self::RunIdReused => {
+                (Code::UNPROCESSABLE_ENTITY, "There is another action with this runId")
+            }
             Self::IdempotencyKeyReused => {
                 (Code::UNPROCESSABLE_ENTITY, "The idempotency key was used with another body")
             }

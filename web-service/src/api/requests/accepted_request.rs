@@ -49,6 +49,7 @@ impl AcceptedRequest {
             accepted_at: Some(self.accepted_at),
             started_at: result.started_at,
             finished_at: Some(result.finished_at?),
+            settled_at: None,
             worker: worker.clone(),
             error: None,
             last_error: None,

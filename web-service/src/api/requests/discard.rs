@@ -14,6 +14,10 @@ use crate::api::{
 };
 use store::Discard;
 
+/// Why a request is not discarded yet.
+pub(crate) const CALLBACK_PENDING: &str =
+    "Its callback is pending: discard the request when the callback is delivered or has failed.";
+
 pub(crate) const PATH: &str = "/api/v1/requests/{id}/discard";
 
 /// Lets a failed request expire at once, and deletes its parked messages.
@@ -45,8 +49,7 @@ pub(crate) async fn discard(
             Ok(HttpResponse::NoContent().finish())
         }
         Discard::CallbackPending => {
-            let detail = "Its callback is pending: discard the request when the callback is delivered or has failed.";
-            Err(Problem::new(ProblemType::CallbackPending, detail))
+            Err(Problem::new(ProblemType::CallbackPending, CALLBACK_PENDING))
         }
         Discard::NotFailed(status) => Err(Problem::not_failed(status.as_str())),
         Discard::Expired => Err(Problem::expired(id)),
