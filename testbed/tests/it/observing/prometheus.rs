@@ -61,6 +61,13 @@ async fn promtool_accepts_the_alerts_and_every_query_of_the_dashboard() -> Resul
     promtool::check(&["check", "rules", file.path().to_str().context("UTF-8")?], "").await
 }
 
+/// The file has the states and the alerts that fire in each.
+#[tokio::test]
+async fn alerts_tell_apart_who_is_missing_and_what_nobody_consumes() -> Result<()> {
+    let states = deployed("prometheus/alerts_test.yml");
+    promtool::check(&["test", "rules", states.to_str().context("UTF-8")?], "").await
+}
+
 #[test]
 fn alerts_and_dashboard_ask_only_for_metrics_that_are_documented() -> Result<()> {
     let page = fs::read_to_string(workspace::root().join("docs/metrics.md"))?;
