@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{promtool, workspace};
 
 use super::processor_health::observed_processor;
@@ -13,11 +13,22 @@ fn deployed(file: &str) -> PathBuf {
     workspace::root().join("deploy").join(file)
 }
 
-/// The queries of the dashboard, with a number in place of what Grafana fills in.
-fn queries() -> Result<Vec<String>> {
+/// The panels of the dashboard.
+fn panels() -> Result<Vec<Value>> {
     let dashboard: Value =
         serde_json::from_str(&fs::read_to_string(deployed("grafana/slowlane.json"))?)?;
-    let panels = dashboard["panels"].as_array().context("panels")?;
+    Ok(dashboard["panels"].as_array().context("panels")?.clone())
+}
+
+/// What the panel with this title asks for first.
+fn query_of(title: &str) -> Result<Value> {
+    let panel = panels()?.into_iter().find(|panel| panel["title"] == title);
+    Ok(panel.with_context(|| format!("no panel {title}"))?["targets"][0]["expr"].clone())
+}
+
+/// The queries of the dashboard, with a number in place of what Grafana fills in.
+fn queries() -> Result<Vec<String>> {
+    let panels = panels()?;
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     let queries = targets.map(|target| {
         let query = target["expr"].as_str().context("a query")?;
@@ -66,6 +77,33 @@ async fn promtool_accepts_the_alerts_and_every_query_of_the_dashboard() -> Resul
 async fn alerts_tell_apart_who_is_missing_and_what_nobody_consumes() -> Result<()> {
     let states = deployed("prometheus/alerts_test.yml");
     promtool::check(&["test", "rules", states.to_str().context("UTF-8")?], "").await
+}
+
+/// Two web services count the same seven requests, of two types; and the only job of a processor never ends.
+#[tokio::test]
+async fn the_dashboard_adds_up_the_types_and_shows_work_that_hangs() -> Result<()> {
+    let series = [
+        (r#"slowlane_requests_in_hand{instance="a",type="default"}"#, "3"),
+        (r#"slowlane_requests_in_hand{instance="a",type="video"}"#, "4"),
+        (r#"slowlane_requests_in_hand{instance="b",type="default"}"#, "3"),
+        (r#"slowlane_requests_in_hand{instance="b",type="video"}"#, "4"),
+        (r#"slowlane_deliveries_total{instance="p",queue="processing.requests"}"#, "5"),
+        (r#"slowlane_settlements_total{instance="p",queue="processing.requests"}"#, "4"),
+        (r#"slowlane_jobs_in_progress{instance="p",type="default"}"#, "1"),
+    ];
+    let shown = |title: &str, labels: &str, value: u32| {
+        let sample = json!({"labels": labels, "value": value});
+        anyhow::Ok(json!({"expr": query_of(title)?, "eval_time": "0", "exp_samples": [sample]}))
+    };
+    let expected = [
+        shown("Being worked on", "{}", 7)?,
+        shown("Deliveries received and not finished", r#"{instance="p"}"#, 1)?,
+    ];
+    let series = series.map(|(series, values)| json!({"series": series, "values": values}));
+    let test = json!({"tests": [{"input_series": series, "promql_expr_test": expected}]});
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), test.to_string())?;
+    promtool::check(&["test", "rules", file.path().to_str().context("UTF-8")?], "").await
 }
 
 #[test]
