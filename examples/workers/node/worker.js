@@ -6,7 +6,7 @@ import amqplib from "amqplib";
 import { isLosslessNumber, parse, stringify } from "lossless-json";
 
 const AMQP_URL = process.env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672/%2f";
-const KEPT_HEADERS = ["slowlane-attempt", "slowlane-run", "traceparent"];
+const KEPT_HEADERS = ["slowlane-attempt", "slowlane-run", "slowlane-type", "traceparent"];
 
 /** The work will never succeed with this data. */
 class Refused extends Error {}

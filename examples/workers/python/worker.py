@@ -79,7 +79,7 @@ class Worker:
 
     def publish(self, routing_key, request, body, more):
         """Publishes to the exchange `processing`, and returns when the broker has the message in a queue."""
-        kept = ("slowlane-attempt", "slowlane-run", "traceparent")
+        kept = ("slowlane-attempt", "slowlane-run", "slowlane-type", "traceparent")
         headers = {name: value for name, value in (request.headers or {}).items() if name in kept}
         properties = pika.BasicProperties(
             content_type="application/json",

@@ -2,6 +2,7 @@
 
 mod asked;
 mod failure;
+mod kept_headers;
 mod malformed;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) async fn run(
             report.add(Rule::Failure, Verdict::NotChecked(reason.to_owned()))?;
         }
     }
+    report.add(Rule::Headers, Verdict::Kept)?;
     malformed::malformed(stage, report).await?;
     reconnects(stage, report).await?;
     Ok("")
@@ -77,7 +79,7 @@ async fn first_result(stage: &mut Stage, report: &mut Report) -> Result<bool, Fa
     stage.tap.hold_confirms(true);
     let [first, second] = [TEXT, "second"].map(|text| Asked::new(&json!(text).to_string()));
     for asked in [&first, &second] {
-        stage.publish(asked.properties(), &asked.body).await?;
+        stage.publish(asked.properties(stage.kind()), &asked.body).await?;
     }
     let published = stage.until(|trace, _| trace.published(&first.id, KEY_RESULT, 0)).await;
     let published = match published {
@@ -188,6 +190,7 @@ async fn content(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> 
         Ok(arrived) => {
             report_text(report, &arrived, TEXT)?;
             report_text(report, &arrived, NUMBER)?;
+            kept_headers::check(report, stage.kind(), &arrived)?;
             report.add(Rule::Content, Verdict::Kept)
         }
         Err(silence) => report.add(Rule::Content, broken("publish a result for a list", silence)),

@@ -14,12 +14,13 @@ pub(super) enum Rule {
     UnknownFields,
     Malformed,
     Failure,
+    Headers,
     Reconnects,
 }
 
 impl Rule {
     /// All of them, in the order in which they are checked.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Consumes,
         Self::Result,
         Self::Confirms,
@@ -30,6 +31,7 @@ impl Rule {
         Self::Ids,
         Self::UnknownFields,
         Self::Failure,
+        Self::Headers,
         Self::Malformed,
         Self::Reconnects,
     ];
@@ -48,6 +50,7 @@ impl Rule {
             Self::UnknownFields => "unknown-fields",
             Self::Malformed => "malformed",
             Self::Failure => "failure",
+            Self::Headers => "headers",
             Self::Reconnects => "reconnects",
         }
     }
@@ -73,6 +76,9 @@ impl Rule {
             Self::Malformed => "move messages that are no requests to the failed queue, and go on",
             Self::Failure => {
                 "publish the request to the key failed, and an error as its result, before the ack"
+            }
+            Self::Headers => {
+                "copy attempt, run, type and trace from a request to what is published for it"
             }
             Self::Reconnects => "consume again after a lost connection, or end",
         }

@@ -133,6 +133,11 @@ impl Stage {
         Ok(published.context("a request could not be published")?)
     }
 
+    /// The type of the requests.
+    pub(super) fn kind(&self) -> &RequestType {
+        &self.kind
+    }
+
     /// The queue of the requests.
     pub(super) fn queue(&self) -> String {
         self.kind.queue()

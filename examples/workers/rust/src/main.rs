@@ -20,7 +20,8 @@ use tokio::time::{sleep, timeout};
 const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 /// How long the broker may take. A connection that is lost at the wrong moment may not tell.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-const KEPT_HEADERS: [&str; 3] = ["slowlane-attempt", "slowlane-run", "traceparent"];
+const KEPT_HEADERS: [&str; 4] =
+    ["slowlane-attempt", "slowlane-run", "slowlane-type", "traceparent"];
 
 /// The data as they came: big numbers and the order of keys stay.
 #[derive(Deserialize)]

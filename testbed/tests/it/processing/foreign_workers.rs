@@ -5,6 +5,7 @@ mod slow;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use pipeline::contract::headers::{ATTEMPT, RUN, TRACEPARENT, TYPE};
 use serde_json::Value;
 use testbed::{shared_node, workspace};
 
@@ -103,6 +104,23 @@ async fn a_virtual_host_that_is_in_use_is_left_alone() -> Result<()> {
 }
 
 #[test]
+fn documents_and_examples_name_all_headers_that_a_worker_copies() -> Result<()> {
+    for file in [
+        "docs/workers.md",
+        "docs/asyncapi.yaml",
+        "examples/workers/python/worker.py",
+        "examples/workers/node/worker.js",
+        "examples/workers/rust/src/main.rs",
+    ] {
+        let text = fs::read_to_string(workspace::root().join(file))?;
+        for name in [ATTEMPT, RUN, TYPE, TRACEPARENT] {
+            ensure!(text.contains(name), "{file} does not name {name}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_rules_are_documented() -> Result<()> {
     let document = fs::read_to_string(workspace::root().join("docs/workers.md"))?;
     let rules =
@@ -110,7 +128,7 @@ fn the_rules_are_documented() -> Result<()> {
     let names: Vec<_> =
         rules.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let names: Vec<_> = names.into_iter().filter(|name| !name.contains(' ')).collect();
-    ensure!(names.len() == 12, "{names:?}");
+    ensure!(names.len() == 13, "{names:?}");
     for name in names {
         ensure!(
             document.contains(&format!("\n| {name} | ")),

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use pipeline::{contract::Properties, topology};
+use pipeline::{
+    contract::Properties,
+    topology::{self, RequestType},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
     commands::conformance::{
+        checks::kept_headers,
         report::Verdict,
         stage::{Arrived, Silence, Stage},
         trace::{Trace, has_id},
@@ -34,7 +38,7 @@ impl Asked {
         Self { id, body }
     }
 
-    pub(super) fn properties(&self) -> Properties {
+    pub(super) fn properties(&self, kind: &RequestType) -> Properties {
         let id = self.id.as_str().map(str::to_owned);
         Properties {
             content_type: Some("application/json".into()),
@@ -42,6 +46,7 @@ impl Asked {
             correlation_id: id,
             kind: Some("request".into()),
             persistent: true,
+            headers: kept_headers::of_request(kind),
             ..Properties::default()
         }
     }
@@ -52,7 +57,7 @@ pub(super) async fn result(
     stage: &mut Stage,
     asked: &Asked,
 ) -> Result<Result<Arrived, Silence>, Failure> {
-    stage.publish(asked.properties(), &asked.body).await?;
+    stage.publish(asked.properties(stage.kind()), &asked.body).await?;
     Ok(stage.until(|_, arrived| result_of(&asked.id, arrived)).await)
 }
 

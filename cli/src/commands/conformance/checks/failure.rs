@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use crate::{
     commands::conformance::{
-        checks::asked::{ARRIVAL_TIME, Asked, broken, parked, result_of, settlement},
+        checks::{
+            asked::{ARRIVAL_TIME, Asked, broken, parked, result_of, settlement},
+            kept_headers,
+        },
         report::{Report, Verdict},
         rules::Rule,
         stage::{Arrived, Stage},
@@ -23,7 +26,7 @@ pub(super) async fn failure(
 ) -> Result<(), Failure> {
     let asked = Asked::new(data);
     let from = stage.now();
-    stage.publish(asked.properties(), &asked.body).await?;
+    stage.publish(asked.properties(stage.kind()), &asked.body).await?;
     let error = stage.until(|_, arrived| result_of(&asked.id, arrived)).await;
     let error = match error {
         Ok(error) => error,
@@ -36,6 +39,9 @@ pub(super) async fn failure(
         trace.published(&asked.id, key, from).and_then(|published| trace.confirmed(published))
     });
     drop(trace);
+    for published in parked.iter().chain([&error]) {
+        kept_headers::check(report, stage.kind(), published)?;
+    }
     report.add(Rule::Failure, failure_verdict(&error, parked.as_ref(), settled, confirmed))
 }
 

@@ -114,22 +114,34 @@ async fn the_commands_of_the_document_find_that_each_example_keeps_the_contract(
         let start = start.envs([installed.path()]).envs([("AMQP_URL", stack.url.as_str())]);
         let said = process::run(start, INSTALL_TIMEOUT).await.with_context(|| line.clone())?;
         let kept = said.iter().filter(|line| line.starts_with("ok ")).count();
-        ensure!(kept == 12, "{line}: {said:#?}");
+        ensure!(kept == 13, "{line}: {said:#?}");
         Ok(())
     });
     try_join_all(checked).await.map(drop)
 }
 
+/// The Python worker, with other texts in place of some.
+fn changed(changes: &[(&str, &str)]) -> Result<String> {
+    let script = fs::read_to_string(workspace::root().join("examples/workers/python/worker.py"))?;
+    changes.iter().try_fold(script, |script, (from, to)| {
+        ensure!(script.contains(from), "the example has no {from:?}");
+        Ok(script.replace(from, to))
+    })
+}
+
 /// What is checked about a Python worker in which a part of the example was replaced.
 async fn broken(from: &str, to: &str, rule: &str) -> Result<String> {
-    let installed = Installed::get().await?;
-    let script = fs::read_to_string(workspace::root().join("examples/workers/python/worker.py"))?;
-    ensure!(script.contains(from), "the example has no {from:?}");
-    let folder = tempfile::tempdir()?;
+    broken_of("default", &[(from, to)], rule).await
+}
+
+/// The same of a worker of this type.
+async fn broken_of(kind: &str, changes: &[(&str, &str)], rule: &str) -> Result<String> {
+    let (installed, folder) = (Installed::get().await?, tempfile::tempdir()?);
     let path = folder.path().join("worker.py");
-    fs::write(&path, script.replace(from, to))?;
+    fs::write(&path, changed(changes)?)?;
     let [python, path] = installed.python(&path);
-    let words = ["--output", "json", "--refused", "\"refuse\"", &python, &path];
+    let options = ["--output", "json", "--type", kind, "--refused", "\"refuse\""];
+    let words = [&options[..], &[&python, &path]].concat();
     let said = conformance(&unused().await, &words).await?;
     ensure!(said.code == Some(1), "{}", said.text);
     let told = told(&said)?;
@@ -172,6 +184,15 @@ async fn a_worker_that_dies_on_junk_is_found_out() -> Result<()> {
         broken("except (ValueError, KeyError, TypeError)", "except ZeroDivisionError", "malformed")
             .await?;
     ensure!(seen.contains("it ended with"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_copy_the_type_is_found_out() -> Result<()> {
+    let of_video = ("\"processing.requests\"", "\"processing.requests.video\"");
+    let changes = [of_video, ("\"slowlane-type\", ", "")];
+    let seen = broken_of("video", &changes, "headers").await?;
+    ensure!(seen.contains("does not have slowlane-type"), "{seen}");
     Ok(())
 }
 
