@@ -37,6 +37,15 @@ function read(body) {
   return { requestId, requestData };
 }
 
+/** The body of a result. What is nested too deeply to be written is refused. */
+function write(answer) {
+  try {
+    return Buffer.from(stringify(answer));
+  } catch (error) {
+    throw new Refused(`the result is no JSON: ${error.message}`);
+  }
+}
+
 /** Publishes to the exchange `processing`, and resolves when the broker has the message in a queue. */
 async function publish(channel, routingKey, request, body, more = {}) {
   const { headers = {}, messageId, correlationId } = request.properties;
@@ -77,15 +86,16 @@ async function processRequest(channel, request) {
   const { requestId, requestData } = read_;
   let result;
   try {
-    result = { processingResults: await work(requestData) };
+    result = write({ requestId, processingResults: await work(requestData) });
   } catch (error) {
-    if (!(error instanceof Refused)) {
+    // A RangeError is of data that are nested too deeply: no further attempt would mend that.
+    if (!(error instanceof Refused || error instanceof RangeError)) {
       throw error;
     }
-    result = { error: { code: "permanent", message: error.message } };
+    result = write({ requestId, error: { code: "permanent", message: error.message } });
     await publishFailed(channel, request, "permanent", error.message);
   }
-  await publish(channel, "result", request, Buffer.from(stringify({ requestId, ...result })));
+  await publish(channel, "result", request, result);
 }
 
 /** Works until the connection is lost. */

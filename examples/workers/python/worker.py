@@ -1,12 +1,15 @@
 """A worker in Python: takes requests from RabbitMQ one by one, and publishes their results."""
 
-import json
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 
 import pika
+
+# The json of Python would round numbers: as Decimal they keep their digits.
+import simplejson as json
 from pika.exceptions import AMQPError
 
 AMQP_URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
@@ -17,7 +20,9 @@ class Refused(Exception):
 
 
 def work(data):
-    """Your work. It may take long, and after a crash it is done again with the same requestId."""
+    """Your work. It may take long, and after a crash it is done again with the same requestId.
+
+    Numbers with a point or an exponent are Decimal."""
     if data == "refuse":
         raise Refused("this data can't be processed")
     return data
@@ -26,14 +31,22 @@ def work(data):
 def parse(body):
     """The id and the data of a request. JSON that is none, and a request without an id, are refused."""
     try:
-        request = json.loads(body.decode("utf-8-sig"))
+        request = json.loads(body.decode("utf-8-sig"), use_decimal=True)
         request_id = request["requestId"]
         data = request["requestData"]
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # Whatever it is (RecursionError is one): the next worker would die of it, too.
         raise Refused(f"not a request: {error!r}") from error
-    if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
+    if isinstance(request_id, bool) or not isinstance(request_id, (str, int, Decimal)):
         raise Refused("requestId is neither a text nor a number")
     return request_id, data
+
+
+def to_json(answer):
+    """The body of a result. What is no JSON, as NaN, is refused."""
+    try:
+        return json.dumps(answer, use_decimal=True, allow_nan=False).encode()
+    except Exception as error:
+        raise Refused(f"the result is no JSON: {error!r}") from error
 
 
 class Worker:
@@ -58,12 +71,12 @@ class Worker:
             self.publish_failed(properties, body, "malformed", str(refused))
             return
         try:
-            result = {"processingResults": self.wait_for(work, data)}
-        except Refused as refused:
+            result = to_json({"requestId": request_id, "processingResults": self.wait_for(work, data)})
+        except (Refused, RecursionError) as refused:
             error = {"code": "permanent", "message": str(refused)}
             self.publish_failed(properties, body, error["code"], error["message"])
-            result = {"error": error}
-        self.publish("result", properties, json.dumps({"requestId": request_id, **result}).encode(), {})
+            result = to_json({"requestId": request_id, "error": error})
+        self.publish("result", properties, result, {})
 
     def wait_for(self, function, data):
         """Calls the function in a thread, and answers the broker's heartbeats meanwhile."""

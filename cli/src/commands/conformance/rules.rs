@@ -15,12 +15,13 @@ pub(super) enum Rule {
     Malformed,
     Failure,
     Headers,
+    Nesting,
     Reconnects,
 }
 
 impl Rule {
     /// All of them, in the order in which they are checked.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Consumes,
         Self::Result,
         Self::Confirms,
@@ -33,6 +34,7 @@ impl Rule {
         Self::Failure,
         Self::Headers,
         Self::Malformed,
+        Self::Nesting,
         Self::Reconnects,
     ];
 
@@ -51,6 +53,7 @@ impl Rule {
             Self::Malformed => "malformed",
             Self::Failure => "failure",
             Self::Headers => "headers",
+            Self::Nesting => "nesting",
             Self::Reconnects => "reconnects",
         }
     }
@@ -70,7 +73,7 @@ impl Rule {
             Self::Redelivery => {
                 "work again on a request that was in hand when the worker was killed"
             }
-            Self::Content => "keep unicode and big numbers as they are",
+            Self::Content => "keep unicode, and numbers with all their digits",
             Self::Ids => "return any id, text or number, as it came",
             Self::UnknownFields => "ignore unknown fields and headers, and need no properties",
             Self::Malformed => "move messages that are no requests to the failed queue, and go on",
@@ -80,6 +83,7 @@ impl Rule {
             Self::Headers => {
                 "copy attempt, run, type and trace from a request to what is published for it"
             }
+            Self::Nesting => "end requests that are nested deeply, if need be as failed, and go on",
             Self::Reconnects => "consume again after a lost connection, or end",
         }
     }

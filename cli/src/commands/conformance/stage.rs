@@ -209,6 +209,15 @@ impl Stage {
         Ok(())
     }
 
+    /// The same, and starts the worker again.
+    ///
+    /// # Errors
+    /// If something is left, or the worker can't be started.
+    pub(super) async fn start_over(&mut self) -> Result<(), Failure> {
+        self.clear().await?;
+        Ok(self.worker.start_again().await.map_err(anyhow::Error::new)?)
+    }
+
     /// Takes what waits in the queue, and tells whether nothing and nobody is left there: what the worker had comes back
     /// when the broker takes away its consumers.
     async fn is_cleared(&mut self, queue: &str, deadline: Instant) -> bool {

@@ -29,9 +29,7 @@ pub(super) async fn malformed(stage: &mut Stage, report: &mut Report) -> Result<
         if let Some(verdict) = after_junk(stage, what, body).await? {
             report.add(Rule::Malformed, verdict)?;
             // The other checks go on without the message.
-            stage.clear().await?;
-            stage.worker.start_again().await.map_err(anyhow::Error::new)?;
-            return Ok(());
+            return stage.start_over().await;
         }
     }
     let asked = Asked::new("\"hello\"");

@@ -114,7 +114,7 @@ async fn the_commands_of_the_document_find_that_each_example_keeps_the_contract(
         let start = start.envs([installed.path()]).envs([("AMQP_URL", stack.url.as_str())]);
         let said = process::run(start, INSTALL_TIMEOUT).await.with_context(|| line.clone())?;
         let kept = said.iter().filter(|line| line.starts_with("ok ")).count();
-        ensure!(kept == 13, "{line}: {said:#?}");
+        ensure!(kept == 14, "{line}: {said:#?}");
         Ok(())
     });
     try_join_all(checked).await.map(drop)
@@ -180,10 +180,33 @@ async fn a_worker_that_loses_unicode_is_found_out() -> Result<()> {
 
 #[tokio::test]
 async fn a_worker_that_dies_on_junk_is_found_out() -> Result<()> {
-    let seen =
-        broken("except (ValueError, KeyError, TypeError)", "except ZeroDivisionError", "malformed")
-            .await?;
+    let seen = broken(
+        "except Exception as error:  #",
+        "except ZeroDivisionError as error:  #",
+        "malformed",
+    )
+    .await?;
     ensure!(seen.contains("it ended with"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_makes_infinity_of_a_number_is_found_out_at_once() -> Result<()> {
+    let changes = [
+        ("import simplejson as json", "import json"),
+        (", use_decimal=True", ""),
+        ("allow_nan=False", "allow_nan=True"),
+    ];
+    let seen = broken_of("default", &changes, "content").await?;
+    ensure!(seen.contains("Infinity"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_of_deep_nesting_is_found_out() -> Result<()> {
+    let narrow = "except (ValueError, KeyError, TypeError) as error:  #";
+    let seen = broken("except Exception as error:  #", narrow, "nesting").await?;
+    ensure!(seen.contains("1000 lists in each other, and ended with"), "{seen}");
     Ok(())
 }
 
