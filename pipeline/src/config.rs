@@ -7,6 +7,7 @@
 use crate::{broker::address::Address, log_messages::USING_BROKER};
 
 pub(crate) mod command_line;
+mod env_file;
 pub(crate) mod parse;
 pub(crate) mod reader;
 pub(crate) mod source;
@@ -14,9 +15,10 @@ pub(crate) mod unknown_names;
 pub mod variables;
 
 pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};
+pub use crate::config::env_file::EnvFileError;
 pub use crate::config::parse::{LogFormat, ParseError, Secret, SecretUrl, Size};
 pub use crate::config::reader::{ConfigError, Reader};
-pub use crate::config::source::{EnvFileError, Origin, Source};
+pub use crate::config::source::{Origin, Source};
 pub use crate::config::variables::Variable;
 
 /// Which broker to use: `AMQP_URL`, else `CLOUDAMQP_URL`.

@@ -3,9 +3,7 @@
 use std::fmt;
 
 use crate::config::{
-    parse::ParseError,
-    source::{EnvFileError, Source},
-    variables::Variable,
+    env_file::EnvFileError, parse::ParseError, source::Source, variables::Variable,
 };
 
 /// Reads variables one after the other and collects the bad values.

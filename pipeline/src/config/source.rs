@@ -3,11 +3,13 @@
 use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
-    io::ErrorKind,
     path::Path,
 };
 
-use crate::config::variables::Variable;
+use crate::config::{
+    env_file::{self, EnvFileError},
+    variables::Variable,
+};
 
 /// Where values come from: flags before the environment before a `.env` file.
 ///
@@ -32,17 +34,6 @@ pub enum Origin {
     File,
 }
 
-/// Why the file `.env` can't be used. No message contains a value, which may be secret.
-#[derive(Debug, thiserror::Error)]
-pub enum EnvFileError {
-    /// It exists and can't be read.
-    #[error("{0} can't be read: {1}")]
-    Unreadable(String, std::io::Error),
-    /// It can't be parsed: the file, and the place of the error if known.
-    #[error("{0} can't be understood{1}; put values with spaces or # in quotes")]
-    Syntax(String, String),
-}
-
 impl Source {
     /// The process's environment and `./.env`; never a parent folder's, so that a program started
     /// in the wrong place doesn't use the broker of another project.
@@ -61,7 +52,7 @@ impl Source {
         folder: &Path,
         flags: HashMap<String, String>,
     ) -> Result<Self, EnvFileError> {
-        let file = read_file(&folder.join(".env"))?;
+        let file = env_file::read(&folder.join(".env"))?;
         Ok(Self { flags, file, ..Self::of_environment(std::env::vars_os()) })
     }
 
@@ -122,28 +113,6 @@ impl Source {
 /// Whether the log may have colours: unless `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) fn allows_colours() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
-    let shown = || path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(EnvFileError::Unreadable(shown(), error)),
-    };
-    dotenvy::from_read_iter(text.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|error| EnvFileError::Syntax(shown(), place(&text, &error)))
-}
-
-/// The place of the error, without the line's text, since that may be a password.
-fn place(text: &str, error: &dotenvy::Error) -> String {
-    let dotenvy::Error::LineParse(part, _) = error else { return String::new() };
-    let found = text.lines().enumerate().find(|(_, line)| line.contains(part.as_str()));
-    found.map_or_else(String::new, |(index, line)| {
-        let name = line.split_once('=').map_or("", |(name, _)| name).trim();
-        format!(" in line {} ({name})", index + 1)
-    })
 }
 
 #[cfg(test)]
@@ -211,15 +180,5 @@ mod tests {
         let mut flags = map("[::1]:80");
         flags.insert("AMQP_URL".to_owned(), "amqp://h".to_owned());
         assert_eq!(problems(&Source { flags, ..environment() }), ("AMQP_URL", Ok(())));
-    }
-
-    #[test]
-    fn a_broken_file_is_named_without_what_stands_in_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(".env");
-        std::fs::write(&path, "AMQP_URL=amqp://u:hunter2@h word\n").unwrap();
-        let error = read_file(&path).unwrap_err().to_string();
-        assert!(error.contains("AMQP_URL") && !error.contains("hunter2"), "{error:?}");
-        assert!(read_file(&folder.path().join("none")).unwrap().is_empty());
     }
 }
