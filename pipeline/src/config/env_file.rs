@@ -13,6 +13,9 @@ pub enum EnvFileError {
     Syntax(String, String),
 }
 
+/// Stands for `$` while the file is parsed. A variable can't contain it, so no value has it.
+const DOLLAR: char = '\0';
+
 /// What the file sets: nothing if there is none.
 pub(super) fn read(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
     let shown = || path.display().to_string();
@@ -24,19 +27,34 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, String>, EnvFileError>
     parse(&text).map_err(|place| EnvFileError::Syntax(shown(), place))
 }
 
-/// The values by their names, or the place of the error.
+/// The values by their names, or the place of the error. `$` stands for itself, as in an `EnvironmentFile` of systemd: what
+/// dotenvy would put in place of `$word` in a password is most likely nothing.
 fn parse(text: &str) -> Result<HashMap<String, String>, String> {
     // Editors on Windows write a byte order mark, which dotenvy skips only when it sets the variables itself.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let values = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>();
-    values.map_err(|error| place(text, &error))
+    let masked = mask_dollars(text);
+    let unmask = |(name, value): (String, String)| (name, value.replace(DOLLAR, "$"));
+    let values = dotenvy::from_read_iter(masked.as_bytes()).map(|line| line.map(unmask));
+    values.collect::<Result<_, _>>().map_err(|error| place(text, &masked, &error))
 }
 
-/// The place of the error, without the line's text, since that may be a password.
-fn place(text: &str, error: &dotenvy::Error) -> String {
+/// The text without a `$` that dotenvy would substitute. It takes `\$` for `$`, except in single quotes, where it keeps both.
+fn mask_dollars(text: &str) -> String {
+    let mut is_escaped = false;
+    let mask = |char| {
+        let masked = if char == '$' && !is_escaped { DOLLAR } else { char };
+        is_escaped = char == '\\' && !is_escaped;
+        masked
+    };
+    text.chars().map(mask).collect()
+}
+
+/// The place of the error, without the line's text, since that may be a password. The error quotes the masked text.
+fn place(text: &str, masked: &str, error: &dotenvy::Error) -> String {
     let dotenvy::Error::LineParse(part, _) = error else { return String::new() };
-    let found = text.lines().enumerate().find(|(_, line)| line.contains(part.as_str()));
-    found.map_or_else(String::new, |(index, line)| {
+    let mut lines = text.lines().zip(masked.lines()).enumerate();
+    let found = lines.find(|(_, (_, masked))| masked.contains(part.as_str()));
+    found.map_or_else(String::new, |(index, (line, _))| {
         let name = line.split_once('=').map_or("", |(name, _)| name).trim();
         format!(" in line {} ({name})", index + 1)
     })
@@ -62,5 +80,26 @@ mod tests {
             let values = parse(text).unwrap();
             assert_eq!((values["A"].as_str(), values["B"].as_str()), ("1", "2"), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_dollar_stands_for_itself() {
+        for (line, value) in [
+            (r"A=amqps://app:pa$word@host/$PATH", "amqps://app:pa$word@host/$PATH"),
+            (r#"A="pa$word ${PATH}" # $"#, "pa$word ${PATH}"),
+            (r"A='pa$word'$PATH", "pa$word$PATH"),
+            (r"A=pa\\$PATH\$PATH", r"pa\$PATH$PATH"),
+            (r#"A="pa\$PATH\\$PATH""#, r"pa$PATH\$PATH"),
+            (r"A='pa\$PATH\\$PATH'", r"pa\$PATH\\$PATH"),
+            (r"A=${", "${"),
+        ] {
+            assert_eq!(parse(line).unwrap()["A"], value, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_place_of_an_error_is_found_beside_a_dollar() {
+        let error = parse("A=$1\nB=pa$word word\n").unwrap_err();
+        assert_eq!(error, " in line 2 (B)");
     }
 }
