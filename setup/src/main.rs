@@ -78,6 +78,10 @@ fn management_url(text: &str) -> Result<Url, String> {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             Err("user and password are those of the broker's URL".to_owned())
         }
+        // Behind either of them the host may have been meant, and another one would get the broker's password.
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            Err("the URL must have no ? and no #".to_owned())
+        }
         Ok(url) => Ok(url),
         Err(error) => Err(error.to_string()),
     }
@@ -160,5 +164,20 @@ async fn bindings(
     match read {
         Err(reason) if management.is_some() => Err(Failure::Unreachable(reason)),
         read => Ok(read),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_management_api_is_named_by_its_host_and_path_alone() {
+        assert!(management_url("https://h:15671/rabbit/").is_ok());
+        for bad in
+            ["http://u:p@h", "ftp://h", "h:15672", "http://u:#p@h", "http://h/?p", "http://h/#p"]
+        {
+            assert!(management_url(bad).is_err(), "{bad}");
+        }
     }
 }

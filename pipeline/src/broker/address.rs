@@ -41,6 +41,9 @@ pub enum InvalidAddress {
     /// It is a URL of another scheme.
     #[error("the URL must begin with amqp:// or amqps://")]
     Scheme,
+    /// A `#`, which would begin a fragment: what stands behind it, most likely the host, would be dropped.
+    #[error("write # as %23")]
+    Fragment,
     /// The path has an `@`, most likely since the password has a `/`.
     #[error("an @ stands after a /: write / in the password as %2F")]
     AtInPath,
@@ -64,6 +67,9 @@ impl Address {
     /// # Errors
     /// [`InvalidAddress`], without any part of the URL that could be secret.
     pub fn parse(url: &str) -> Result<Self, InvalidAddress> {
+        if url.contains('#') {
+            return Err(InvalidAddress::Fragment);
+        }
         let url = Url::parse(url)?;
         let tls = match url.scheme() {
             "amqp" => false,
@@ -186,6 +192,7 @@ mod tests {
             "amqp://u:hunter2@h/v?heartbeat",
             "amqp://u:hunter2@h/v?verify=hunter2",
             "amqp://u:12/hunter2@h/v",
+            "amqp://u:#hunter2@h/v",
         ] {
             let error = Address::parse(url).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
@@ -193,5 +200,14 @@ mod tests {
         assert!(
             !format!("{:?}", Address::parse("amqp://u:hunter2@h").unwrap()).contains("hunter2")
         );
+    }
+
+    #[test]
+    fn nothing_of_a_url_is_dropped_behind_a_number_sign() {
+        for url in ["amqp://app:#secret@h/v", "amqp://app:se#cret@h/v", "amqps://u:p@h/prod#2"] {
+            assert_eq!(Address::parse(url), Err(InvalidAddress::Fragment), "{url}");
+        }
+        let address = Address::parse("amqp://app:%23secret@h/prod%232").unwrap();
+        assert_eq!((address.password(), address.vhost.as_str()), ("#secret", "prod#2"));
     }
 }

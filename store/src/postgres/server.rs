@@ -43,6 +43,10 @@ pub(super) struct Server {
 impl Server {
     /// The server that a `postgres:` URL names.
     pub(super) fn parse(url: &str, timeouts: &StoreOptions) -> Result<Self, BadUrl> {
+        // What stands behind it, most likely the host, would be dropped.
+        if url.contains('#') {
+            return Err(BadUrl("write # as %23".to_owned()));
+        }
         // The error may quote a part of the URL, but never the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| BadUrl(format!("this is no postgres:// URL: {error}")))?;
@@ -162,4 +166,21 @@ async fn migrate(connection: &mut PgConnection) -> sqlx::Result<()> {
         note.execute(&mut *transaction).await?;
     }
     transaction.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_url_is_dropped_behind_a_number_sign() {
+        let parse = |url| Server::parse(url, &StoreOptions::default());
+        for url in ["postgres://app:#secret@h/d", "postgres://app:se#cret@h/d", "postgres://h/d#2"]
+        {
+            let error = parse(url).err().expect(url).to_string();
+            assert_eq!(error, "write # as %23");
+        }
+        let server = parse("postgres://app:%23secret@h/prod%232").ok().unwrap();
+        assert_eq!(server.options.get_database(), Some("prod#2"));
+    }
 }
