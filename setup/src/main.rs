@@ -5,6 +5,7 @@ mod config;
 mod declare;
 mod failure;
 mod management;
+mod output;
 mod report;
 
 use std::{process::ExitCode, time::Duration};
@@ -102,10 +103,12 @@ async fn run(config: &Config, task: &Task) -> Result<ExitCode, Failure> {
     };
     let report = carry_out(mode, &mut declarer, &mut address, config).await?;
     if let Some(Err(reason)) = &bindings {
-        println!("\nThe bindings are not checked, since AMQP can't tell them: {reason}.");
+        output::print(format!(
+            "\nThe bindings are not checked, since AMQP can't tell them: {reason}."
+        ));
     }
     if let Some(advice) = advice::ack_timeout(declarer.version(), config.kind, config.ack_timeout) {
-        println!("\n{advice}");
+        output::print(format!("\n{advice}"));
     }
     declarer.close().await;
     Ok(report.exit())

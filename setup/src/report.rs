@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use comfy_table::{Table, presets};
 use pipeline::topology::{Binding, Queue};
 
+use crate::output;
+
 /// A queue's binding as text.
 pub(crate) fn binding(queue: &Queue, binding: &Binding) -> String {
     let (name, Binding { exchange, routing_key }) = (&queue.name, binding);
@@ -38,7 +40,7 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["KIND", "NAME", "STATE"]);
         table.add_rows(&self.rows);
-        println!("{table}");
+        output::print(table);
     }
 
     /// 1 if anything differs.

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use testbed::{
     Program,
     foreign::{AMQPValue, Foreign, arguments},
-    shared_node,
+    process::{self, Start, WAIT_TIMEOUT},
+    shared_node, workspace,
 };
 
 use crate::support::stack::{FAILED, REQUESTS, RESULTS, Stack, UNREADABLE};
@@ -97,6 +98,23 @@ async fn a_check_changes_nothing_and_ends_1_where_something_is_missing() -> Resu
     let (code, text) = run(setup(&vhost.url).arg("--check")).await?;
     assert_eq!((code, text.matches("missing").count()), (1, OBJECTS), "{text}");
     assert!(Foreign::connect(&vhost.url).await?.depth(REQUESTS).await.is_err(), "it was declared");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_whose_reader_is_gone_ends_with_the_same_code() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let setup = workspace::binary("setup")?;
+    // Once nothing more can be written into the pipe, its reader is gone.
+    let line = format!(
+        "trap '' PIPE; {{ while echo 2>/dev/null; do :; done; '{}' --check; echo \"ended with $?\" >&2; }} | :",
+        setup.display()
+    );
+    let folder = tempfile::tempdir()?;
+    let shell = Start::new("/bin/sh", folder.path()).args(["-c", &line]);
+    let shell = shell.envs(process::minimal_env()).envs([("AMQP_URL", &vhost.url)]);
+    let text = process::run(shell, WAIT_TIMEOUT).await?.join("\n");
+    assert!(text.contains("ended with 1") && !text.contains("panicked"), "{text}");
     Ok(())
 }
 
