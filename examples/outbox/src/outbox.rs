@@ -90,15 +90,28 @@ async fn publish_next(database: &Database, publisher: &Publisher) -> anyhow::Res
             let remove = "DELETE FROM outbox WHERE position = ?1";
             database.write(move |transaction| transaction.execute(remove, [position])).await?;
         }
-        Err(PublishError::Invalid(reason)) => {
+        Err(error) => {
+            let Some(reason) = refusal(&error) else { return Err(error.into()) };
             error!(message_id = id, reason, "a message can't be published, it stays in the outbox");
             let refuse = "UPDATE outbox SET refused = ?2 WHERE position = ?1";
             let refused = (position, reason);
             database.write(move |transaction| transaction.execute(refuse, refused)).await?;
         }
-        Err(error) => return Err(error.into()),
     }
     Ok(true)
+}
+
+/// Why a message would be refused each time it is published. None if it may be taken later.
+fn refusal(error: &PublishError) -> Option<String> {
+    match error {
+        PublishError::Invalid(_) | PublishError::TooLarge { .. } => Some(error.to_string()),
+        PublishError::NotSent(_)
+        | PublishError::Overloaded
+        | PublishError::Nacked
+        | PublishError::Unroutable(_)
+        | PublishError::Refused(_)
+        | PublishError::Unknown(_) => None,
+    }
 }
 
 fn oldest(transaction: &Transaction<'_>) -> rusqlite::Result<Option<(i64, Message)>> {
@@ -179,5 +192,23 @@ mod tests {
         put(&transaction, &wanted("next")).unwrap();
         transaction.execute("UPDATE outbox SET refused = 'it is' WHERE position = 1", []).unwrap();
         assert_eq!(oldest(&transaction).unwrap().unwrap().0, 2);
+    }
+
+    #[test]
+    fn only_what_is_wrong_with_the_message_itself_sets_it_aside() {
+        let too_large = PublishError::TooLarge { bytes: 20, max_bytes: 10 };
+        assert!(refusal(&too_large).is_some_and(|reason| reason.contains("10 at most")));
+        assert!(refusal(&PublishError::Invalid("no".into())).is_some());
+        let reason = || "no queue yet".to_owned();
+        for error in [
+            PublishError::NotSent(reason()),
+            PublishError::Overloaded,
+            PublishError::Nacked,
+            PublishError::Unroutable(reason()),
+            PublishError::Refused(reason()),
+            PublishError::Unknown(reason()),
+        ] {
+            assert_eq!(refusal(&error), None);
+        }
     }
 }

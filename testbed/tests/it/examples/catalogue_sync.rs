@@ -106,6 +106,22 @@ async fn catalogues_agree_after_both_services_were_killed_and_the_broker_restart
 }
 
 #[tokio::test]
+async fn a_change_that_is_longer_than_the_broker_takes_does_not_hold_up_others() -> Result<()> {
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    node.set_max_message_size(1000).await?;
+    let catalogue = Catalogue::start(&node.url()).await?;
+    let long = json!({"title": "Long", "image": "x".repeat(1000)});
+    succeeds(catalogue.admin.request(Method::POST, "/products").json(&long)).await?;
+    let tea = catalogue.create("Tea").await?;
+    let shown = json!([{"id": tea, "title": "Tea", "image": "Tea.jpg", "version": 1, "likes": 0}]);
+    catalogue.public.shows("/products", &shown).await?;
+    let file = rusqlite::Connection::open(catalogue.admin.database())?;
+    let refused: String = file.query_row("SELECT refused FROM outbox", [], |row| row.get(0))?;
+    ensure!(refused.contains("the broker takes 1000 at most"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn messages_of_the_catalogue_have_a_type_and_come_in_order() -> Result<()> {
     let vhost = shared_node::vhost().await;
     let admin = Service::start("catalogue-admin", &vhost.url).await?;
