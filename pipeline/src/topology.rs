@@ -6,6 +6,7 @@
 //! The arguments are constants of the release: a queue that exists with others makes the broker
 //! refuse the declaration (406 `PRECONDITION_FAILED`), and only deleting the queue would help.
 
+pub(crate) mod ack_timeout;
 pub(crate) mod exclusive_queue;
 pub(crate) mod names;
 pub(crate) mod objects;
@@ -14,14 +15,12 @@ pub(crate) mod retry;
 
 use std::time::Duration;
 
+pub use crate::topology::ack_timeout::{AckTimeoutSetBy, DEFAULT_ACK_TIMEOUT};
 pub use crate::topology::exclusive_queue::{Events, ExclusiveQueue, lock_arguments};
 pub use crate::topology::names::*;
 pub use crate::topology::objects::{Argument, Binding, Exchange, ExchangeKind, Queue, QueueType};
 pub use crate::topology::request_type::{InvalidRequestType, RequestType, RequestTypes};
 pub use crate::topology::retry::{RETRY, RetryDelays, retry};
-
-/// The `ACK_TIMEOUT` that services declare a missing queue with: the broker's own default.
-pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// How often the broker delivers a message again before it moves it on: from the working queues to
 /// `processing.failed`, and from there to `processing.unreadable`. It is for messages that no program

@@ -3,6 +3,7 @@
 //! It uses what any program may use: AMQP with the rights of the web service, and the store. What these don't show is listed
 //! with the command that shows it.
 
+mod ack_timeout;
 mod clocks;
 mod connections;
 pub mod diagnosis;
@@ -73,7 +74,7 @@ impl Doctor {
             checks.push(connections::tuning(&declarer.tuning()));
             let objects = objects::check(&mut declarer, types, delays).await;
             let (longest, release) = (self.settings.longest_hold, declarer.version());
-            checks.push(queues::ack_timeout(objects.ack_timeout, longest, release));
+            checks.push(ack_timeout::check(objects.requests, longest, release));
             checks.extend(objects.checks);
             checks.extend(queues::check(&mut declarer, types).await);
             declarer.close().await;

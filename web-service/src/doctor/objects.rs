@@ -10,13 +10,16 @@ use pipeline::{
     },
 };
 
-use crate::doctor::diagnosis::{Check, Verdict};
+use crate::doctor::{
+    ack_timeout::RequestQueues,
+    diagnosis::{Check, Verdict},
+};
 
 /// What exists.
 pub(super) struct Objects {
     pub(super) checks: Vec<Check>,
-    /// The `ACK_TIMEOUT` with which the queue of requests was declared, if it has one of its own.
-    pub(super) ack_timeout: Option<Duration>,
+    /// How the queues of requests were declared.
+    pub(super) requests: RequestQueues,
 }
 
 /// Compares each exchange and queue by declaring it again, which changes nothing. `QUEUE_TYPE` and `ACK_TIMEOUT` are
@@ -44,11 +47,12 @@ pub(super) async fn check(
         let fine = format!("{exchanges} exchanges and {queues} {kind} queues are as expected");
         checks.push(Check::new("arguments", Verdict::Fine(fine)));
     }
-    Objects { checks, ack_timeout: ack_timeout.filter(|_| kind == QueueType::Quorum) }
+    let ack_timeout = ack_timeout.filter(|_| kind == QueueType::Quorum);
+    Objects { checks, requests: RequestQueues { kind, ack_timeout } }
 }
 
 /// The settings with which `setup` declared the queues of requests, as far as it can be seen: those of the first that
-/// exists.
+/// exists. A user without the right to declare a queue sees none.
 async fn settings_of_setup(
     declarer: &mut Declarer,
     types: &RequestTypes,
@@ -63,7 +67,7 @@ async fn settings_of_setup(
                 return (kind, current_millis(&text));
             }
             Err(AskError::Refused { code: 406, text }) if text.contains("x-queue-type") => {}
-            _ => return (kind, Some(DEFAULT_ACK_TIMEOUT)),
+            _ => return (kind, None),
         }
     }
     (QueueType::Quorum, Some(DEFAULT_ACK_TIMEOUT))

@@ -1,17 +1,12 @@
-//! What the queues hold, who consumes them, and how long a worker may hold a request.
-
-use std::time::Duration;
+//! What the queues hold, and who consumes them.
 
 use pipeline::{
     broker::Declarer,
     health::QueueCounts,
-    topology::{DEFAULT_ACK_TIMEOUT, FAILED, RESULTS, RequestType, RequestTypes, UNREADABLE},
+    topology::{FAILED, RESULTS, RequestType, RequestTypes, UNREADABLE},
 };
 
 use crate::doctor::diagnosis::{Check, Verdict};
-
-/// The first release that has an acknowledgement timeout for a queue.
-const HAS_ACK_TIMEOUT: (u64, u64) = (3, 12);
 
 /// Counts the messages and consumers of each queue. One that is missing is found elsewhere.
 pub(super) async fn check(declarer: &mut Declarer, types: &RequestTypes) -> Vec<Check> {
@@ -63,50 +58,6 @@ fn no_worker(of_type: &RequestType, waiting: u32) -> Verdict {
     )
 }
 
-/// Whether a worker may hold a request as long as its work may take. `of_queue` is the timeout that the queue of requests has of
-/// its own.
-pub(super) fn ack_timeout(
-    of_queue: Option<Duration>,
-    longest_hold: Option<Duration>,
-    release: Option<&str>,
-) -> Check {
-    const SEE: &str = "rabbitmqctl environment | grep consumer_timeout";
-    let is_ignored = release.and_then(numbers).is_some_and(|release| release < HAS_ACK_TIMEOUT);
-    let timeout = of_queue.unwrap_or(DEFAULT_ACK_TIMEOUT);
-    let (shown, millis) = (humantime::format_duration(timeout), timeout.as_millis());
-    let verdict = match longest_hold {
-        Some(longest) if longest > timeout => Verdict::finding(
-            format!(
-                "The broker takes a request back after {shown}, and a worker may hold it for {} (JOB_TIMEOUT x PREFETCH + \
-                 DRAIN_TIMEOUT + 2m)",
-                humantime::format_duration(longest)
-            ),
-            "a lower JOB_TIMEOUT; or a higher ACK_TIMEOUT, delete processing.requests when it is empty, setup",
-        ),
-        _ if is_ignored && timeout != DEFAULT_ACK_TIMEOUT => Verdict::finding(
-            format!(
-                "This release of RabbitMQ ignores the ACK_TIMEOUT of {shown} that the queue was declared with"
-            ),
-            format!("consumer_timeout = {millis} in rabbitmq.conf"),
-        ),
-        Some(_) if of_queue.is_some() && !is_ignored => {
-            Verdict::Fine(format!("the broker takes a request back after {shown}"))
-        }
-        Some(_) => Verdict::unseen("After which time the broker takes a request back", SEE),
-        None => Verdict::unseen(
-            format!("Whether the JOB_TIMEOUT of the processors fits into {shown}"),
-            "processor-service --help; or set JOB_TIMEOUT for the web service, too",
-        ),
-    };
-    Check::new("ack-timeout", verdict)
-}
-
-/// The first two numbers of a release.
-fn numbers(release: &str) -> Option<(u64, u64)> {
-    let mut numbers = release.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,22 +78,5 @@ mod tests {
             assert_eq!([of(queue, 0, 0), of(queue, 5, 1)], ["finding", "fine"], "{queue}");
         }
         assert_eq!([of(UNREADABLE, 0, 0), of(UNREADABLE, 1, 0)], ["fine", "finding"]);
-    }
-
-    #[test]
-    fn work_that_may_take_longer_than_the_broker_waits_is_found() {
-        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
-        let of =
-            |queue, longest, release| found(&ack_timeout(queue, longest, Some(release)).verdict);
-        assert_eq!(of(minutes(30), minutes(29), "4.0.5"), "fine");
-        assert_eq!(of(minutes(30), minutes(29), "3.10.8"), "unseen", "it is ignored");
-        for release in ["3.10.8", "4.0.5"] {
-            assert_eq!(of(minutes(30), minutes(31), release), "finding");
-            assert_eq!(of(minutes(30), None, release), "unseen");
-            assert_eq!(of(None, minutes(29), release), "unseen", "a classic queue");
-        }
-        assert_eq!(of(minutes(60), minutes(31), "4.0.5"), "fine");
-        assert_eq!(of(minutes(60), minutes(31), "3.10.8"), "finding", "it is ignored");
-        assert_eq!(found(&ack_timeout(None, None, None).verdict), "unseen");
     }
 }
