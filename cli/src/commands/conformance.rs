@@ -23,7 +23,7 @@ use crate::{
     output,
 };
 
-/// Checks a worker, and ends with 1 if it breaks a rule.
+/// Checks a worker, and ends with 1 if it breaks a rule, or if a signal interrupts the check.
 pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit, Failure> {
     let Conformance { refused, kind, timeout, command } = conformance;
     if let Some(refused) = &refused {
@@ -32,18 +32,30 @@ pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit
     }
     let broker = broker().map_err(|error| Failure::Usage(error.to_string()))?;
     let address = broker.addresses.first().ok_or_else(|| Failure::Usage("no broker".to_owned()))?;
-    let mut exit = Exit::Other;
-    let work = async {
-        output::note(format!("checking `{}` at {address}", command.join(" ")));
-        let mut stage = Stage::set_up(address, command, kind, timeout).await?;
-        let mut report = Report::new(format);
-        let checked = checks::run(&mut stage, refused.as_deref(), &mut report).await;
-        stage.tear_down().await;
-        exit = report.end(checked?)?;
+    output::note(format!("checking `{}` at {address}", command.join(" ")));
+    let (mut stage, mut report, mut unchecked) = (None, Report::new(format), "");
+    let checking = async {
+        let stage = stage.insert(Stage::set_up(address, command, kind, timeout).await?);
+        unchecked = checks::run(stage, refused.as_deref(), &mut report).await?;
         Ok(())
     };
-    let has_ended = until_interrupted(work).await?;
-    Ok(if has_ended { exit } else { Exit::NotInTime })
+    let has_ended = until_interrupted(checking).await;
+    if let Ok(false) = has_ended {
+        output::note("interrupted, clearing the queue of requests; once more leaves what is there");
+    }
+    if let Some(stage) = stage {
+        tear_down(stage).await?;
+    }
+    if has_ended? { report.end(unchecked) } else { Ok(Exit::Other) }
+}
+
+/// Takes back what the check has published, or a later one would find it; unless there is a signal meanwhile.
+async fn tear_down(stage: Stage) -> Result<(), Failure> {
+    let clearing = async {
+        stage.tear_down().await;
+        Ok(())
+    };
+    until_interrupted(clearing).await.map(drop)
 }
 
 /// The broker from `AMQP_URL` or `CLOUDAMQP_URL`, as of the other programs.

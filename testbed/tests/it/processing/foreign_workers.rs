@@ -5,9 +5,12 @@ mod slow;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use pipeline::contract::headers::{ATTEMPT, RUN, TRACEPARENT, TYPE};
+use pipeline::{
+    contract::headers::{ATTEMPT, RUN, TRACEPARENT, TYPE},
+    log_messages::STARTED,
+};
 use serde_json::Value;
-use testbed::{shared_node, workspace};
+use testbed::{Program, shared_node, workspace};
 
 use crate::support::{
     slowlane::CliOutput,
@@ -100,6 +103,27 @@ async fn a_virtual_host_that_is_in_use_is_left_alone() -> Result<()> {
     let _web = stack.web().await?;
     let said = conformance(&stack, &["sh", "-c", "exit 3"]).await?;
     ensure!(said.code == Some(2) && said.text.contains("that nothing else uses"), "{}", said.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupted_check_leaves_nothing_behind() -> Result<()> {
+    let stack = unused().await;
+    let program = workspace::binary("processor-service")?.display().to_string();
+    let hanging = format!(
+        "PROCESSOR=simulate PROCESSING_DELAY=1h JOB_TIMEOUT=2h ACK_TIMEOUT=3h exec {}",
+        shlex_quoted(&program)
+    );
+    let checking = stack.program("slowlane").arg("conformance");
+    let checking = ["sh", "-c", &hanging].into_iter().fold(checking, Program::arg).start()?;
+    checking.wait_for_message(STARTED).await?;
+    checking.terminate();
+    let (status, text) = checking.ended().await?;
+    ensure!(status.code() == Some(1) && text.contains("interrupted"), "{status}: {text}");
+    let depth = stack.foreign().await?.depth(REQUESTS).await?;
+    ensure!((depth.messages, depth.consumers) == (0, 0), "{text}");
+    let next = conformance(&stack, &["sh", "-c", "exit 3"]).await?;
+    ensure!(next.code == Some(1), "{}", next.text);
     Ok(())
 }
 
