@@ -58,7 +58,7 @@ pub(super) async fn page(
 async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpResponse, Problem> {
     let id = request_id::parse(id)?;
     let view = load(state, id).await?;
-    let data = request_data::find(&state.store, id).await?.data;
+    let submitted = request_data::find(&state.store, id).await?;
     let attempts = attempts::load(state, id).await?;
     let reasons = match view.is_final() {
         true => None,
@@ -67,7 +67,7 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
     let asked = Asked::of(request);
     let connection = request.connection_info().clone();
     let base = format!("{}://{}", connection.scheme(), connection.host());
-    let data = data.as_ref().map(|data| data.get());
+    let data = submitted.data.as_ref().map(|data| data.get());
     let body = html! {
         (head(&view, asked.done))
         @if let Some(why) = &reasons { (why_section(why)) }
@@ -85,13 +85,7 @@ async fn story(request: &HttpRequest, id: &str, state: &State) -> Result<HttpRes
         (result_section(&view, &asked))
         (data_section(id, data, &asked))
         @if let Some(callback) = &view.callback { (callback_section(callback)) }
-        section aria-labelledby="curl" {
-            h2 #curl { "Submit it again" }
-            p.about {
-                a href={ (ROOT) "submit?from=" (id) } { "Edit and submit" } " as a new request, or on the command line:"
-            }
-            pre tabindex="0" aria-label="A command that submits it again" data-copy { code { (curl::line(&base, id, data)) } }
-        }
+        @if let Some(data) = data { (again_section(id, &curl::line(&base, id, data, &submitted.kind))) }
     };
     let banners = banners::bad(&Status::of(state).await);
     let title = id.to_string();
@@ -201,6 +195,19 @@ fn data_section(id: Uuid, data: Option<&str>, asked: &Asked) -> Markup {
             } @else {
                 p.empty { "Not known: another program published the request, and no message of it is stored." }
             }
+        }
+    }
+}
+
+/// How to submit it again. Only for requests whose data are known: there is nothing to submit without them.
+fn again_section(id: Uuid, line: &str) -> Markup {
+    html! {
+        section aria-labelledby="curl" {
+            h2 #curl { "Submit it again" }
+            p.about {
+                a href={ (ROOT) "submit?from=" (id) } { "Edit and submit" } " as a new request, or on the command line:"
+            }
+            pre tabindex="0" aria-label="A command that submits it again" data-copy { code { (line) } }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Pages as the server renders them: what they contain, their headers, and what they say when something is away.
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{
     database::Database,
+    foreign_worker::fail,
     stack::{Stack, Web},
     wait::settles,
 };
@@ -63,6 +64,29 @@ async fn every_page_is_served_with_nothing_inline_and_escapes_what_it_shows() ->
         assert_eq!(unknown.status(), 404);
         ensure!(unknown.headers()["content-type"].to_str()?.starts_with("text/html"));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_line_submits_a_request_again_with_its_type_and_only_with_its_data()
+-> Result<()> {
+    let stack = Stack::fresh().await?;
+    stack.setup().env("TYPES", "default,video").start()?.wait().await?;
+    let web = Web::start(stack.program("web-service").env("TYPES", "default,video")).await?;
+    let answer = web.post_body(json!({"data": 1, "type": "video"}).to_string()).await?;
+    let video: Value = answer.json().await?;
+    let video = video["requestId"].as_str().context("a request")?;
+    let story = page(&web, &format!("/requests/{video}")).await?;
+    let body = "{&quot;data&quot;:1,&quot;type&quot;:&quot;video&quot;}";
+    ensure!(story.contains(body), "{story}");
+
+    // Another program has published this one: nothing but its end is known.
+    let id = "01890000-0000-7000-8000-000000000000";
+    fail(&stack.foreign().await?, id, 0).await?;
+    let path = format!("/requests/{id}");
+    shows(&web, &path, "Not known: another program").await?;
+    let story = page(&web, &path).await?;
+    ensure!(!story.contains("Submit it again") && !story.contains("curl -"), "{story}");
     Ok(())
 }
 
