@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use maud::{Markup, html};
 use pipeline::{contract::Timestamp, log_messages::ACCEPTED, topology::RequestTypes};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use tracing::info;
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -43,7 +44,7 @@ struct Form {
     kind: String,
     expires_in: String,
     callback_url: String,
-    /// Sent twice, it is one request.
+    /// Which form it is: sent twice as it is, it is one request.
     key: String,
 }
 
@@ -109,8 +110,9 @@ async fn accepted(form: &Form, state: &State) -> Result<Uuid, Problem> {
     if body.len() > state.body_limit {
         return Err(Problem::body_too_large(state.body_limit));
     }
-    let key = Some(form.key.as_str()).filter(|key| !key.is_empty());
-    let submission = SubmissionBody::submission(body.as_bytes(), key, None, &state.submissions)?;
+    let key = form.idempotency_key(&body);
+    let submission =
+        SubmissionBody::submission(body.as_bytes(), key.as_deref(), None, &state.submissions)?;
     let accepted = accept::accept(&state.dispatch, &submission, Timestamp::now()).await;
     let id = accepted.map_err(|rejection| rejected::submission(&rejection))?;
     info!(requestId = %id, "{ACCEPTED}");
@@ -154,6 +156,14 @@ impl Form {
         }
         body.push('}');
         Ok(body)
+    }
+
+    /// The idempotency key of the call with this body; none if the form has no key. It differs with the body, because a form
+    /// that was changed and sent again is another request, and the key of the first one would refuse it.
+    fn idempotency_key(&self, body: &str) -> Option<String> {
+        let of_form = Some(self.key.as_str()).filter(|key| !key.is_empty())?;
+        let digest = Sha256::digest([of_form, "\0", body].concat());
+        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The data as JSON. What is not JSON by itself must not become a part of the body.
@@ -237,6 +247,19 @@ mod tests {
             all,
             r#"{"data":1,"type":"a","expiresIn":"10m","callbackUrl":"https://a.example/"}"#
         );
+    }
+
+    #[test]
+    fn a_form_has_one_key_until_it_is_changed() {
+        let key = |form: &str| {
+            let form = Form::parse(form.as_bytes());
+            form.idempotency_key(&form.body().unwrap())
+        };
+        assert_eq!(key("key=a&data=1"), key("data=1&key=a"));
+        for other in ["key=a&data=2", "key=b&data=1", "key=a&data=1&type=video", "data=1"] {
+            assert_ne!(key("key=a&data=1"), key(other), "{other}");
+        }
+        assert_eq!(key("data=1"), None);
     }
 
     #[test]

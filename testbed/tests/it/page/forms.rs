@@ -48,6 +48,22 @@ async fn a_form_that_is_sent_twice_submits_one_request_and_keeps_its_data() -> R
 }
 
 #[tokio::test]
+async fn a_form_that_is_changed_and_sent_again_submits_another_request() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let mut pages = Vec::new();
+        for data in ["1", "2", "1"] {
+            let answer = sent(&web, "/submit", &[("key", "a-key"), ("data", data)]).await?;
+            assert_eq!(answer.status(), 200, "{data}");
+            pages.push(answer.url().path().to_owned());
+        }
+        ensure!(pages[0] == pages[2] && pages[0] != pages[1], "{pages:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_form_that_is_not_json_comes_back_with_what_was_typed() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
