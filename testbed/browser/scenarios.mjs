@@ -51,6 +51,15 @@ const scenarios = {
     await page.getByRole("button", { name: "Cancel", exact: true }).click();
     await page.getByRole("button", { name: "Yes", exact: true }).click();
     await page.locator("h1 .state.cancelled").waitFor();
+
+    // Cancelled once more, by a page that is not up to date. The answer to a form stays as it is.
+    await page.evaluate((action) => {
+      const form = Object.assign(document.createElement("form"), { method: "post", action });
+      document.body.append(form);
+      form.submit();
+    }, `${base}/requests/${open_}/cancel`);
+    await shows(page, "The request has ended already");
+    await page.locator("#live").waitFor({ state: "hidden" });
   },
 
   // Several requests are replayed: a dry run, a number to type over 100, ten seconds to undo it, progress.
@@ -276,6 +285,10 @@ const scenarios = {
     await page.locator("#live[data-state=on]").waitFor();
     say("open");
     await shows(page, "The broker is away.", "#banners");
+    await page.route(`${base}/`, (route) => route.fulfill({ status: 502, body: "bad gateway" }));
+    await page.locator("#live", { hasText: "error 502, data" }).waitFor();
+    await shows(page, "The broker is away.", "#banners");
+    await page.unroute(`${base}/`);
     say("away");
     await page.locator("#banners").getByText("The broker is away.").waitFor({ state: "detached" });
   },

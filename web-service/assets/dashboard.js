@@ -143,7 +143,9 @@ async function refresh() {
     const response = await fetch(url, { cache: "no-cache", signal: AbortSignal.timeout(15000) });
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     showTimes(fresh);
-    morph($("#banners"), $("#banners", fresh) ?? document.createElement("div"));
+    // What a proxy answers has none, and says nothing about them.
+    const banners = $("#banners", fresh);
+    if (banners) morph($("#banners"), banners);
     if (response.ok) {
       lastGood = Date.now();
       morph($("#main"), $("#main", fresh));

@@ -126,7 +126,7 @@ pub(super) async fn act(
     match done {
         Ok(Action::Discard) => respond::see_other("../../failed?done=discard"),
         Ok(action) => respond::see_other(&format!("../{id}?done={}", action.name())),
-        Err(problem) => respond::problem(&state, &problem, Section::Requests, ROOT).await,
+        Err(problem) => respond::form_problem(&state, &problem, Section::Requests, ROOT).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Responses of the page: HTML with its security headers, redirects after a form, and errors for people.
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::header};
-use maud::html;
+use maud::{Markup, html};
 
 use crate::{
     api::{
@@ -53,21 +53,45 @@ pub(super) fn see_other(location: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, location)).finish()
 }
 
-/// A problem as a page.
+/// A problem as a page that answers a GET. An open page asks for it again, and so shows when the problem is over.
 pub(super) async fn problem(
     state: &State,
     problem: &Problem,
     section: Section,
     root: &'static str,
 ) -> HttpResponse {
-    let body = html! {
+    problem_page(state, problem, section, root, explanation(problem, root)).await
+}
+
+/// A problem as a page that answers a form. It stays as it is, because a GET of its address would be another call.
+pub(super) async fn form_problem(
+    state: &State,
+    problem: &Problem,
+    section: Section,
+    root: &'static str,
+) -> HttpResponse {
+    let body = html! { div data-still { (explanation(problem, root)) } };
+    problem_page(state, problem, section, root, body).await
+}
+
+async fn problem_page(
+    state: &State,
+    problem: &Problem,
+    section: Section,
+    root: &'static str,
+    body: Markup,
+) -> HttpResponse {
+    let banners = banners::bad(&Status::of(state).await);
+    let page = Page { title: problem.title(), section, root, banners, body };
+    page_with(problem.status_code(), &page)
+}
+
+fn explanation(problem: &Problem, root: &str) -> Markup {
+    html! {
         h1 { (problem.title()) }
         p { (problem.detail()) }
         @if let Some(id) = problem.request_id() {
             p { a href={ (root) "requests/" (id) } { "Look at the request" } }
         }
-    };
-    let banners = banners::bad(&Status::of(state).await);
-    let page = Page { title: problem.title(), section, root, banners, body };
-    page_with(problem.status_code(), &page)
+    }
 }

@@ -94,7 +94,7 @@ pub(super) async fn submit(
     let read = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await;
     let form = match &read {
         Ok(body) => Form::parse(body),
-        Err(problem) => return respond::problem(&state, problem, Section::Submit, "./").await,
+        Err(problem) => return respond::form_problem(&state, problem, Section::Submit, "./").await,
     };
     match accepted(&form, &state).await {
         Ok(id) => respond::see_other(&format!("requests/{id}")),

@@ -98,7 +98,9 @@ async fn a_request_is_replayed_cancelled_and_discarded_on_its_page() -> Result<(
         ensure!(next_request(&foreign).await?.json()?["requestId"] == *id);
         let again = sent(&web, &format!("/requests/{id}/replay"), &[]).await?;
         assert_eq!(again.status(), 409);
-        ensure!(again.text().await?.contains("only a failed request can be replayed"));
+        let html = again.text().await?;
+        ensure!(html.contains("only a failed request can be replayed"), "{html}");
+        ensure!(html.contains("data-still"), "the answer to a form can't be refreshed: {html}");
         fail(&foreign, &id, 1).await?;
         web.ended(&id).await?;
         let discarded = sent(&web, &format!("/requests/{id}/discard"), &[]).await?;
