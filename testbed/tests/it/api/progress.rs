@@ -9,6 +9,7 @@ use testbed::{
     foreign::{Foreign, Properties},
     program::Running,
 };
+use tokio::time::timeout;
 
 use crate::support::{
     database::Database,
@@ -16,6 +17,9 @@ use crate::support::{
     slowlane::slowlane,
     stack::{Stack, Web},
 };
+
+/// How long a stream may take to learn that it has ended: it looks at its request every few seconds.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A web service that has begun to listen to events.
 async fn listening(stack: &Stack) -> Result<Web> {
@@ -306,5 +310,22 @@ async fn a_worker_whose_clock_is_hours_ahead_is_warned_about() -> Result<()> {
     }
     let warning = web.program.wait_for_message(log_messages::CLOCK_SKEW).await?;
     assert_eq!(warning["host"], "elsewhere", "{warning}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_request_is_deleted() -> Result<()> {
+    for database in Database::both().await? {
+        let stack = Stack::fresh().await?;
+        let web = database.web(&stack).await?;
+        let id = web.accepted(1.into()).await?;
+        let mut stream = Stream::of(&web, &id).await?;
+        stream.status("queued").await?;
+        database.change("DELETE FROM requests").await?;
+        let next = timeout(END_TIMEOUT, stream.next()).await.context("it goes on")??;
+        ensure!(next.is_none(), "{next:?}");
+        let again = web.get(&format!("/api/v1/requests/{id}/events")).await?;
+        assert_eq!(again.status(), 404);
+    }
     Ok(())
 }

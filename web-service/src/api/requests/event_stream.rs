@@ -47,7 +47,8 @@ const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
     responses(
         (status = 200, description = "Server-sent events (each as the schema says) named `status`, with the request as JSON in `data`: \
             first as it is now, then at every change; and `progress`, with `requestId`, `progress`, `progressCount`, `message` and `at`. \
-            Each has an `id`. The stream closes after the final state: close your side then, or a browser connects again",
+            Each has an `id`. The stream closes after the final state: close your side then, or a browser connects again. \
+            It closes, too, if the request is deleted meanwhile",
             body = StreamEvent, content_type = "text/event-stream"),
         (status = 204, description = "With `Last-Event-ID`: the final state was received already. Browsers then connect no more"),
         RequestNotFound,

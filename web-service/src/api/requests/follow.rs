@@ -89,7 +89,7 @@ impl Follower {
     }
 
     /// Sends the request as it is, then each change of it and the progress of its work, until the request
-    /// has ended or the service stops. `send` returns false when nobody receives any more. While it
+    /// has ended or was deleted, or the service stops. `send` returns false when nobody receives any more. While it
     /// waits for a slow client, updates are skipped; the latest is sent next.
     pub(crate) async fn run(mut self, mut send: impl AsyncFnMut(Update) -> bool) {
         loop {
@@ -142,7 +142,8 @@ impl Follower {
         self.state.jobs.get(self.id).filter(|job| job.is_same_work(shown))
     }
 
-    /// Waits until there may be an update. Returns false if the service stops.
+    /// Waits until there may be an update. Returns false if there will be none: the service stops, or the request was deleted.
+    /// A client that connects again then learns which of the two it was.
     async fn changed(&mut self) -> bool {
         loop {
             tokio::select! {
@@ -154,10 +155,14 @@ impl Follower {
             }
             let loaded = load(&self.state, self.id).await;
             self.reload_at = Instant::now() + RELOAD_INTERVAL;
-            // While the store is unavailable, the request is taken to be unchanged.
-            if let Ok(request) = loaded {
-                self.request = request;
-                return true;
+            match loaded {
+                Ok(request) => {
+                    self.request = request;
+                    return true;
+                }
+                // While the store is unavailable, the request is taken to be unchanged.
+                Err(problem) if problem.may_be_repeated() => {}
+                Err(_) => return false,
             }
         }
     }
