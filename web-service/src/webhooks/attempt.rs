@@ -33,30 +33,31 @@ struct Body<'v> {
     data: &'v RequestView,
 }
 
-/// Makes an attempt and records its outcome. Returns how long the receiver took. Without a sender, the
-/// attempt fails.
+/// Makes an attempt and records its outcome. Returns how long the receiver took; none if nothing was sent. Without a sender,
+/// the attempt fails.
 pub(crate) async fn run(
     store: Store,
     sender: Option<Arc<WebhookSender>>,
     metrics: Metrics,
     leased: LeasedCallback,
-) -> Duration {
-    let mut took = Duration::ZERO;
+) -> Option<Duration> {
+    let mut took = None;
     let (outcome, error) = match webhook(&store, &leased).await {
         Err(error) => {
             // The callback is due again when its lease is over.
             debug!(requestId = %leased.id, "callback waits for the store: {error}");
-            return took;
+            return None;
         }
         Ok(None) => (AttemptOutcome::Dropped, None),
         Ok(Some(webhook)) => {
             let (began, mut span) = (Instant::now(), span(&store, &leased).await);
+            let can_send = sender.is_some();
             let sent = send(sender, webhook).await;
             if let (Some(span), WebhookOutcome::Failed { reason, .. }) = (&mut span, &sent) {
                 span.fail(reason.clone());
             }
             drop(span);
-            took = began.elapsed();
+            took = can_send.then(|| began.elapsed());
             let outcome = attempt_outcome(&sent, leased.attempt);
             metrics.callback(name(&sent));
             log(&leased, &sent, &outcome);

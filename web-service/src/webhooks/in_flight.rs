@@ -24,18 +24,18 @@ const MAX_SLOW_HOSTS: usize = 1000;
 /// The attempts in flight.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    /// Each attempt returns how long the receiver took.
-    attempts: JoinSet<Duration>,
+    /// Each attempt returns how long the receiver took, if something was sent.
+    attempts: JoinSet<Option<Duration>>,
     hosts: HashMap<Id, String>,
     slow: HashSet<String>,
 }
 
 impl InFlight {
-    /// Starts an attempt, which returns how long the receiver took.
+    /// Starts an attempt, which returns how long the receiver took, if something was sent.
     pub(crate) fn start(
         &mut self,
         host: String,
-        attempt: impl Future<Output = Duration> + Send + 'static,
+        attempt: impl Future<Output = Option<Duration>> + Send + 'static,
     ) {
         let id = self.attempts.spawn(attempt).id();
         self.hosts.insert(id, host);
@@ -77,9 +77,10 @@ impl InFlight {
         while self.attempts.join_next().await.is_some() {}
     }
 
-    fn ended(&mut self, ended: Result<(Id, Duration), JoinError>) {
-        let (id, took) = ended.unwrap_or_else(|error| (error.id(), Duration::ZERO));
-        let Some(host) = self.hosts.remove(&id) else { return };
+    /// An attempt that sent nothing, or panicked, says nothing about its host: a slow one stays slow.
+    fn ended(&mut self, ended: Result<(Id, Option<Duration>), JoinError>) {
+        let (id, took) = ended.unwrap_or_else(|error| (error.id(), None));
+        let Some((host, took)) = self.hosts.remove(&id).zip(took) else { return };
         if took < SLOW_AFTER {
             self.slow.remove(&host);
         } else if self.slow.len() < MAX_SLOW_HOSTS {
@@ -95,7 +96,7 @@ mod tests {
     async fn attempts(in_flight: &mut InFlight, host: &str, took: &[Duration]) {
         for took in took {
             let took = *took;
-            in_flight.start(host.to_owned(), async move { took });
+            in_flight.start(host.to_owned(), async move { Some(took) });
         }
         while !in_flight.hosts.is_empty() {
             in_flight.one_ended().await;
@@ -130,6 +131,18 @@ mod tests {
             (in_flight.capacity().total, in_flight.capacity().busy.len()),
             (MAX_IN_FLIGHT, 0)
         );
+    }
+
+    #[tokio::test]
+    async fn a_slow_host_stays_slow_after_an_attempt_that_sends_nothing_or_panics() {
+        let mut in_flight = InFlight::default();
+        attempts(&mut in_flight, "slow", &[SLOW_AFTER]).await;
+        in_flight.start("slow".to_owned(), async { None });
+        in_flight.one_ended().await;
+        in_flight.start("slow".to_owned(), async { panic!("it breaks") });
+        in_flight.one_ended().await;
+        assert_eq!(in_flight.capacity().slow, ["slow".to_owned()].into());
+        assert_eq!(in_flight.capacity().total, MAX_IN_FLIGHT);
     }
 
     #[tokio::test]
