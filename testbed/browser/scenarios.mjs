@@ -152,6 +152,17 @@ const scenarios = {
     await pages[1].locator("h1 .state.completed").waitFor();
   },
 
+  // While a web service starts again, a proxy answers 502: that ends a stream for good. The page opens another one.
+  async reopened({ open }) {
+    const page = await (await open()).newPage();
+    await page.route("**/live", (route) => route.fulfill({ status: 502, body: "bad gateway" }));
+    await page.goto(`${base}/`);
+    await page.locator("#live[data-state=poll]").waitFor();
+    await page.waitForRequest("**/live");
+    await page.unroute("**/live");
+    await page.locator("#live[data-state=on]").waitFor();
+  },
+
   // A long result does not freeze the page.
   async long({ open }) {
     const page = await (await open()).newPage();

@@ -4,6 +4,7 @@
 const REFRESH_INTERVAL = 1000; // at most one refresh in this time
 const POLL_INTERVAL = 5000; // without a stream
 const CHECK_INTERVAL = 15000; // with a stream, for what it does not tell
+const REOPEN_INTERVAL = 5000; // after a stream that the browser has given up
 const BEAT_INTERVAL = 4000; // the tab that holds the stream says so to the others
 const BEAT_TIMEOUT = 13000;
 
@@ -173,11 +174,15 @@ let stream = null, release = null, waitingForLock = null, lastBeat = 0;
 const hasStream = () => stream ? stream.readyState === EventSource.OPEN : Date.now() - lastBeat < BEAT_TIMEOUT;
 function state() { hasStream() ? say("on", "live") : say("poll", "every 5 s"); }
 
+// A browser connects again by itself, but not if the answer is no stream, such as the 502 of a proxy.
 function open() {
-  stream = new EventSource(document.body.dataset.live);
-  stream.addEventListener("open", () => { beat(); state(); });
-  stream.addEventListener("changed", () => { channel.postMessage("changed"); refresh(); });
-  stream.addEventListener("error", () => state());
+  const opened = stream = new EventSource(document.body.dataset.live);
+  opened.addEventListener("open", () => { beat(); state(); });
+  opened.addEventListener("changed", () => { channel.postMessage("changed"); refresh(); });
+  opened.addEventListener("error", () => {
+    state();
+    if (opened.readyState === EventSource.CLOSED) setTimeout(() => { if (stream === opened) open(); }, REOPEN_INTERVAL);
+  });
 }
 
 function beat() { if (stream?.readyState === EventSource.OPEN) channel.postMessage("beat"); }

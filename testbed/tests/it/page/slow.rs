@@ -77,6 +77,11 @@ async fn seven_tabs_are_live_by_one_stream() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_page_is_live_again_after_a_proxy_has_refused_its_stream() -> Result<()> {
+    passes_on_one("reopened").await
+}
+
+#[tokio::test]
 async fn axe_finds_nothing_serious_and_every_page_fits_a_phone() -> Result<()> {
     passes_on_one("accessible").await
 }
