@@ -19,6 +19,7 @@ use crate::{
         http::{
             body::{self, BodyRules},
             problem::Problem,
+            problem_type::ProblemType,
             request_id,
         },
         state::State,
@@ -122,7 +123,11 @@ pub(super) async fn begin(
     let rules = BodyRules {
         media_types: &["application/x-www-form-urlencoded"],
         max_bytes: MAX_FORM_BYTES,
-        too_large: Problem::body_too_large,
+        too_large: |max_bytes| {
+            let detail =
+                format!("The form is longer than {max_bytes} bytes: choose fewer requests.");
+            Problem::new(ProblemType::TooLarge, detail)
+        },
     };
     let read = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await;
     let pairs: Vec<_> = match &read {

@@ -15,7 +15,9 @@ use crate::{
     api::{
         http::{
             body::{self, BodyRules},
+            body_memory::BodyMemory,
             problem::Problem,
+            problem_type::ProblemType,
         },
         requests::{rejected, submission::SubmissionBody},
         state::State,
@@ -34,6 +36,9 @@ pub(super) const PATH: &str = "/submit";
 
 /// Longer data are not put into the form: browsers become slow.
 const MAX_EDITABLE_BYTES: usize = 256 * 1024;
+
+/// What a form may have beside the data.
+const OTHER_FIELDS_BYTES: usize = 16 * 1024;
 
 /// What stands in the form.
 #[derive(Default)]
@@ -87,9 +92,8 @@ pub(super) async fn submit(
 ) -> HttpResponse {
     let rules = BodyRules {
         media_types: &["application/x-www-form-urlencoded"],
-        // A byte becomes three in a form.
-        max_bytes: state.body_limit.saturating_mul(3).saturating_add(16 * 1024),
-        too_large: Problem::body_too_large,
+        max_bytes: max_form_bytes(state.body_limit),
+        too_large: form_too_large,
     };
     let read = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await;
     let form = match &read {
@@ -103,6 +107,20 @@ pub(super) async fn submit(
             show(&state, &form, Some(text), actix_web::ResponseError::status_code(&problem)).await
         }
     }
+}
+
+/// The longest form for bodies of up to so many bytes, of which each can become three in a form. There is no memory for more
+/// than the longest body.
+fn max_form_bytes(body_limit: usize) -> usize {
+    let longest = body_limit.saturating_mul(3).saturating_add(OTHER_FIELDS_BYTES);
+    longest.min(BodyMemory::MAX_BODY_BYTES)
+}
+
+fn form_too_large(max_bytes: usize) -> Problem {
+    let detail = format!(
+        "The form is longer than {max_bytes} bytes, as a browser sends it. On the command line data are sent as they are, up to BODY_LIMIT."
+    );
+    Problem::new(ProblemType::TooLarge, detail)
 }
 
 async fn accepted(form: &Form, state: &State) -> Result<Uuid, Problem> {
@@ -247,6 +265,14 @@ mod tests {
             all,
             r#"{"data":1,"type":"a","expiresIn":"10m","callbackUrl":"https://a.example/"}"#
         );
+    }
+
+    #[test]
+    fn a_form_may_be_three_times_as_long_as_a_body_if_there_is_memory_for_it() {
+        assert_eq!(max_form_bytes(1 << 20), (3 << 20) + OTHER_FIELDS_BYTES);
+        for body_limit in [15 << 20, usize::MAX] {
+            assert_eq!(max_form_bytes(body_limit), BodyMemory::MAX_BODY_BYTES);
+        }
     }
 
     #[test]

@@ -83,6 +83,22 @@ async fn a_form_that_is_not_json_comes_back_with_what_was_typed() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_form_that_is_too_long_is_refused_with_its_own_limit() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = Web::start(stack.program("web-service").env("BODY_LIMIT", "1KiB")).await?;
+    let long = "x".repeat(70_000);
+    for (path, name, limit) in
+        [("/submit", "data", "longer than 19456 bytes"), ("/bulk", "id", "longer than 65536 bytes")]
+    {
+        let answer = sent(&web, path, &[(name, &long)]).await?;
+        assert_eq!(answer.status(), 413, "{path}");
+        let html = answer.text().await?;
+        ensure!(html.contains(limit) && !html.contains("(BODY_LIMIT)"), "{path}: {html}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_request_is_replayed_cancelled_and_discarded_on_its_page() -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;

@@ -40,6 +40,9 @@ impl Default for BodyMemory {
 }
 
 impl BodyMemory {
+    /// The longest body for which there is ever memory.
+    pub(crate) const MAX_BODY_BYTES: usize = LARGE_BODIES_BYTES;
+
     /// A body of which nothing has come.
     pub(crate) fn body(&self) -> Body {
         Body { bytes: Vec::new(), memory: self.clone(), held: None }
@@ -98,6 +101,13 @@ mod tests {
         drop(bodies);
         assert_eq!(memory.large.available_permits() * UNIT_BYTES, LARGE_BODIES_BYTES);
         assert_eq!(memory.small.available_permits() * UNIT_BYTES, SMALL_BODIES_BYTES);
+    }
+
+    #[test]
+    fn the_longest_body_fits_if_it_is_alone() {
+        let mut body = BodyMemory::default().body();
+        assert!(body.push(&vec![0; BodyMemory::MAX_BODY_BYTES]).is_ok());
+        assert!(body.push(&[0]).is_err());
     }
 
     #[test]
