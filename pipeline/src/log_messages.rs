@@ -19,6 +19,9 @@ pub const PUBLISHING_CHANNEL_CLOSED: &str = "the broker closed the publishing ch
 pub const CHANNEL_REPLACED: &str = "confirms are missing, publishing on another channel";
 /// Messages on a channel that was replaced were never confirmed: the broker may have them or not (`messages`).
 pub const NEVER_CONFIRMED: &str = "closed a channel with messages that were never confirmed";
+/// A message that has to be confirmed could not be published, and is tried again (`message_id`, `reason`): once a minute for
+/// each kind of reason.
+pub const NOT_PUBLISHED_YET: &str = "can't publish yet, retrying";
 /// `.env` sets a name that no program reads and that looks like that of a setting (`name`, `did_you_mean`).
 pub const MISSPELT_SETTING: &str = ".env sets a name that no program reads";
 /// `.env` sets further names (`names`).

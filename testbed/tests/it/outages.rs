@@ -5,6 +5,7 @@ mod confirms;
 mod log_reader;
 mod memory;
 mod reasons;
+mod refused;
 mod setup;
 mod store;
 mod uploads;

@@ -16,10 +16,14 @@ use crate::{
         },
     },
     contract::message::Message,
+    log_messages::NOT_PUBLISHED_YET,
 };
 
 /// The publish timeout of messages that are retried until they are confirmed: practically none.
 const NO_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// For how long a message that its queue refuses, or that can't be routed, is tried again in quick succession, as is enough
+/// for a queue that chooses its leader. After that it is logged, and tried again with pauses like any other.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a message that can't be published is logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -75,11 +79,12 @@ impl Publisher {
         mut on_confirm: Option<OnConfirm>,
     ) -> Result<(), PublishError> {
         let (mut backoff, mut logged) = (Backoff::connecting(), HashMap::new());
+        let refused_until = Instant::now() + REFUSED_TIMEOUT;
         loop {
             let (deadline, routing) = (Instant::now() + NO_TIMEOUT, Routing::Mandatory);
             let began = begin(message)?;
             let first = self.attempt(message, routing, deadline, on_confirm.take()).await;
-            let patience = Patience::until(deadline);
+            let patience = Patience::until(deadline).refused_until(refused_until);
             match self.complete(began, first, message, routing, patience).await {
                 Err(error @ PublishError::Invalid(_)) => return Err(error),
                 Err(error @ PublishError::TooLarge { .. }) => {
@@ -93,7 +98,7 @@ impl Publisher {
                         tracing::debug!("publishing again: {error}");
                     } else {
                         let id = message.properties.message_id.as_deref();
-                        tracing::warn!(message_id = id, "can't publish yet, retrying: {error}");
+                        tracing::warn!(message_id = id, reason = %error, "{NOT_PUBLISHED_YET}");
                         logged.insert(kind, now + LOG_INTERVAL);
                     }
                 }
