@@ -35,7 +35,7 @@ pub(crate) enum JobOutcome {
     NotStarted(String),
     /// It was stopped: the request was cancelled.
     Cancelled,
-    /// It was stopped: the program is stopping.
+    /// It was stopped: the program is stopping. Or it gives way to others.
     Interrupted,
 }
 
@@ -45,7 +45,7 @@ impl From<ProcessError> for JobOutcome {
         match cause {
             Cause::Work => {}
             Cause::Host => return Self::NotStarted(message),
-            Cause::Stop => return Self::Interrupted,
+            Cause::HandBack => return Self::Interrupted,
         }
         code.truncate(code.floor_char_boundary(MAX_ERROR_CODE_BYTES));
         message.truncate(message.floor_char_boundary(MAX_ERROR_MESSAGE_BYTES));

@@ -73,8 +73,8 @@ pub(crate) enum Cause {
     Work,
     /// The host could not begin the work: the request is handed back, and this process slows down.
     Host,
-    /// The program stops, and the request is handed back.
-    Stop,
+    /// None: the request is handed back, since the program stops, or so that others get their turn.
+    HandBack,
 }
 
 /// Whether and when a request is retried.
@@ -110,7 +110,12 @@ impl ProcessError {
 
     /// The stop of the program has ended the work: the request is handed back, as if it had not been delivered.
     pub(crate) fn interrupted() -> Self {
-        Self { cause: Cause::Stop, ..Self::transient("the program stops") }
+        Self::handed_back("the program stops")
+    }
+
+    /// The request is handed back for this reason, as if it had not been delivered.
+    pub(crate) fn handed_back<'a>(reason: impl Into<Box<dyn Error + Send + Sync + 'a>>) -> Self {
+        Self { cause: Cause::HandBack, ..Self::transient(reason) }
     }
 
     /// This failure, with the next attempt not before this delay is over.

@@ -4,6 +4,7 @@ pub(crate) mod breaker;
 pub(crate) mod client;
 pub(crate) mod endpoint;
 pub(crate) mod gate;
+pub(crate) mod patience;
 pub(crate) mod response;
 
 use std::{sync::Arc, time::Duration};
@@ -12,11 +13,13 @@ use pipeline::contract::{ProgressReport, codes};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::{
     client::{EndpointClient, NoCertificates},
     endpoint::Endpoint,
     gate::{Gate, Probe},
+    patience::{Next, after_failure},
     response::{Answer, CallFailure, FailureKind},
 };
 use crate::processor::{Processor, error::ProcessError, job::Job};
@@ -25,9 +28,6 @@ use crate::processor::{Processor, error::ProcessError, job::Job};
 const DEADLINE_RESERVE: Duration = Duration::from_millis(100);
 /// A probe that has not failed for so long has reached the endpoint, however long the work may take.
 const REACHED_AFTER: Duration = Duration::from_secs(10);
-/// How long a request waits to which the endpoint answers with failures. They may be the request's own fault, and others
-/// wait behind it.
-const MAX_WAIT_AFTER_ANSWER: Duration = Duration::from_secs(60);
 
 /// POSTs each request to an endpoint. `docs/processors.md` tells what the endpoint gets and gives.
 #[derive(Debug, Clone)]
@@ -66,12 +66,32 @@ impl Http {
                 }
                 Answer::Failed(failure) => failure,
             };
-            let waits = self.gate.failed(&job.id, &failure, began);
-            let waited = failing_since.get_or_insert(began).elapsed();
-            if !waits || !may_wait(&failure, waited) {
-                return Err(failure.error);
+            if failure.kind != FailureKind::NoConnection {
+                failing_since.get_or_insert(began);
+            }
+            let is_no_attempt = self.gate.failed(&job.id, &failure, began);
+            match self.next(job, failure.kind, failing_since) {
+                Next::Wait if is_no_attempt => {}
+                Next::HandBack if is_no_attempt => return Err(self.give_way(job, &failure)),
+                _ => return Err(failure.error),
             }
         }
+    }
+
+    fn next(&self, job: &Job, kind: FailureKind, failing_since: Option<Instant>) -> Next {
+        let failing_for = failing_since.map_or(Duration::ZERO, |since| since.elapsed());
+        after_failure(kind, failing_for, self.gate.hand_backs(&job.id))
+    }
+
+    /// Has the request go back, so that the next one tries the endpoint.
+    fn give_way(&self, job: &Job, failure: &CallFailure) -> ProcessError {
+        self.gate.note_hand_back(&job.id);
+        let reason = &failure.error.message;
+        warn!(
+            reason,
+            "the calls for this request fail while the endpoint is down, another one tries"
+        );
+        ProcessError::handed_back(reason.as_str())
     }
 
     /// Waits until the endpoint may be called.
@@ -110,11 +130,6 @@ impl Http {
         ))
         .with_code(codes::TIMEOUT)
     }
-}
-
-/// Whether a job may wait after a failure that is no attempt.
-fn may_wait(failure: &CallFailure, waited: Duration) -> bool {
-    failure.kind != FailureKind::Answered || waited < MAX_WAIT_AFTER_ANSWER
 }
 
 impl Processor for Http {

@@ -1,6 +1,6 @@
 //! The circuit breaker of an endpoint: when calls stop, and when one may try again. Pure decisions.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use pipeline::{backoff::Backoff, contract::RequestId};
 use tokio::time::Instant;
@@ -35,6 +35,8 @@ struct Open {
     backoff: Backoff,
     last_failure: Instant,
     next_probe: Instant,
+    /// How often requests went back since it opened.
+    hand_backs: HashMap<RequestId, u32>,
 }
 
 /// What follows from a failure.
@@ -81,6 +83,19 @@ impl Breaker {
         std::mem::take(self).open.is_some()
     }
 
+    /// How often this request went back since the breaker has opened.
+    pub(super) fn hand_backs(&self, id: &RequestId) -> u32 {
+        let count = |open: &Open| open.hand_backs.get(id).copied();
+        self.open.as_ref().and_then(count).unwrap_or_default()
+    }
+
+    /// Notes that this request goes back.
+    pub(super) fn note_hand_back(&mut self, id: &RequestId) {
+        if let Some(open) = &mut self.open {
+            *open.hand_backs.entry(id.clone()).or_default() += 1;
+        }
+    }
+
     /// When the endpoint may be tried again, if the breaker is open.
     pub(super) fn next_probe(&self) -> Option<Instant> {
         Some(self.open.as_ref()?.next_probe)
@@ -95,7 +110,8 @@ impl Breaker {
 impl Open {
     fn new(now: Instant) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
-        Self { reason: String::new(), backoff, last_failure: now, next_probe: now }
+        let (reason, hand_backs) = (String::new(), HashMap::new());
+        Self { reason, backoff, last_failure: now, next_probe: now, hand_backs }
     }
 
     fn failed(&mut self, failure: &CallFailure, began: Instant, now: Instant) {
@@ -178,6 +194,20 @@ mod tests {
         assert_eq!(breaker.reason(), Some("as told"));
         assert!(breaker.answered(probe));
         assert_eq!((breaker.reason(), breaker.next_probe()), (None, None));
+    }
+
+    #[test]
+    fn hand_backs_are_counted_until_the_endpoint_does_its_work() {
+        let (mut breaker, now, me) = (Breaker::default(), Instant::now(), id("a"));
+        for _ in 0..2 {
+            breaker.failed(&me, &failure(FailureKind::NoConnection), now, now);
+            for count in 1..=3 {
+                breaker.note_hand_back(&me);
+                assert_eq!((breaker.hand_backs(&me), breaker.hand_backs(&id("b"))), (count, 0));
+            }
+            assert!(breaker.answered(now));
+            assert_eq!(breaker.hand_backs(&me), 0);
+        }
     }
 
     #[test]

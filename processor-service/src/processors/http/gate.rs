@@ -88,6 +88,16 @@ impl Gate {
         true
     }
 
+    /// How often this request went back since the endpoint has last done its work.
+    pub(super) fn hand_backs(&self, id: &RequestId) -> u32 {
+        self.breaker().hand_backs(id)
+    }
+
+    /// Notes that this request goes back.
+    pub(super) fn note_hand_back(&self, id: &RequestId) {
+        self.breaker().note_hand_back(id);
+    }
+
     /// Why jobs have to wait, if they do.
     pub(super) fn reason(&self) -> Option<String> {
         self.breaker().reason().map(str::to_owned)

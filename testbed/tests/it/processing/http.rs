@@ -316,6 +316,33 @@ mod slow {
     use super::*;
 
     #[tokio::test]
+    async fn a_request_that_breaks_its_endpoint_does_not_keep_those_behind_it_from_it() -> Result<()>
+    {
+        let (stack, mut endpoint) = (
+            Stack::fresh().await?,
+            Endpoint::start(|call, _| match call.body.as_str() {
+                "1" => Reply::Break,
+                data => Reply::json(data),
+            })
+            .await?,
+        );
+        endpoint.go_down().await;
+        let program = processor(&stack, &endpoint);
+        let (web, processor) =
+            tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1h"))?;
+        let breaks = web.accepted_json("1").await?;
+        processor.wait_for_message(ENDPOINT_DOWN).await?;
+        let good = web.accepted_json("2").await?;
+        endpoint.come_back().await?;
+        processor.wait_for_message(HANDED_BACK).await?;
+        assert_eq!(web.ended(&good).await?["processingResults"], 2);
+        // Now that the endpoint does its work, the failure is an attempt.
+        let ended = web.ended(&breaks).await?;
+        assert_eq!((error(&ended).0, &ended["attempts"]), ("attempts_exhausted", &json!(1)));
+        Ok(())
+    }
+
+    #[tokio::test]
     async fn an_endpoint_that_is_down_for_half_a_minute_fails_no_request() -> Result<()> {
         comes_back_after(Duration::from_secs(30)).await
     }

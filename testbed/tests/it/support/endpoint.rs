@@ -20,6 +20,8 @@ pub(crate) enum Reply {
     With(&'static str, String, Vec<u8>),
     /// Not at all.
     Hang,
+    /// Not at all, and the connection breaks, as of one that crashes.
+    Break,
     /// With a body that never ends.
     Endless,
 }
@@ -128,7 +130,11 @@ async fn serve(stream: TcpStream, work: Work, seen: Arc<watch::Sender<Seen>>) {
             before = seen.calls.len();
             seen.calls.push(call.clone());
         });
-        if answer(&mut stream, work(&call, before)).await.is_err() {
+        let reply = work(&call, before);
+        if matches!(reply, Reply::Break) {
+            return;
+        }
+        if answer(&mut stream, reply).await.is_err() {
             seen.send_modify(|seen| seen.broken_off += 1);
             return;
         }
@@ -143,7 +149,7 @@ async fn answer(stream: &mut BufStream<TcpStream>, reply: Reply) -> Result<()> {
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(&body).await?;
         }
-        Reply::Hang => {
+        Reply::Hang | Reply::Break => {
             let read = stream.read(&mut [0]).await;
             anyhow::bail!("the caller has gone: {read:?}");
         }
