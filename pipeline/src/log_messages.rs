@@ -97,6 +97,8 @@ pub const HOST_RECOVERED: &str = "the work begins again on this host";
 /// The endpoint of `PROCESSOR_URL` is down: requests wait in hand, and one of them tries now and then (`endpoint`,
 /// `reason`, the first pause in `seconds`).
 pub const ENDPOINT_DOWN: &str = "the endpoint is down, requests wait for it";
+/// While the endpoint is down, a call has lasted for 10 s (`endpoint`): so others may call, too.
+pub const ENDPOINT_REACHED: &str = "the endpoint works on a call, others may call it";
 /// After [`ENDPOINT_DOWN`] the endpoint answers (`endpoint`).
 pub const ENDPOINT_BACK: &str = "the endpoint answers again";
 /// A line that a command wrote to standard error (`requestId`, `stderr`).

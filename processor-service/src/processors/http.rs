@@ -26,7 +26,8 @@ use crate::processor::{Processor, error::ProcessError, job::Job};
 
 /// How long before its deadline a job that waits for the endpoint ends, so that its own reason is told.
 const DEADLINE_RESERVE: Duration = Duration::from_millis(100);
-/// A probe that has not failed for so long has reached the endpoint, however long the work may take.
+/// A probe that has not failed for so long has reached the endpoint, however long the work may take. It may fail
+/// nevertheless, as one does that a gateway gives up after 30 s.
 const REACHED_AFTER: Duration = Duration::from_secs(10);
 
 /// POSTs each request to an endpoint. `docs/processors.md` tells what the endpoint gets and gives.
@@ -97,7 +98,7 @@ impl Http {
     /// Waits until the endpoint may be called.
     async fn wait(&self, job: &Job) -> Result<Option<Probe<'_>>, ProcessError> {
         let left = job.time_left();
-        if let Some(reason) = self.gate.reason() {
+        if let Some(reason) = self.gate.waiting_for() {
             let message = Some(format!("waits for the endpoint: {reason}"));
             job.reporter.report(ProgressReport { progress: None, message });
         }
@@ -116,7 +117,7 @@ impl Http {
             tokio::select! {
                 biased;
                 answer = &mut call => return answer,
-                () = sleep(REACHED_AFTER) => self.gate.answered(began),
+                () = sleep(REACHED_AFTER) => self.gate.reached(began),
             }
             drop(probe);
         }

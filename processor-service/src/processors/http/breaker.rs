@@ -35,6 +35,8 @@ struct Open {
     backoff: Backoff,
     last_failure: Instant,
     next_probe: Instant,
+    /// Whether a call has lasted since the last failure: then others may call, too.
+    reached: bool,
     /// How often requests went back since it opened.
     hand_backs: HashMap<RequestId, u32>,
 }
@@ -74,6 +76,20 @@ impl Breaker {
         Change::Opened(open.next_probe)
     }
 
+    /// Notes that a call which began then lasts: it has reached the endpoint, and may fail nevertheless. So others may call,
+    /// too, and the breaker stays open. Returns whether that is news.
+    pub(super) fn reached(&mut self, began: Instant) -> bool {
+        match &mut self.open {
+            Some(open) if open.last_failure <= began => !std::mem::replace(&mut open.reached, true),
+            _ => false,
+        }
+    }
+
+    /// Whether all may call.
+    pub(super) fn lets_pass(&self) -> bool {
+        self.open.as_ref().is_none_or(|open| open.reached)
+    }
+
     /// Notes that the endpoint has done its work in a call that began then. Returns whether that closes the breaker: a
     /// call that began before the last failure says nothing of the endpoint as it is now.
     pub(super) fn answered(&mut self, began: Instant) -> bool {
@@ -111,7 +127,7 @@ impl Open {
     fn new(now: Instant) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
         let (reason, hand_backs) = (String::new(), HashMap::new());
-        Self { reason, backoff, last_failure: now, next_probe: now, hand_backs }
+        Self { reason, backoff, last_failure: now, next_probe: now, reached: false, hand_backs }
     }
 
     fn failed(&mut self, failure: &CallFailure, began: Instant, now: Instant) {
@@ -121,6 +137,7 @@ impl Open {
         let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         self.reason.clone_from(&failure.error.message);
         self.last_failure = now;
+        self.reached = false;
         self.next_probe = now + self.backoff.next_pause().max(asked);
     }
 }
@@ -194,6 +211,25 @@ mod tests {
         assert_eq!(breaker.reason(), Some("as told"));
         assert!(breaker.answered(probe));
         assert_eq!((breaker.reason(), breaker.next_probe()), (None, None));
+    }
+
+    #[test]
+    fn a_call_that_lasts_lets_others_pass_and_only_an_answer_closes_it() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let [a, gone] = [FailureKind::Away, FailureKind::NoConnection].map(failure);
+        assert!(breaker.lets_pass() && !breaker.reached(start));
+        breaker.failed(&id("a"), &gone, start, start);
+        assert!(!breaker.lets_pass());
+        for n in 1..=3 {
+            let [began, ended] = [2 * n, 2 * n + 1].map(|pauses| start + pauses * FIRST_PAUSE);
+            assert!(breaker.reached(began) && !breaker.reached(began), "it is news once");
+            assert!(breaker.lets_pass() && breaker.reason().is_some());
+            assert_eq!(breaker.failed(&id("a"), &a, began, ended), Change::Open, "no attempt");
+            assert!(!breaker.lets_pass() && !breaker.reached(began));
+        }
+        let later = start + MAX_PAUSE * 10;
+        assert!(breaker.reached(later) && breaker.answered(later));
+        assert!(breaker.lets_pass() && breaker.reason().is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pipeline::{
     contract::RequestId,
-    log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN},
+    log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN, ENDPOINT_REACHED},
 };
 use tokio::{
     sync::{self, watch},
@@ -23,7 +23,8 @@ use crate::processors::http::{
 pub(super) struct Gate {
     endpoint: Endpoint,
     breaker: Mutex<Breaker>,
-    is_open: watch::Sender<bool>,
+    /// Whether all may call, as the breaker says.
+    lets_pass: watch::Sender<bool>,
     /// Held by the job that probes. It is fair, so a request that always fails does not keep the others from trying.
     probing: sync::Mutex<()>,
 }
@@ -34,19 +35,19 @@ pub(super) type Probe<'a> = sync::MutexGuard<'a, ()>;
 impl Gate {
     /// A gate that is open to all.
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        let is_open = watch::Sender::new(false);
-        Self { endpoint, breaker: Mutex::default(), is_open, probing: sync::Mutex::default() }
+        let lets_pass = watch::Sender::new(true);
+        Self { endpoint, breaker: Mutex::default(), lets_pass, probing: sync::Mutex::default() }
     }
 
     /// Waits until a job may call the endpoint: as one of many, or to probe.
     pub(super) async fn pass(&self) -> Option<Probe<'_>> {
-        let mut is_open = self.is_open.subscribe();
-        let closed = async {
-            let _closed = is_open.wait_for(|is_open| !is_open).await;
+        let mut lets_pass = self.lets_pass.subscribe();
+        let all_may_call = async {
+            let _they_may = lets_pass.wait_for(|lets_pass| *lets_pass).await;
         };
         tokio::select! {
             biased;
-            () = closed => None,
+            () = all_may_call => None,
             probe = self.turn_to_probe() => Some(probe),
         }
     }
@@ -68,20 +69,30 @@ impl Gate {
         let mut breaker = self.breaker();
         if breaker.answered(began) {
             info!(endpoint = %self.endpoint, "{ENDPOINT_BACK}");
-            self.is_open.send_replace(false);
         }
+        self.lets_pass.send_replace(breaker.lets_pass());
+    }
+
+    /// Notes that a call which began then has not failed for a while. Others may call then, but that is no answer.
+    pub(super) fn reached(&self, began: Instant) {
+        let mut breaker = self.breaker();
+        if breaker.reached(began) {
+            info!(endpoint = %self.endpoint, "{ENDPOINT_REACHED}");
+        }
+        self.lets_pass.send_replace(breaker.lets_pass());
     }
 
     /// Notes the failure of a call that began then. Returns whether it is no attempt, because the breaker is open.
     pub(super) fn failed(&self, id: &RequestId, failure: &CallFailure, began: Instant) -> bool {
         let mut breaker = self.breaker();
         let (now, reason) = (Instant::now(), &failure.error.message);
-        match breaker.failed(id, failure, began, now) {
+        let change = breaker.failed(id, failure, began, now);
+        self.lets_pass.send_replace(breaker.lets_pass());
+        match change {
             Change::Closed => return false,
             Change::Opened(next) => {
                 let seconds = (next - now).as_secs_f64();
                 warn!(endpoint = %self.endpoint, reason, seconds, "{ENDPOINT_DOWN}");
-                self.is_open.send_replace(true);
             }
             Change::Open => debug!(endpoint = %self.endpoint, reason, "the endpoint is down still"),
         }
@@ -98,7 +109,13 @@ impl Gate {
         self.breaker().note_hand_back(id);
     }
 
-    /// Why jobs have to wait, if they do.
+    /// Why jobs have to wait at this moment, if they do.
+    pub(super) fn waiting_for(&self) -> Option<String> {
+        let breaker = self.breaker();
+        breaker.reason().filter(|_| !breaker.lets_pass()).map(str::to_owned)
+    }
+
+    /// Why the endpoint is taken to be down, if it is: also while all may call, until it answers.
     pub(super) fn reason(&self) -> Option<String> {
         self.breaker().reason().map(str::to_owned)
     }

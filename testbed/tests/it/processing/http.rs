@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use pipeline::log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN, HANDED_BACK};
+use pipeline::log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN, ENDPOINT_REACHED, HANDED_BACK};
 use serde_json::{Value, json};
 use testbed::{
     Program,
@@ -310,6 +310,33 @@ async fn an_endpoint_that_fails_everything_for_a_while_fails_no_more_than_two_at
     let said = processor.wait_for_message(ENDPOINT_DOWN).await?;
     ensure!(said["reason"].to_string().contains("no database"), "{said}");
     Ok(())
+}
+
+#[tokio::test]
+async fn an_endpoint_that_takes_calls_and_gives_no_answer_is_down_still() -> Result<()> {
+    let (stack, mut endpoint) = (
+        Stack::fresh().await?,
+        Endpoint::start(|call, before| match before {
+            0 => Reply::Hang,
+            _ => Reply::json(&call.body),
+        })
+        .await?,
+    );
+    endpoint.go_down().await;
+    let (processor, at) = listening(processor(&stack, &endpoint)).await?;
+    consuming(&processor, 1).await?;
+    let web = stack.web().await?;
+    let id = web.accepted_json("1").await?;
+    processor.wait_for_message(ENDPOINT_DOWN).await?;
+    endpoint.come_back().await?;
+    processor.wait_for_message(ENDPOINT_REACHED).await?;
+    ready_is(&at, 503, "workers").await?;
+    endpoint.go_down().await;
+    endpoint.come_back().await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(1)));
+    processor.wait_for_message(ENDPOINT_BACK).await?;
+    ready_is(&at, 200, "").await
 }
 
 mod slow {
