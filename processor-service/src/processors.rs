@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod http;
 mod output;
 pub(crate) mod simulate;
+mod stopping;
 
 pub use self::{
     command::{

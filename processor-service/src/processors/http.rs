@@ -22,7 +22,10 @@ use self::{
     patience::{Next, after_failure},
     response::{Answer, CallFailure, FailureKind},
 };
-use crate::processor::{Processor, error::ProcessError, job::Job};
+use crate::{
+    processor::{Processor, error::ProcessError, job::Job},
+    processors::stopping::is_stopping,
+};
 
 /// How long before its deadline a job that waits for the endpoint ends, so that its own reason is told.
 const DEADLINE_RESERVE: Duration = Duration::from_millis(100);
@@ -60,28 +63,47 @@ impl Http {
         loop {
             let probe = self.wait(job).await?;
             let began = Instant::now();
-            let failure = match self.call(job, probe, began).await {
+            match self.call(job, probe, began).await {
                 Answer::Decided(result) => {
                     self.gate.answered(began);
                     return result;
                 }
-                Answer::Failed(failure) => failure,
-            };
-            if failure.kind != FailureKind::NoConnection {
-                failing_since.get_or_insert(began);
+                Answer::Failed(failure) => {
+                    if failure.kind != FailureKind::NoConnection {
+                        failing_since.get_or_insert(began);
+                    }
+                    self.after(job, failure, began, failing_since).await?;
+                }
             }
-            let is_no_attempt = self.gate.failed(&job.id, &failure, began);
-            match self.next(job, failure.kind, failing_since) {
-                Next::Wait if is_no_attempt => {}
-                Next::HandBack if is_no_attempt => return Err(self.give_way(job, &failure)),
-                _ => return Err(failure.error),
-            }
+        }
+    }
+
+    /// What follows from a failed call that began then, if the job is not to wait and try again.
+    async fn after(
+        &self,
+        job: &Job,
+        failure: CallFailure,
+        began: Instant,
+        failing_since: Option<Instant>,
+    ) -> Result<(), ProcessError> {
+        let is_no_attempt = self.gate.failed(&job.id, &failure, began);
+        match self.next(job, failure.kind, failing_since) {
+            Next::Wait if is_no_attempt => Ok(()),
+            Next::HandBack if is_no_attempt => Err(self.give_way(job, &failure)),
+            _ if self.is_broken_off_by_stop(failure.kind).await => Err(ProcessError::interrupted()),
+            _ => Err(failure.error),
         }
     }
 
     fn next(&self, job: &Job, kind: FailureKind, failing_since: Option<Instant>) -> Next {
         let failing_for = failing_since.map_or(Duration::ZERO, |since| since.elapsed());
         after_failure(kind, failing_for, self.gate.hand_backs(&job.id))
+    }
+
+    /// Whether a call has failed because the program stops, and its endpoint with it, as in a pod. An endpoint that has
+    /// answered itself was there.
+    async fn is_broken_off_by_stop(&self, kind: FailureKind) -> bool {
+        kind != FailureKind::Answered && is_stopping(&self.stopping).await
     }
 
     /// Has the request go back, so that the next one tries the endpoint.

@@ -4,21 +4,19 @@
 //! the half of it, or an error about the signal. The guard is in the command's process group, and tells of each signal.
 //! Where only the processor is signalled, a command goes on, and its result counts.
 
-use std::time::Duration;
-
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::processors::command::{
-    exit_status::CommandStatus,
-    guard::{PROGRESS_PREFIX, SIGNAL_MARK},
+use crate::processors::{
+    command::{
+        exit_status::CommandStatus,
+        guard::{PROGRESS_PREFIX, SIGNAL_MARK},
+    },
+    stopping::{SIGNALS_TIMEOUT, is_stopping},
 };
-
-/// How long signals that are sent one after the other may take to arrive.
-const SIGNALS_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Whether a command that has ended was interrupted. `signalled` says whether its guard has told of a signal, `guard` may
 /// still tell of one; `line` is what was read of its present line. `stopping` is cancelled when the processor stops.
@@ -35,9 +33,7 @@ pub(super) async fn is_interrupted(
         (true, false, true) => {
             timeout(SIGNALS_TIMEOUT, signal_comes(guard, line)).await.unwrap_or(false)
         }
-        (true, true, false) | (false, _, false) => {
-            timeout(SIGNALS_TIMEOUT, stopping.cancelled()).await.is_ok()
-        }
+        (true, true, false) | (false, _, false) => is_stopping(stopping).await,
     }
 }
 

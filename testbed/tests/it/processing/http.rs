@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use pipeline::log_messages::{ENDPOINT_BACK, ENDPOINT_DOWN, ENDPOINT_REACHED, HANDED_BACK};
+use pipeline::log_messages::{
+    ENDPOINT_BACK, ENDPOINT_DOWN, ENDPOINT_REACHED, HANDED_BACK, STOPPING,
+};
 use serde_json::{Value, json};
 use testbed::{
     Program,
@@ -192,6 +194,31 @@ async fn the_call_of_a_worker_that_stops_is_handed_back() -> Result<()> {
     stopped.terminate();
     ensure!(stopped.wait_within(WAIT_TIMEOUT).await?.success(), "it stops cleanly");
     endpoint.broken_off(1).await?;
+    let _heir = stack.start_processor(processor(&stack, &endpoint), 1, "1h").await?;
+    let ended = web.ended(&id).await?;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(1)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_call_of_a_worker_that_stops_with_its_endpoint_costs_no_attempt() -> Result<()> {
+    let (stack, mut endpoint) = (
+        Stack::fresh().await?,
+        Endpoint::start(|_, before| match before {
+            0 => Reply::Hang,
+            _ => Reply::json("\"done\""),
+        })
+        .await?,
+    );
+    let program = processor(&stack, &endpoint);
+    let (web, stopped) = tokio::try_join!(stack.web(), stack.start_processor(program, 1, "1h"))?;
+    let id = web.accepted_json("1").await?;
+    endpoint.calls(1).await?;
+    stopped.terminate();
+    stopped.wait_for_message(STOPPING).await?;
+    endpoint.go_down().await;
+    ensure!(stopped.wait_within(WAIT_TIMEOUT).await?.success(), "it stops cleanly");
+    endpoint.come_back().await?;
     let _heir = stack.start_processor(processor(&stack, &endpoint), 1, "1h").await?;
     let ended = web.ended(&id).await?;
     assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(1)));
