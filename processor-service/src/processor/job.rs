@@ -1,6 +1,6 @@
 //! A job: one attempt at a request, as a processor gets it.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pipeline::{
     contract::{Progress, RequestId},
@@ -27,7 +27,7 @@ pub struct Job<Input = Box<RawValue>> {
     pub input: Input,
     /// Which attempt this is, from 1.
     pub attempt: i64,
-    /// When `JOB_TIMEOUT` ends the job.
+    /// When `JOB_TIMEOUT` ends the job, to tell others. [`Job::time_left`] does not change with the clock.
     pub deadline: SystemTime,
     /// The trace that the request belongs to, as a W3C `traceparent`, to pass on with what the work calls.
     pub traceparent: Option<String>,
@@ -35,6 +35,8 @@ pub struct Job<Input = Box<RawValue>> {
     pub reporter: Reporter,
     /// Gives the job a URL that takes its progress.
     pub(crate) progress_urls: ProgressUrls,
+    /// When `JOB_TIMEOUT` ends the job, by a clock that nobody sets.
+    pub(crate) ends_at: Instant,
     /// Cancelled when the job should end soon: its time is over, the request was cancelled, or the program stops.
     /// What the job returns after that does not count.
     pub stop: CancellationToken,
@@ -61,6 +63,7 @@ impl<Input> Job<Input> {
             traceparent: None,
             reporter: Reporter::default(),
             progress_urls: ProgressUrls::default(),
+            ends_at: Instant::now() + DEFAULT_TIMEOUT,
             stop: CancellationToken::new(),
         }
     }
@@ -103,9 +106,9 @@ impl<Input> Job<Input> {
         self.reporter.progress(progress, message);
     }
 
-    /// How much time the job has left until [`Job::deadline`].
+    /// How much time the job has left until `JOB_TIMEOUT` ends it, also if the clock of [`Job::deadline`] is set meanwhile.
     pub fn time_left(&self) -> Duration {
-        self.deadline.duration_since(SystemTime::now()).unwrap_or_default()
+        self.ends_at.saturating_duration_since(Instant::now())
     }
 }
 
@@ -125,6 +128,7 @@ impl Job {
             traceparent: self.traceparent,
             reporter: self.reporter,
             progress_urls: self.progress_urls,
+            ends_at: self.ends_at,
             stop: self.stop,
         })
     }
@@ -147,6 +151,16 @@ mod tests {
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         for json in [r#"{ "b":1e400,  "a":12345678901234567890.10, "a":"\u00fc" }"#, &deep] {
             assert_eq!(read::<Box<RawValue>>(json).unwrap().get(), json);
+        }
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_changes_nothing_of_the_time_left() {
+        let mut job = Job::new("me", ());
+        for jumped in [SystemTime::UNIX_EPOCH, SystemTime::now() + 2 * DEFAULT_TIMEOUT] {
+            job.deadline = jumped;
+            let used = DEFAULT_TIMEOUT.checked_sub(job.time_left());
+            assert!(used.is_some_and(|used| used < Duration::from_secs(60)), "{used:?}");
         }
     }
 

@@ -1,11 +1,6 @@
 //! Runs jobs on a runtime of their own, and ends those that take too long or are to stop.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use pipeline::{
     config::ConfigError,
@@ -111,9 +106,9 @@ impl<P: Processor> JobRunner<P> {
         )))
     }
 
-    /// The deadline of a job that starts now.
-    pub(crate) fn deadline(&self, now: SystemTime) -> SystemTime {
-        now + self.job_timeout
+    /// How long a job may take.
+    pub(crate) fn job_timeout(&self) -> Duration {
+        self.job_timeout
     }
 
     /// Runs a job until it ends, its time is over, or `stop` gives a reason to stop it. A panic in the job is an outcome

@@ -41,7 +41,8 @@ impl<P: Processor> Worker<P> {
         let job = Job {
             request_type: self.request_type.clone(),
             attempt,
-            deadline: self.job_runner.deadline(started),
+            deadline: started + self.job_runner.job_timeout(),
+            ends_at: (began + self.job_runner.job_timeout()).into_std(),
             traceparent: trace.map(|trace| trace.as_str().to_owned()),
             progress_urls: self.progress_urls.clone(),
             ..Job::first(id.clone(), data)
