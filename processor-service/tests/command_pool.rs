@@ -279,6 +279,28 @@ async fn a_child_is_asked_to_end_before_it_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_child_that_answers_when_it_is_asked_to_end_gets_no_other_job() -> Result<()> {
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
+    // It goes on for as long as it is let.
+    let pool = pool(&format!(
+        "case $line in *:1}}) asked=; trap 'asked=1' TERM; exec 4>{pipe}; echo here >&4
+        while [ -z \"$asked\" ]; do sleep 0.05; done;; esac"
+    ));
+    let (first, _) = who(&pool).await;
+    let job = job("1");
+    let stop = job.stop.clone();
+    let asked = async {
+        fifo.lines().await.expect("it is there");
+        stop.cancel();
+    };
+    let (ended, ()) = tokio::join!(pool.process(job), asked);
+    assert!(ended.is_ok(), "{ended:?}");
+    assert_ne!(who(&pool).await.0, first);
+    Ok(())
+}
+
+#[tokio::test]
 async fn progress_is_that_of_the_present_job() {
     let pool = pool(r#"echo "{\"progress\":0.$n,\"message\":\"job $n\"}" >&3; sleep 0.2"#);
     for n in 1..=2 {

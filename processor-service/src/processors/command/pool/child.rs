@@ -130,7 +130,7 @@ impl Child {
         self.guard_line.retain(|byte| *byte != SIGNAL_MARK as u8);
         let (order, limit) =
             (lines::order(job), result_limit.saturating_add(MAX_ANSWER_OVERHEAD_BYTES));
-        let (mut was_sent, mut signalled) = (false, false);
+        let (mut was_sent, mut signalled, mut is_terminated) = (false, false, false);
         let Self { group, pipes: Pipes { guard, stdout, stderr: errors }, stderr, .. } = self;
         let (ended, line) = {
             let mut status = pin!(async {
@@ -156,7 +156,12 @@ impl Child {
                     timeout(END_TIMEOUT, answer.as_mut()).await.unwrap_or(Line::End)
                 }
                 never = errors.as_mut() => never,
-                never = async { job.stop.cancelled().await; group.terminate(); pending().await } => never,
+                never = async {
+                    job.stop.cancelled().await;
+                    is_terminated = true;
+                    group.terminate();
+                    pending().await
+                } => never,
             };
             if matches!(line, Line::End) && ended.is_none() {
                 ended = timeout(END_TIMEOUT, status).await.ok();
@@ -169,7 +174,9 @@ impl Child {
         let reply = match line {
             Line::Whole(line) => {
                 let is_alone = self.output.trim_ascii().is_empty();
-                Reply::Answered { line, is_usable: was_sent && is_alone && ended.is_none() }
+                // One that was asked to end may answer first, and would end in the next job.
+                let goes_on = ended.is_none() && !is_terminated;
+                Reply::Answered { line, is_usable: was_sent && is_alone && goes_on }
             }
             Line::TooLong => Reply::TooLong,
             Line::End => Reply::Ended(ended),
