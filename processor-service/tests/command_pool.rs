@@ -231,6 +231,21 @@ async fn a_child_is_replaced_after_its_jobs_and_may_end_by_itself() -> Result<()
 }
 
 #[tokio::test]
+async fn a_child_that_is_replaced_may_report_and_write_much_before_it_ends() -> Result<()> {
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
+    let pool = shell(&format!(
+        r#"while read -r line; do echo "{{\"id\":\"me\",\"result\":[$$,1]}}"; done
+        echo '{{"progress":1}}' >&3; sleep 0.1
+        yes | head -c 300000; yes | head -c 300000 >&2; echo bye >{pipe}"#
+    ));
+    let pool = pool.with_max_jobs(Some(1));
+    who(&pool).await;
+    assert_eq!(fifo.lines().await?, ["bye"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn much_data_and_output_that_is_not_utf_8_pass() {
     let echo = shell(
         r#"while read -r line; do

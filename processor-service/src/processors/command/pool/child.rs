@@ -2,10 +2,10 @@
 
 use std::{future::pending, io, pin::pin, time::Duration};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join3};
 use rustix::io::Errno;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, copy, sink},
     net::UnixStream,
     time::timeout,
 };
@@ -103,21 +103,10 @@ impl Child {
         }
     }
 
-    /// Whether the guard has told how the child ended. Marks of signals, and late progress, are read past.
+    /// Whether the guard has told how the child ended.
     fn has_status(&mut self) -> bool {
-        let guard = &mut self.pipes.guard;
-        if self.guard_line.ends_with(b"\n") {
-            return true;
-        }
-        while let Some(Ok(1..)) = guard.read_until(b'\n', &mut self.guard_line).now_or_never() {
-            let line = String::from_utf8_lossy(&self.guard_line);
-            let is_progress = line.trim_start_matches(SIGNAL_MARK).starts_with(PROGRESS_PREFIX);
-            if !is_progress {
-                return true;
-            }
-            self.guard_line.clear();
-        }
-        false
+        let _read_or_not = read_status(&mut self.pipes.guard, &mut self.guard_line).now_or_never();
+        self.guard_line.ends_with(b"\n")
     }
 
     /// Has the child do a job. It is not used again if it ended, if it wrote too much or not what it should, or if this is
@@ -207,12 +196,40 @@ impl Child {
 
     /// Ends its input, and lets it end by itself for a while.
     pub(super) async fn retire(mut self) {
-        if end_input(&mut self.pipes.guard).await.is_ok() {
-            let status = self.pipes.guard.read_until(b'\n', &mut self.guard_line);
-            let _ended_or_late = timeout(RETIRE_TIMEOUT, status).await;
-        }
+        let _ended_or_late = timeout(RETIRE_TIMEOUT, self.end()).await;
         self.kill().await;
     }
+
+    /// Ends its input, and waits for its end. What it writes meanwhile is read, or a child that writes much could not end.
+    async fn end(&mut self) {
+        let Self { pipes: Pipes { guard, stdout, stderr: errors }, stderr, guard_line, .. } = self;
+        if end_input(guard).await.is_ok() {
+            let mut nobody = sink();
+            let _all_is_read = join3(
+                read_status(guard, guard_line),
+                copy(stdout, &mut nobody),
+                stderr.read(errors),
+            )
+            .await;
+        }
+    }
+}
+
+/// Reads until `line` is the one in which the guard tells how the child ended, or the guard is gone. Marks of signals, and
+/// late progress, are read past. What was read stays in `line` when this is dropped.
+async fn read_status(guard: &mut BufReader<UnixStream>, line: &mut Vec<u8>) {
+    while !line.ends_with(b"\n") || is_progress(line) {
+        if line.ends_with(b"\n") {
+            line.clear();
+        }
+        if !matches!(guard.read_until(b'\n', line).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+fn is_progress(line: &[u8]) -> bool {
+    String::from_utf8_lossy(line).trim_start_matches(SIGNAL_MARK).starts_with(PROGRESS_PREFIX)
 }
 
 /// Waits until the guard tells how the child ended, and takes its progress meanwhile.
