@@ -246,6 +246,21 @@ async fn a_child_that_is_replaced_may_report_and_write_much_before_it_ends() -> 
 }
 
 #[tokio::test]
+async fn what_a_child_complains_of_between_its_jobs_is_not_the_next_ones() -> Result<()> {
+    let mut fifo = Fifo::with_lines(1)?;
+    let pipe = fifo.path().display();
+    // What it writes to the pipe of the test comes after its complaint.
+    let pool = pool(&format!(
+        r#"case $line in *:1}}) echo "{{\"id\":\"me\",\"result\":1}}"; sleep 0.2; echo late >&2; echo here >{pipe}; continue;;
+        *:2}}) echo mine >&2; exit 1;; esac"#
+    ));
+    assert_eq!(done(&pool, "1").await, "1");
+    fifo.lines().await?;
+    assert_eq!(failed(&pool, "2").await.1, "the command ended with exit code 1: mine");
+    Ok(())
+}
+
+#[tokio::test]
 async fn much_data_and_output_that_is_not_utf_8_pass() {
     let echo = shell(
         r#"while read -r line; do

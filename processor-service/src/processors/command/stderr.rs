@@ -7,7 +7,7 @@ use std::{
 
 use pipeline::{contract::RequestId, log_messages::COMMAND_STDERR};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tracing::{info, warn};
+use tracing::{field::display, info, warn};
 
 /// How much of the end is kept for the error message, in bytes.
 const TAIL_BYTES: usize = 2048;
@@ -19,7 +19,8 @@ const MAX_LINES_PER_SECOND: u32 = 100;
 /// Reads the standard error of a command and logs it.
 #[derive(Debug)]
 pub(super) struct Stderr {
-    id: RequestId,
+    /// The request whose command writes. None between the jobs of a child that stays up.
+    id: Option<RequestId>,
     tail: VecDeque<u8>,
     line: Vec<u8>,
     rate: LineRate,
@@ -28,13 +29,25 @@ pub(super) struct Stderr {
 impl Stderr {
     /// Nothing read yet, of the command for this request.
     pub(super) fn new(id: RequestId) -> Self {
-        Self { id, tail: VecDeque::new(), line: Vec::new(), rate: LineRate::default() }
+        Self { id: Some(id), tail: VecDeque::new(), line: Vec::new(), rate: LineRate::default() }
     }
 
     /// What is read from now on belongs to another request.
     pub(super) fn begin(&mut self, id: RequestId) {
-        self.id = id;
+        self.belongs_to(Some(id));
         self.tail.clear();
+    }
+
+    /// What is read from now on belongs to no request.
+    pub(super) fn end(&mut self) {
+        self.belongs_to(None);
+    }
+
+    fn belongs_to(&mut self, id: Option<RequestId>) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        self.id = id;
     }
 
     /// Reads until the end, and keeps little of it.
@@ -52,7 +65,8 @@ impl Stderr {
         String::from_utf8_lossy(&[a, b].concat()).into_owned()
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Takes what was read.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         self.tail.extend(bytes);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL_BYTES));
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -68,13 +82,20 @@ impl Stderr {
     fn end_line(&mut self) {
         let line = loggable(&self.line);
         self.line.clear();
-        let (id, text) = (&self.id, line.trim_end());
+        let text = line.trim_end();
         let (logged, left_out) = self.rate.count(Instant::now());
         if let Some(lines) = left_out {
-            warn!(requestId = %id, lines, "the command writes too many lines, some were left out of the log");
+            let id = self.id.as_ref().map(display);
+            warn!(
+                requestId = id,
+                lines, "the command writes too many lines, some were left out of the log"
+            );
         }
-        if logged && !text.is_empty() {
-            info!(requestId = %id, stderr = text, "{COMMAND_STDERR}");
+        match &self.id {
+            _ if !logged || text.is_empty() => {}
+            Some(id) => info!(requestId = %id, stderr = text, "{COMMAND_STDERR}"),
+            // Not in the span of the job that is about to begin.
+            None => info!(parent: None, stderr = text, "{COMMAND_STDERR}"),
         }
     }
 }

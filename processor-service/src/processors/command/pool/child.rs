@@ -29,6 +29,8 @@ use crate::{
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long a child that is not needed any more may take to end.
 const RETIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much a pipe holds, in bytes.
+const PIPE_BYTES: usize = 64 << 10;
 /// What an answer may have beside its result, in bytes.
 const MAX_ANSWER_OVERHEAD_BYTES: usize = 4096;
 
@@ -113,6 +115,7 @@ impl Child {
     /// dropped. Returns whether its process group was signalled, too.
     pub(super) async fn work(&mut self, job: &Job, result_limit: usize) -> (Reply, bool) {
         self.jobs += 1;
+        self.read_late_errors();
         self.stderr.begin(job.id.clone());
         self.output.clear();
         // Signals that came before this job.
@@ -173,6 +176,20 @@ impl Child {
         (reply, signalled)
     }
 
+    /// Reads what it has written to standard error since its last job: that is not the next one's. As `output_has_ended`,
+    /// this asks the pipe itself.
+    fn read_late_errors(&mut self) {
+        self.stderr.end();
+        let mut read = [0; 4096];
+        // Not for ever, if it never ceases to write.
+        for _ in 0..PIPE_BYTES / read.len() {
+            match rustix::io::read(&self.pipes.stderr, &mut read) {
+                Ok(count @ 1..) => self.stderr.take(&read[..count]),
+                _ => return,
+            }
+        }
+    }
+
     /// The end of what it wrote to standard error during its job.
     pub(super) fn errors(&self) -> String {
         self.stderr.tail()
@@ -202,6 +219,7 @@ impl Child {
 
     /// Ends its input, and waits for its end. What it writes meanwhile is read, or a child that writes much could not end.
     async fn end(&mut self) {
+        self.stderr.end();
         let Self { pipes: Pipes { guard, stdout, stderr: errors }, stderr, guard_line, .. } = self;
         if end_input(guard).await.is_ok() {
             let mut nobody = sink();
