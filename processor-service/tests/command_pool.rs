@@ -216,6 +216,20 @@ async fn a_child_that_ended_while_it_had_no_job_fails_none() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_child_that_ends_by_itself_when_a_job_comes_fails_it_only_if_it_is_new() {
+    // Each child takes a second job, and ends without an answer to it, as one does that is ending when it comes.
+    let ends = pool("[ $n = 2 ] && exit 0");
+    let (first, _) = who(&ends).await;
+    let (second, number) = who(&ends).await;
+    assert!(first != second && number == 1, "{first} {second} {number}");
+    let never_answers = pool("exit 0");
+    for _ in 0..2 {
+        let (code, message, _) = failed(&never_answers, "0").await;
+        assert!(code == "transient" && message.contains("exit code 0 and without"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn a_child_is_replaced_after_its_jobs_and_may_end_by_itself() -> Result<()> {
     let mut fifo = Fifo::with_lines(1)?;
     let pipe = fifo.path().display();

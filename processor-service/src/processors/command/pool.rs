@@ -97,8 +97,29 @@ impl CommandPool {
                 "a child of the pool ended or wrote something while it had no job; it is replaced"
             );
         }
+        self.fresh_child(job)
+    }
+
+    fn fresh_child(&self, job: &Job) -> Result<Child, ProcessError> {
         let started = Child::start(&self.guard, &self.line, &self.children, job);
         started.map_err(|error| exit_status::not_started(&error.to_string()))
+    }
+
+    /// Has a child do the job. If it had jobs before, and ends without a failure in place of an answer, it was about to end
+    /// anyway, and a fresh one does the job.
+    async fn work(&self, job: &Job) -> Result<(Child, Reply, bool), ProcessError> {
+        let mut child = self.child(job)?;
+        let (reply, signalled) = child.work(job, self.result_limit).await;
+        let was_ending = child.jobs() > 1 && reply.is_end_without_failure();
+        if !was_ending || signalled || job.stop.is_cancelled() || self.stopping.is_cancelled() {
+            return Ok((child, reply, signalled));
+        }
+        let jobs = child.jobs() - 1;
+        info!(requestId = %job.id, jobs, "a child of the pool ended by itself, another one does the job");
+        child.kill().await;
+        let mut child = self.fresh_child(job)?;
+        let (reply, signalled) = child.work(job, self.result_limit).await;
+        Ok((child, reply, signalled))
     }
 
     /// Keeps a child for further jobs, unless it has had enough of them.
@@ -128,8 +149,7 @@ impl Processor for CommandPool {
     type Output = Box<RawValue>;
 
     async fn process(&self, job: Job) -> Result<Box<RawValue>, ProcessError> {
-        let mut child = self.child(&job)?;
-        let (reply, signalled) = child.work(&job, self.result_limit).await;
+        let (mut child, reply, signalled) = self.work(&job).await?;
         let ended_well = CommandStatus::Code(0);
         let status = if let Reply::Ended(Some(status)) = &reply { status } else { &ended_well };
         if child.is_interrupted(status, signalled, &self.stopping).await {

@@ -56,6 +56,13 @@ pub(super) enum Reply {
     Ended(Option<CommandStatus>),
 }
 
+impl Reply {
+    /// Whether the child ended with exit code 0 and without an answer.
+    pub(super) fn is_end_without_failure(&self) -> bool {
+        matches!(self, Self::Ended(Some(CommandStatus::Code(0))))
+    }
+}
+
 /// What was read of a line.
 enum Line {
     Whole(Vec<u8>),
