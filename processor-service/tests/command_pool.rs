@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use processor_service::{
     CancellationToken, Job, ProcessError, Processor, RawValue, Retry,
-    processors::{CommandLine, CommandPool, Guard},
+    processors::{Command, CommandLine, CommandPool, Guard},
 };
 use testbed::{Fifo, process::WAIT_TIMEOUT};
 
@@ -137,6 +137,33 @@ async fn a_command_that_is_gone_costs_no_attempt() -> Result<()> {
     std::fs::remove_file(&script)?;
     let (_, message, _) = failed(&pool, "1").await;
     assert_eq!(message, format!("the command can't be started: {} is missing", script.display()));
+    Ok(())
+}
+
+/// A guard that may open so few files that it can't prepare for its command.
+fn poor_guard(dir: &std::path::Path) -> Result<Guard> {
+    let path = dir.join("guard.sh");
+    // Written by another process: this one would hand the open file to what other tests start meanwhile.
+    let write = r#"printf '#!/bin/sh\nulimit -n 5\nexec %s "$@"\n' "$1" >"$2" && chmod +x "$2""#;
+    let mut shell = std::process::Command::new("sh");
+    let shell = shell.args(["-c", write, "sh", env!("CARGO_BIN_EXE_processor-service")]);
+    anyhow::ensure!(shell.arg(&path).status()?.success(), "the guard is not written");
+    Ok(Guard::program(path))
+}
+
+#[tokio::test]
+async fn a_guard_that_can_not_prepare_for_its_command_costs_no_attempt() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (guard, line) = (poor_guard(dir.path())?, CommandLine::parse("cat")?);
+    let reason = "the command can't be started: Too many open files (os error 24)";
+    let pool = CommandPool::new(guard.clone(), line.clone(), LIMIT);
+    let much = format!("\"{}\"", "x".repeat(LIMIT));
+    for data in ["1", &much] {
+        assert_eq!(failed(&pool, data).await.1, reason);
+        let command = Command::new(guard.clone(), line.clone(), LIMIT);
+        let error = command.process(job(data)).await.expect_err("it does not start");
+        assert_eq!(error.message, reason);
+    }
     Ok(())
 }
 

@@ -173,10 +173,9 @@ async fn wait_for_status(guard: &mut BufReader<UnixStream>, job: &Job) -> (Comma
         send_input(guard, data.as_bytes()).await?;
         end_input(guard).await
     };
+    // A guard that could not begin tells so, and reads nothing.
+    let _sent_or_refused = sent.await;
     let mut signalled = false;
-    if sent.await.is_err() {
-        return (CommandStatus::Unknown, signalled);
-    }
     let mut line = Vec::new();
     while let Ok(1..) = guard.read_until(b'\n', &mut line).await {
         // A command may write any bytes about its progress.

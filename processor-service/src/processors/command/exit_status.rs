@@ -36,8 +36,13 @@ impl CommandStatus {
                 (_, Some(signal)) => Self::Signal(signal),
                 _ => Self::Unknown,
             },
-            Err(error) => Self::NotStarted(error.to_string()),
+            Err(error) => Self::not_started(&error),
         }
+    }
+
+    /// The status of a command that the system refused to start.
+    pub(super) fn not_started(error: &io::Error) -> Self {
+        Self::NotStarted(error.to_string())
     }
 
     /// The line that the guard sends.

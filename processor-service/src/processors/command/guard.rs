@@ -102,33 +102,67 @@ pub(crate) fn serve_if_started_as_guard() {
 
 /// Guards one command, until this process is killed.
 fn serve(words: impl Iterator<Item = OsString>) -> ! {
-    let Err(error) = guard_command(words);
+    let error = match Prepared::new() {
+        Ok(prepared) => {
+            let Err(error) = guard_command(words, prepared);
+            error
+        }
+        Err(error) => {
+            // The worker learns that nothing was begun, whatever is missing: so this is no attempt.
+            let _told = rustix::io::write(
+                io::stdin(),
+                CommandStatus::not_started(&error).to_line().as_bytes(),
+            );
+            error
+        }
+    };
     eprintln!("{GUARD_ARGUMENT} is an internal argument of the program: {error}");
     end_group()
 }
 
-fn guard_command(mut words: impl Iterator<Item = OsString>) -> io::Result<Infallible> {
-    // First, while the descriptor's number is free.
-    let progress = progress_pipe()?;
-    let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    for signal in HANDLED_SIGNALS {
-        // Handlers end with exec, while a command would inherit that a signal is ignored. These write `SIGNAL_MARK`.
-        signal_hook::low_level::pipe::register(signal, worker.try_clone()?)?;
+/// All that a guard needs and that the system may refuse. It is there before the command is started, so that no command is
+/// begun in vain.
+struct Prepared {
+    worker: UnixStream,
+    progress: Option<ProgressThread>,
+    /// Gives the command's standard input to the thread that writes to it.
+    stdin: Sender<ChildStdin>,
+    null: File,
+}
+
+impl Prepared {
+    fn new() -> io::Result<Self> {
+        // First, while the descriptor's number is free.
+        let progress = progress_pipe()?;
+        let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        for signal in HANDLED_SIGNALS {
+            // Handlers end with exec, while a command would inherit that a signal is ignored. These write `SIGNAL_MARK`.
+            signal_hook::low_level::pipe::register(signal, worker.try_clone()?)?;
+        }
+        let first = read_input(&mut worker)?;
+        let (lifeline, (input, further)) = (worker.try_clone()?, mpsc::channel());
+        spawn(move || pass_on_input(lifeline, input))?;
+        let (stdin, started) = mpsc::channel();
+        spawn(move || feed(&started, &first, &further))?;
+        let progress = progress.map(|pipe| ProgressThread::start(pipe, worker.try_clone()?));
+        let (progress, null) =
+            (progress.transpose()?, File::options().write(true).open("/dev/null")?);
+        Ok(Self { worker, progress, stdin, null })
     }
-    let first = read_input(&mut worker)?;
-    let (lifeline, (input, further)) = (worker.try_clone()?, mpsc::channel());
-    spawn(move || pass_on_input(lifeline, input))?;
+}
+
+fn guard_command(
+    mut words: impl Iterator<Item = OsString>,
+    prepared: Prepared,
+) -> io::Result<Infallible> {
+    let Prepared { mut worker, progress, stdin: give_stdin, null } = prepared;
     let program = words.next().ok_or_else(|| io::Error::other("it names no program"))?;
     let started = Command::new(program).args(words).stdin(Stdio::piped()).spawn();
-    let progress = progress.map(|pipe| ProgressThread::start(pipe, worker.try_clone()?));
-    let progress = progress.transpose()?;
     // Or the pipes would stay open after the command has ended.
-    let null = File::options().write(true).open("/dev/null")?;
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     let waited = started.and_then(|mut child| {
-        let stdin = child.stdin.take();
-        spawn(move || feed(stdin, &first, &further))?;
+        let _taken = child.stdin.take().map(|stdin| give_stdin.send(stdin));
         child.wait()
     });
     // First: after the status only marks of signals may come.
@@ -214,9 +248,9 @@ fn pass_on_input(mut worker: UnixStream, input: Sender<Vec<u8>>) -> ! {
     end_group()
 }
 
-/// Writes the input to the command, which need not read it, and closes it at its end.
-fn feed(stdin: Option<ChildStdin>, first: &[u8], further: &Receiver<Vec<u8>>) {
-    let Some(mut stdin) = stdin else { return };
+/// Writes the input to the command once it is started. It need not read it, and its input is closed at the end of that.
+fn feed(started: &Receiver<ChildStdin>, first: &[u8], further: &Receiver<Vec<u8>>) {
+    let Ok(mut stdin) = started.recv() else { return };
     let mut taken = stdin.write_all(first);
     while let (Ok(()), Ok(part)) = (&taken, further.recv()) {
         taken = stdin.write_all(&part);

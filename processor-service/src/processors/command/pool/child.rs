@@ -133,12 +133,9 @@ impl Child {
         let Self { group, pipes: Pipes { guard, stdout, stderr: errors }, stderr, .. } = self;
         let (ended, line) = {
             let mut status = pin!(async {
-                if send_input(guard, &order).await.is_ok() {
-                    was_sent = true;
-                    wait_for_status(guard, &mut self.guard_line, job, &mut signalled).await
-                } else {
-                    CommandStatus::Unknown
-                }
+                // A guard that could not begin tells so, and reads nothing.
+                was_sent = send_input(guard, &order).await.is_ok();
+                wait_for_status(guard, &mut self.guard_line, job, &mut signalled).await
             });
             let mut answer = pin!(read_line(stdout, &mut self.output, limit));
             let mut errors = pin!(async {
