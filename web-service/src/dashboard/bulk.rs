@@ -132,7 +132,9 @@ pub(super) async fn begin(
     let read = body::read(&request, payload, &rules, &state.body_memory, &state.drain).await;
     let pairs: Vec<_> = match &read {
         Ok(body) => form_urlencoded::parse(body).into_owned().collect(),
-        Err(problem) => return respond::problem(&state, problem, Section::Requests, "./").await,
+        Err(problem) => {
+            return respond::form_problem(&state, problem, Section::Requests, "./").await;
+        }
     };
     let get = |name: &str| {
         pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.trim().to_owned())
@@ -144,7 +146,9 @@ pub(super) async fn begin(
     let id = get("run").and_then(|id| Uuid::try_parse(&id).ok()).unwrap_or_else(Uuid::now_v7);
     let (plan, preview) = match preview(pairs, &state).await {
         Ok(previewed) => previewed,
-        Err(problem) => return respond::problem(&state, &problem, Section::Requests, "./").await,
+        Err(problem) => {
+            return respond::form_problem(&state, &problem, Section::Requests, "./").await;
+        }
     };
     if !is_confirmed {
         return show(&state, &plan, &preview, id, Some("This is not the number.")).await;
@@ -152,7 +156,7 @@ pub(super) async fn begin(
     let newest = newest.or(preview.newest);
     match stored::begin(&state, id, plan, &preview, newest, UNDO_TIMEOUT).await {
         Ok(_) => respond::see_other(&format!("bulk/{id}")),
-        Err(problem) => respond::problem(&state, &problem, Section::Requests, "./").await,
+        Err(problem) => respond::form_problem(&state, &problem, Section::Requests, "./").await,
     }
 }
 
@@ -283,6 +287,6 @@ pub(super) async fn stop(id: web::Path<String>, state: web::Data<State>) -> Http
     };
     match stopped {
         Ok(id) => respond::see_other(&format!("../{id}")),
-        Err(problem) => respond::problem(&state, &problem, Section::Requests, "../../").await,
+        Err(problem) => respond::form_problem(&state, &problem, Section::Requests, "../../").await,
     }
 }
