@@ -50,7 +50,8 @@ pub(crate) fn library_folders(root: &Path) -> Result<Vec<PathBuf>> {
             continue;
         }
         folders.push(place.clone());
-        // Debian chooses among some libraries at their installation: each of them lies in a folder of its own.
+        // Debian chooses among some libraries at their installation: each of them lies in a folder of its own. So do those
+        // that only another library uses, as PulseAudio's.
         for file in files_under(&place)? {
             let is_library =
                 file.file_name().is_some_and(|name| is_library(&name.to_string_lossy()));
@@ -63,7 +64,7 @@ pub(crate) fn library_folders(root: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn is_library(name: &str) -> bool {
-    name.starts_with("lib") && name.contains(".so.")
+    name.starts_with("lib") && (name.contains(".so.") || name.ends_with(".so"))
 }
 
 /// Makes a file with this text that can be run.
