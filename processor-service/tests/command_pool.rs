@@ -278,7 +278,7 @@ async fn a_child_that_is_replaced_may_report_and_write_much_before_it_ends() -> 
     let pool = shell(&format!(
         r#"while read -r line; do echo "{{\"id\":\"me\",\"result\":[$$,1]}}"; done
         echo '{{"progress":1}}' >&3; sleep 0.1
-        yes | head -c 300000; yes | head -c 300000 >&2; echo bye >{pipe}"#
+        head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2; echo bye >{pipe}"#
     ));
     let pool = pool.with_max_jobs(Some(1));
     who(&pool).await;

@@ -80,12 +80,17 @@ fn management_url(text: &str) -> Result<Url, String> {
             Err("user and password are those of the broker's URL".to_owned())
         }
         // Behind either of them the host may have been meant, and another one would get the broker's password.
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+        Ok(url) if url.query().is_some() || url.fragment().is_some_and(|it| !is_page(it)) => {
             Err("the URL must have no ? and no #".to_owned())
         }
         Ok(url) => Ok(url),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Whether this is what browsers show behind the `#` on the pages of the management plugin.
+fn is_page(fragment: &str) -> bool {
+    fragment.is_empty() || fragment.starts_with('/')
 }
 
 #[tokio::main]
@@ -176,7 +181,9 @@ mod tests {
 
     #[test]
     fn the_management_api_is_named_by_its_host_and_path_alone() {
-        assert!(management_url("https://h:15671/rabbit/").is_ok());
+        for good in ["https://h:15671/rabbit/", "http://h:15672/#/", "http://h:15672/#/queues"] {
+            assert!(management_url(good).is_ok(), "{good}");
+        }
         for bad in
             ["http://u:p@h", "ftp://h", "h:15672", "http://u:#p@h", "http://h/?p", "http://h/#p"]
         {

@@ -88,10 +88,16 @@ impl Http {
     ) -> Result<(), ProcessError> {
         let is_no_attempt = self.gate.failed(&job.id, &failure, began);
         match self.next(job, failure.kind, failing_since) {
+            Next::Wait if is_no_attempt && self.stopping.is_cancelled() => {
+                Err(ProcessError::interrupted())
+            }
             Next::Wait if is_no_attempt => Ok(()),
             Next::HandBack if is_no_attempt => Err(self.give_way(job, &failure)),
             _ if self.is_broken_off_by_stop(failure.kind).await => Err(ProcessError::interrupted()),
-            _ => Err(failure.error),
+            _ => {
+                self.gate.note_attempt(&job.id);
+                Err(failure.error)
+            }
         }
     }
 

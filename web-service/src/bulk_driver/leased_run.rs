@@ -46,7 +46,12 @@ pub(super) struct LeasedRun {
     /// Whether the rest of the batch may have been done already, after the last report of who had the run before.
     is_taken_over: bool,
     reported_at: Instant,
+    /// What others have seen of it since.
+    reported: Seen,
 }
+
+/// How many requests were changed, how many of them have ended, and why the run waits.
+type Seen = (u64, u64, Option<String>);
 
 /// Why it does not go on.
 enum Left {
@@ -61,10 +66,16 @@ pub(super) fn lease_duration(state: &State) -> Duration {
     MIN_LEASE_DURATION + 2 * state.dispatch.timeout
 }
 
+/// What others see of a run while it waits.
+fn seen(run: &StoredRun) -> Seen {
+    (run.progress.done, run.progress.ended(), run.progress.trouble.clone())
+}
+
 impl LeasedRun {
     pub(super) fn new(state: Arc<State>, run: StoredRun, lease: Uuid) -> Self {
         let is_taken_over = run.progress.items.iter().any(|item| !item.is_done);
-        Self { state, run, lease, is_taken_over, reported_at: Instant::now() }
+        let reported = seen(&run);
+        Self { state, run, lease, is_taken_over, reported_at: Instant::now(), reported }
     }
 
     /// Goes on until the run is over, the service stops, or another one has the run.
@@ -82,14 +93,13 @@ impl LeasedRun {
         }
         loop {
             let step = self.run.progress.next(self.run.order.plan.is_canary);
-            let before = self.seen();
             let pause = match step {
                 Step::End(phase) => return self.end(phase).await,
                 Step::Choose(count) => self.choose(count).await,
                 Step::Perform => self.perform().await,
                 Step::Watch => self.watch().await,
             };
-            if self.is_report_due(step, self.seen() != before)
+            if self.is_report_due(step)
                 && let Err(left) = self.report(false, lease_duration(&self.state)).await
             {
                 match left {
@@ -107,16 +117,11 @@ impl LeasedRun {
         }
     }
 
-    /// What others see of the run while it waits.
-    fn seen(&self) -> (u64, Option<String>) {
-        (self.run.progress.ended(), self.run.progress.trouble.clone())
-    }
-
-    fn is_report_due(&self, step: Step, has_changed: bool) -> bool {
+    fn is_report_due(&self, step: Step) -> bool {
         let age = self.reported_at.elapsed();
         match step {
             Step::Perform => age > REPORT_INTERVAL || self.run.progress.trouble.is_some(),
-            Step::Watch => age > WAITING_REPORT_INTERVAL || has_changed,
+            Step::Watch => age > WAITING_REPORT_INTERVAL || self.reported != seen(&self.run),
             Step::Choose(_) | Step::End(_) => true,
         }
     }
@@ -238,7 +243,7 @@ impl LeasedRun {
                 }
             }
         }
-        self.reported_at = Instant::now();
+        (self.reported_at, self.reported) = (Instant::now(), seen(&self.run));
         Ok(())
     }
 }

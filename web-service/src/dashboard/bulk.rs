@@ -154,10 +154,26 @@ pub(super) async fn begin(
         return show(&state, &plan, &preview, id, Some("This is not the number.")).await;
     }
     let newest = newest.or(preview.newest);
-    match stored::begin(&state, id, plan, &preview, newest, UNDO_TIMEOUT).await {
-        Ok(_) => respond::see_other(&format!("bulk/{id}")),
+    match begin_anew(&state, id, plan, &preview, newest).await {
+        Ok(run) => respond::see_other(&format!("bulk/{}", run.id)),
         Err(problem) => respond::form_problem(&state, &problem, Section::Requests, "./").await,
     }
+}
+
+/// Begins a run with this id, or with another one if it is that of a run which is over: who goes back to the form after that, and
+/// sends it again, wants another one.
+async fn begin_anew(
+    state: &State,
+    id: Uuid,
+    plan: Plan,
+    preview: &Preview,
+    newest: Option<Uuid>,
+) -> Result<StoredRun, Problem> {
+    let run = stored::begin(state, id, plan.clone(), preview, newest, UNDO_TIMEOUT).await?;
+    if !run.progress.phase.is_over() {
+        return Ok(run);
+    }
+    stored::begin(state, Uuid::now_v7(), plan, preview, newest, UNDO_TIMEOUT).await
 }
 
 /// How far a run is.

@@ -33,11 +33,12 @@ pub(super) struct Breaker {
 struct Open {
     reason: String,
     backoff: Backoff,
+    opened: Instant,
     last_failure: Instant,
     next_probe: Instant,
     /// Whether a call has lasted since the last failure: then others may call, too.
     reached: bool,
-    /// How often requests went back since it opened.
+    /// How often requests went back in their present attempts, since it opened.
     hand_backs: HashMap<RequestId, u32>,
 }
 
@@ -91,15 +92,16 @@ impl Breaker {
     }
 
     /// Notes that the endpoint has done its work in a call that began then. Returns whether that closes the breaker: a
-    /// call that began before the last failure says nothing of the endpoint as it is now.
+    /// call that began before it opened may have been answered by what is down now. Failures of other calls meanwhile don't
+    /// count, as there may always be some while the answers take long.
     pub(super) fn answered(&mut self, began: Instant) -> bool {
-        if self.open.as_ref().is_some_and(|open| open.last_failure > began) {
+        if self.open.as_ref().is_some_and(|open| began <= open.opened) {
             return false;
         }
         std::mem::take(self).open.is_some()
     }
 
-    /// How often this request went back since the breaker has opened.
+    /// How often this request went back in its present attempt, since the breaker has opened.
     pub(super) fn hand_backs(&self, id: &RequestId) -> u32 {
         let count = |open: &Open| open.hand_backs.get(id).copied();
         self.open.as_ref().and_then(count).unwrap_or_default()
@@ -109,6 +111,13 @@ impl Breaker {
     pub(super) fn note_hand_back(&mut self, id: &RequestId) {
         if let Some(open) = &mut self.open {
             *open.hand_backs.entry(id.clone()).or_default() += 1;
+        }
+    }
+
+    /// Notes that an attempt at this request has ended: the next one may go back as often.
+    pub(super) fn note_attempt(&mut self, id: &RequestId) {
+        if let Some(open) = &mut self.open {
+            open.hand_backs.remove(id);
         }
     }
 
@@ -127,7 +136,8 @@ impl Open {
     fn new(now: Instant) -> Self {
         let backoff = Backoff::new(FIRST_PAUSE, MAX_PAUSE).with_jitter();
         let (reason, hand_backs) = (String::new(), HashMap::new());
-        Self { reason, backoff, last_failure: now, next_probe: now, reached: false, hand_backs }
+        let (opened, last_failure, next_probe) = (now, now, now);
+        Self { reason, backoff, opened, last_failure, next_probe, reached: false, hand_backs }
     }
 
     fn failed(&mut self, failure: &CallFailure, began: Instant, now: Instant) {
@@ -241,9 +251,22 @@ mod tests {
                 breaker.note_hand_back(&me);
                 assert_eq!((breaker.hand_backs(&me), breaker.hand_backs(&id("b"))), (count, 0));
             }
-            assert!(breaker.answered(now));
+            breaker.note_attempt(&me);
+            assert_eq!(breaker.hand_backs(&me), 0, "each attempt may go back as often");
+            breaker.note_hand_back(&me);
+            assert!(breaker.answered(now + FIRST_PAUSE));
             assert_eq!(breaker.hand_backs(&me), 0);
         }
+    }
+
+    #[test]
+    fn a_long_call_that_is_answered_closes_it_whatever_has_failed_meanwhile() {
+        let (mut breaker, start) = (Breaker::default(), Instant::now());
+        let [opened, began, failed] = [0, 1, 2].map(|pauses| start + pauses * MAX_PAUSE);
+        breaker.failed(&id("a"), &failure(FailureKind::NoConnection), opened, opened);
+        breaker.failed(&id("b"), &failure(FailureKind::Answered), failed, failed);
+        assert!(!breaker.answered(opened), "it may have been answered before");
+        assert!(breaker.answered(began));
     }
 
     #[test]

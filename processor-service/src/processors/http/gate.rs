@@ -109,6 +109,11 @@ impl Gate {
         self.breaker().note_hand_back(id);
     }
 
+    /// Notes that an attempt at this request has ended.
+    pub(super) fn note_attempt(&self, id: &RequestId) {
+        self.breaker().note_attempt(id);
+    }
+
     /// Why jobs have to wait at this moment, if they do.
     pub(super) fn waiting_for(&self) -> Option<String> {
         let breaker = self.breaker();

@@ -7,8 +7,9 @@ use crate::processors::http::response::FailureKind;
 /// How long a request goes on whose own calls reach something and fail. They may be the request's own fault, and others
 /// wait behind it.
 const MAX_WAIT_AFTER_CALL: Duration = Duration::from_secs(60);
-/// How often a request goes back while nothing does its work for any other. After that its failures count, so that one
-/// which always breaks the endpoint ends, too. Together that is about as long as one that waits until `JOB_TIMEOUT` is over.
+/// How often a request goes back in each attempt while nothing does its work for any other. After that the failure counts, so
+/// that one which always breaks the endpoint ends, too. Together that is about as long as one that waits until `JOB_TIMEOUT` is
+/// over.
 const MAX_HAND_BACKS: u32 = 20;
 
 /// What becomes of a request whose call has failed in a way that is no attempt, since the endpoint is down.

@@ -176,6 +176,9 @@ async fn a_bulk_run_is_aborted_and_an_order_for_nothing_is_refused() -> Result<(
         for _ in 0..2 {
             assert_eq!(web.begin_run(&order).await?, id, "the same call begins one run");
         }
+        let other = json!({"action": "discard", "filter": {"type": "default"}, "runId": id});
+        let (status, refused) = web.post_run("", &other).await?;
+        assert_eq!((status, &refused["type"]), (422, &json!("run-id-reused")), "{refused}");
         web.run_is(&id, &json!({"pending": 5, "count": 7})).await?;
         let (status, run) = web.post_run(&format!("/{id}/abort"), &Value::Null).await?;
         assert_eq!((status, &run["isAbortAsked"]), (200, &json!(true)), "{run}");

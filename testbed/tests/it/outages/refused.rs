@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages::NOT_PUBLISHED_YET;
-use testbed::{foreign::persistent, shared_node};
+use serde_json::Value;
+use testbed::{foreign::persistent, process::json_message, shared_node};
 
 use crate::support::{
     processor_health::listening,
@@ -27,8 +28,11 @@ async fn a_result_that_its_queue_refuses_is_logged_and_counted_and_published_whe
     let body = br#"{"requestId":"me","requestData":1}"#;
     foreign.publish("processing", "request", persistent(), body).await?;
 
-    let said = processor.wait_for_message(NOT_PUBLISHED_YET).await?;
-    ensure!(said["message_id"] == "me" && said["reason"].to_string().contains("nack"), "{said}");
+    // It may be connecting still when the first result is there.
+    let is_refusal = |said: &Value| said["reason"].to_string().contains("nack");
+    let refused = |line: &str| json_message(line, NOT_PUBLISHED_YET).filter(is_refusal);
+    let said = processor.wait_for("a refusal", refused).await?;
+    ensure!(said["message_id"] == "me", "{said}");
     settles("the refusals are counted", async || {
         let nacked = r#"publishes_total{outcome="nacked"}"#;
         Ok(Scrape::of(&at).await?.value(nacked).is_some_and(|refused| refused > 0.0))

@@ -113,6 +113,23 @@ async fn an_action_on_many_that_finds_none_leaves_those_alone_that_come_later() 
     Ok(())
 }
 
+#[tokio::test]
+async fn a_form_that_is_sent_twice_begins_one_action_on_many_and_another_one_after_its_end()
+-> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let run = uuid::Uuid::now_v7().to_string();
+    let fields = [("action", "cancel"), ("status", "queued"), ("count", "0"), ("run", &run)];
+    let path = format!("/bulk/{run}");
+    for _ in 0..2 {
+        assert_eq!(sent(&web, "/bulk", &fields).await?.url().path(), path);
+    }
+    sent(&web, &format!("{path}/stop"), &[]).await?;
+    shows(&web, &path, "Undone").await?;
+    assert_ne!(sent(&web, "/bulk", &fields).await?.url().path(), path);
+    Ok(())
+}
+
 /// What a page says happened, by the table of its chart: accepted, completed, cancelled and failed.
 fn charted(html: &str) -> Result<[u64; 4]> {
     let (_, table) = html.split_once("<div class=\"hidden\"><table>").context("a table")?;

@@ -86,11 +86,11 @@ impl Progress {
         if is_canary && self.failed_in_batch * TOLERATED_FAILURE > self.batch_size {
             return Step::End(Phase::Stopped);
         }
-        if self.missing > 0 && !self.is_exhausted {
-            return Step::Choose(self.missing);
-        }
         if self.items.iter().any(|item| !item.is_done) {
             return Step::Perform;
+        }
+        if self.missing > 0 && !self.is_exhausted {
+            return Step::Choose(self.missing);
         }
         if !self.items.is_empty() {
             return Step::Watch;
@@ -276,6 +276,10 @@ mod tests {
         for (id, outcome) in [(chosen[0], Outcome::Changed), (chosen[1], refused)] {
             progress.performed(id, outcome, true);
         }
+        assert_eq!(progress.next(true), Step::Perform, "first the others");
+        for id in &chosen[2..] {
+            progress.performed(*id, Outcome::Done, true);
+        }
         assert_eq!(progress.next(true), Step::Choose(2));
         assert_eq!(
             (progress.skipped, progress.refusal.as_deref()),
@@ -284,7 +288,7 @@ mod tests {
         let others = ids(2);
         progress.choose(others.iter().map(|id| (*id, 0)));
         let replayed = [&chosen[2..], &others[..]].concat();
-        for id in &replayed {
+        for id in &others {
             progress.performed(*id, Outcome::Done, true);
         }
         assert_eq!((progress.next(true), progress.batch_size), (Step::Watch, 5));
@@ -336,11 +340,12 @@ mod tests {
         let mut progress = progress();
         assert_eq!(progress.next(false), Step::Choose(100));
         let [one, two, three] = std::array::from_fn(|_| Uuid::now_v7());
-        progress.choose([(one, 0), (two, 0)]);
-        assert_eq!(progress.next(false), Step::Choose(98), "a page may be short");
-        progress.choose([(three, 0)]);
-        progress.is_exhausted = true;
+        progress.choose([(one, 0)]);
+        assert_eq!(progress.next(false), Step::Perform);
         progress.performed(one, Outcome::Done, false);
+        assert_eq!(progress.next(false), Step::Choose(99), "a page may be short");
+        progress.choose([(two, 0), (three, 0)]);
+        progress.is_exhausted = true;
         progress.performed(two, Outcome::Trouble("away".to_owned()), false);
         assert_eq!(
             (progress.next(false), progress.trouble.as_deref()),
