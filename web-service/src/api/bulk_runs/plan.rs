@@ -118,10 +118,14 @@ impl Plan {
         if is_canary && action != BulkAction::Replay {
             return Err(Problem::wrong_query("Only a replay can begin with a few requests."));
         }
-        let ids = pairs.iter().filter(|(name, _)| name == "pick");
-        let ids = ids.filter_map(|(_, id)| Uuid::try_parse(id).ok());
+        let picks: Vec<_> = pairs.iter().filter(|(name, _)| name == "pick").collect();
+        let ids = picks.iter().filter_map(|(_, id)| Uuid::try_parse(id).ok());
         let mut seen = HashSet::new();
         let ids: Vec<_> = ids.filter(|id| seen.insert(*id)).take(MAX_IDS).collect();
+        if ids.is_empty() && !picks.is_empty() {
+            // Whoever has chosen some does not mean all that the filters have.
+            return Err(Problem::wrong_query("What was chosen are no ids of requests."));
+        }
         let selection = match ids.is_empty() {
             true => Selection::Filters(filters(pairs, action)?),
             false => Selection::Ids(ids),
@@ -262,6 +266,7 @@ mod tests {
             "action=retry-now&status=queued",
             "action=explode&status=failed",
             "status=failed",
+            "action=replay&type=a&pick=x",
         ] {
             assert!(plan(query).is_err(), "{query}");
         }
