@@ -256,14 +256,19 @@ async fn a_child_that_ends_by_itself_when_a_job_comes_fails_it_only_if_it_is_new
     }
 }
 
+/// A pool of children that do this when their input has ended.
+fn ending_with(text: &str) -> CommandPool {
+    shell(&format!(
+        r#"while read -r line; do echo "{{\"id\":\"me\",\"result\":[$$,1]}}"; done
+        {text}"#
+    ))
+}
+
 #[tokio::test]
 async fn a_child_is_replaced_after_its_jobs_and_may_end_by_itself() -> Result<()> {
     let mut fifo = Fifo::with_lines(1)?;
     let pipe = fifo.path().display();
-    let pool = shell(&format!(
-        r#"while read -r line; do echo "{{\"id\":\"me\",\"result\":[$$,1]}}"; done; echo bye >{pipe}"#
-    ));
-    let pool = pool.with_max_jobs(Some(2));
+    let pool = ending_with(&format!("echo bye >{pipe}")).with_max_jobs(Some(2));
     let [one, two] = [who(&pool).await.0, who(&pool).await.0];
     assert_eq!(one, two);
     assert_eq!(fifo.lines().await?, ["bye"]);
@@ -275,9 +280,8 @@ async fn a_child_is_replaced_after_its_jobs_and_may_end_by_itself() -> Result<()
 async fn a_child_that_is_replaced_may_report_and_write_much_before_it_ends() -> Result<()> {
     let mut fifo = Fifo::with_lines(1)?;
     let pipe = fifo.path().display();
-    let pool = shell(&format!(
-        r#"while read -r line; do echo "{{\"id\":\"me\",\"result\":[$$,1]}}"; done
-        echo '{{"progress":1}}' >&3; sleep 0.1
+    let pool = ending_with(&format!(
+        r#"echo '{{"progress":1}}' >&3; sleep 0.1
         head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2; echo bye >{pipe}"#
     ));
     let pool = pool.with_max_jobs(Some(1));

@@ -217,17 +217,23 @@ mod tests {
         Summary { id, run, ..summary(status) }
     }
 
-    /// Chooses and replays the next batch, and returns it.
-    fn replayed(progress: &mut Progress, is_last: bool) -> Vec<Uuid> {
+    /// Chooses as many requests as a canary wants next, and returns them.
+    fn chosen(progress: &mut Progress) -> Vec<Uuid> {
         let Step::Choose(count) = progress.next(true) else { panic!("{progress:?}") };
         let chosen = ids(count);
         progress.choose(chosen.iter().map(|id| (*id, 0)));
+        chosen
+    }
+
+    /// Chooses and replays the next batch, and returns it.
+    fn replayed(progress: &mut Progress, is_last: bool) -> Vec<Uuid> {
+        let chosen = chosen(progress);
         progress.is_exhausted = is_last;
         for id in &chosen {
             assert_eq!(progress.next(true), Step::Perform);
             progress.performed(*id, Outcome::Done, true);
         }
-        assert_eq!((progress.next(true), progress.pending()), (Step::Watch, count));
+        assert_eq!((progress.next(true), progress.pending()), (Step::Watch, chosen.len()));
         chosen
     }
 
@@ -269,9 +275,7 @@ mod tests {
     #[test]
     fn a_canary_takes_others_for_those_that_it_leaves_out() {
         let mut progress = progress();
-        assert_eq!(progress.next(true), Step::Choose(5));
-        let chosen = ids(5);
-        progress.choose(chosen.iter().map(|id| (*id, 0)));
+        let chosen = chosen(&mut progress);
         let refused = Outcome::Refused("there is no such type".to_owned());
         for (id, outcome) in [(chosen[0], Outcome::Changed), (chosen[1], refused)] {
             progress.performed(id, outcome, true);
@@ -285,8 +289,7 @@ mod tests {
             (progress.skipped, progress.refusal.as_deref()),
             (2, Some("there is no such type"))
         );
-        let others = ids(2);
-        progress.choose(others.iter().map(|id| (*id, 0)));
+        let others = self::chosen(&mut progress);
         let replayed = [&chosen[2..], &others[..]].concat();
         for id in &others {
             progress.performed(*id, Outcome::Done, true);
@@ -303,9 +306,7 @@ mod tests {
     #[test]
     fn a_canary_that_leaves_all_out_ends_without_a_second_batch() {
         let mut progress = progress();
-        assert_eq!(progress.next(true), Step::Choose(5));
-        let chosen = ids(5);
-        progress.choose(chosen.iter().map(|id| (*id, 0)));
+        let chosen = chosen(&mut progress);
         for id in &chosen {
             progress.performed(*id, Outcome::Changed, true);
         }
