@@ -15,7 +15,7 @@ use crate::{
     model::{
         attempt::Attempt,
         bulk_run::{BulkRun, BulkRunReport, LeaseBulkRuns, NewBulkRun, Reported},
-        callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
+        callback::{AttemptReport, LeaseCallbacks, Leases},
         count::Count,
         error_group::{ErrorGroup, GroupId},
         filter::RequestFilter,
@@ -87,7 +87,7 @@ pub(crate) enum Write {
     Discard(Uuid, Reply<Discard>),
     DeleteParked(i64, Reply<DeleteParked>),
     Expire(Expiry, Reply<Cleared>),
-    LeaseCallbacks(LeaseCallbacks, Reply<Vec<LeasedCallback>>),
+    LeaseCallbacks(LeaseCallbacks, Reply<Leases>),
     RecordAttempt(AttemptReport, Reply<()>),
     RetryCallback(Uuid, Reply<bool>),
     BeginBulkRun(NewBulkRun, Reply<()>),

@@ -161,6 +161,8 @@ for_both_backends! {
         an_attempt_that_failed_is_repeated_at_its_time,
         a_busy_host_does_not_hold_up_the_others,
         slow_hosts_leave_capacity_to_the_others,
+        old_callbacks_to_a_slow_host_are_given_up,
+        the_time_for_attempts_begins_anew_when_one_is_asked_for,
         a_request_with_a_pending_callback_does_not_expire,
         a_callback_that_ended_can_be_retried,
         a_callback_that_waits_can_be_retried_now,

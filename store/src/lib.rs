@@ -42,7 +42,7 @@ pub use model::{
     bulk_run::{BulkRun, BulkRunReport, LeaseBulkRuns, NewBulkRun, Reported},
     callback::{
         AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, LeaseCallbacks,
-        LeasedCallback,
+        LeasedCallback, Leases,
     },
     count::{Count, MAX_COUNT},
     error_group::{BadGroupId, ErrorGroup, GroupId},

@@ -26,6 +26,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 11, "0011_stats"),
     migration!("sqlite", 12, "0012_bulk_runs"),
     migration!("sqlite", 13, "0013_lists_by_type"),
+    migration!("sqlite", 14, "0014_retried_callbacks"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -41,6 +42,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 11, "0011_stats"),
     migration!("postgres", 12, "0012_bulk_runs"),
     migration!("postgres", 13, "0013_lists_by_type"),
+    migration!("postgres", 14, "0014_retried_callbacks"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

@@ -36,7 +36,7 @@ macro_rules! callback_rule {
     () => {
         " ON CONFLICT (request_id) DO UPDATE SET of_run = excluded.of_run, host = excluded.host, \
          ended_at = excluded.ended_at, due_at = excluded.due_at, state = 0, calls = 0, \
-         lease = NULL, call_error = NULL, delivered_at = NULL"
+         lease = NULL, call_error = NULL, delivered_at = NULL, retried_at = NULL"
     };
 }
 
@@ -236,10 +236,15 @@ pub(crate) const SUMMARY_COLUMNS: usize = 23;
 pub(crate) const RECORD_ATTEMPT: &str = "UPDATE callbacks SET state = $1, due_at = COALESCE($2, due_at), \
     call_error = COALESCE($3, call_error), delivered_at = $4, lease = NULL \
     WHERE request_id = $5 AND lease = $6";
+/// What is known of an earlier attempt tells more than why there was no other.
+pub(crate) const GIVE_UP_CALLBACK: &str = "UPDATE callbacks SET state = 2, lease = NULL, \
+    call_error = COALESCE(call_error, $1) WHERE request_id = $2";
+/// The error of a callback that was given up before there was capacity for an attempt.
+pub(crate) const NO_CAPACITY: &str = "the receiver was too slow for an attempt in time";
 pub(crate) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id = $1 AND lease = $2";
 /// A callback under lease is left alone. One that is still pending keeps its number of attempts.
 pub(crate) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
-    calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL \
+    calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL, retried_at = $1 \
     WHERE request_id = $2 AND lease IS NULL";
 /// A key is kept for its time, and longer if its request is stored. `EXISTS` would let PostgreSQL read all requests.
 pub(crate) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \

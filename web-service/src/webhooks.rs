@@ -17,17 +17,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
     metrics::Metrics,
     webhooks::{
-        attempt::LEASE_DURATION, dns::SystemResolver, in_flight::InFlight, sender::WebhookSender,
-        signature::WebhookSecrets, target::AllowedTargets,
+        attempt::LEASE_DURATION, dns::SystemResolver, in_flight::InFlight, retry_schedule::MAX_AGE,
+        sender::WebhookSender, signature::WebhookSecrets, target::AllowedTargets,
     },
 };
-use store::{LeaseCallbacks, Store, StoreError};
+use store::{LeaseCallbacks, Leases, Store, StoreError};
 
 /// How often the store is looked at when nothing tells of a due callback: another web service may have died
 /// and left its leases.
@@ -97,9 +97,12 @@ impl WebhookLoop {
             if !pause.is_zero() {
                 return Ok(pause.min(POLL_INTERVAL));
             }
-            let lease =
-                LeaseCallbacks { capacity, lease: Uuid::now_v7(), duration: LEASE_DURATION };
-            let leased = self.store.lease_callbacks(lease).await?;
+            let (lease, duration, max_age) = (Uuid::now_v7(), LEASE_DURATION, MAX_AGE);
+            let lease = LeaseCallbacks { capacity, lease, duration, max_age };
+            let Leases { leased, given_up } = self.store.lease_callbacks(lease).await?;
+            for (id, host) in given_up {
+                warn!(requestId = %id, host, "callback given up: its receiver was too slow for days");
+            }
             // Another web service was faster.
             if leased.is_empty() {
                 return Ok(LEASE_PAUSE);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, Cancel,
-    Expiry, Found, LeaseCallbacks, LeasedCallback, NewParked, NewRequest, RequestFilter,
+    Expiry, Found, LeaseCallbacks, LeasedCallback, Leases, NewParked, NewRequest, RequestFilter,
     RequestQuery, SendCapacity, Store, WorkerResult,
 };
 
@@ -32,7 +32,13 @@ pub(super) fn capacity(total: usize, per_host: usize) -> SendCapacity {
 
 async fn lease(store: &Store, capacity: SendCapacity, duration: Duration) -> Vec<LeasedCallback> {
     let lease = Uuid::now_v7();
-    store.lease_callbacks(LeaseCallbacks { capacity, lease, duration }).await.unwrap()
+    lease_and_give_up(store, LeaseCallbacks { capacity, lease, duration, max_age: LONG })
+        .await
+        .leased
+}
+
+async fn lease_and_give_up(store: &Store, wanted: LeaseCallbacks) -> Leases {
+    store.lease_callbacks(wanted).await.unwrap()
 }
 
 pub(super) async fn lease_all(store: &Store) -> Vec<LeasedCallback> {
@@ -224,6 +230,66 @@ pub(super) async fn slow_hosts_leave_capacity_to_the_others(world: World) {
         lease(store, rest.clone(), LONG).await.iter().map(|t| t.id).collect();
     assert_eq!(leased, fine.into_iter().collect());
     assert!(store.next_callback_in(&rest).await.unwrap().unwrap() > Duration::ZERO);
+}
+
+/// Waits until the store's clock has gone on.
+async fn until_later(store: &Store) {
+    let before = store.clock().await.unwrap();
+    while store.clock().await.unwrap() <= before {}
+}
+
+/// A host that hangs may get more callbacks than there will ever be capacity for.
+pub(super) async fn old_callbacks_to_a_slow_host_are_given_up(world: World) {
+    let store = &world.store;
+    let tried = ended(store, "slow.example", 1).await[0];
+    let first = lease_all(store).await;
+    let now = AttemptOutcome::RetryAfter(Duration::ZERO);
+    report(store, &first[0], now, Some("no answer")).await;
+    let never_tried = ended(store, "slow.example", 2).await;
+    let fine = ended(store, "fine.example", 2).await;
+    let slow = || SendCapacity {
+        slow: HashSet::from(["slow.example".to_owned()]),
+        slow_total: 1,
+        ..capacity(32, 1)
+    };
+    let wanted = |max_age| LeaseCallbacks {
+        capacity: slow(),
+        lease: Uuid::now_v7(),
+        duration: Duration::ZERO,
+        max_age,
+    };
+    let young = lease_and_give_up(store, wanted(LONG)).await;
+    assert_eq!((young.leased.len(), young.given_up.len()), (2, 0), "{young:?}");
+    assert!(young.leased.iter().all(|one| one.age < LONG), "{young:?}");
+    until_later(store).await;
+
+    let old = lease_and_give_up(store, wanted(Duration::ZERO)).await;
+    assert_eq!((old.leased.len(), old.given_up.len()), (2, 2), "{old:?}");
+    assert!(old.leased.iter().all(|one| !one.age.is_zero()), "{old:?}");
+    let given_up: HashSet<Uuid> = old.given_up.iter().map(|(id, _)| *id).collect();
+    assert!(old.given_up.iter().all(|(_, host)| host == "slow.example"));
+    for id in never_tried.iter().chain([&tried]).filter(|id| given_up.contains(id)) {
+        let shown = callback(&world, *id).await;
+        let error = if *id == tried { "no answer" } else { "the receiver was too slow" };
+        assert!(shown.last_error.as_deref().unwrap().contains(error), "{shown:?}");
+        assert_eq!((shown.status, shown.next_attempt_at), (CallbackStatus::Failed, None));
+    }
+    for id in fine {
+        assert_eq!(callback(&world, id).await.status, CallbackStatus::Pending);
+    }
+}
+
+pub(super) async fn the_time_for_attempts_begins_anew_when_one_is_asked_for(world: World) {
+    let store = &world.store;
+    let id = ended(store, "a.example", 1).await[0];
+    let first = lease_all(store).await;
+    report(store, &first[0], AttemptOutcome::GivenUp, Some("nobody answers")).await;
+    until_later(store).await;
+    let before = store.clock().await.unwrap();
+    assert!(store.retry_callback(id).await.unwrap());
+    let again = lease_all(store).await;
+    let since = store.clock().await.unwrap().saturating_duration_since(before);
+    assert!(again[0].age <= since, "{again:?} {since:?}");
 }
 
 pub(super) async fn a_request_with_a_pending_callback_does_not_expire(world: World) {

@@ -89,6 +89,17 @@ pub struct LeaseCallbacks {
     pub lease: Uuid,
     /// How long the leases last: after that the callbacks are due again.
     pub duration: Duration,
+    /// From which age on a callback that is due to a slow host is given up if there is no capacity for it.
+    pub max_age: Duration,
+}
+
+/// What came of a request for leases.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Leases {
+    /// The callbacks under lease.
+    pub leased: Vec<LeasedCallback>,
+    /// The callbacks that were given up without an attempt: their requests and hosts.
+    pub given_up: Vec<(Uuid, String)>,
 }
 
 /// A callback under lease. Its attempt has started with that.
@@ -104,6 +115,8 @@ pub struct LeasedCallback {
     pub run: u32,
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
+    /// How long ago the run ended, or somebody asked for another attempt.
+    pub age: Duration,
     /// When the request ended.
     pub ended_at: Timestamp,
 }

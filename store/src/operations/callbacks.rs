@@ -9,7 +9,7 @@ use crate::{
     command::{Read, Write},
     error::StoreError,
     model::{
-        callback::{AttemptReport, LeaseCallbacks, LeasedCallback},
+        callback::{AttemptReport, LeaseCallbacks, Leases},
         sanitize,
         send_capacity::SendCapacity,
     },
@@ -29,14 +29,11 @@ impl Store {
         self.read(|reply| Read::NextCallbackIn(full, reply)).await
     }
 
-    /// Leases due callbacks, as many as there is capacity for.
+    /// Leases due callbacks, as many as there is capacity for, and gives up old ones to slow hosts for which there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: some may be leased all the same, and are due again after the lease.
-    pub async fn lease_callbacks(
-        &self,
-        wanted: LeaseCallbacks,
-    ) -> Result<Vec<LeasedCallback>, StoreError> {
+    pub async fn lease_callbacks(&self, wanted: LeaseCallbacks) -> Result<Leases, StoreError> {
         self.write_in_background(0, |reply| Write::LeaseCallbacks(wanted, reply)).await
     }
 

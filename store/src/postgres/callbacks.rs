@@ -7,10 +7,13 @@ use sqlx::{Connection, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    model::callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback},
+    model::{
+        callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback, Leases},
+        send_capacity::{DueCallback, Selection},
+    },
     postgres::{
         clock::{Clock, now},
-        row::{number, time},
+        row::{duration, number, time},
         session::Work,
     },
     sql,
@@ -31,18 +34,32 @@ macro_rules! callbacks_of_ended {
 }
 pub(super) use callbacks_of_ended;
 
+/// From when on the time for attempts counts.
+macro_rules! since {
+    () => {
+        "GREATEST(ended_at, COALESCE(retried_at, 0))"
+    };
+}
+
 /// Callbacks that another web service is leasing are left to it.
-const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND due_at <= $1 \
-    AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED";
-const LEASE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
-    WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at";
+const DUE: &str = concat!(
+    "SELECT request_id, host, $1 - ",
+    since!(),
+    " FROM callbacks WHERE state = 0 AND due_at <= $1 \
+    AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED"
+);
+const LEASE: &str = concat!(
+    "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
+    WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
+    since!()
+);
 const NEXT: &str =
     concat!("SELECT min(due_at) - ", now!(), " FROM callbacks WHERE state = 0 AND host <> ALL($1)");
 
 impl Work for LeaseCallbacks {
-    type Answer = Vec<LeasedCallback>;
+    type Answer = Leases;
 
-    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Vec<LeasedCallback>> {
+    async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Leases> {
         let mut transaction = connection.begin().await?;
         let now = Clock.run(&mut transaction).await?;
         let due = sqlx::query(DUE)
@@ -50,16 +67,26 @@ impl Work for LeaseCallbacks {
             .bind(self.capacity.full_hosts())
             .bind(DUE_CANDIDATES as i64);
         let due = due.fetch_all(&mut *transaction).await?;
-        let due = due.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        let selected = self.capacity.select(due.collect::<sqlx::Result<_>>()?);
+        let due = due.iter().map(due_callback).collect::<sqlx::Result<_>>()?;
+        let Selection { leased: selected, given_up } = self.capacity.select(due, self.max_age);
+        for (id, _) in &given_up {
+            let give_up = sqlx::query(sql::GIVE_UP_CALLBACK).bind(sql::NO_CAPACITY).bind(id);
+            give_up.execute(&mut *transaction).await?;
+        }
         let lease = sqlx::query(LEASE)
             .bind(self.lease)
             .bind((now + self.duration).as_millis())
-            .bind(selected);
+            .bind(selected)
+            .bind(now.as_millis());
         let rows = lease.fetch_all(&mut *transaction).await?;
         transaction.commit().await?;
-        rows.iter().map(leased).collect()
+        let leased = rows.iter().map(leased).collect::<sqlx::Result<_>>()?;
+        Ok(Leases { leased, given_up })
     }
+}
+
+fn due_callback(row: &PgRow) -> sqlx::Result<DueCallback> {
+    Ok(DueCallback { id: row.try_get(0)?, host: row.try_get(1)?, age: duration(row, 2)? })
 }
 
 fn leased(row: &PgRow) -> sqlx::Result<LeasedCallback> {
@@ -70,6 +97,7 @@ fn leased(row: &PgRow) -> sqlx::Result<LeasedCallback> {
         run: number(row, 3)?,
         attempt: number(row, 4)?,
         ended_at: time(row, 5)?,
+        age: duration(row, 6)?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rows of PostgreSQL as values of the model.
 
+use std::time::Duration;
+
 use pipeline::{
     contract::{ErrorBody, Timestamp},
     topology::RequestType,
@@ -69,6 +71,12 @@ pub(super) fn parked(row: &PgRow) -> sqlx::Result<ParkedMessage> {
 
 pub(super) fn time(row: &PgRow, column: usize) -> sqlx::Result<Timestamp> {
     row.try_get(column).map(Timestamp::from_millis)
+}
+
+/// Milliseconds as a duration, zero if they are negative.
+pub(super) fn duration(row: &PgRow, column: usize) -> sqlx::Result<Duration> {
+    let millis: i64 = row.try_get(column)?;
+    Ok(Duration::from_millis(u64::try_from(millis).unwrap_or_default()))
 }
 
 pub(super) fn optional_time(row: &PgRow, column: usize) -> sqlx::Result<Option<Timestamp>> {

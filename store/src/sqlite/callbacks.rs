@@ -7,7 +7,10 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use crate::{
-    model::callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback},
+    model::{
+        callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback, Leases},
+        send_capacity::DueCallback,
+    },
     sql::{self, callback_rule},
     sqlite::{row, transaction::WriteTransaction},
 };
@@ -27,30 +30,48 @@ pub(super) const OF_ENDED: &str = concat!(callback_of!(), " ON CONFLICT (request
 /// Deletes the callback of a request.
 pub(super) const DELETE: &str = "DELETE FROM callbacks WHERE request_id = $1";
 
-const DUE: &str = "SELECT request_id, host FROM callbacks WHERE state = 0 AND due_at <= $1 \
-    AND host NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at LIMIT $3";
-const LEASE: &str = "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
-    WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at";
+/// From when on the time for attempts counts.
+macro_rules! since {
+    () => {
+        "max(ended_at, COALESCE(retried_at, 0))"
+    };
+}
+
+const DUE: &str = concat!(
+    "SELECT request_id, host, $1 - ",
+    since!(),
+    " FROM callbacks WHERE state = 0 AND due_at <= $1 \
+    AND host NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at LIMIT $3"
+);
+const LEASE: &str = concat!(
+    "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
+    WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
+    since!()
+);
 const NEXT: &str = "SELECT min(due_at) - $1 FROM callbacks WHERE state = 0 \
     AND host NOT IN (SELECT value FROM json_each($2))";
 
 pub(super) fn lease(
     tx: &WriteTransaction<'_>,
     wanted: &LeaseCallbacks,
-) -> rusqlite::Result<Vec<LeasedCallback>> {
+) -> rusqlite::Result<Leases> {
     let (now, full) = (tx.now.as_millis(), json(wanted.capacity.full_hosts()));
     let mut due = tx.prepare_cached(DUE)?;
     let due = due.query_map(params![now, full, DUE_CANDIDATES as i64], |row| {
-        Ok((row::id(row, 0)?, row.get(1)?))
+        Ok(DueCallback { id: row::id(row, 0)?, host: row.get(1)?, age: row::duration(row, 2)? })
     })?;
-    let selected = wanted.capacity.select(due.collect::<Result<_, _>>()?);
+    let selection = wanted.capacity.select(due.collect::<Result<_, _>>()?, wanted.max_age);
+    for (id, _) in &selection.given_up {
+        tx.execute(sql::GIVE_UP_CALLBACK, params![sql::NO_CAPACITY, id.as_bytes()])?;
+    }
     let due_at = (tx.now + wanted.duration).as_millis();
     let mut statement = tx.prepare_cached(LEASE)?;
     let mut lease = |id: Uuid| {
-        let values = params![wanted.lease.as_bytes(), due_at, id.as_bytes()];
+        let values = params![wanted.lease.as_bytes(), due_at, id.as_bytes(), now];
         statement.query_row(values, leased)
     };
-    selected.into_iter().map(&mut lease).collect()
+    let leased = selection.leased.into_iter().map(&mut lease).collect::<Result<_, _>>()?;
+    Ok(Leases { leased, given_up: selection.given_up })
 }
 
 fn leased(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
@@ -61,6 +82,7 @@ fn leased(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
         run: row.get(3)?,
         attempt: row.get(4)?,
         ended_at: row::time(row, 5)?,
+        age: row::duration(row, 6)?,
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rows of SQLite as values of the model.
 
+use std::time::Duration;
+
 use pipeline::{
     contract::{ErrorBody, Timestamp},
     topology::RequestType,
@@ -68,6 +70,12 @@ pub(super) fn parked(row: &Row<'_>) -> rusqlite::Result<ParkedMessage> {
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
+}
+
+/// Milliseconds as a duration, zero if they are negative.
+pub(super) fn duration(row: &Row<'_>, column: usize) -> rusqlite::Result<Duration> {
+    let millis: i64 = row.get(column)?;
+    Ok(Duration::from_millis(u64::try_from(millis).unwrap_or_default()))
 }
 
 pub(super) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {

@@ -58,7 +58,7 @@ pub(crate) async fn run(
             }
             drop(span);
             took = can_send.then(|| began.elapsed());
-            let outcome = attempt_outcome(&sent, leased.attempt);
+            let outcome = attempt_outcome(&sent, leased.attempt, leased.age);
             metrics.callback(name(&sent));
             log(&leased, &sent, &outcome);
             (outcome, error(sent))
@@ -112,13 +112,13 @@ fn body(request: Record, ended_at: Timestamp) -> String {
         .expect("texts, numbers and checked JSON are always JSON")
 }
 
-/// What becomes of a callback after an attempt with this outcome.
-fn attempt_outcome(outcome: &WebhookOutcome, attempt: u32) -> AttemptOutcome {
+/// What becomes of a callback of this age after an attempt with this outcome.
+fn attempt_outcome(outcome: &WebhookOutcome, attempt: u32, age: Duration) -> AttemptOutcome {
     match outcome {
         WebhookOutcome::Delivered(_) => AttemptOutcome::Delivered,
         WebhookOutcome::Gone => AttemptOutcome::GivenUp,
         WebhookOutcome::Failed { retry_after, .. } => {
-            match retry_schedule::pause(attempt, *retry_after) {
+            match retry_schedule::pause(attempt, age, *retry_after) {
                 Some(pause) => AttemptOutcome::RetryAfter(pause),
                 None => AttemptOutcome::GivenUp,
             }
@@ -177,17 +177,24 @@ mod tests {
 
     #[test]
     fn a_failed_callback_is_tried_again_until_it_is_given_up() {
+        let new = Duration::ZERO;
         let delivered = WebhookOutcome::Delivered(StatusCode::OK);
-        assert_eq!(attempt_outcome(&delivered, 1), AttemptOutcome::Delivered);
-        assert_eq!(attempt_outcome(&WebhookOutcome::Gone, 1), AttemptOutcome::GivenUp);
+        assert_eq!(attempt_outcome(&delivered, 1, new), AttemptOutcome::Delivered);
+        assert_eq!(attempt_outcome(&WebhookOutcome::Gone, 1, new), AttemptOutcome::GivenUp);
         let failed = WebhookOutcome::failed("no".to_owned());
-        let first = attempt_outcome(&failed, 1);
+        let first = attempt_outcome(&failed, 1, new);
         assert!(
             matches!(first, AttemptOutcome::RetryAfter(pause) if (1000..=2000).contains(&pause.as_millis()))
         );
-        assert_eq!(attempt_outcome(&failed, 35), AttemptOutcome::GivenUp);
+        assert_eq!(attempt_outcome(&failed, 35, new), AttemptOutcome::GivenUp);
+        let old = retry_schedule::MAX_AGE * 2;
+        assert_eq!(attempt_outcome(&failed, 2, old), AttemptOutcome::GivenUp);
+        assert_eq!(attempt_outcome(&delivered, 2, old), AttemptOutcome::Delivered);
         let retry_after = Some(Duration::from_secs(30));
         let busy = WebhookOutcome::Failed { status: None, reason: String::new(), retry_after };
-        assert_eq!(attempt_outcome(&busy, 1), AttemptOutcome::RetryAfter(Duration::from_secs(30)));
+        assert_eq!(
+            attempt_outcome(&busy, 1, new),
+            AttemptOutcome::RetryAfter(Duration::from_secs(30))
+        );
     }
 }
