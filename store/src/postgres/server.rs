@@ -47,6 +47,9 @@ impl Server {
         if url.contains('#') {
             return Err(BadUrl("write # as %23".to_owned()));
         }
+        if let Some(reason) = misplaced_at(url) {
+            return Err(BadUrl(reason.to_owned()));
+        }
         // The error may quote a part of the URL, but never the password.
         let options = PgConnectOptions::from_str(url)
             .map_err(|error| BadUrl(format!("this is no postgres:// URL: {error}")))?;
@@ -168,9 +171,46 @@ async fn migrate(connection: &mut PgConnection) -> sqlx::Result<()> {
     transaction.commit().await
 }
 
+/// What is wrong with a URL whose password ends its host part too early: the rest of the password would be shown as the
+/// name of the database or of a parameter.
+fn misplaced_at(url: &str) -> Option<&'static str> {
+    let (_, rest) = url.split_once("://")?;
+    let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    let mut names = parameters.split('&').filter_map(|parameter| parameter.split('=').next());
+    if path.contains('@') {
+        Some(
+            "an @ stands after a /: write / in the password as %2F, or @ in the name of the database as %40",
+        )
+    } else if names.any(|name| name.contains('@')) {
+        Some("an @ stands after a ?: write ? in the password as %3F")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_that_ends_the_host_part_is_refused_and_not_shown() {
+        let parse = |url| Server::parse(url, &StoreOptions::default());
+        for (url, written) in [
+            ("postgres://app:12/secret@h/d", "%2F"),
+            ("postgres://app:12/secret@h:5432/d?sslmode=disable", "%2F"),
+            ("postgres://app:12?secret@h/d", "%3F"),
+            ("postgres://app:12?secret@h/d?sslmode=disable", "%3F"),
+        ] {
+            let error = parse(url).err().expect(url).to_string();
+            assert!(error.contains(written) && !error.contains("secret"), "{url}: {error}");
+        }
+        for url in
+            ["postgres://app:12%2Fa%3Fb@h/d", "postgres://h/d?user=a@b", "postgres://h/a%40b"]
+        {
+            assert!(parse(url).is_ok(), "{url}");
+        }
+    }
 
     #[test]
     fn nothing_of_a_url_is_dropped_behind_a_number_sign() {
