@@ -109,6 +109,7 @@ for_both_backends! {
     payloads:
         payloads_survive_byte_by_byte,
         a_nul_in_a_text_does_not_lose_the_result,
+        a_very_long_error_is_shortened,
         a_batch_of_large_results_is_stored;
     lists:
         the_list_is_newest_first_page_by_page,

@@ -10,6 +10,7 @@ use crate::contract::{
     lenient_id,
     malformed::Malformed,
     message::{Message, Properties},
+    shortened,
 };
 use crate::topology;
 
@@ -96,9 +97,24 @@ impl ResultMessage {
 }
 
 impl ErrorBody {
+    /// The longest code in bytes.
+    pub const MAX_CODE_BYTES: usize = 200;
+    /// The longest message in bytes. Lists show the messages of many requests, and a broker refuses what is too long.
+    pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
     /// An error with its code and message.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into() }
+    }
+
+    /// The same error without what is too long: the end of the code, and the middle of the message.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        self.code.truncate(self.code.floor_char_boundary(Self::MAX_CODE_BYTES));
+        if self.message.len() > Self::MAX_MESSAGE_BYTES {
+            self.message = shortened(&self.message, Self::MAX_MESSAGE_BYTES).into_owned();
+        }
+        self
     }
 
     /// The error as JSON text.

@@ -16,12 +16,6 @@ use crate::{
     processor::error::{Cause, ProcessError, Retry},
 };
 
-/// The longest error code in bytes; the rest is cut off.
-const MAX_ERROR_CODE_BYTES: usize = 200;
-/// The longest error message in bytes; the rest is cut off. A message that the broker refuses for its length
-/// would never be delivered.
-const MAX_ERROR_MESSAGE_BYTES: usize = 64 * 1024;
-
 /// How a job ended.
 #[derive(Debug)]
 pub(crate) enum JobOutcome {
@@ -41,15 +35,13 @@ pub(crate) enum JobOutcome {
 
 impl From<ProcessError> for JobOutcome {
     fn from(error: ProcessError) -> Self {
-        let ProcessError { mut code, mut message, retry, cause } = error;
+        let ProcessError { code, message, retry, cause } = error;
         match cause {
             Cause::Work => {}
             Cause::Host => return Self::NotStarted(message),
             Cause::HandBack => return Self::Interrupted,
         }
-        code.truncate(code.floor_char_boundary(MAX_ERROR_CODE_BYTES));
-        message.truncate(message.floor_char_boundary(MAX_ERROR_MESSAGE_BYTES));
-        let error = ErrorBody::new(code, message);
+        let error = ErrorBody::new(code, message).shortened();
         match retry {
             Retry::Never => Self::Failed(error),
             Retry::Default => Self::Retry(error, None),
@@ -265,17 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn a_very_long_error_is_cut_off() {
+    fn a_very_long_error_is_shortened() {
         let long = "ü".repeat(100_000);
         for retry in [Retry::Never, Retry::Default] {
             let error = ProcessError { retry, ..ProcessError::transient(&*long).with_code(&long) };
             let (JobOutcome::Failed(error) | JobOutcome::Retry(error, _)) = error.into() else {
                 panic!()
             };
-            assert_eq!(
-                (error.code.len(), error.message.len()),
-                (MAX_ERROR_CODE_BYTES, MAX_ERROR_MESSAGE_BYTES)
-            );
+            assert_eq!(error.code.len(), ErrorBody::MAX_CODE_BYTES);
+            assert!(error.message.len() <= ErrorBody::MAX_MESSAGE_BYTES);
+            assert!(error.message.len() > ErrorBody::MAX_MESSAGE_BYTES - 10);
         }
     }
 

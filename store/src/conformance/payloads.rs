@@ -1,12 +1,13 @@
 //! Payloads and texts come back as they were stored.
 
+use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
 use super::{
-    rows::{all_first, completed, failed, new},
+    rows::{all_first, completed, failed, new, retried},
     world::World,
 };
-use crate::{NewRequest, ResultOutcome, WorkerResult};
+use crate::{Applied, NewParked, NewRequest, ResultOutcome, ScheduledRetry, WorkerResult};
 
 const MIB: usize = 1 << 20;
 
@@ -36,6 +37,42 @@ pub(super) async fn a_nul_in_a_text_does_not_lose_the_result(world: World) {
     let summary = world.request(id).await.summary;
     assert_eq!(summary.error.unwrap().code, "mine\u{fffd}own");
     assert_eq!(summary.worker.as_deref(), Some("host\u{fffd}:1/😀"));
+}
+
+/// Workers of others can send errors of any length, and each list of requests reads them.
+pub(super) async fn a_very_long_error_is_shortened(world: World) {
+    let long = || format!("it begins {} and ends", "ü".repeat(MIB));
+    let error = || ErrorBody::new(long(), long());
+    let [ended, tried, parked] = std::array::from_fn(|_| Uuid::now_v7());
+    let failed = |id| WorkerResult {
+        outcome: ResultOutcome::Failed(error()),
+        worker: Some(long()),
+        ..completed(id, "")
+    };
+    let retry = ScheduledRetry { error: error(), ..retried(tried, 0, 1, "") };
+    world.store.accept(new(tried)).await.unwrap();
+    world.store.record_retries(vec![retry]).await.unwrap();
+    world.store.apply_results(vec![failed(ended), failed(tried)]).await.unwrap();
+    let message = NewParked {
+        body: vec![1],
+        headers: "{}".to_owned(),
+        reason: long(),
+        error: String::new(),
+        result: Some(failed(parked)),
+    };
+    world.store.park(vec![message]).await.unwrap();
+    for id in [ended, tried, parked] {
+        let summary = world.request(id).await.summary;
+        let ErrorBody { code, message } = summary.error.unwrap();
+        assert_eq!(code.len(), ErrorBody::MAX_CODE_BYTES);
+        assert!(message.len() <= ErrorBody::MAX_MESSAGE_BYTES, "{}", message.len());
+        assert!(message.starts_with("it begins ü") && message.ends_with("ü and ends"));
+        assert!(summary.worker.unwrap().len() <= 500);
+        assert!(summary.last_error.is_none_or(|last| last.len() <= ErrorBody::MAX_MESSAGE_BYTES));
+    }
+    // The same message again is told from another result by its error.
+    let again = world.store.apply_results(vec![failed(ended)]).await.unwrap();
+    assert_eq!(again, [Applied::Duplicate]);
 }
 
 pub(super) async fn a_batch_of_large_results_is_stored(world: World) {

@@ -1,5 +1,7 @@
-//! Replaces NUL characters in texts: PostgreSQL stores none, so in both backends U+FFFD takes their place.
-//! Payloads are bytes and stay as they are.
+//! Replaces NUL characters in texts: PostgreSQL stores none, so in both backends U+FFFD takes their place. And shortens
+//! what workers of others send as errors: each list of requests reads them. Payloads are bytes and stay as they are.
+
+use pipeline::contract::{ErrorBody, shortened};
 
 use crate::model::{
     callback::AttemptReport,
@@ -9,27 +11,30 @@ use crate::model::{
     worker_result::{ResultOutcome, WorkerResult},
 };
 
+/// The longest name of a worker or reason, in bytes.
+const MAX_WORD_BYTES: usize = 500;
+
 pub(crate) fn new_request(request: &mut NewRequest) {
     text(&mut request.kind);
     request.owner.iter_mut().chain(&mut request.trace).for_each(text);
 }
 
 pub(crate) fn worker_result(result: &mut WorkerResult) {
-    result.worker.iter_mut().for_each(text);
+    result.worker.iter_mut().for_each(word);
     if let ResultOutcome::Failed(error) = &mut result.outcome {
-        text(&mut error.code);
-        text(&mut error.message);
+        error_body(error);
     }
 }
 
 pub(crate) fn parked(message: &mut NewParked) {
-    [&mut message.headers, &mut message.reason, &mut message.error].into_iter().for_each(text);
+    [&mut message.headers, &mut message.error].into_iter().for_each(text);
+    word(&mut message.reason);
     message.result.iter_mut().for_each(worker_result);
 }
 
 pub(crate) fn retry(retry: &mut ScheduledRetry) {
-    retry.worker.iter_mut().for_each(text);
-    [&mut retry.error.code, &mut retry.error.message].into_iter().for_each(text);
+    retry.worker.iter_mut().for_each(word);
+    error_body(&mut retry.error);
 }
 
 pub(crate) fn attempt_report(report: &mut AttemptReport) {
@@ -38,6 +43,19 @@ pub(crate) fn attempt_report(report: &mut AttemptReport) {
 
 pub(crate) fn filter(filter: &mut RequestFilter) {
     filter.kind.iter_mut().chain(&mut filter.code).for_each(text);
+}
+
+fn error_body(error: &mut ErrorBody) {
+    [&mut error.code, &mut error.message].into_iter().for_each(text);
+    *error = std::mem::replace(error, ErrorBody::new("", "")).shortened();
+}
+
+/// A name or a reason, which is long only by mistake.
+fn word(word: &mut String) {
+    text(word);
+    if word.len() > MAX_WORD_BYTES {
+        *word = shortened(word, MAX_WORD_BYTES).into_owned();
+    }
 }
 
 fn text(text: &mut String) {

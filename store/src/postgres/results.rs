@@ -176,7 +176,8 @@ impl Rows for WorkerResult {
     }
 
     fn bytes(&self) -> usize {
-        self.outcome.result().map_or(0, <[u8]>::len) + 200
+        let error = self.outcome.error().map_or(0, |error| error.message.len());
+        self.outcome.result().map_or(0, <[u8]>::len) + error + 200
     }
 
     async fn write(connection: &mut PgConnection, rows: &[Self]) -> sqlx::Result<Vec<Applied>> {
