@@ -55,6 +55,11 @@ impl<T> Reply<T> {
         Self { first: Some(Box::new(first)), ..self }
     }
 
+    /// Whether the caller has stopped waiting: nobody sees the answer of a read then.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
     /// Sends the answer.
     pub(crate) fn send(self, answer: Result<T, StoreError>) {
         if let (Ok(answer), Some(first)) = (&answer, self.first) {

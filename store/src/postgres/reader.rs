@@ -34,6 +34,7 @@ pub(super) async fn run(mut session: Session, commands: Arc<Mutex<Receiver<Read>
         let (mut ids, mut replies, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for command in batch.drain(..) {
             match command {
+                Read::Get(_, reply) if reply.is_abandoned() => {}
                 Read::Get(id, reply) => {
                     ids.push(id);
                     replies.push(reply);

@@ -140,8 +140,12 @@ impl Session {
     }
 
     /// Does the work of a command, and answers the caller. When the store is unavailable the reply is
-    /// dropped: its health has the reason.
+    /// dropped: its health has the reason. A read whose caller has given up is not done: after a slow one many have, and have
+    /// asked again.
     pub(super) async fn answer<W: Work>(&mut self, reply: Reply<W::Answer>, work: &W) {
+        if !self.is_decisive && reply.is_abandoned() {
+            return;
+        }
         let answer = match self.run(work).await {
             Ok(answer) => Ok(answer),
             Err(error) => match error.answer() {

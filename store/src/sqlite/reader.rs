@@ -99,6 +99,10 @@ impl Reader {
     }
 
     fn answer<T>(&mut self, reply: Reply<T>, read: impl Fn(&Connection) -> rusqlite::Result<T>) {
+        // After a slow read many may have given up, and have asked again.
+        if reply.is_abandoned() {
+            return;
+        }
         // The connection alone may be broken, so a second try takes a new one.
         let answer = self.read(&read).or_else(|_| self.read(&read));
         let answer = answer.map_err(|error| StoreError::Unavailable(error.to_string()));
