@@ -20,7 +20,10 @@ use crate::{
         requests::list,
         state::State,
     },
-    bulk_driver::perform::{Ordered, perform},
+    bulk_driver::{
+        perform::{Ordered, perform},
+        watching::{Watch, Watching},
+    },
 };
 
 /// How long a run belongs to this web service after a report, beside the time that a part of a batch may take.
@@ -46,6 +49,9 @@ pub(super) struct LeasedRun {
     /// Whether the rest of the batch may have been done already, after the last report of who had the run before.
     is_taken_over: bool,
     reported_at: Instant,
+    watching: Watching,
+    /// There while it watches.
+    watch: Option<Watch>,
     /// What others have seen of it since.
     reported: Seen,
 }
@@ -72,10 +78,11 @@ fn seen(run: &StoredRun) -> Seen {
 }
 
 impl LeasedRun {
-    pub(super) fn new(state: Arc<State>, run: StoredRun, lease: Uuid) -> Self {
+    pub(super) fn new(state: Arc<State>, run: StoredRun, lease: Uuid, watching: Watching) -> Self {
         let is_taken_over = run.progress.items.iter().any(|item| !item.is_done);
         let reported = seen(&run);
-        Self { state, run, lease, is_taken_over, reported_at: Instant::now(), reported }
+        let reported_at = Instant::now();
+        Self { state, run, lease, is_taken_over, reported_at, watching, watch: None, reported }
     }
 
     /// Goes on until the run is over, the service stops, or another one has the run.
@@ -93,6 +100,10 @@ impl LeasedRun {
         }
         loop {
             let step = self.run.progress.next(self.run.order.plan.is_canary);
+            self.watch = match step {
+                Step::Watch => self.watch.take().or_else(|| Some(self.watching.begin())),
+                Step::Choose(_) | Step::Perform | Step::End(_) => None,
+            };
             let pause = match step {
                 Step::End(phase) => return self.end(phase).await,
                 Step::Choose(count) => self.choose(count).await,

@@ -163,6 +163,27 @@ async fn of_two_web_services_one_does_a_bulk_run_and_both_show_it() -> Result<()
 }
 
 #[tokio::test]
+async fn canaries_that_wait_for_workers_hold_up_no_other_run() -> Result<()> {
+    let [database, _] = Database::both().await?;
+    let stack = Stack::fresh().await?;
+    let web = database.web(&stack).await?;
+    let broken = stack.start_faulty(4, "100ms").await?;
+    let ids = web.failed_alike(10).await?;
+    drop(broken);
+    let mut canaries = Vec::new();
+    for id in &ids {
+        let order = json!({"action": "replay", "ids": [id], "canary": true});
+        canaries.push(web.begin_run(&order).await?);
+    }
+    for canary in &canaries {
+        web.run_is(canary, &json!({"phase": "running", "pending": 1})).await?;
+    }
+    let cancel = json!({"action": "cancel", "filter": {"status": "queued"}});
+    let cancel = web.begin_run(&cancel).await?;
+    web.run_is(&cancel, &json!({"phase": "finished", "done": 10})).await
+}
+
+#[tokio::test]
 async fn a_bulk_run_is_aborted_and_an_order_for_nothing_is_refused() -> Result<()> {
     for database in Database::both().await? {
         let stack = Stack::fresh().await?;
