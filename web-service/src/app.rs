@@ -356,6 +356,7 @@ fn serve(
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
+        .on_connect(http_server::probe_client)
         // Longer than our own deadline, so that actix has no deadline of its own.
         .shutdown_timeout(config.drain_timeout.as_secs() + 1)
         .listen(listener)

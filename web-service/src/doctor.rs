@@ -20,11 +20,11 @@ use pipeline::{
     topology::{RequestTypes, RetryDelays},
 };
 use store::Store;
-use tokio::sync::Mutex;
 
 use crate::{
     doctor::diagnosis::{Check, Verdict},
     events::jobs::RunningJobs,
+    shared_answer::SharedAnswer,
 };
 
 /// What the doctor examines.
@@ -34,7 +34,7 @@ pub struct Doctor {
     jobs: RunningJobs,
     settings: DoctorSettings,
     /// One examination at a time: each opens connections.
-    turn: Mutex<()>,
+    found: SharedAnswer<Vec<Check>>,
 }
 
 /// The settings that are compared with what is found.
@@ -59,12 +59,15 @@ impl Doctor {
         jobs: RunningJobs,
         settings: DoctorSettings,
     ) -> Self {
-        Self { broker, store, jobs, settings, turn: Mutex::default() }
+        Self { broker, store, jobs, settings, found: SharedAnswer::default() }
     }
 
-    /// Examines everything, in some seconds at most. What is away is a finding.
-    pub async fn examine(&self, readiness: &Readiness) -> Vec<Check> {
-        let _turn = self.turn.lock().await;
+    /// Examines everything, in some seconds at most. What is away is a finding. Calls at the same time share what is found.
+    pub async fn examine(&self, readiness: &Readiness) -> Arc<Vec<Check>> {
+        self.found.get(self.look(readiness)).await
+    }
+
+    async fn look(&self, readiness: &Readiness) -> Vec<Check> {
         let mut checks: Vec<_> = readiness.parts.iter().map(part).collect();
         checks.extend(connections::plaintext(&self.settings.addresses).await);
         let opened = connections::open(&self.settings.addresses).await;

@@ -1,9 +1,26 @@
 //! HTTP server: serves on threads of its own until it is told to stop.
 
-use std::{io, thread};
+use std::{any::Any, io, thread, time::Duration};
 
-use actix_web::{dev::Server, rt::System};
+use actix_web::{
+    dev::{Extensions, Server},
+    rt::{System, net::TcpStream},
+};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::oneshot;
+
+/// How long a connection may be silent until the system asks whether the client is still there, and how often it asks then.
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Has the system find out whether the client of a new connection has vanished. The time limits of calls end no connection that
+/// waits for the rest of a body, and each takes one of the open files of the process.
+pub(crate) fn probe_client(connection: &dyn Any, _: &mut Extensions) {
+    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE_INTERVAL);
+    // The calls can be served without it.
+    let _ = SockRef::from(connection).set_tcp_keepalive(&keepalive);
+}
 
 /// Serves, and returns what the server ends with. If this is dropped, the server is, too, which ends the calls in flight.
 ///
@@ -34,7 +51,6 @@ mod tests {
     use actix_web::{App, HttpServer, web};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
         sync::mpsc,
     };
 
@@ -86,5 +102,18 @@ mod tests {
         let (handle, serving) = (server.handle(), tokio::spawn(run(server)));
         handle.stop(true).await;
         serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_finds_out_whether_its_client_has_vanished() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (connection, _) = listener.accept().unwrap();
+        connection.set_nonblocking(true).unwrap();
+        let connection = TcpStream::from_std(connection).unwrap();
+        assert!(!SockRef::from(&connection).keepalive().unwrap());
+        probe_client(&connection, &mut Extensions::new());
+        assert!(SockRef::from(&connection).keepalive().unwrap());
+        assert_eq!(SockRef::from(&connection).tcp_keepalive_time().unwrap(), SILENCE);
     }
 }

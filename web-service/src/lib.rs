@@ -23,6 +23,7 @@ pub mod open_files;
 pub mod retention;
 #[cfg(test)]
 mod samples;
+mod shared_answer;
 pub mod verify;
 mod views;
 pub mod webhooks;

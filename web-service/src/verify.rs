@@ -15,11 +15,11 @@ use pipeline::{
     topology::{RequestTypes, RetryDelays, retry},
 };
 use store::Store;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
     events::jobs::RunningJobs,
+    shared_answer::SharedAnswer,
     verify::{
         decide::{Missing, Observation, missing},
         error::VerifyError,
@@ -36,7 +36,7 @@ pub struct Verifier {
     /// The names of the retry queues.
     retry_queues: Vec<String>,
     /// One verification at a time: it reads all open requests.
-    turn: Mutex<()>,
+    found: SharedAnswer<Result<Verified, VerifyError>>,
 }
 
 /// What a verification found.
@@ -60,15 +60,19 @@ impl Verifier {
     ) -> Self {
         let retry_queues = delays.steps().into_iter().map(retry).collect();
         let types = types.clone();
-        Self { broker, store, jobs, types, retry_queues, turn: Mutex::default() }
+        Self { broker, store, jobs, types, retry_queues, found: SharedAnswer::default() }
     }
 
-    /// Looks at the system for some seconds, and at what seems to be missing for some seconds more.
+    /// Looks at the system for some seconds, and at what seems to be missing for some seconds more. Calls at the same time share
+    /// what is found.
     ///
     /// # Errors
     /// If the broker or the store is away.
-    pub async fn verify(&self) -> Result<Verified, VerifyError> {
-        let _turn = self.turn.lock().await;
+    pub async fn verify(&self) -> Arc<Result<Verified, VerifyError>> {
+        self.found.get(self.look()).await
+    }
+
+    async fn look(&self) -> Result<Verified, VerifyError> {
         let observer = Observer {
             broker: &self.broker,
             store: &self.store,

@@ -70,14 +70,14 @@ struct Passed {
 )]
 pub(crate) async fn doctor(state: web::Data<State>, doctor: web::Data<Doctor>) -> HttpResponse {
     let checks = doctor.examine(&state.readiness()).await;
-    HttpResponse::Ok().json(Diagnosis::of(checks))
+    HttpResponse::Ok().json(Diagnosis::of(&checks))
 }
 
 impl Diagnosis {
-    fn of(checks: Vec<Check>) -> Self {
+    fn of(checks: &[Check]) -> Self {
         let at = Timestamp::now();
         let mut all = Self { at, findings: Vec::new(), unseen: Vec::new(), passed: Vec::new() };
-        for Check { code: check, verdict } in checks {
+        for Check { code: check, verdict } in checks.iter().cloned() {
             match verdict {
                 Verdict::Fine(detail) => all.passed.push(Passed { check, detail }),
                 Verdict::Finding { detail, mend } => {

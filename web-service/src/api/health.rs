@@ -1,6 +1,6 @@
 //! `GET /health/live` and `GET /health/ready`: liveness and readiness.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, http::header, web};
 
 use crate::api::{
     http::responses::MethodNotAllowed,
@@ -10,6 +10,9 @@ use crate::api::{
 
 pub(crate) const LIVE: &str = "/health/live";
 pub(crate) const READY: &str = "/health/ready";
+
+/// When to look again. What is missing may be there in a moment, and probes look as often.
+const RETRY_AFTER_SECONDS: &str = "5";
 
 /// The process runs and answers. This tells nothing about the broker, as a restart would not help there.
 #[utoipa::path(
@@ -31,7 +34,8 @@ pub(crate) async fn live() -> HttpResponse {
     summary = "Readiness: whether requests can be accepted now",
     responses(
         (status = 200, description = "Every part is available", body = Ready),
-        (status = 503, description = "A part is missing: `parts` tells which, and why", body = Ready),
+        (status = 503, description = "A part is missing: `parts` tells which, and why", body = Ready,
+            headers(("Retry-After" = u32, description = "Seconds to wait before the call is repeated"))),
         MethodNotAllowed
     )
 )]
@@ -39,6 +43,8 @@ pub(crate) async fn ready(state: web::Data<State>) -> HttpResponse {
     let readiness = state.readiness();
     match readiness.is_ready() {
         true => HttpResponse::Ok().json(readiness),
-        false => HttpResponse::ServiceUnavailable().json(readiness),
+        false => HttpResponse::ServiceUnavailable()
+            .insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS))
+            .json(readiness),
     }
 }

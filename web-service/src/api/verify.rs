@@ -100,16 +100,18 @@ pub(crate) struct Unseen {
 )]
 pub(crate) async fn verify(verifier: web::Data<Verifier>) -> Result<HttpResponse, Problem> {
     let verified = verifier.verify().await;
+    let verified = verified.as_ref();
     let verified = verified
+        .as_ref()
         .map_err(|error| Problem::unavailable(format!("Nothing can be verified now: {error}.")))?;
     Ok(HttpResponse::Ok().json(Verification::from(verified)))
 }
 
-impl From<Verified> for Verification {
-    fn from(Verified { missing, seen }: Verified) -> Self {
+impl From<&Verified> for Verification {
+    fn from(Verified { missing, seen }: &Verified) -> Self {
         let [waiting, retrying] = seen.expected();
         let held = seen.held();
-        let unseen = unseen(&seen, &missing);
+        let unseen = unseen(seen, missing);
         let missing_count = missing.len();
         Self {
             at: Timestamp::now(),
@@ -119,7 +121,7 @@ impl From<Verified> for Verification {
             retrying,
             messages_waiting: held.requests.values().fold(0, |sum, it| sum.saturating_add(*it)),
             messages_retrying: held.retries,
-            missing: missing.into_iter().take(MAX_MISSING).map(MissingRequest::from).collect(),
+            missing: missing.iter().take(MAX_MISSING).map(MissingRequest::from).collect(),
             missing_count,
             is_cut: missing_count > MAX_MISSING,
             unseen,
@@ -127,8 +129,8 @@ impl From<Verified> for Verification {
     }
 }
 
-impl From<Missing> for MissingRequest {
-    fn from(Missing { request, reason }: Missing) -> Self {
+impl From<&Missing> for MissingRequest {
+    fn from(Missing { request, reason }: &Missing) -> Self {
         Self {
             request_id: request.id,
             run: request.run,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use futures_util::{StreamExt, future::join_all, stream};
-use pipeline::contract::Timestamp;
+use pipeline::{broker::PublishError, contract::Timestamp};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -63,27 +63,27 @@ async fn accept_distinct(
     dispatch: &Dispatch,
     submissions: &[&Submission<'_>],
 ) -> Vec<Result<Uuid, RejectedSubmission>> {
-    let store_failure = OnceLock::new();
-    let parts = submissions.chunks(PART).map(|part| accept_part(dispatch, part, &store_failure));
+    let failure = OnceLock::new();
+    let parts = submissions.chunks(PART).map(|part| accept_part(dispatch, part, &failure));
     stream::iter(parts).buffered(MAX_CONCURRENT_PARTS).concat().await
 }
 
-/// Accepts a part of a batch. Nothing of it is sent after a failure of the store in another part: the caller would
-/// wait as long again.
+/// Accepts a part of a batch. Nothing of it is claimed or sent after a failure of the store or of the broker in another part: the
+/// caller would wait as long again, and the store would have its claims for nothing.
 async fn accept_part(
     dispatch: &Dispatch,
     submissions: &[&Submission<'_>],
-    store_failure: &OnceLock<String>,
+    failure: &OnceLock<AcceptError>,
 ) -> Vec<Result<Uuid, RejectedSubmission>> {
-    if let Some(reason) = store_failure.get() {
-        let reject = |s: &&Submission<'_>| AcceptError::StoreAway(reason.clone()).reject(s.id);
+    if let Some(error) = failure.get() {
+        let reject = |s: &&Submission<'_>| error.clone().reject(s.id);
         return submissions.iter().map(reject).map(Err).collect();
     }
     let deadline = Instant::now() + dispatch.timeout;
     let claimed = join_all(submissions.iter().map(|s| claim(dispatch, s))).await;
     for claimed in &claimed {
-        if let Err(RejectedSubmission { error: AcceptError::StoreAway(reason), .. }) = claimed {
-            store_failure.get_or_init(|| reason.clone());
+        if let Err(RejectedSubmission { error: error @ AcceptError::StoreAway(_), .. }) = claimed {
+            failure.get_or_init(|| error.clone());
         }
     }
     // Of this part: another one may have been published long before.
@@ -92,11 +92,14 @@ async fn accept_part(
     let publishing = submissions.iter().zip(claimed);
     let published =
         join_all(publishing.map(|(s, claimed)| publish(dispatch, s, claimed, publish_by))).await;
+    if let Some(error) = broker_failure(&published) {
+        failure.get_or_init(|| error.clone());
+    }
     let with_published = submissions.iter().zip(&published);
     let rows = with_published
         .filter_map(|(s, published)| published.as_ref().ok()?.row(s, accepted_at))
         .collect();
-    let recorded = record_all(dispatch, rows, deadline, store_failure).await;
+    let recorded = record_all(dispatch, rows, deadline, failure).await;
     let mut recorded = recorded.into_iter();
     let finished = submissions.iter().zip(published).map(|(submission, published)| {
         let is_new = matches!(published, Ok(Published::New(_)));
@@ -104,6 +107,15 @@ async fn accept_part(
         finish(dispatch, submission, accepted_at, published, recorded)
     });
     join_all(finished).await
+}
+
+/// That the broker is away, if nothing of a part could be sent.
+fn broker_failure(published: &[Result<Published, RejectedSubmission>]) -> Option<&AcceptError> {
+    if published.iter().any(|it| matches!(it, Ok(Published::New(_)))) {
+        return None;
+    }
+    let mut errors = published.iter().filter_map(|it| Some(&it.as_ref().err()?.error));
+    errors.find(|error| matches!(error, AcceptError::Publish(PublishError::NotSent(_))))
 }
 
 /// When a part that may take until `deadline` stops waiting for confirms.
@@ -115,7 +127,7 @@ async fn record_all(
     dispatch: &Dispatch,
     rows: Vec<NewRequest>,
     deadline: Instant,
-    store_failure: &OnceLock<String>,
+    failure: &OnceLock<AcceptError>,
 ) -> Vec<Result<(), StoreError>> {
     if rows.is_empty() {
         return Vec::new();
@@ -124,8 +136,29 @@ async fn record_all(
     match dispatch.store.accept_batch_by(deadline, rows).await {
         Ok(recorded) => recorded,
         Err(error) => {
-            store_failure.get_or_init(|| error.to_string());
+            failure.get_or_init(|| AcceptError::StoreAway(error.to_string()));
             vec![Err(error); count]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(error: PublishError) -> Result<Published, RejectedSubmission> {
+        Err(AcceptError::Publish(error).reject(Uuid::nil()))
+    }
+
+    #[test]
+    fn a_broker_that_took_nothing_of_a_part_is_away_for_the_others() {
+        let not_sent = || rejected(PublishError::NotSent("it is away".to_owned()));
+        let known = || Ok(Published::AlreadyAnswered(Uuid::nil()));
+        let failure = |published: &[_]| broker_failure(published).map(ToString::to_string);
+        assert!(failure(&[known(), not_sent()]).is_some_and(|error| error.contains("it is away")));
+        assert_eq!(failure(&[Ok(Published::New(Uuid::nil())), not_sent()]), None);
+        assert_eq!(failure(&[known(), known()]), None);
+        let unroutable = rejected(PublishError::Unroutable("no queue".to_owned()));
+        assert_eq!(failure(&[unroutable]), None, "the broker is there");
     }
 }

@@ -49,10 +49,31 @@ async fn a_bad_line_fails_alone() -> Result<()> {
     assert_eq!(seen, expected.map(|(line, status)| (Some(line), Some(status))));
     assert_eq!(outcomes[5]["requestId"], outcomes[6]["requestId"], "one key, one request");
     assert_eq!(outcomes[2]["error"]["type"], "wrong-shape");
+    let detail = outcomes[1]["error"]["detail"].as_str().context("a sentence")?;
+    assert!(!detail.contains("at line 1") && detail.contains("column"), "{detail}");
     for (at, result) in [(0, "a-processed"), (5, "b-processed")] {
         let id = outcomes[at]["requestId"].as_str().context("an id")?;
         assert_eq!(web.ended(id).await?["processingResults"], result);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_for_a_whole_batch_is_refused() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let web = stack.web().await?;
+    let url = format!("{}/api/v1/processData/batch", web.base);
+    let post = web.client.post(url).header("content-type", "application/x-ndjson");
+    let answer = post.header("idempotency-key", "k").body("{\"data\":1}").send().await?;
+    assert_eq!(answer.status(), 400);
+    let problem: Value = answer.json().await?;
+    assert_eq!(problem["type"], "wrong-key");
+    ensure!(
+        problem["detail"].as_str().is_some_and(|it| it.contains("idempotencyKey")),
+        "{problem}"
+    );
+    let list: Value = web.get("/api/v1/requests").await?.json().await?;
+    assert_eq!(list["items"], json!([]), "nothing was accepted");
     Ok(())
 }
 

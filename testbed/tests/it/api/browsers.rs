@@ -155,6 +155,22 @@ async fn a_browser_that_connects_again_after_the_end_is_told_to_stop() -> Result
     Ok(())
 }
 
+/// Some clients offer it with each call, and send the next one on the same connection unless they are told.
+#[tokio::test]
+async fn a_client_that_offers_http_2_is_told_that_the_connection_ends() -> Result<()> {
+    let web = alone(web_service()).await?;
+    for (host, status) in [("localhost", "200"), ("evil.example", "421")] {
+        let call = format!(
+            "GET /health/live HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+        );
+        let answer = raw(&web, &call).await?;
+        ensure!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+        ensure!(answer.contains("connection: close") && !answer.contains("upgrade"), "{answer}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_http_1_0_client_receives_events_without_chunks() -> Result<()> {
     let stack = Stack::fresh().await?;

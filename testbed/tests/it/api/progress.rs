@@ -65,6 +65,9 @@ async fn a_slow_job_is_shown_on_every_web_service_also_on_one_that_starts_later(
         seen.push(web.request(&id).await?);
         assert_eq!(ids(web, "status=processing").await?.0, [id.as_str()]);
         assert_eq!(ids(web, "status=queued").await?.0, [""; 0]);
+        let queued: Value =
+            web.get("/api/v1/requests?status=queued&count=true").await?.json().await?;
+        assert_eq!(queued["count"], 0, "{queued}");
     }
     for request in seen {
         assert_eq!((&request["status"], &request["worker"]), (&json!("processing"), &worker));
@@ -94,6 +97,9 @@ async fn what_is_worked_on_is_listed_newest_first_page_by_page() -> Result<()> {
     assert_eq!(([first, second].concat(), end), (posted.clone(), None));
     assert_eq!(ids(&web, "status=processing&type=other").await?.0, [""; 0]);
     assert_eq!(ids(&web, "status=queued").await?.0, [waiting.as_str()]);
+    let queued = "/api/v1/requests?status=queued&count=true&limit=1";
+    let queued: Value = web.get(queued).await?.json().await?;
+    assert_eq!(queued["count"], 1, "{queued}");
     let page = web.list("").await?;
     let status = |at: usize| page["items"][at]["status"].clone();
     assert_eq!([status(0), status(1), status(3)], ["queued", "processing", "processing"]);

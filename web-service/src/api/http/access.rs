@@ -4,7 +4,7 @@ use actix_web::{
     Error, HttpRequest, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, Version, header},
+    http::{ConnectionType, Method, Version, header},
     middleware::Next,
     web,
 };
@@ -25,10 +25,16 @@ pub(crate) async fn middleware(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse, Error> {
     let _call = calls.begin();
-    match check(request.request(), &hosts) {
-        Ok(()) => Ok(next.call(request).await?.map_into_boxed_body()),
-        Err(problem) => Ok(request.into_response(problem.error_response())),
+    let asks_to_upgrade = request.head().connection_type() == ConnectionType::Upgrade;
+    let mut response = match check(request.request(), &hosts) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.into_response(problem.error_response()),
+    };
+    if asks_to_upgrade {
+        // The server closes such a connection, and would not say so: clients that offer HTTP/2 would use it again.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
+    Ok(response)
 }
 
 /// # Errors

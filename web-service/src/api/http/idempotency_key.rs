@@ -21,6 +21,15 @@ pub(crate) fn of(request: &HttpRequest) -> Result<Option<&str>, Problem> {
     }
 }
 
+/// Refuses a key in the header of a batch: it would protect none of its lines.
+pub(crate) fn none_of_a_batch(request: &HttpRequest) -> Result<(), Problem> {
+    if !request.headers().contains_key(HEADER) {
+        return Ok(());
+    }
+    let detail = "A batch has no Idempotency-Key: give each line its \"idempotencyKey\".";
+    Err(Problem::new(ProblemType::WrongKey, detail))
+}
+
 /// Returns a text that is a valid key.
 pub(crate) fn check(key: &str) -> Result<&str, Problem> {
     let is_visible_ascii = key.bytes().all(|byte| byte.is_ascii_graphic());

@@ -27,3 +27,9 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], shape: &str) -> Resu
         }
     })
 }
+
+/// Removes what serde says of the line in a text that is a line itself: it is always the first.
+pub(crate) fn without_line(problem: Problem) -> Problem {
+    let detail = problem.detail().replacen(" at line 1 column ", " at column ", 1);
+    problem.with_detail(detail)
+}

@@ -61,6 +61,11 @@ impl Problem {
         &self.detail
     }
 
+    /// The same problem with another sentence.
+    pub(crate) fn with_detail(self, detail: String) -> Self {
+        Self { detail, ..self }
+    }
+
     /// Whether the broker or the store is away, so that the same may succeed later.
     pub(crate) fn may_be_repeated(&self) -> bool {
         self.status == StatusCode::SERVICE_UNAVAILABLE

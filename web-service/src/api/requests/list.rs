@@ -146,7 +146,7 @@ async fn counted(
     status: Option<RequestStatus>,
     is_counted: bool,
 ) -> Result<Page, StoreError> {
-    let filter = wanted.filter.clone();
+    let (filter, is_first) = (wanted.filter.clone(), wanted.cursor.is_none());
     let is_processing = status == Some(RequestStatus::Processing);
     let page = match is_processing {
         true => processing(state, wanted).await?,
@@ -155,9 +155,11 @@ async fn counted(
     if !is_counted {
         return Ok(page);
     }
+    let is_whole = is_first && page.next_cursor.is_none();
     let count = match is_processing {
         true => count_processing(state, &filter),
-        false => Some(state.store.count(filter).await?),
+        false if is_whole => Some(count_of(page.items.len())),
+        false => Some(count_stored(state, filter).await?),
     };
     Ok(page.with_count(count))
 }
@@ -226,9 +228,27 @@ async fn processing(state: &State, wanted: RequestQuery) -> Result<Page, StoreEr
 
 /// How many requests are being processed; none if there are other conditions.
 fn count_processing(state: &State, filter: &RequestFilter) -> Option<Count> {
-    let jobs = u32::try_from(state.jobs.counts().0).unwrap_or(u32::MAX);
-    let count = Count { value: jobs.min(MAX_COUNT), is_capped: jobs > MAX_COUNT };
-    (*filter == RequestFilter::default()).then_some(count)
+    (*filter == RequestFilter::default()).then(|| count_of(state.jobs.counts().0))
+}
+
+fn count_of(requests: usize) -> Count {
+    let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+    Count { value: requests.min(MAX_COUNT), is_capped: requests > MAX_COUNT }
+}
+
+/// How many requests the store has. Those that are queued there and shown as `processing` do not count as queued ones, as far as
+/// that is known without a look at each.
+async fn count_stored(state: &State, filter: RequestFilter) -> Result<Count, StoreError> {
+    let only_queued = RequestFilter { status: Some(Status::Queued), ..RequestFilter::default() };
+    let are_shown_otherwise = filter == only_queued;
+    let count = state.store.count(filter).await?;
+    Ok(match are_shown_otherwise && !count.is_capped {
+        true => Count {
+            value: count.value.saturating_sub(count_of(state.jobs.counts().0).value),
+            ..count
+        },
+        false => count,
+    })
 }
 
 impl Page {

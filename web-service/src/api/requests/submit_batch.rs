@@ -11,6 +11,7 @@ use crate::{
     api::{
         http::{
             body::{self, BodyRules},
+            idempotency_key, json_body,
             problem::Problem,
             problem_type::ProblemType,
             responses::{BodyNotTaken, BodyRejected, MethodNotAllowed},
@@ -67,9 +68,11 @@ struct Outcome {
         description = "One JSON object a line; 10,000 lines and 16 MiB at most, and `BODY_LIMIT` for each line. \
             Empty lines are skipped."),
     responses(
+        BodyRejected,
         (status = 200, description = "The outcome of each line, in order", body = Outcome,
             content_type = "application/x-ndjson"),
-        BodyRejected,
+        (status = 400, description = "`not-json`: the batch is in another encoding; `unreadable`: it broke off; `wrong-key`: it has an \
+            `Idempotency-Key`, where each line has its own", body = Problem, content_type = "application/problem+json"),
         BodyNotTaken,
         MethodNotAllowed
     )
@@ -79,6 +82,7 @@ pub(crate) async fn batch(
     payload: web::Payload,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Problem> {
+    idempotency_key::none_of_a_batch(&request)?;
     let rules = BodyRules {
         media_types: MEDIA_TYPES,
         max_bytes: MAX_BATCH_BYTES,
@@ -91,6 +95,7 @@ pub(crate) async fn batch(
     let parse = |line| -> Result<Submission<'_>, Problem> {
         check_length(line, state.body_limit)?;
         BatchLine::submission(line, trace.clone(), &state.submissions)
+            .map_err(json_body::without_line)
     };
     let parsed: Vec<_> = lines
         .iter()
