@@ -88,6 +88,28 @@ pub(super) async fn a_tombstone_stays_as_long_as_a_key_stands_for_it(world: Worl
     assert_eq!(store.claim(claim("key", again)).await.unwrap(), Claimed::Proceed(again));
 }
 
+pub(super) async fn a_batch_looks_at_so_many_due_keys_and_no_more(world: World) {
+    let store = &world.store;
+    for (keys, due_at) in [(0..10, 1), (10..15, 2)] {
+        for key in keys {
+            let id = Uuid::now_v7();
+            store.claim(claim(&format!("key {key}"), id)).await.unwrap();
+            if due_at == 1 {
+                store.accept(new(id)).await.unwrap();
+            }
+        }
+        world.sql(&format!("UPDATE claims SET keep_until = {due_at} WHERE keep_until > 1")).await;
+    }
+    let zero = Timestamp::from_millis(0);
+    let expiry = Expiry { ended_before: zero, tombstones_before: zero, limit: 10 };
+    let first = store.expire(expiry).await.unwrap();
+    assert!(first.has_reached(10), "{first:?}");
+    assert_eq!(world.rows("claims").await, 15, "those that are due first have a request");
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared { claims: 5, ..Cleared::default() });
+    assert_eq!(world.rows("claims").await, 10);
+    assert_eq!(store.expire(expiry).await.unwrap(), Cleared::default());
+}
+
 pub(super) async fn it_is_the_stores_clock_that_counts(world: World) {
     world.store.ping().await.unwrap();
     world.shift_clock().await;

@@ -24,6 +24,8 @@ const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
     (SELECT id FROM tombstones WHERE expired_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2)";
+const DELETE_CLAIM: &str = "DELETE FROM claims WHERE name = $1";
+const KEEP_CLAIM: &str = "UPDATE claims SET keep_until = $1 WHERE name = $2";
 const LEAVE_TOMBSTONE: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
 
 pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Result<Cleared> {
@@ -58,9 +60,19 @@ pub(super) fn leave_tombstone(tx: &WriteTransaction<'_>, id: &[u8; 16]) -> rusql
     tx.execute(LEAVE_TOMBSTONE, params![id, tx.now.as_millis()]).map(drop)
 }
 
+/// Deletes the keys that are due first, or keeps them as their request is kept.
 fn expire_claims(tx: &WriteTransaction<'_>, limit: u32) -> rusqlite::Result<u64> {
-    let (now, keep_until) = (tx.now.as_millis(), (tx.now + MIN_KEY_RETENTION).as_millis());
-    let deleted = tx.execute(sql::EXPIRE_CLAIMS, params![now, limit])?;
-    let kept = tx.execute(sql::KEEP_CLAIMS, params![keep_until, now, limit])?;
-    Ok(deleted.max(kept) as u64)
+    let mut due = tx.prepare_cached(sql::DUE_CLAIMS)?;
+    let due = due.query_map(params![tx.now.as_millis(), limit], |row| {
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, bool>(1)?))
+    })?;
+    let due: Vec<(Vec<u8>, bool)> = due.collect::<Result<_, _>>()?;
+    let keep_until = (tx.now + MIN_KEY_RETENTION).as_millis();
+    for (name, can_go) in &due {
+        match can_go {
+            true => tx.execute(DELETE_CLAIM, [name])?,
+            false => tx.execute(KEEP_CLAIM, params![keep_until, name])?,
+        };
+    }
+    Ok(due.len() as u64)
 }
