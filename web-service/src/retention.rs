@@ -13,7 +13,9 @@ use store::{Cleared, Expiry, Store, StoreError};
 const CLEAR_INTERVAL: Duration = Duration::from_secs(60);
 /// The most rows that one transaction deletes.
 const BATCH_ROWS: u32 = 500;
-/// The pause between two batches, so that the store is free for others most of the time.
+/// The longest time for which a batch may hold up all other writes, unless one row takes longer.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// The pause between two batches, so that the store is free for others at least half of the time.
 const BATCH_PAUSE: Duration = Duration::from_millis(50);
 /// How long the id of an expired request is kept, in multiples of the retention.
 const TOMBSTONE_FACTOR: u32 = 10;
@@ -60,7 +62,7 @@ async fn clear(store: &Store, retention: Duration) -> Result<Cleared, StoreError
 fn expiry(now: Timestamp, retention: Duration) -> Expiry {
     let tombstones = retention.saturating_mul(TOMBSTONE_FACTOR).max(MIN_TOMBSTONE_RETENTION);
     let (ended_before, tombstones_before) = (now - retention, now - tombstones);
-    Expiry { ended_before, tombstones_before, limit: BATCH_ROWS }
+    Expiry { ended_before, tombstones_before, limit: BATCH_ROWS, max_time: BATCH_TIME }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    rows::{completed, failed, new, retried},
+    rows::{completed, expiry, failed, new, retried},
     world::World,
 };
 use crate::{
-    Count, Discard, ErrorGroup, Expiry, GroupId, Replay, RequestFilter, RequestQuery,
-    ResultOutcome, Store, WorkerResult,
+    Count, Discard, ErrorGroup, GroupId, Replay, RequestFilter, RequestQuery, ResultOutcome, Store,
+    WorkerResult,
 };
 
 fn failed_with(id: Uuid, code: &str, message: &str) -> WorkerResult {
@@ -116,10 +116,7 @@ pub(super) async fn a_request_is_in_a_group_as_long_as_it_is_failed(world: World
 pub(super) async fn a_group_goes_when_nobody_has_seen_it_for_the_retention(world: World) {
     let store = &world.store;
     failure(store, "permanent", "no").await;
-    let expire = async |ended_before| {
-        let tombstones_before = Timestamp::from_millis(0);
-        store.expire(Expiry { ended_before, tombstones_before, limit: 10 }).await.unwrap()
-    };
+    let expire = async |ended_before| store.expire(expiry(ended_before)).await.unwrap();
     let later = Timestamp::now() + Duration::from_secs(60);
     assert_eq!(expire(Timestamp::from_millis(0)).await.requests, 0);
     assert_eq!(groups(store, false).await, [group("no", 1, 1)]);
@@ -151,10 +148,9 @@ pub(super) async fn failures_of_an_earlier_release_are_grouped(world: World) {
     };
     world.sql(&format!("INSERT INTO ungrouped VALUES ({max})")).await;
     let late = failure(store, "permanent", "no 99").await;
-    let zero = Timestamp::from_millis(0);
-    let expiry = Expiry { ended_before: zero, tombstones_before: zero, limit: 10 };
-    while store.expire(expiry).await.unwrap().has_reached(10) {}
-    store.expire(expiry).await.unwrap();
+    let nothing = expiry(Timestamp::from_millis(0));
+    while store.expire(nothing).await.unwrap().has_reached(nothing.limit) {}
+    store.expire(nothing).await.unwrap();
     assert_eq!(groups(store, true).await, [group("no <n>", 26, 26)]);
     ids.push(late);
     ids.reverse();

@@ -75,6 +75,7 @@ impl Work for Expire {
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,
+            is_cut_short: false,
         })
     }
 }
