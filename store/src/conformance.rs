@@ -79,6 +79,7 @@ for_both_backends! {
         attempts_that_are_repeated_are_counted_in_groups_once,
         a_request_is_in_a_group_as_long_as_it_is_failed,
         a_group_goes_when_nobody_has_seen_it_for_the_retention,
+        groups_are_looked_at_when_nothing_else_is_left_to_delete,
         failures_of_an_earlier_release_are_grouped;
     bad_rows:
         a_bad_row_fails_alone,

@@ -128,6 +128,19 @@ pub(super) async fn a_group_goes_when_nobody_has_seen_it_for_the_retention(world
     }
 }
 
+pub(super) async fn groups_are_looked_at_when_nothing_else_is_left_to_delete(world: World) {
+    let store = &world.store;
+    let seen_long_ago = failure(store, "permanent", "no").await;
+    assert_eq!(store.discard(seen_long_ago).await.unwrap(), Discard::Done);
+    let expire = expiry(Timestamp::now() + Duration::from_secs(60));
+    let ended = (0..expire.limit).map(|_| completed(Uuid::now_v7(), "1")).collect();
+    store.apply_results(ended).await.unwrap();
+    assert!(store.expire(expire).await.unwrap().has_reached(expire.limit));
+    assert_eq!(groups(store, false).await, [group("no", 1, 0)]);
+    assert!(!store.expire(expire).await.unwrap().has_reached(expire.limit));
+    assert_eq!(groups(store, false).await, []);
+}
+
 /// An earlier release has recorded failures and no groups.
 pub(super) async fn failures_of_an_earlier_release_are_grouped(world: World) {
     let store = &world.store;

@@ -136,6 +136,7 @@ impl Groups {
 }
 
 /// Deletes groups that nobody has seen since then, and in which no request is failed; merges the counts of the others.
+/// All groups are looked at for that.
 pub(super) async fn expire(
     connection: &mut PgConnection,
     seen_before: Timestamp,

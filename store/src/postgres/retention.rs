@@ -65,18 +65,21 @@ impl Work for Expire {
         let requests = sqlx::query(EXPIRE).bind(ended_before).bind(limit);
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
-        groups::expire(connection, self.0.ended_before, limit).await?;
         bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
-        Ok(Cleared {
+        let cleared = Cleared {
             requests: requests.execute(&mut *connection).await?.rows_affected(),
             parked: parked.execute(&mut *connection).await?.rows_affected(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,
             is_cut_short: false,
-        })
+        };
+        if !cleared.has_reached(self.0.limit) {
+            groups::expire(connection, self.0.ended_before, limit).await?;
+        }
+        Ok(cleared)
     }
 }
 

@@ -53,7 +53,8 @@ pub(super) fn leave(tx: &WriteTransaction<'_>, id: Uuid) -> rusqlite::Result<()>
     tx.execute(LEAVE, [id.as_bytes()]).map(drop)
 }
 
-/// Deletes groups that nobody has seen since then, and in which no request is failed.
+/// Deletes groups that nobody has seen since then, and in which no request is failed. All groups are looked at for
+/// that.
 pub(super) fn expire(
     tx: &WriteTransaction<'_>,
     seen_before: Timestamp,

@@ -41,18 +41,21 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     let is_over = || began.elapsed() >= expiry.max_time;
     let requests = expire_requests(tx, expiry, is_over)?;
     stats::roll_up(tx, tx.now)?;
-    groups::expire(tx, expiry.ended_before, limit)?;
     bulk_runs::expire(tx, expiry.ended_before, limit)?;
     let parked = expire_parked(tx, expiry, is_over)?;
     let tombstones_before = expiry.tombstones_before.as_millis();
-    Ok(Cleared {
+    let cleared = Cleared {
         requests: requests.rows,
         parked: parked.rows,
         tombstones: tx.execute(EXPIRE_TOMBSTONES, params![tombstones_before, limit])? as u64,
         claims: expire_claims(tx, limit)?,
         grouped: groups::group_earlier(tx, limit)?,
         is_cut_short: requests.is_cut_short || parked.is_cut_short,
-    })
+    };
+    if !cleared.has_reached(limit) {
+        groups::expire(tx, expiry.ended_before, limit)?;
+    }
+    Ok(cleared)
 }
 
 fn expire_requests(
