@@ -138,6 +138,7 @@ for_both_backends! {
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         a_parked_message_goes_after_its_request,
+        parked_messages_go_when_no_more_requests_expire,
         what_has_not_ended_never_expires,
         a_tombstone_stays_as_long_as_a_key_stands_for_it,
         a_batch_looks_at_so_many_due_keys_and_no_more,

@@ -156,6 +156,16 @@ pub(super) async fn a_parked_message_goes_after_its_request(world: World) {
     assert_eq!(gone, Cleared { requests: 1, parked: 1, ..Cleared::default() });
 }
 
+pub(super) async fn parked_messages_go_when_no_more_requests_expire(world: World) {
+    let store = &world.store;
+    let parked = |_| message(b"{}", Some(failed(Uuid::now_v7(), "permanent")));
+    store.park((0..11).map(parked).collect()).await.unwrap();
+    for (requests, parked) in [(10, 0), (1, 10), (0, 1), (0, 0)] {
+        let gone = store.expire(expiry(later())).await.unwrap();
+        assert_eq!(gone, Cleared { requests, parked, ..Cleared::default() });
+    }
+}
+
 pub(super) async fn what_has_not_ended_never_expires(world: World) {
     let (queued, done) = (Uuid::now_v7(), Uuid::now_v7());
     world.store.accept(new(queued)).await.unwrap();

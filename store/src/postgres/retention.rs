@@ -31,7 +31,8 @@ const EXPIRE: &str = concat!(
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING"
 );
-/// A message of a request goes after it: it may be the only copy of its data.
+/// A message of a request goes after it: it may be the only copy of its data. So all messages are looked at whose requests are
+/// still to expire, which is left until those have.
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2 \
@@ -68,9 +69,14 @@ impl Work for Expire {
         bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
+        let requests = requests.execute(&mut *connection).await?.rows_affected();
+        let parked = match requests < u64::from(self.0.limit) {
+            true => parked.execute(&mut *connection).await?.rows_affected(),
+            false => 0,
+        };
         let cleared = Cleared {
-            requests: requests.execute(&mut *connection).await?.rows_affected(),
-            parked: parked.execute(&mut *connection).await?.rows_affected(),
+            requests,
+            parked,
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,

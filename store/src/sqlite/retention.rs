@@ -19,7 +19,8 @@ const EXPIRED: &str = "SELECT id, type, status FROM requests WHERE settled_at < 
     (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
     ORDER BY settled_at LIMIT $2";
 const DELETE: &str = "DELETE FROM requests WHERE id = $1";
-/// A message of a request goes after it: it may be the only copy of its data.
+/// A message of a request goes after it: it may be the only copy of its data. So all messages are looked at whose requests are
+/// still to expire, which is left until those have.
 const EXPIRED_PARKED: &str = "SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2";
 const DELETE_PARKED: &str = "DELETE FROM parked WHERE number = $1";
@@ -31,9 +32,17 @@ const KEEP_CLAIM: &str = "UPDATE claims SET keep_until = $1 WHERE name = $2";
 const LEAVE_TOMBSTONE: &str = "INSERT OR IGNORE INTO tombstones VALUES ($1, $2)";
 
 /// How many rows of a kind were deleted, and whether some were left because the time was over.
+#[derive(Default)]
 struct Deleted {
     rows: u64,
     is_cut_short: bool,
+}
+
+impl Deleted {
+    /// Whether they were all that have expired.
+    fn are_all(&self, limit: u32) -> bool {
+        !self.is_cut_short && self.rows < limit.into()
+    }
 }
 
 pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Result<Cleared> {
@@ -42,7 +51,10 @@ pub(super) fn expire(tx: &WriteTransaction<'_>, expiry: Expiry) -> rusqlite::Res
     let requests = expire_requests(tx, expiry, is_over)?;
     stats::roll_up(tx, tx.now)?;
     bulk_runs::expire(tx, expiry.ended_before, limit)?;
-    let parked = expire_parked(tx, expiry, is_over)?;
+    let parked = match requests.are_all(limit) {
+        true => expire_parked(tx, expiry, is_over)?,
+        false => Deleted::default(),
+    };
     let tombstones_before = expiry.tombstones_before.as_millis();
     let cleared = Cleared {
         requests: requests.rows,
