@@ -78,6 +78,7 @@ for_both_backends! {
         failures_with_the_same_pattern_are_a_group,
         attempts_that_are_repeated_are_counted_in_groups_once,
         a_request_is_in_a_group_as_long_as_it_is_failed,
+        a_code_with_many_groups_has_one_for_all_further_errors,
         a_group_goes_when_nobody_has_seen_it_for_the_retention,
         groups_are_looked_at_when_nothing_else_is_left_to_delete,
         failures_of_an_earlier_release_are_grouped;

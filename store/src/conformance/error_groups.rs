@@ -113,6 +113,38 @@ pub(super) async fn a_request_is_in_a_group_as_long_as_it_is_failed(world: World
     assert_eq!(requests(store, "poison", "no").await, Vec::<Uuid>::new());
 }
 
+pub(super) async fn a_code_with_many_groups_has_one_for_all_further_errors(world: World) {
+    let store = &world.store;
+    failure(store, "permanent", "no").await;
+    let (id, numbers) = match world.is_sqlite() {
+        true => (
+            "randomblob(16)",
+            "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)",
+        ),
+        false => ("gen_random_uuid()", "WITH numbers AS (SELECT generate_series(2, 1000) AS n)"),
+    };
+    let fill = format!(
+        "INSERT INTO error_groups (id, code, pattern, example, example_id, first_at) \
+         {numbers} SELECT n, 'permanent', n || '', '', {id}, 0 FROM numbers"
+    );
+    world.sql(&fill).await;
+    let [alice, bob] = ["alice", "bob"].map(|name| format!("user {name} is unknown"));
+    let first = failure(store, "permanent", &alice).await;
+    failure(&world.second(), "permanent", &bob).await;
+    failure(store, "permanent", "no").await;
+    failure(store, "timeout", &bob).await;
+    let mut retry = retried(Uuid::now_v7(), 0, 1, "");
+    store.accept(new(retry.id)).await.unwrap();
+    retry.error = ErrorBody::new("permanent", "user carol is unknown");
+    store.record_retries(vec![retry]).await.unwrap();
+    assert_eq!(world.rows("error_groups").await, 1002);
+    let seen = [group("(other errors)", 3, 2), group("no", 2, 2), group(&bob, 1, 1)];
+    assert_eq!(groups(store, false).await, seen);
+    let others = store.error_groups(true, 100).await.unwrap();
+    let others = others.iter().find(|group| group.pattern == "(other errors)").unwrap();
+    assert_eq!((&others.example, others.example_request), (&alice, first));
+}
+
 pub(super) async fn a_group_goes_when_nobody_has_seen_it_for_the_retention(world: World) {
     let store = &world.store;
     failure(store, "permanent", "no").await;
