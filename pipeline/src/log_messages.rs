@@ -105,6 +105,9 @@ pub const ENDPOINT_BACK: &str = "the endpoint answers again";
 pub const COMMAND_STDERR: &str = "command stderr";
 /// A web service has deleted requests whose retention is over (`requests`).
 pub const REQUESTS_EXPIRED: &str = "deleted expired requests";
+/// A web service could not delete what has expired, and tries again each minute (`error`): a warning the first time, unless
+/// the store is away, and then at level `debug` until it succeeds.
+pub const REQUESTS_NOT_EXPIRED: &str = "can't delete what has expired, retrying";
 /// How many files and connections a web service may have open (`open_files`).
 pub const OPEN_FILES_LIMIT: &str = "limit of open files";
 /// A webhook's receiver has taken a callback (`requestId`).

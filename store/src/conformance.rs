@@ -78,7 +78,9 @@ for_both_backends! {
         failures_with_the_same_pattern_are_a_group,
         attempts_that_are_repeated_are_counted_in_groups_once,
         a_request_is_in_a_group_as_long_as_it_is_failed,
+        a_code_with_many_groups_has_one_for_all_further_errors,
         a_group_goes_when_nobody_has_seen_it_for_the_retention,
+        groups_are_looked_at_when_nothing_else_is_left_to_delete,
         failures_of_an_earlier_release_are_grouped;
     bad_rows:
         a_bad_row_fails_alone,
@@ -138,8 +140,11 @@ for_both_backends! {
     retention:
         what_has_ended_expires_and_leaves_a_tombstone,
         a_parked_message_goes_after_its_request,
+        parked_messages_go_when_no_more_requests_expire,
         what_has_not_ended_never_expires,
         a_tombstone_stays_as_long_as_a_key_stands_for_it,
+        a_batch_looks_at_so_many_due_keys_and_no_more,
+        a_batch_whose_time_is_over_is_not_the_last,
         it_is_the_stores_clock_that_counts;
     idempotency:
         one_call_sends_and_the_others_get_its_answer,

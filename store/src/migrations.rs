@@ -27,6 +27,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 12, "0012_bulk_runs"),
     migration!("sqlite", 13, "0013_lists_by_type"),
     migration!("sqlite", 14, "0014_retried_callbacks"),
+    migration!("sqlite", 15, "0015_error_groups_by_code"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -43,6 +44,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 12, "0012_bulk_runs"),
     migration!("postgres", 13, "0013_lists_by_type"),
     migration!("postgres", 14, "0014_retried_callbacks"),
+    migration!("postgres", 15, "0015_error_groups_by_code"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

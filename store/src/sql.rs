@@ -224,9 +224,18 @@ macro_rules! count_of_status {
     };
 }
 
+/// The keys whose time is over first, and of each whether it can go: it is kept longer if its request is stored. Those that
+/// stay count, too, so that the work is bounded. `EXISTS` would let PostgreSQL read all requests.
+macro_rules! due_claims {
+    () => {
+        "SELECT name, (SELECT 1 FROM requests WHERE requests.id = claims.id) IS NULL AS can_go \
+         FROM claims WHERE keep_until < $1 ORDER BY keep_until LIMIT $2"
+    };
+}
+
 pub(crate) use {
-    accept_rule, callback_rule, cancel, discard, has_history, is_better_end, is_end, is_stored,
-    note_replay, replay, summary, unnamed_run, with_callbacks,
+    accept_rule, callback_rule, cancel, discard, due_claims, has_history, is_better_end, is_end,
+    is_stored, note_replay, replay, summary, unnamed_run, with_callbacks,
 };
 
 /// How many columns a summary has.
@@ -246,15 +255,7 @@ pub(crate) const DROP_CALLBACK: &str = "DELETE FROM callbacks WHERE request_id =
 pub(crate) const RETRY_CALLBACK: &str = "UPDATE callbacks SET due_at = $1, \
     calls = CASE state WHEN 0 THEN calls ELSE 0 END, state = 0, delivered_at = NULL, retried_at = $1 \
     WHERE request_id = $2 AND lease IS NULL";
-/// A key is kept for its time, and longer if its request is stored. `EXISTS` would let PostgreSQL read all requests.
-pub(crate) const EXPIRE_CLAIMS: &str = "DELETE FROM claims WHERE name IN \
-    (SELECT name FROM claims WHERE keep_until < $1 \
-    AND (SELECT 1 FROM requests WHERE requests.id = claims.id) IS NULL \
-    ORDER BY keep_until LIMIT $2)";
-pub(crate) const KEEP_CLAIMS: &str = "UPDATE claims SET keep_until = $1 WHERE name IN \
-    (SELECT name FROM claims WHERE keep_until < $2 \
-    AND (SELECT 1 FROM requests WHERE requests.id = claims.id) = 1 \
-    ORDER BY keep_until LIMIT $3)";
+pub(crate) const DUE_CLAIMS: &str = due_claims!();
 /// Only in the first claim of a key both times come from the same moment. After a takeover it is not known
 /// that nothing was sent.
 pub(crate) const DELETE_CLAIM: &str =

@@ -6,12 +6,12 @@ use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    rows::{completed, failed, new, retried},
+    rows::{completed, expiry, failed, new, retried},
     world::World,
 };
 use crate::{
-    Attempt, AttemptEnd, Discard, Expiry, FoundAttempts, MAX_ATTEMPTS_TOLD, Replay, ResultOutcome,
-    Store, WorkerResult,
+    Attempt, AttemptEnd, Discard, FoundAttempts, MAX_ATTEMPTS_TOLD, Replay, ResultOutcome, Store,
+    WorkerResult,
 };
 
 async fn attempts(store: &Store, id: Uuid) -> Vec<Attempt> {
@@ -121,12 +121,8 @@ pub(super) async fn attempts_go_with_their_request(world: World) {
         store.apply_results(vec![attempt(failed(id, "permanent"), 2)]).await.unwrap();
     }
     assert_eq!(store.discard(ids[0]).await.unwrap(), Discard::Done);
-    let expiry = Expiry {
-        ended_before: Timestamp::now() + Duration::from_secs(60),
-        tombstones_before: Timestamp::from_millis(0),
-        limit: 10,
-    };
-    assert_eq!(store.expire(expiry).await.unwrap().requests, 1);
+    let ended = expiry(Timestamp::now() + Duration::from_secs(60));
+    assert_eq!(store.expire(ended).await.unwrap().requests, 1);
     for id in ids {
         assert_eq!(store.attempts(id).await.unwrap(), FoundAttempts::Expired);
         store.record_retries(vec![retried(id, 0, 1, "late")]).await.unwrap();

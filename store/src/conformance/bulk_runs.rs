@@ -6,8 +6,8 @@ use pipeline::contract::Timestamp;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::world::World;
-use crate::{BulkRun, BulkRunReport, Expiry, LeaseBulkRuns, NewBulkRun, Reported, Store};
+use super::{rows::expiry, world::World};
+use crate::{BulkRun, BulkRunReport, LeaseBulkRuns, NewBulkRun, Reported, Store};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -116,7 +116,6 @@ pub(super) async fn bulk_runs_that_are_over_go_after_the_retention(world: World)
         store.report_bulk_run(report).await.unwrap();
     }
     let (early, late) = (Timestamp::from_millis(0), Timestamp::now() + LONG);
-    let expiry = |ended_before| Expiry { ended_before, tombstones_before: early, limit: 10 };
     store.expire(expiry(early)).await.unwrap();
     assert_eq!(ids(&store.bulk_runs(10).await.unwrap()), [just_over, open, over]);
     store.expire(expiry(late)).await.unwrap();

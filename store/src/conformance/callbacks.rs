@@ -10,12 +10,12 @@ use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    rows::{completed, failed, new},
+    rows::{completed, expiry, failed, new},
     world::World,
 };
 use crate::{
     Applied, AttemptOutcome, AttemptReport, Callback, CallbackStatus, CallbackTarget, Cancel,
-    Expiry, Found, LeaseCallbacks, LeasedCallback, Leases, NewParked, NewRequest, RequestFilter,
+    Found, LeaseCallbacks, LeasedCallback, Leases, NewParked, NewRequest, RequestFilter,
     RequestQuery, SendCapacity, Store, WorkerResult,
 };
 
@@ -298,16 +298,18 @@ pub(super) async fn a_request_with_a_pending_callback_does_not_expire(world: Wor
     let silent = Uuid::now_v7();
     store.apply_results(vec![completed(silent, "1")]).await.unwrap();
     let later = store.clock().await.unwrap() + LONG;
-    let expiry =
-        || Expiry { ended_before: later, tombstones_before: Timestamp::from_millis(0), limit: 10 };
-    assert_eq!(store.expire(expiry()).await.unwrap().requests, 1, "the one without a callback");
+    assert_eq!(
+        store.expire(expiry(later)).await.unwrap().requests,
+        1,
+        "the one without a callback"
+    );
     let leased = lease_all(store).await;
     report(store, &leased[0], AttemptOutcome::Delivered, None).await;
     report(store, &leased[1], AttemptOutcome::GivenUp, Some("nobody answers")).await;
-    assert_eq!(store.expire(expiry()).await.unwrap().requests, 2);
+    assert_eq!(store.expire(expiry(later)).await.unwrap().requests, 2);
     assert!(matches!(store.get(leased[2].id).await.unwrap(), Found::Record(_)));
     report(store, &leased[2], AttemptOutcome::Dropped, None).await;
-    assert_eq!(store.expire(expiry()).await.unwrap().requests, 1);
+    assert_eq!(store.expire(expiry(later)).await.unwrap().requests, 1);
     for id in ids {
         assert_eq!(store.get(id).await.unwrap(), Found::Expired);
         assert!(!store.retry_callback(id).await.unwrap());

@@ -6,12 +6,12 @@ use pipeline::contract::{ErrorBody, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    rows::{completed, failed, new, retried},
+    rows::{completed, expiry, failed, new, retried},
     world::World,
 };
 use crate::{
-    Count, Discard, ErrorGroup, Expiry, GroupId, Replay, RequestFilter, RequestQuery,
-    ResultOutcome, Store, WorkerResult,
+    Count, Discard, ErrorGroup, GroupId, Replay, RequestFilter, RequestQuery, ResultOutcome, Store,
+    WorkerResult,
 };
 
 fn failed_with(id: Uuid, code: &str, message: &str) -> WorkerResult {
@@ -113,13 +113,42 @@ pub(super) async fn a_request_is_in_a_group_as_long_as_it_is_failed(world: World
     assert_eq!(requests(store, "poison", "no").await, Vec::<Uuid>::new());
 }
 
+pub(super) async fn a_code_with_many_groups_has_one_for_all_further_errors(world: World) {
+    let store = &world.store;
+    failure(store, "permanent", "no").await;
+    let (id, numbers) = match world.is_sqlite() {
+        true => (
+            "randomblob(16)",
+            "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)",
+        ),
+        false => ("gen_random_uuid()", "WITH numbers AS (SELECT generate_series(2, 1000) AS n)"),
+    };
+    let fill = format!(
+        "INSERT INTO error_groups (id, code, pattern, example, example_id, first_at) \
+         {numbers} SELECT n, 'permanent', n || '', '', {id}, 0 FROM numbers"
+    );
+    world.sql(&fill).await;
+    let [alice, bob] = ["alice", "bob"].map(|name| format!("user {name} is unknown"));
+    let first = failure(store, "permanent", &alice).await;
+    failure(&world.second(), "permanent", &bob).await;
+    failure(store, "permanent", "no").await;
+    failure(store, "timeout", &bob).await;
+    let mut retry = retried(Uuid::now_v7(), 0, 1, "");
+    store.accept(new(retry.id)).await.unwrap();
+    retry.error = ErrorBody::new("permanent", "user carol is unknown");
+    store.record_retries(vec![retry]).await.unwrap();
+    assert_eq!(world.rows("error_groups").await, 1002);
+    let seen = [group("(other errors)", 3, 2), group("no", 2, 2), group(&bob, 1, 1)];
+    assert_eq!(groups(store, false).await, seen);
+    let others = store.error_groups(true, 100).await.unwrap();
+    let others = others.iter().find(|group| group.pattern == "(other errors)").unwrap();
+    assert_eq!((&others.example, others.example_request), (&alice, first));
+}
+
 pub(super) async fn a_group_goes_when_nobody_has_seen_it_for_the_retention(world: World) {
     let store = &world.store;
     failure(store, "permanent", "no").await;
-    let expire = async |ended_before| {
-        let tombstones_before = Timestamp::from_millis(0);
-        store.expire(Expiry { ended_before, tombstones_before, limit: 10 }).await.unwrap()
-    };
+    let expire = async |ended_before| store.expire(expiry(ended_before)).await.unwrap();
     let later = Timestamp::now() + Duration::from_secs(60);
     assert_eq!(expire(Timestamp::from_millis(0)).await.requests, 0);
     assert_eq!(groups(store, false).await, [group("no", 1, 1)]);
@@ -129,6 +158,19 @@ pub(super) async fn a_group_goes_when_nobody_has_seen_it_for_the_retention(world
     for table in ["failures", "attempts", "error_groups", "group_counts"] {
         assert_eq!(world.rows(table).await, 0, "{table}");
     }
+}
+
+pub(super) async fn groups_are_looked_at_when_nothing_else_is_left_to_delete(world: World) {
+    let store = &world.store;
+    let seen_long_ago = failure(store, "permanent", "no").await;
+    assert_eq!(store.discard(seen_long_ago).await.unwrap(), Discard::Done);
+    let expire = expiry(Timestamp::now() + Duration::from_secs(60));
+    let ended = (0..expire.limit).map(|_| completed(Uuid::now_v7(), "1")).collect();
+    store.apply_results(ended).await.unwrap();
+    assert!(store.expire(expire).await.unwrap().has_reached(expire.limit));
+    assert_eq!(groups(store, false).await, [group("no", 1, 0)]);
+    assert!(!store.expire(expire).await.unwrap().has_reached(expire.limit));
+    assert_eq!(groups(store, false).await, []);
 }
 
 /// An earlier release has recorded failures and no groups.
@@ -151,10 +193,9 @@ pub(super) async fn failures_of_an_earlier_release_are_grouped(world: World) {
     };
     world.sql(&format!("INSERT INTO ungrouped VALUES ({max})")).await;
     let late = failure(store, "permanent", "no 99").await;
-    let zero = Timestamp::from_millis(0);
-    let expiry = Expiry { ended_before: zero, tombstones_before: zero, limit: 10 };
-    while store.expire(expiry).await.unwrap().has_reached(10) {}
-    store.expire(expiry).await.unwrap();
+    let nothing = expiry(Timestamp::from_millis(0));
+    while store.expire(nothing).await.unwrap().has_reached(nothing.limit) {}
+    store.expire(nothing).await.unwrap();
     assert_eq!(groups(store, true).await, [group("no <n>", 26, 26)]);
     ids.push(late);
     ids.reverse();

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{
     callbacks::lease_all,
-    rows::{completed, new},
+    rows::{completed, expiry, new},
     world::World,
 };
 use crate::{
-    CallbackTarget, Claim, Claimed, Expiry, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim,
-    Status, StoreError,
+    CallbackTarget, Claim, Claimed, Found, IdempotencyKeyHash, NewRequest, ReleaseClaim, Status,
+    StoreError,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -109,12 +109,7 @@ pub(super) async fn a_key_that_was_taken_over_is_kept_for_another_day(world: Wor
     store.claim(claim("a", first)).await.unwrap();
     world.age_claims().await;
     assert_eq!(store.claim(claim("a", second)).await.unwrap(), Claimed::Proceed(first));
-    let expiry = Expiry {
-        ended_before: Timestamp::from_millis(0),
-        tombstones_before: Timestamp::from_millis(0),
-        limit: 10,
-    };
-    assert_eq!(store.expire(expiry).await.unwrap().claims, 0);
+    assert_eq!(store.expire(expiry(Timestamp::from_millis(0))).await.unwrap().claims, 0);
     let third = Claim { timeout: Duration::ZERO, ..claim("a", Uuid::now_v7()) };
     assert_eq!(store.claim(third).await.unwrap(), Claimed::Proceed(first));
 }
@@ -150,18 +145,14 @@ pub(super) async fn a_key_is_kept_as_long_as_its_request_and_a_day_at_least(worl
         world.store.accept(new(id)).await.unwrap();
     }
     world.store.apply_results(vec![completed(gone, "1")]).await.unwrap();
-    let expiry = Expiry {
-        ended_before: Timestamp::now() + Duration::from_secs(1),
-        tombstones_before: Timestamp::from_millis(0),
-        limit: 10,
-    };
-    world.store.expire(expiry).await.unwrap();
+    let ended = expiry(Timestamp::now() + Duration::from_secs(1));
+    world.store.expire(ended).await.unwrap();
     assert_eq!(world.store.get(gone).await.unwrap(), Found::Expired);
     let answer = world.store.claim(claim("gone", Uuid::now_v7())).await.unwrap();
     assert_eq!(answer, Claimed::Answered(gone), "its day is not over");
 
     world.age_claims().await;
-    assert_eq!(world.store.expire(expiry).await.unwrap().claims, 1);
+    assert_eq!(world.store.expire(ended).await.unwrap().claims, 2);
     let fresh = Uuid::now_v7();
     assert_eq!(world.store.claim(claim("gone", fresh)).await.unwrap(), Claimed::Proceed(fresh));
     assert_eq!(world.store.claim(claim("kept", fresh)).await.unwrap(), Claimed::Answered(kept));

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// The tables that grow with the requests.
-const BIG_TABLES: [&str; 6] =
-    ["requests", "attempts", "failures", "callbacks", "parked", "tombstones"];
+const BIG_TABLES: [&str; 7] =
+    ["requests", "attempts", "failures", "callbacks", "parked", "tombstones", "claims"];
 
 /// What reads pages, counts and statistics, and what looks for something to do.
 fn reads() -> Vec<&'static str> {
@@ -45,8 +45,7 @@ fn reads() -> Vec<&'static str> {
         bulk_runs::LIST,
         bulk_runs::GET,
         bulk_runs::NEXT,
-        sql::EXPIRE_CLAIMS,
-        sql::KEEP_CLAIMS,
+        sql::DUE_CLAIMS,
     ]
 }
 

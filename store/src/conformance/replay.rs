@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::{
     callbacks::{lease_all, report},
     parked,
-    rows::{all_first, completed, failed, new, retried},
+    rows::{all_first, completed, expiry, failed, new, retried},
     world::World,
 };
 use crate::{
-    Applied, AttemptOutcome, CallbackTarget, Cancel, Discard, Expiry, Found, NewRequest, Origin,
+    Applied, AttemptOutcome, CallbackTarget, Cancel, Discard, Found, NewRequest, Origin,
     ParkedFilter, Replay, ScheduledRetry, Status, Store, WorkerResult,
 };
 
@@ -50,12 +50,8 @@ pub(super) async fn a_replay_begins_the_next_run(mut world: World) {
         store.apply_results(vec![failed(id, "permanent")]).await.unwrap(),
         [Applied::OlderRun]
     );
-    let expiry = Expiry {
-        ended_before: Timestamp::now() + Duration::from_secs(60),
-        tombstones_before: Timestamp::from_millis(0),
-        limit: 10,
-    };
-    assert_eq!(store.expire(expiry).await.unwrap().requests, 0);
+    let ended = expiry(Timestamp::now() + Duration::from_secs(60));
+    assert_eq!(store.expire(ended).await.unwrap().requests, 0);
     let retry = |run| ScheduledRetry {
         next_attempt_at: None,
         ..retried(id, run, 2, &format!("in run {run}"))

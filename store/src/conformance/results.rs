@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    rows::{all_first, completed, failed, new, retried},
+    rows::{all_first, completed, expiry, failed, new, retried},
     world::{TIMEOUT, World},
 };
 use crate::{
-    Applied, Cancel, End, Ended, Expiry, Found, Record, ResultOutcome, ScheduledRetry, Status,
-    StoreError, WorkerResult,
+    Applied, Cancel, End, Ended, Found, Record, ResultOutcome, ScheduledRetry, Status, StoreError,
+    WorkerResult,
     model::worker_result::{StoredResult, decide},
 };
 
@@ -250,12 +250,8 @@ pub(super) async fn of_many_requests_those_that_have_ended_are_found(world: Worl
     let ids: [Uuid; 6] = std::array::from_fn(|_| Uuid::now_v7());
     let [open, done, bad, given_up, gone, expired] = ids;
     store.apply_results(vec![completed(expired, "1")]).await.unwrap();
-    let expiry = Expiry {
-        ended_before: Timestamp::now() + Duration::from_secs(60),
-        tombstones_before: Timestamp::from_millis(0),
-        limit: 10,
-    };
-    assert_eq!(store.expire(expiry).await.unwrap().requests, 1);
+    let all = expiry(Timestamp::now() + Duration::from_secs(60));
+    assert_eq!(store.expire(all).await.unwrap().requests, 1);
     for id in [open, gone] {
         store.accept(new(id)).await.unwrap();
     }

@@ -1,4 +1,6 @@
-//! Rows for tests: requests, results and attempts with fixed times.
+//! Rows for tests: requests, results and attempts with fixed times; and what is to expire.
+
+use std::time::Duration;
 
 use pipeline::{
     contract::{ErrorBody, Timestamp},
@@ -6,7 +8,7 @@ use pipeline::{
 };
 use uuid::Uuid;
 
-use crate::{Applied, NewRequest, ResultOutcome, ScheduledRetry, WorkerResult};
+use crate::{Applied, Expiry, NewRequest, ResultOutcome, ScheduledRetry, WorkerResult};
 
 pub(super) fn new(id: Uuid) -> NewRequest {
     NewRequest {
@@ -57,4 +59,10 @@ pub(super) fn retried(id: Uuid, run: u32, attempts: u32, message: &str) -> Sched
 
 pub(super) fn all_first(applied: &[Applied]) -> bool {
     applied.iter().all(Applied::is_stored)
+}
+
+/// Up to 10 rows of each kind that ended before, and no tombstones.
+pub(super) fn expiry(ended_before: Timestamp) -> Expiry {
+    let (tombstones_before, max_time) = (Timestamp::from_millis(0), Duration::from_secs(60));
+    Expiry { ended_before, tombstones_before, limit: 10, max_time }
 }

@@ -7,7 +7,7 @@ use pipeline::contract::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    rows::{completed, failed, new, retried},
+    rows::{completed, expiry, failed, new, retried},
     world::World,
 };
 use crate::{Counts, Discard, Expiry, NewRequest, Replay, StatsRange, Store, Totals, WorkerResult};
@@ -45,8 +45,7 @@ async fn true_totals(world: &World) -> BTreeMap<String, Totals> {
 
 async fn expire_all(store: &Store) {
     let ended_before = Timestamp::now() + Duration::from_secs(60);
-    let zero = Timestamp::from_millis(0);
-    store.expire(Expiry { ended_before, tombstones_before: zero, limit: 500 }).await.unwrap();
+    store.expire(Expiry { limit: 500, ..expiry(ended_before) }).await.unwrap();
 }
 
 fn of_type(id: Uuid, kind: &str) -> NewRequest {
@@ -141,9 +140,7 @@ pub(super) async fn of_two_services_the_counts_add_up(world: World) {
     };
     let clearing = async {
         for _ in 0..5 {
-            let zero = Timestamp::from_millis(0);
-            let nothing = Expiry { ended_before: zero, tombstones_before: zero, limit: 500 };
-            store.expire(nothing).await.unwrap();
+            store.expire(expiry(Timestamp::from_millis(0))).await.unwrap();
         }
     };
     tokio::join!(of(store.clone()), of(other.clone()), clearing);

@@ -10,6 +10,11 @@ use crate::model::{count::Count, error_pattern::error_pattern};
 
 /// How much of a code counts, here and in filters.
 pub(crate) const MAX_CODE_CHARS: usize = 200;
+/// How many groups a code has, or a few more if several are added at once. A message with a name in it that no pattern
+/// replaces makes a group for each name.
+pub(crate) const MAX_GROUPS_OF_CODE: u32 = 1000;
+/// The pattern of the group that has the further errors of a code.
+const OTHER_ERRORS: &str = "(other errors)";
 /// How much of an example is kept.
 const MAX_EXAMPLE_CHARS: usize = 1000;
 
@@ -29,7 +34,7 @@ pub struct ErrorGroup {
     pub id: GroupId,
     /// The error code.
     pub code: String,
-    /// What their messages have in common, see [`error_pattern`].
+    /// What their messages have in common, see [`error_pattern`]; or that they are the other errors of a code with many groups.
     pub pattern: String,
     /// The message of the first one.
     pub example: String,
@@ -71,9 +76,17 @@ impl GroupId {
 
 impl GroupedError {
     pub(crate) fn of(error: &ErrorBody) -> Self {
+        Self::with_pattern(error, error_pattern(&error.message))
+    }
+
+    /// The error in the group for those whose code has [`MAX_GROUPS_OF_CODE`].
+    pub(crate) fn other(error: &ErrorBody) -> Self {
+        Self::with_pattern(error, OTHER_ERRORS.to_owned())
+    }
+
+    fn with_pattern(error: &ErrorBody, pattern: String) -> Self {
         let beginning = |text: &str, length| text.chars().take(length).collect::<String>();
         let code = beginning(&error.code, MAX_CODE_CHARS);
-        let pattern = error_pattern(&error.message);
         let mut digest = Sha256::new();
         // With its length, or moving a character from one to the other would make no difference.
         digest.update((code.len() as u64).to_be_bytes());
@@ -116,6 +129,14 @@ mod tests {
         assert_ne!(of("ab", "c"), of("a", "bc"));
         // Stored ids stay valid.
         assert_eq!(of("timeout", "after 5 s").to_string(), "ea81257411759f2e");
+    }
+
+    #[test]
+    fn all_other_errors_of_a_code_are_one_group() {
+        let other = |code, message| GroupedError::other(&ErrorBody::new(code, message));
+        assert_eq!(other("timeout", "of alice").id, other("timeout", "of bob").id);
+        assert_ne!(other("timeout", "of alice").id, other("permanent", "of alice").id);
+        assert_eq!(other("timeout", "of alice").example, "of alice");
     }
 
     #[test]

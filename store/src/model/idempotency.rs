@@ -102,8 +102,18 @@ pub(crate) fn decide(stored: &StoredClaim, new: &Claim, now: Timestamp) -> Claim
         let answer = if stored.is_recorded { Claimed::Answered } else { Claimed::Record };
         return answer(stored.id);
     }
-    let is_young = now.saturating_duration_since(stored.claimed_at) < new.timeout;
-    if is_young && !is_own { Claimed::Busy } else { Claimed::Proceed(stored.id) }
+    if is_young(stored.claimed_at, new.timeout, now) && !is_own {
+        Claimed::Busy
+    } else {
+        Claimed::Proceed(stored.id)
+    }
+}
+
+/// Whether a claim may still be answered by the call that made it. One that is further in the future than that takes was made
+/// before the clock was set back; with SQLite that is the clock of the host.
+fn is_young(claimed_at: Timestamp, timeout: Duration, now: Timestamp) -> bool {
+    now.saturating_duration_since(claimed_at) < timeout
+        && claimed_at.saturating_duration_since(now) <= timeout
 }
 
 impl Claimed {
@@ -150,6 +160,16 @@ mod tests {
         assert_eq!(decide(&unrecorded, &claim(1), NOW), Claimed::Record(id));
         assert_eq!(decide(&stored(9999, true), &claim(2), NOW), Claimed::OtherBody);
         assert_eq!(decide(&stored(9999, false), &claim(2), NOW), Claimed::OtherBody);
+    }
+
+    #[test]
+    fn a_claim_from_before_the_clock_was_set_back_is_taken_over() {
+        let ahead = |millis| {
+            let claimed_at = NOW + Duration::from_millis(millis);
+            decide(&StoredClaim { claimed_at, ..stored(0, false) }, &claim(1), NOW)
+        };
+        assert_eq!(ahead(7000), Claimed::Busy, "its call may still run");
+        assert_eq!(ahead(7001), Claimed::Proceed(Uuid::from_u128(1)));
     }
 
     #[test]

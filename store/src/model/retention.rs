@@ -1,5 +1,7 @@
 //! Retention: what to delete because its time is over, and how much was deleted.
 
+use std::time::Duration;
+
 use pipeline::contract::Timestamp;
 
 /// What to delete. Times are by [`Store::clock`](crate::Store::clock).
@@ -11,6 +13,9 @@ pub struct Expiry {
     pub tombstones_before: Timestamp,
     /// How many rows of each kind at most: a small number, so that other writes don't wait long.
     pub limit: u32,
+    /// How long they may be deleted in SQLite, where all other writes wait meanwhile: to delete a row, all pages of its
+    /// payloads are read. At least one is deleted.
+    pub max_time: Duration,
 }
 
 /// How many rows were deleted.
@@ -26,12 +31,14 @@ pub struct Cleared {
     pub claims: u64,
     /// Failed requests of an earlier release that were not deleted, but put into their error groups.
     pub grouped: u64,
+    /// Whether some were left because the time was over.
+    pub is_cut_short: bool,
 }
 
 impl Cleared {
-    /// Whether there may be more to delete: some kind has reached the limit.
+    /// Whether there may be more to delete: some kind has reached the limit, or the time was over.
     pub fn has_reached(&self, limit: u32) -> bool {
-        [self.requests, self.parked, self.tombstones, self.claims, self.grouped]
-            .contains(&u64::from(limit))
+        let numbers = [self.requests, self.parked, self.tombstones, self.claims, self.grouped];
+        self.is_cut_short || numbers.contains(&u64::from(limit))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 impl Store {
     /// Deletes a small batch of what has expired: requests that ended long ago leave a tombstone. To be
-    /// called again while [`Cleared::has_reached`] the limit.
+    /// called again while [`Cleared::has_reached`] the limit. The last batch also deletes error groups.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

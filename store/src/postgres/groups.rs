@@ -1,6 +1,6 @@
 //! Counts and lists error groups in PostgreSQL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use pipeline::contract::{ErrorBody, Timestamp};
 use sqlx::{
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     model::{
         count::Count,
-        error_group::{ErrorGroup, GroupId, GroupedError},
+        error_group::{ErrorGroup, GroupId, GroupedError, MAX_GROUPS_OF_CODE},
     },
     postgres::{
         list,
@@ -67,6 +67,12 @@ macro_rules! groups_counted {
 }
 pub(super) use {groups_added, groups_counted};
 
+/// Which of some groups would be new ones of a code that has too many. Each code is looked at once.
+const SURPLUS: &str = "WITH new_group AS (SELECT * FROM UNNEST($1::bigint[], $2::text[]) AS new_group (id, code) \
+    WHERE (SELECT 1 FROM error_groups WHERE error_groups.id = new_group.id) IS NULL), \
+    filled AS (SELECT code FROM (SELECT DISTINCT code FROM new_group) AS codes WHERE (SELECT 1 \
+    FROM error_groups WHERE error_groups.code = codes.code LIMIT 1 OFFSET $3 - 1) = 1) \
+    SELECT id FROM new_group JOIN filled USING (code)";
 /// Merges the rows of all connections, of which many are closed.
 const MERGE: &str = "WITH old AS (DELETE FROM group_counts WHERE (group_id, writer) IN \
     (SELECT group_id, writer FROM group_counts WHERE writer <> 0 LIMIT 10000 FOR UPDATE SKIP LOCKED) \
@@ -109,15 +115,22 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// The groups of these errors of requests.
-    pub(super) fn of<'a>(errors: impl Iterator<Item = (Uuid, &'a ErrorBody)>) -> Self {
+    /// The groups of these errors of requests, of which those are new whose codes have not too many.
+    pub(super) async fn of<'a>(
+        connection: &mut PgConnection,
+        errors: impl Iterator<Item = (Uuid, &'a ErrorBody)>,
+    ) -> sqlx::Result<Self> {
+        let errors: Vec<_> =
+            errors.map(|(id, error)| (id, error, GroupedError::of(error))).collect();
+        let surplus = surplus(connection, errors.iter().map(|(.., group)| group)).await?;
         let (mut of_errors, mut groups) = (Vec::new(), BTreeMap::new());
-        for (id, error) in errors {
-            let group = GroupedError::of(error);
+        for (id, error, group) in errors {
+            let is_surplus = surplus.contains(&group.id.number());
+            let group = if is_surplus { GroupedError::other(error) } else { group };
             of_errors.push(group.id.number());
             groups.entry(group.id.number()).or_insert((group, id));
         }
-        Self { of_errors, groups }
+        Ok(Self { of_errors, groups })
     }
 
     /// Binds the groups: their ids, codes, patterns, examples, and the requests of those.
@@ -135,7 +148,23 @@ impl Groups {
     }
 }
 
+/// Which of these groups are not to be added.
+async fn surplus<'a>(
+    connection: &mut PgConnection,
+    groups: impl Iterator<Item = &'a GroupedError>,
+) -> sqlx::Result<HashSet<i64>> {
+    let (ids, codes): (Vec<i64>, Vec<&str>) =
+        groups.map(|group| (group.id.number(), group.code.as_str())).unzip();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let surplus = sqlx::query_scalar(SURPLUS).bind(ids).bind(codes);
+    let surplus = surplus.bind(i64::from(MAX_GROUPS_OF_CODE)).fetch_all(connection).await?;
+    Ok(surplus.into_iter().collect())
+}
+
 /// Deletes groups that nobody has seen since then, and in which no request is failed; merges the counts of the others.
+/// All groups are looked at for that.
 pub(super) async fn expire(
     connection: &mut PgConnection,
     seen_before: Timestamp,
@@ -157,7 +186,8 @@ pub(super) async fn group_earlier(connection: &mut PgConnection, limit: u32) -> 
     let Some(below) = below.fetch_optional(&mut *transaction).await? else { return Ok(0) };
     let below: Uuid = below;
     let failed = list::failed(&mut transaction, below, limit).await?;
-    let groups = Groups::of(failed.iter().map(|(id, error)| (*id, error)));
+    let errors = failed.iter().map(|(id, error)| (*id, error));
+    let groups = Groups::of(&mut transaction, errors).await?;
     let ids: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
     let last = ids.last().copied();
     let group = sqlx::query(GROUP_EARLIER).bind(ids).bind(&groups.of_errors);

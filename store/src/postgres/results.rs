@@ -130,7 +130,7 @@ async fn write(
     let query = sqlx::query(sql).bind(ids).bind(statuses).bind(runs).bind(attempts);
     let query = query.bind(deliveries).bind(started).bind(finished).bind(workers);
     let mut query = query.bind(codes).bind(messages).bind(results);
-    let groups = Groups::of(failed.iter().copied());
+    let groups = Groups::of(&mut *connection, failed.iter().copied()).await?;
     if !failed.is_empty() {
         let failed: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
         query = groups.bind(query.bind(failed).bind(&groups.of_errors));

@@ -14,7 +14,7 @@ use crate::{
         session::Work,
         stats::{self, statuses_tallied},
     },
-    sql,
+    sql::due_claims,
 };
 
 /// Rows that another web service is deleting are left to it, here and below.
@@ -31,7 +31,8 @@ const EXPIRE: &str = concat!(
     now!(),
     " FROM gone ON CONFLICT (id) DO NOTHING"
 );
-/// A message of a request goes after it: it may be the only copy of its data.
+/// A message of a request goes after it: it may be the only copy of its data. So all messages are looked at whose requests are
+/// still to expire, which is left until those have.
 const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
     (SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2 \
@@ -40,6 +41,18 @@ const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
     (SELECT id FROM tombstones WHERE expired_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2 \
     FOR UPDATE SKIP LOCKED)";
+/// A key that a call has taken over meanwhile is not due any more. An array is looked up in the index, however many keys the
+/// server expects in it.
+const EXPIRE_CLAIMS: &str = concat!(
+    "WITH due AS (",
+    due_claims!(),
+    " FOR UPDATE SKIP LOCKED), \
+     gone AS (DELETE FROM claims WHERE name = ANY(ARRAY(SELECT name FROM due WHERE can_go)) \
+     AND keep_until < $1), \
+     kept AS (UPDATE claims SET keep_until = $3 \
+     WHERE name = ANY(ARRAY(SELECT name FROM due WHERE NOT can_go)) AND keep_until < $1) \
+     SELECT count(*) FROM due"
+);
 
 /// Deletes what has expired.
 pub(super) struct Expire(pub(super) Expiry);
@@ -53,27 +66,36 @@ impl Work for Expire {
         let requests = sqlx::query(EXPIRE).bind(ended_before).bind(limit);
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
-        groups::expire(connection, self.0.ended_before, limit).await?;
         bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
-        Ok(Cleared {
-            requests: requests.execute(&mut *connection).await?.rows_affected(),
-            parked: parked.execute(&mut *connection).await?.rows_affected(),
+        let requests = requests.execute(&mut *connection).await?.rows_affected();
+        let parked = match requests < u64::from(self.0.limit) {
+            true => parked.execute(&mut *connection).await?.rows_affected(),
+            false => 0,
+        };
+        let cleared = Cleared {
+            requests,
+            parked,
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,
-        })
+            is_cut_short: false,
+        };
+        if !cleared.has_reached(self.0.limit) {
+            groups::expire(connection, self.0.ended_before, limit).await?;
+        }
+        Ok(cleared)
     }
 }
 
+/// Deletes the keys that are due first, or keeps them as their request is kept.
 async fn expire_claims(connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
     let now = Clock.run(&mut *connection).await?;
     let keep_until = (now + MIN_KEY_RETENTION).as_millis();
-    let delete = sqlx::query(sql::EXPIRE_CLAIMS).bind(now.as_millis()).bind(limit);
-    let keep = sqlx::query(sql::KEEP_CLAIMS).bind(keep_until).bind(now.as_millis()).bind(limit);
-    let deleted = delete.execute(&mut *connection).await?.rows_affected();
-    Ok(deleted.max(keep.execute(connection).await?.rows_affected()))
+    let expire = sqlx::query_scalar(EXPIRE_CLAIMS).bind(now.as_millis()).bind(limit);
+    let due: i64 = expire.bind(keep_until).fetch_one(connection).await?;
+    Ok(due.unsigned_abs())
 }
 
 /// Checks that the server answers.

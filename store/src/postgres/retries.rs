@@ -67,7 +67,8 @@ impl Rows for ScheduledRetry {
         let errors: Vec<&str> = rows.iter().map(ScheduledRetry::last_error).collect();
         let query = sqlx::query(RECORD_RETRY).bind(ids).bind(runs).bind(attempts).bind(deliveries);
         let query = query.bind(workers).bind(began).bind(ended).bind(codes).bind(messages);
-        let groups = Groups::of(rows.iter().map(|row| (row.id, &row.error)));
+        let of_rows = rows.iter().map(|row| (row.id, &row.error));
+        let groups = Groups::of(&mut *connection, of_rows).await?;
         let query = query.bind(next).bind(errors).bind(&groups.of_errors);
         groups.bind(query).execute(connection).await?;
         Ok(vec![(); rows.len()])

@@ -7,12 +7,14 @@ use uuid::Uuid;
 use crate::{
     model::{
         count::Count,
-        error_group::{ErrorGroup, GroupId, GroupedError},
+        error_group::{ErrorGroup, GroupId, GroupedError, MAX_GROUPS_OF_CODE},
     },
     sql::groups::{EXPIRED_GROUPS, FAILED_GROUPS, GROUP, GROUPS},
     sqlite::{attempts, list as lists, row, transaction::WriteTransaction},
 };
 
+const IS_SURPLUS: &str = "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM error_groups WHERE id = $1) \
+    AND EXISTS (SELECT 1 FROM error_groups WHERE code = $2 LIMIT 1 OFFSET $3 - 1)";
 const ADD: &str = "INSERT INTO error_groups (id, code, pattern, example, example_id, first_at) \
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 const COUNT: &str = "INSERT INTO group_counts (group_id, writer, count, last_at) VALUES ($1, 0, 1, $2) \
@@ -29,12 +31,23 @@ pub(super) fn count(
     error: &ErrorBody,
     at: Timestamp,
 ) -> rusqlite::Result<GroupId> {
-    let group = GroupedError::of(error);
+    let group = group_of(tx, error)?;
     let (number, at) = (group.id.number(), at.as_millis());
     let (code, pattern, example) = (group.code, group.pattern, group.example);
     tx.execute(ADD, params![number, code, pattern, example, id.as_bytes(), at])?;
     tx.execute(COUNT, params![number, at])?;
     Ok(group.id)
+}
+
+/// The group of an error, which is a new one only if its code has not too many.
+fn group_of(tx: &WriteTransaction<'_>, error: &ErrorBody) -> rusqlite::Result<GroupedError> {
+    let group = GroupedError::of(error);
+    let is_surplus = tx.prepare_cached(IS_SURPLUS)?.exists(params![
+        group.id.number(),
+        group.code,
+        MAX_GROUPS_OF_CODE
+    ])?;
+    Ok(if is_surplus { GroupedError::other(error) } else { group })
 }
 
 /// Notes that a request is failed now, and counts the attempt with which it has failed.
@@ -53,7 +66,8 @@ pub(super) fn leave(tx: &WriteTransaction<'_>, id: Uuid) -> rusqlite::Result<()>
     tx.execute(LEAVE, [id.as_bytes()]).map(drop)
 }
 
-/// Deletes groups that nobody has seen since then, and in which no request is failed.
+/// Deletes groups that nobody has seen since then, and in which no request is failed. All groups are looked at for
+/// that.
 pub(super) fn expire(
     tx: &WriteTransaction<'_>,
     seen_before: Timestamp,
