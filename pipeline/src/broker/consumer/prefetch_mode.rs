@@ -43,6 +43,16 @@ pub(super) enum Ended {
     Recovered,
 }
 
+impl Ended {
+    /// Whether nothing is wrong with consuming itself: the subscription ended on purpose, or with its connection.
+    pub(super) fn is_harmless(&self) -> bool {
+        match self {
+            Self::Lost | Self::Stopped | Self::Recovered => true,
+            Self::Closed(_) | Self::Cancelled | Self::Unserved => false,
+        }
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
