@@ -17,6 +17,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::decisions::admission::Claimed;
+
 /// How many attempts are remembered; then the oldest are forgotten, first those that are over.
 const MAX_REMEMBERED: usize = 10_000;
 /// How many attempts that are not over are passed by in search of one that is.
@@ -194,9 +196,9 @@ impl Claims {
         }
     }
 
-    /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns how
-    /// many they claim.
-    pub(crate) async fn ask(&self, execution: &Execution, needed: i64) -> i64 {
+    /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns what
+    /// they claim.
+    pub(crate) async fn ask(&self, execution: &Execution, needed: i64) -> Claimed {
         let asking = Asking::begin(self, execution);
         let mut answers = asking.answers();
         tokio::select! {
@@ -204,7 +206,10 @@ impl Claims {
             () = asking.repeat() => {}
             () = time_is_over(asking.answers()) => {}
         }
-        asking.answers().borrow().claimed()
+        let answers = asking.answers();
+        let answers = answers.borrow();
+        let was_heard = answers.heard_since.is_some();
+        Claimed { deliveries: answers.claimed(), was_heard }
     }
 
     fn answer(&self, execution: Execution, asker: &str) {
