@@ -53,8 +53,11 @@ pub struct BrokerStart {
 
 /// What came of reading the id.
 struct Known {
-    /// The session on which it was read: a restart ends every session.
+    /// The session on which it was read: a restart of the broker ends every session.
     session: u64,
+    /// How many consumers had been cancelled before: a restart of another node of a cluster than that of the connection
+    /// ends no session, and cancels the consumers of its queues.
+    cancels: u64,
     outcome: Outcome,
 }
 
@@ -77,9 +80,10 @@ impl Outcome {
 impl Known {
     /// Whether there is no need to read it again. What failed counts too: each attempt closes a channel or takes seconds,
     /// and each redelivered message asks.
-    fn holds(&self, session: u64, now: Instant) -> bool {
+    fn holds(&self, session: u64, cancels: u64, now: Instant) -> bool {
         let is_current = match self.outcome {
-            Outcome::Id(_) | Outcome::Refused => true,
+            Outcome::Id(_) => self.cancels == cancels,
+            Outcome::Refused => true,
             Outcome::Unknown { again_at } => now < again_at,
         };
         self.session == session && is_current
@@ -102,13 +106,14 @@ impl BrokerStart {
     pub async fn id(&self) -> Option<String> {
         let session = self.link.clone().ready().await?;
         let mut known = self.known.lock().await;
+        let cancels = self.link.cancels();
         if let Some(known) = known.as_ref()
-            && known.holds(session.id, Instant::now())
+            && known.holds(session.id, cancels, Instant::now())
         {
             return known.id();
         }
         let outcome = read_when_free(&session).await;
-        known.insert(Known { session: session.id, outcome }).id()
+        known.insert(Known { session: session.id, cancels, outcome }).id()
     }
 }
 
@@ -189,15 +194,17 @@ mod tests {
     #[test]
     fn a_failure_is_remembered_and_not_tried_again_for_each_message() {
         let now = Instant::now();
-        let known = |outcome| Known { session: 1, outcome };
+        let known = |outcome| Known { session: 1, cancels: 0, outcome };
         let forbidden = known(refused(403));
-        assert!(forbidden.holds(1, now + 2 * REFUSED_TIME) && forbidden.id().is_none());
-        assert!(!forbidden.holds(2, now), "another connection may have the permission");
+        assert!(forbidden.holds(1, 9, now + 2 * REFUSED_TIME) && forbidden.id().is_none());
+        assert!(!forbidden.holds(2, 0, now), "another connection may have the permission");
         let of_node = known(refused(404));
-        assert!(of_node.holds(1, now) && !of_node.holds(1, now + 2 * REFUSED_TIME));
+        assert!(of_node.holds(1, 0, now) && !of_node.holds(1, 0, now + 2 * REFUSED_TIME));
         let unknown = known(Outcome::Unknown { again_at: now + UNKNOWN_TIME });
-        assert!(unknown.holds(1, now) && unknown.id().is_none());
-        assert!(!unknown.holds(1, now + UNKNOWN_TIME));
-        assert_eq!(known(Outcome::Id("a".to_owned())).id().as_deref(), Some("a"));
+        assert!(unknown.holds(1, 0, now) && unknown.id().is_none());
+        assert!(!unknown.holds(1, 0, now + UNKNOWN_TIME));
+        let read = known(Outcome::Id("a".to_owned()));
+        assert_eq!(read.id().as_deref(), Some("a"));
+        assert!(read.holds(1, 0, now) && !read.holds(1, 1, now), "a node may have been restarted");
     }
 }

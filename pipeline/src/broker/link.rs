@@ -1,6 +1,13 @@
 //! Link: connects to the broker and reconnects with backoff; one session after another.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
@@ -57,6 +64,7 @@ pub(crate) struct Link {
     gate: SubscribeGate,
     metrics: BrokerMetrics,
     waiting: WaitingMessages,
+    cancels: Arc<AtomicU64>,
 }
 
 /// How to start a link.
@@ -107,6 +115,7 @@ impl Link {
                 gate: SubscribeGate::default(),
                 metrics,
                 waiting: WaitingMessages::default(),
+                cancels: Arc::default(),
             },
             tokio::spawn(supervisor.run()),
         )
@@ -130,6 +139,16 @@ impl Link {
     /// How many messages wait in the queues that are consumed on the link.
     pub(super) fn waiting(&self) -> &WaitingMessages {
         &self.waiting
+    }
+
+    /// Notes that the broker has cancelled a consumer.
+    pub(super) fn note_cancel(&self) {
+        self.cancels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many consumers the broker has cancelled so far.
+    pub(super) fn cancels(&self) -> u64 {
+        self.cancels.load(Ordering::Relaxed)
     }
 
     /// The present state.

@@ -123,6 +123,9 @@ impl Resubscriber {
         if matches!(ended, Ended::Lost) {
             self.link.gate().lost(session.id, closed_by_broker);
         }
+        if matches!(ended, Ended::Cancelled) {
+            self.link.note_cancel();
+        }
         *mode = mode.after(&ended, closed_by_broker);
         self.log_end(&ended);
         // A worker that is still busy with a delivery gets no other.
