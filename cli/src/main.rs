@@ -16,7 +16,10 @@ mod text;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use pipeline::threads;
+use tokio::runtime::Runtime;
 
 use crate::{
     arguments::{Arguments, Command},
@@ -36,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(command: Command, settings: Settings) -> Result<Exit, Failure> {
-    commands::run(command, settings).await
+fn run(command: Command, settings: Settings) -> Result<Exit, Failure> {
+    let runtime = Runtime::new().context("can't start the runtime")?;
+    threads::run(runtime, commands::run(command, settings))
 }

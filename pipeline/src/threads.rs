@@ -1,8 +1,19 @@
 //! Threads: the runtime of a program, and how its threads share the processors with others.
 
-use std::{io, thread::available_parallelism};
+use std::{io, thread::available_parallelism, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
+
+/// How long a program waits at its end for what still runs: tasks between two awaits, and blocking calls.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs a program on its runtime to the end. Calls that can't be cancelled, such as a DNS lookup, do not hold up that end:
+/// a runtime that is dropped would wait for them for as long as they take.
+pub fn run<T>(runtime: Runtime, program: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(program);
+    runtime.shutdown_timeout(END_TIMEOUT);
+    ended
+}
 
 /// The runtime of a program that hands most of its work to other threads: those of its connections, its store, its HTTP
 /// server or its jobs. So it has a thread for every second processor, but `min` at least. With more of them each message
@@ -93,8 +104,29 @@ mod linux {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_blocking_call_that_hangs_does_not_hold_up_the_end_of_a_program() {
+        let (hang, hanging) = mpsc::channel::<()>();
+        let (begun, has_begun) = mpsc::channel();
+        run(runtime(1).unwrap(), async {
+            tokio::task::spawn_blocking(move || {
+                begun.send(()).unwrap();
+                let _never = hanging.recv();
+            });
+            has_begun.recv().unwrap();
+        });
+        drop(hang);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod policy_tests {
     use thread_priority::{
         NormalThreadSchedulePolicy::Batch, ThreadSchedulePolicy, thread_schedule_policy,
     };

@@ -182,7 +182,7 @@ where
     P: Processor,
     E: Into<Box<dyn Error + Send + Sync>> + 'static,
 {
-    threads::runtime(1)?.block_on(async {
+    threads::run(threads::runtime(1)?, async {
         let shutdown = Shutdown::on_signals()?;
         let start = Start { config: config.clone(), shutdown: shutdown.clone(), source };
         let built = tokio::select! {

@@ -64,7 +64,8 @@ impl Failure {
             AskError::Refused { code, text } if tells_of_object(*code, text) => {
                 Self::Conflict(format!(
                     "{what}: {error}\nIf it was made with other settings, set QUEUE_TYPE (quorum or classic) and ACK_TIMEOUT \
-                     as they were then, or, once it is empty, delete it and run setup again."
+                     as they were then. Or, once it is empty, stop all web services and processors, which would declare it \
+                     again with the defaults, delete it, and run setup again."
                 ))
             }
             AskError::Lost

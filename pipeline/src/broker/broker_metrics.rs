@@ -103,7 +103,7 @@ impl BrokerMetrics {
         registry.register("broker_up", help, up.clone());
         let help = "Connections that were opened after the first one of their role";
         registry.register("reconnects", help, reconnects.clone());
-        let help = "1 while all consumers of the queue are subscribed";
+        let help = "1 while all consumers of the queue are subscribed, or will be once their job in hand has ended";
         registry.register("consumer_up", help, consumer_up.clone());
         let help = "Messages that the broker delivered";
         registry.register("deliveries", help, deliveries.clone());

@@ -68,14 +68,18 @@ pub struct Broker {
 struct Subscription {
     queue: String,
     is_subscribed: watch::Receiver<bool>,
+    /// Whether it subscribes again as soon as its worker is no longer busy.
+    is_finishing: watch::Receiver<bool>,
     /// Whether it is not to be: another request of its process runs in isolation.
     is_paused: Option<watch::Receiver<bool>>,
 }
 
 impl Subscription {
-    /// Whether it is as it should be.
-    fn is_up(&self) -> bool {
-        *self.is_subscribed.borrow() || self.is_paused.as_ref().is_some_and(|it| *it.borrow())
+    /// Whether it is as it should be, on a link in this state.
+    fn is_up(&self, state: &LinkState) -> bool {
+        *self.is_subscribed.borrow()
+            || self.is_paused.as_ref().is_some_and(|it| *it.borrow())
+            || (*self.is_finishing.borrow() && matches!(state, LinkState::Ready(_)))
     }
 }
 
@@ -216,7 +220,8 @@ impl Broker {
     pub fn consume(&self, consume: Consume) -> Consumer {
         let (queue, is_paused) = (consume.queue.clone(), consume.paused.clone());
         let (consumer, is_subscribed) = Consumer::start(self.consume.clone(), consume.into());
-        self.consumers().push(Subscription { queue, is_subscribed, is_paused });
+        let is_finishing = consumer.finishing();
+        self.consumers().push(Subscription { queue, is_subscribed, is_finishing, is_paused });
         consumer
     }
 
@@ -276,9 +281,9 @@ impl Broker {
         for (role, link) in links {
             self.metrics.set_up(role, matches!(link.state(), LinkState::Ready(_)));
         }
-        let mut queues = BTreeMap::new();
+        let (mut queues, state) = (BTreeMap::new(), self.consume.state());
         for consumer in &*self.consumers() {
-            *queues.entry(consumer.queue.clone()).or_insert(true) &= consumer.is_up();
+            *queues.entry(consumer.queue.clone()).or_insert(true) &= consumer.is_up(&state);
         }
         for (queue, is_up) in queues {
             self.metrics.set_consumer_up(&queue, is_up);
@@ -327,7 +332,7 @@ impl Broker {
             return Part::missing(reason.clone());
         }
         let consumers = self.consumers();
-        let subscribed = consumers.iter().filter(|consumer| consumer.is_up()).count();
+        let subscribed = consumers.iter().filter(|consumer| consumer.is_up(state)).count();
         let detail = format!("{subscribed} of {} consumers are subscribed", consumers.len());
         if subscribed == consumers.len() { Part::ok(detail) } else { Part::missing(detail) }
     }

@@ -37,6 +37,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     idle: watch::Receiver<bool>,
+    finishing: watch::Receiver<bool>,
     receiving: watch::Receiver<bool>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -53,6 +54,7 @@ impl Consumer {
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
         let (idle, is_idle) = watch::channel(true);
+        let (finishing, is_finishing) = watch::channel(false);
         let (receiving, is_receiving) = watch::channel(false);
         let stopped = stop.clone();
         let counters = Arc::new(link.metrics().deliveries(&options.source.to_string()));
@@ -62,13 +64,21 @@ impl Consumer {
             counters,
             deliveries: sender,
             subscribed,
+            finishing,
             idle,
             receiving,
             stop: stopped,
             has_only_changed: false,
         };
         let task = tokio::spawn(resubscriber.run());
-        (Self { deliveries, idle: is_idle, receiving: is_receiving, stop, task }, watched)
+        let (idle, receiving, finishing) = (is_idle, is_receiving, is_finishing);
+        (Self { deliveries, idle, finishing, receiving, stop, task }, watched)
+    }
+
+    /// Whether the consumer subscribes again as soon as its deliveries were dropped, and nothing else is in the way: its
+    /// connection was lost while its worker was busy, or it continues with another prefetch.
+    pub(super) fn finishing(&self) -> watch::Receiver<bool> {
+        self.finishing.clone()
     }
 
     /// Whether the consumer is not subscribed and all its deliveries were dropped.

@@ -181,7 +181,7 @@ fn found(answer: Result<(), AskError>) -> Result<bool, AskError> {
 
 /// A part of the topology that is missing and can't be declared.
 pub(super) struct EnsureError {
-    what: String,
+    pub(super) what: String,
     pub(super) error: AskError,
     declared_by: DeclaredBy,
 }

@@ -1,6 +1,16 @@
 //! Link: connects to the broker and reconnects with backoff; one session after another.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+mod candidate;
+mod check;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
@@ -14,8 +24,9 @@ use crate::broker::{
     address::Address,
     broker_metrics::BrokerMetrics,
     consumer::unserved::WaitingMessages,
-    declare,
-    error::{AskError, OpenError},
+    declare::{self, EnsureError},
+    error::OpenError,
+    link::{candidate::Candidate, check::Check},
     session::Session,
     subscribe_gate::SubscribeGate,
 };
@@ -23,16 +34,10 @@ use crate::{backoff::Backoff, log_messages::DISCONNECTED, topology::Topology};
 
 /// How long to wait after a failure that an operator has to fix, such as a wrong password.
 const OPERATOR_RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// The longest pause after a session that was open, for the first [`SHORT_PAUSES`] of them.
-const SHORT_PAUSE: Duration = Duration::from_millis(250);
-/// How many sessions in a row may be short before the pauses grow. A message that breaks each
-/// connection it is delivered on is parked by the broker after 20 deliveries; until then other
-/// messages wait.
-const SHORT_PAUSES: u32 = 30;
-/// After a session that lived longer than this the pauses are short again.
-const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// How long a link waits for another link of the program that completes the topology.
 const COMPLETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// When a queue is looked at again that did not answer. Not often: several unanswered questions end the session.
+const LOOK_AGAIN_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// How often queues without consumers are declared again. Hosted brokers delete queues that were not
 /// used for 28 days, with their messages.
 const RENEW_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,6 +62,7 @@ pub(crate) struct Link {
     gate: SubscribeGate,
     metrics: BrokerMetrics,
     waiting: WaitingMessages,
+    cancels: Arc<AtomicU64>,
 }
 
 /// How to start a link.
@@ -107,6 +113,7 @@ impl Link {
                 gate: SubscribeGate::default(),
                 metrics,
                 waiting: WaitingMessages::default(),
+                cancels: Arc::default(),
             },
             tokio::spawn(supervisor.run()),
         )
@@ -130,6 +137,16 @@ impl Link {
     /// How many messages wait in the queues that are consumed on the link.
     pub(super) fn waiting(&self) -> &WaitingMessages {
         &self.waiting
+    }
+
+    /// Notes that the broker has cancelled a consumer.
+    pub(super) fn note_cancel(&self) {
+        self.cancels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many consumers the broker has cancelled so far.
+    pub(super) fn cancels(&self) -> u64 {
+        self.cancels.load(Ordering::Relaxed)
     }
 
     /// The present state.
@@ -194,27 +211,10 @@ impl Reconnects {
     }
 }
 
-/// One address, and when to try it next.
-struct Candidate {
-    address: Address,
-    not_before: Instant,
-    backoff: Backoff,
-    /// Sessions in a row that were short.
-    short_sessions: u32,
-    /// What was logged last, so that the same problem is logged once.
-    logged: Option<String>,
-}
-
 impl Supervisor {
     async fn run(mut self) {
-        let candidate = |address: &Address| Candidate {
-            address: address.clone(),
-            not_before: Instant::now(),
-            backoff: Backoff::connecting(),
-            short_sessions: 0,
-            logged: None,
-        };
-        let mut candidates: VecDeque<_> = self.options.addresses.iter().map(candidate).collect();
+        let addresses = self.options.addresses.iter();
+        let mut candidates: VecDeque<_> = addresses.map(Candidate::new).collect();
         let stop = self.options.stop.clone();
         while let Some(at) = candidates.iter().map(|candidate| candidate.not_before).min() {
             tokio::select! {
@@ -258,14 +258,26 @@ impl Supervisor {
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut backoff = Backoff::connecting();
         loop {
-            let missing = match self.complete(session).await {
+            let before = session.unanswered();
+            let completed = self.complete(session).await;
+            let is_unanswered = completed.is_err() && session.unanswered() > before;
+            if let (Err(EnsureError { what, .. }), true) = (&completed, is_unanswered) {
+                let role = self.options.role;
+                warn!(
+                    role,
+                    "the broker does not answer for {what}; what comes after it is not checked"
+                );
+            }
+            let missing = match completed {
                 Ok(()) => None,
                 Err(_) if session.is_lost() => break,
-                Err(declare::EnsureError { error: AskError::Lost, .. }) => break,
-                // Nothing is known to be missing: those that are in use were there before.
-                Err(declare::EnsureError { error: AskError::NoChannelLeft { .. }, .. }) => None,
-                Err(error) => Some(error.to_string()),
+                Err(error) => match Check::of(&error.error, is_unanswered) {
+                    Check::Lost => break,
+                    Check::Missing => Some(error.to_string()),
+                    Check::NotKnown => None,
+                },
             };
+            let look_again_at = is_unanswered.then(|| Instant::now() + LOOK_AGAIN_INTERVAL);
             self.set_ready(session, missing.as_deref());
             for reply in waiting.drain(..) {
                 let _asked_still_or_not = reply.send(());
@@ -275,7 +287,10 @@ impl Supervisor {
                 () = self.options.stop.cancelled() => return session.close().await,
                 Some(reply) = self.repairs.recv() => waiting.push(reply),
                 () = sleep(backoff.next_pause()), if missing.is_some() => {}
-                () = due(self.renew_at), if missing.is_none() => self.renew(session).await,
+                () = due(look_again_at), if is_unanswered => {}
+                () = due(self.renew_at), if missing.is_none() && !is_unanswered => {
+                    self.renew(session).await;
+                }
             }
             while let Ok(reply) = self.repairs.try_recv() {
                 waiting.push(reply);
@@ -291,7 +306,7 @@ impl Supervisor {
 
     /// Declares what is missing of the topology, one link of the program after the other. A link whose broker does not
     /// answer holds up the others only for a moment.
-    async fn complete(&self, session: &Arc<Session>) -> Result<(), declare::EnsureError> {
+    async fn complete(&self, session: &Arc<Session>) -> Result<(), EnsureError> {
         let _turn = timeout(COMPLETING_TIMEOUT, self.options.completing.lock()).await.ok();
         declare::ensure(session, &self.options.topology).await
     }
@@ -351,18 +366,5 @@ async fn due(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-impl Candidate {
-    /// The pause after a session that lasted this long.
-    fn pause_after(&mut self, lasted: Duration) -> Duration {
-        if lasted > STEADY_AFTER {
-            self.backoff.reset();
-            self.short_sessions = 0;
-        }
-        self.short_sessions += 1;
-        let pause = self.backoff.next_pause();
-        if self.short_sessions < SHORT_PAUSES { pause.min(SHORT_PAUSE + pause / 50) } else { pause }
     }
 }

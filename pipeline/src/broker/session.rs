@@ -215,6 +215,11 @@ impl Session {
         }
     }
 
+    /// How many questions the broker has left unanswered so far.
+    pub(super) fn unanswered(&self) -> usize {
+        self.end.unanswered.load(Ordering::Relaxed)
+    }
+
     /// Spawns work on this session's own thread that ends when the session is lost.
     pub(super) fn spawn<W>(&self, work: W) -> JoinHandle<W::Output>
     where

@@ -21,6 +21,8 @@ pub const DELIVERIES: &str = "slowlane-deliveries";
 pub const SURVIVED: &str = "slowlane-survived";
 /// The [`DELIVERIES`] with which the message was sent to wait for the last answers, before it is given up.
 pub const WAITED: &str = "slowlane-waited";
+/// On a request: how often it has waited again since no answer of other processes could be heard.
+pub const UNHEARD: &str = "slowlane-unheard";
 /// In which start of the broker the message was last published, if its queue is a classic one: after a crash of
 /// the broker, such queues deliver every message as if it had been delivered before.
 pub const BROKER_START: &str = "slowlane-broker-start";
@@ -68,6 +70,7 @@ pub(super) const KEPT: &[&str] = &[
     DELIVERIES,
     SURVIVED,
     WAITED,
+    UNHEARD,
     BROKER_START,
     WORKER,
     STARTED_AT,

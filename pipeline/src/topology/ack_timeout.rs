@@ -11,6 +11,8 @@ pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const QUORUM_ARGUMENT_SINCE: [u32; 3] = [3, 11, 15];
 /// From this release on, classic queues have no timeout.
 const CLASSIC_WITHOUT_SINCE: [u32; 3] = [4, 3, 0];
+/// Since then a consumer is cancelled when its timeout is over.
+const CANCELS_SINCE: [u32; 3] = [4, 3, 0];
 
 /// What sets the time after which the broker takes a message back that was not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,12 @@ impl AckTimeoutSetBy {
     }
 }
 
+/// Whether this release cancels a consumer when its acknowledgement timeout is over; older ones close the channel. None if
+/// the release can't be read.
+pub(crate) fn ack_timeout_cancels(release: &str) -> Option<bool> {
+    Some(numbers(release)? >= CANCELS_SINCE)
+}
+
 fn numbers(release: &str) -> Option<[u32; 3]> {
     let mut parts = release.split(['.', '-', '+']).map(|part| part.parse().ok());
     Some([parts.next()??, parts.next()??, parts.next().flatten().unwrap_or(0)])
@@ -43,6 +51,13 @@ fn numbers(release: &str) -> Option<[u32; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_before_4_3_cancel_no_consumer_at_the_timeout() {
+        let releases = ["3.10.8", "4.2.9", "4.3.0", "5.0.0-rc.1", "mystery", ""];
+        let expected = [Some(false), Some(false), Some(true), Some(true), None, None];
+        assert_eq!(releases.map(ack_timeout_cancels), expected);
+    }
 
     #[test]
     fn what_sets_the_timeout_depends_on_the_release_and_the_type_of_the_queue() {

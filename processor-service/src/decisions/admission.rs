@@ -18,6 +18,9 @@ const ASKED_FROM: i64 = 2;
 /// How long a request waits with the broker before the processes are asked for the last time: a process that lost its
 /// connection notices that after two heartbeats at the latest (20 s), and connects again within seconds.
 const LAST_WAIT: Duration = Duration::from_secs(30);
+/// How often a request waits again because no answer could be heard, as while the broker blocks publishers. A process that
+/// never hears anything ends the request all the same.
+const MAX_UNHEARD: i64 = 5;
 
 /// What to do with a delivered request.
 #[derive(Debug)]
@@ -36,6 +39,15 @@ pub(crate) enum Admission {
     },
     /// End it with this error.
     Reject(ErrorBody),
+}
+
+/// What the processes have answered to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    /// How many deliveries of the request they have survived.
+    pub(crate) deliveries: i64,
+    /// Whether answers could be heard at all. If not, silence means nothing.
+    pub(crate) was_heard: bool,
 }
 
 /// Decides about a delivered request. `broker_start` is the id of the broker's present start, if it is known; only
@@ -77,12 +89,14 @@ pub(crate) fn admit(
 pub(crate) fn after_answers(
     request: IncomingRequest<'_>,
     policy: &Policy,
-    claimed: i64,
+    claimed: Claimed,
     broker_start: Option<&str>,
     now: SystemTime,
 ) -> Admission {
     let deaths = request.suspected_deaths();
     let is_last = deaths >= policy.max_deliveries;
+    let Claimed { deliveries: claimed, was_heard } = claimed;
+    let delay = policy.retry_delays.reaching(LAST_WAIT);
     let copy = if claimed >= request.answers_needed() {
         request.survived_copy(deaths, now)
     } else if !is_last {
@@ -90,11 +104,12 @@ pub(crate) fn after_answers(
         request.counted_copy(now)
     } else if claimed > 0 {
         request.survived_copy(claimed, now)
-    } else if request.has_waited() {
-        return Admission::Reject(poison(deaths));
-    } else {
-        let delay = policy.retry_delays.reaching(LAST_WAIT);
+    } else if !request.has_waited() {
         request.last_wait_copy(LAST_WAIT, delay, now)
+    } else if !was_heard && request.times_unheard() < MAX_UNHEARD {
+        request.unheard_copy(LAST_WAIT, delay, now)
+    } else {
+        return Admission::Reject(poison(deaths));
     };
     republish(copy, broker_start)
 }
@@ -173,7 +188,11 @@ mod tests {
 
     fn answered(deliveries: i64, claimed: i64) -> Admission {
         let headers = [(headers::DELIVERIES, deliveries.into())];
-        with(true, &headers, |request| after_answers(request, &policy(5), claimed, None, AT))
+        with(true, &headers, |request| after_answers(request, &policy(5), heard(claimed), None, AT))
+    }
+
+    fn heard(deliveries: i64) -> Claimed {
+        Claimed { deliveries, was_heard: true }
     }
 
     fn counts(admission: Admission) -> (Option<i64>, Option<i64>) {
@@ -240,12 +259,34 @@ mod tests {
             let request = IncomingRequest { routing_key, properties, body: b"", redelivered };
             let admission = admit(request, &policy(5), None, AT + LAST_WAIT);
             let Admission::Ask { .. } = admission else { return admission };
-            after_answers(request, &policy(5), 0, None, AT + LAST_WAIT)
+            after_answers(request, &policy(5), heard(0), None, AT + LAST_WAIT)
         };
         let Admission::Reject(error) = back(false) else { panic!("accepted") };
         assert_eq!(error.code, codes::POISON);
         assert!(error.message.contains("delivered 5 times"), "{}", error.message);
         assert_eq!(counts(back(true)), (Some(6), None), "somebody had it since");
+    }
+
+    #[test]
+    fn silence_is_no_answer_where_none_could_be_heard() {
+        let unheard = Claimed { deliveries: 0, was_heard: false };
+        let asked = |properties: &Properties| {
+            let routing_key = "request";
+            let request =
+                IncomingRequest { routing_key, properties, body: b"", redelivered: false };
+            after_answers(request, &policy(5), unheard, None, AT)
+        };
+        let deliveries = [(headers::DELIVERIES, HeaderValue::from(5))];
+        let mut latest =
+            Properties { headers: deliveries.into_iter().collect(), ..Properties::default() };
+        for wait in 0..=MAX_UNHEARD {
+            let Admission::Republish(copy) = asked(&latest) else { panic!("given up at {wait}") };
+            assert_eq!(copy.exchange, "processing.retry.60000");
+            assert_eq!(copy.properties.headers.number(headers::UNHEARD).unwrap_or(0), wait);
+            latest = copy.properties;
+        }
+        let Admission::Reject(error) = asked(&latest) else { panic!("it waits for ever") };
+        assert_eq!(error.code, codes::POISON);
     }
 
     #[test]

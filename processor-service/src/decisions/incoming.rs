@@ -91,6 +91,11 @@ impl IncomingRequest<'_> {
         self.properties.headers.number(headers::WAITED) == Some(self.earlier_deliveries())
     }
 
+    /// How often it has waited again because no answer could be heard.
+    pub(crate) fn times_unheard(&self) -> i64 {
+        self.number(headers::UNHEARD)
+    }
+
     /// How many answers at least it takes to know that no worker died.
     pub(crate) fn answers_needed(&self) -> i64 {
         if self.may_be_second_redelivery() { 1 } else { self.suspected_deaths() }

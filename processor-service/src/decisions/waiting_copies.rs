@@ -11,10 +11,11 @@ use pipeline::{
 use crate::decisions::incoming::IncomingRequest;
 
 /// The headers that the next attempt does not inherit.
-const OF_ONE_ATTEMPT: [&str; 7] = [
+const OF_ONE_ATTEMPT: [&str; 8] = [
     headers::DELIVERIES,
     headers::SURVIVED,
     headers::WAITED,
+    headers::UNHEARD,
     headers::BROKER_START,
     headers::EXPIRES_AT,
     headers::NOT_BEFORE,
@@ -58,6 +59,13 @@ impl IncomingRequest<'_> {
         headers.set(headers::NOT_BEFORE, headers::moment(now + wait));
         set_wait(&mut copy, wait.saturating_sub(delay));
         into_waiting_queue(copy, delay)
+    }
+
+    /// The same once more, since no answer could be heard.
+    pub(crate) fn unheard_copy(&self, wait: Duration, delay: Duration, now: SystemTime) -> Message {
+        let mut copy = self.last_wait_copy(wait, delay, now);
+        copy.properties.headers.set(headers::UNHEARD, self.times_unheard() + 1);
+        copy
     }
 
     /// The message of the next attempt, which starts after this delay, or after the longer wait that is `wanted`.

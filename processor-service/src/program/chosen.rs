@@ -100,7 +100,7 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
 }
 
 fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> anyhow::Result<()> {
-    threads::runtime(1)?.block_on(async {
+    threads::run(threads::runtime(1)?, async {
         let shutdown = Shutdown::on_signals()?;
         let processor = processor(&shutdown);
         app::run(config, processor, shutdown).await

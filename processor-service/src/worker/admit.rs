@@ -11,7 +11,7 @@ use tracing::info;
 
 use crate::{
     decisions::{
-        admission::{self, Admission},
+        admission::{self, Admission, Claimed},
         incoming::IncomingRequest,
     },
     processor::Processor,
@@ -68,14 +68,15 @@ impl<P: Processor> Worker<P> {
     async fn answers(
         &self,
         id: &RequestId,
-        asking: impl Future<Output = i64>,
+        asking: impl Future<Output = Claimed>,
         delivery: &Delivery,
-    ) -> Option<i64> {
+    ) -> Option<Claimed> {
         let (id, worker) = (id.text(), &self.name);
         let deliveries = IncomingRequest::from(delivery).deliveries();
         info!(requestId = id, worker, deliveries, "{ASKING}");
         let claimed = self.unless_it_goes_back(asking, delivery).await?;
-        info!(requestId = id, worker, deliveries, claimed, "{ASKED}");
+        let Claimed { deliveries: claims, was_heard } = claimed;
+        info!(requestId = id, worker, deliveries, claimed = claims, was_heard, "{ASKED}");
         Some(claimed)
     }
 

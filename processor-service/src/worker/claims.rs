@@ -17,6 +17,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::decisions::admission::Claimed;
+
 /// How many attempts are remembered; then the oldest are forgotten, first those that are over.
 const MAX_REMEMBERED: usize = 10_000;
 /// How many attempts that are not over are passed by in search of one that is.
@@ -52,10 +54,24 @@ type Attempt = (RequestId, i64, i64);
 struct Remembered {
     /// The [`Execution::survived`] that the deliveries had.
     survived: i64,
-    /// Each with its number within the attempt.
-    deliveries: Vec<(i64, DeliveryWatch)>,
+    deliveries: Vec<Delivered>,
     /// Whether what followed from the attempt was confirmed by the broker.
     done: bool,
+}
+
+/// One delivery to this process.
+struct Delivered {
+    /// Its number within the attempt.
+    number: i64,
+    /// Tells whether the acknowledgement timeout was over before its job ended. None if it was not.
+    until_end: Option<DeliveryWatch>,
+}
+
+impl Delivered {
+    /// Whether its job has ended, or may still end.
+    fn has_survived(&self) -> bool {
+        self.until_end.as_ref().is_none_or(|watch| !watch.has_timed_out())
+    }
 }
 
 /// The answers to a question so far.
@@ -76,12 +92,23 @@ impl Answers {
 impl Remembered {
     /// Adds a delivery. One that was lost before it was counted comes again with the same number.
     fn add(&mut self, number: i64, delivery: DeliveryWatch) {
-        self.deliveries.retain(|(other, _)| *other != number);
-        self.deliveries.push((number, delivery));
+        self.forget(number);
+        self.deliveries.push(Delivered { number, until_end: Some(delivery) });
+    }
+
+    fn forget(&mut self, number: i64) {
+        self.deliveries.retain(|other| other.number != number);
+    }
+
+    /// Notes that the job has ended. What it leads to may be confirmed long after the acknowledgement timeout.
+    fn end_work(&mut self) {
+        for ended in self.deliveries.iter_mut().filter(|it| it.has_survived()) {
+            ended.until_end = None;
+        }
     }
 
     /// How many deliveries this process has survived. It has not survived those for which the broker's
-    /// acknowledgement timeout was over: their work hangs.
+    /// acknowledgement timeout was over while their jobs ran: these hang.
     fn times(&self) -> i64 {
         self.times_before(i64::MAX)
     }
@@ -89,7 +116,7 @@ impl Remembered {
     /// The same, of the deliveries before this one.
     fn times_before(&self, number: i64) -> i64 {
         let survived = self.deliveries.iter();
-        let survived = survived.filter(|(other, watch)| *other < number && !watch.has_timed_out());
+        let survived = survived.filter(|other| other.number < number && other.has_survived());
         i64::try_from(survived.count()).unwrap_or(i64::MAX)
     }
 }
@@ -120,7 +147,7 @@ impl Claims {
     /// Forgets the delivery with this number: the copy that was published in its place has the same number.
     pub(crate) fn forget(&self, execution: &Execution, number: i64) {
         if let Some(remembered) = self.state().remembered.get_mut(&attempt(execution)) {
-            remembered.deliveries.retain(|(other, _)| *other != number);
+            remembered.forget(number);
         }
     }
 
@@ -138,6 +165,13 @@ impl Claims {
         let known = state.remembered.get_mut(&attempt(execution));
         if let Some(known) = known.filter(|known| known.survived == execution.survived) {
             known.deliveries.clear();
+        }
+    }
+
+    /// Notes that the job of the attempt has ended in this process, and is to be settled.
+    pub(crate) fn end_work(&self, execution: &Execution) {
+        if let Some(remembered) = self.state().remembered.get_mut(&attempt(execution)) {
+            remembered.end_work();
         }
     }
 
@@ -162,9 +196,9 @@ impl Claims {
         }
     }
 
-    /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns how
-    /// many they claim.
-    pub(crate) async fn ask(&self, execution: &Execution, needed: i64) -> i64 {
+    /// Asks all processes how often they had this, until they claim `needed` deliveries or the time is over. Returns what
+    /// they claim.
+    pub(crate) async fn ask(&self, execution: &Execution, needed: i64) -> Claimed {
         let asking = Asking::begin(self, execution);
         let mut answers = asking.answers();
         tokio::select! {
@@ -172,7 +206,10 @@ impl Claims {
             () = asking.repeat() => {}
             () = time_is_over(asking.answers()) => {}
         }
-        asking.answers().borrow().claimed()
+        let answers = asking.answers();
+        let answers = answers.borrow();
+        let was_heard = answers.heard_since.is_some();
+        Claimed { deliveries: answers.claimed(), was_heard }
     }
 
     fn answer(&self, execution: Execution, asker: &str) {
@@ -281,4 +318,20 @@ async fn time_is_over(mut answers: watch::Receiver<Answers>) {
         () = sleep_until(give_up) => return,
     };
     sleep_until(until.unwrap_or(give_up)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_whose_job_has_ended_can_time_out_no_more() {
+        let mut remembered = Remembered::default();
+        remembered.add(1, DeliveryWatch::default());
+        remembered.end_work();
+        remembered.add(2, DeliveryWatch::default());
+        let watched = |it: &Delivered| it.until_end.is_some();
+        assert_eq!(remembered.deliveries.iter().map(watched).collect::<Vec<_>>(), [false, true]);
+        assert_eq!((remembered.times_before(2), remembered.times()), (1, 2));
+    }
 }

@@ -104,8 +104,9 @@ impl InFlight {
         InFlightGuard { in_flight: self.clone(), key, cancelled, _ended: ended.drop_guard() }
     }
 
-    /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. Work
-    /// for which the acknowledgement timeout was over may hang: then the request begins again.
+    /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. A job
+    /// that runs when the acknowledgement timeout is over may hang: then the request begins again. One that has ended is
+    /// settled, however long its confirm takes.
     pub(crate) fn adopt(&self, execution: &Execution, delivery: Delivery) -> Adoption {
         let mut entries = self.entries();
         let in_flight = entries.iter_mut().find(|(_, entry)| entry.has_lost(execution));
@@ -180,14 +181,19 @@ impl InFlight {
 }
 
 impl Entry {
-    /// Whether this is the attempt, its job has started, and its delivery was lost with the connection.
+    /// Whether this is the attempt, its job has started and does not hang, and the broker has taken its delivery back.
     fn has_lost(&self, execution: &Execution) -> bool {
         let JobEvent { request_id, run, attempt, .. } = &self.started;
         let is_meant = (request_id, *run, *attempt)
             == (&execution.request_id, execution.run, execution.attempt);
-        let is_lost = self.delivery.is_revoked() && !self.delivery.has_timed_out();
-        is_meant && self.has_started && is_lost
+        let hangs = may_hang(self.delivery.has_timed_out(), self.settling);
+        is_meant && self.has_started && self.delivery.is_revoked() && !hangs
     }
+}
+
+/// Whether the job of a request may hang whose delivery has timed out or not.
+fn may_hang(has_timed_out: bool, settling: bool) -> bool {
+    has_timed_out && !settling
 }
 
 impl InFlightGuard {
@@ -267,5 +273,17 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.in_flight.entries().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_has_ended_does_not_hang_however_long_its_confirm_takes() {
+        assert!(may_hang(true, false));
+        assert!(!may_hang(true, true), "it waits for a confirm");
+        assert!(!may_hang(false, false), "its delivery was lost with the connection");
     }
 }

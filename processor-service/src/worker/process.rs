@@ -69,9 +69,10 @@ impl<P: Processor> Worker<P> {
         }
         let took = Some(began.elapsed());
         let delivery = in_flight.latest(delivery);
+        let execution = IncomingRequest::from(&delivery).execution(&id);
+        self.claims.end_work(&execution);
         let may_wait = is_ahead && matches!(outcome, JobOutcome::Completed(_));
         let settling = async move {
-            let execution = IncomingRequest::from(&delivery).execution(&id);
             if self.settler.settle(&id, outcome, &record, &in_flight, delivery).await {
                 self.claims.finish(&execution);
             }

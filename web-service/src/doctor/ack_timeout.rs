@@ -47,7 +47,8 @@ fn compare(timeout: Duration, longest_hold: Option<Duration>) -> Verdict {
                 "The broker takes a request back after {shown}, and a worker may hold it for {} ({HOLD})",
                 format_duration(longest)
             ),
-            "a lower JOB_TIMEOUT; or a higher ACK_TIMEOUT, delete processing.requests when it is empty, setup",
+            "a lower JOB_TIMEOUT; or a higher ACK_TIMEOUT: once processing.requests is empty, stop all web services and \
+             processors, delete the queue, run setup",
         ),
         Some(_) => Verdict::Fine(format!("the broker takes a request back after {shown}")),
         None => Verdict::unseen(

@@ -51,8 +51,8 @@ impl DeliveryWatch {
         self.revoked.cancelled().await;
     }
 
-    /// Whether the broker took the delivery back although the connection lived: the acknowledgement timeout
-    /// was over, or the consumer was cancelled.
+    /// Whether the broker took the delivery back although the connection lived, because the acknowledgement timeout was
+    /// over, as far as that can be known.
     pub fn has_timed_out(&self) -> bool {
         self.timed_out.is_cancelled()
     }

@@ -1,6 +1,10 @@
 //! Prefetch mode: full, or one message at a time after a lost connection.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+/// The shortest acknowledgement timeout that is reckoned with. As the argument of a queue it is a minute at least; the
+/// broker's configuration may have less.
+const MIN_ACK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How many messages a subscription takes at a time.
 ///
@@ -43,6 +47,30 @@ pub(super) enum Ended {
     Recovered,
 }
 
+impl Ended {
+    /// Whether the broker has taken the deliveries back because the acknowledgement timeout was over. Releases up to 4.2
+    /// close the channel then, later ones cancel the consumer:
+    /// <https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>.
+    ///
+    /// A consumer is also cancelled when its queue is deleted, or the node of the queue crashes. So `cancelled_after` is the
+    /// age of the oldest delivery; none if there is none, or the release cancels no consumer for the timeout.
+    pub(super) fn is_timeout(&self, cancelled_after: Option<Duration>) -> bool {
+        match self {
+            Self::Closed(reason) => reason.contains("timed out"),
+            Self::Cancelled => cancelled_after.is_some_and(|age| age >= MIN_ACK_TIMEOUT),
+            Self::Lost | Self::Stopped | Self::Unserved | Self::Recovered => false,
+        }
+    }
+
+    /// Whether nothing is wrong with consuming itself: the subscription ended on purpose, or with its connection.
+    pub(super) fn is_harmless(&self) -> bool {
+        match self {
+            Self::Lost | Self::Stopped | Self::Recovered => true,
+            Self::Closed(_) | Self::Cancelled | Self::Unserved => false,
+        }
+    }
+}
+
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,6 +87,19 @@ impl fmt::Display for Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cancel_soon_after_the_delivery_is_no_timeout() {
+        let [soon, late] = [1, 60].map(Duration::from_secs).map(Some);
+        assert!(!Ended::Cancelled.is_timeout(soon), "the node of the queue has crashed");
+        assert!(!Ended::Cancelled.is_timeout(None), "the release would close the channel");
+        assert!(Ended::Cancelled.is_timeout(late) && !Ended::Lost.is_timeout(late));
+        let closed = |reason: &str| Ended::Closed(reason.to_owned()).is_timeout(None);
+        assert!(closed(
+            "406 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"
+        ));
+        assert!(!closed("404 NOT_FOUND"));
+    }
 
     #[test]
     fn after_a_lost_connection_messages_come_one_by_one_until_that_succeeds() {

@@ -34,6 +34,8 @@ pub(super) struct Resubscriber {
     pub(super) counters: Arc<DeliveryCounters>,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
+    /// Whether the consumer does not subscribe again yet, only because its worker is busy with a delivery.
+    pub(super) finishing: watch::Sender<bool>,
     pub(super) idle: watch::Sender<bool>,
     pub(super) receiving: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
@@ -121,10 +123,15 @@ impl Resubscriber {
         if matches!(ended, Ended::Lost) {
             self.link.gate().lost(session.id, closed_by_broker);
         }
+        if matches!(ended, Ended::Cancelled) {
+            self.link.note_cancel();
+        }
         *mode = mode.after(&ended, closed_by_broker);
         self.log_end(&ended);
         // A worker that is still busy with a delivery gets no other.
-        match self.stop.run_until_cancelled(held.wait()).await {
+        let finished = self.stop.run_until_cancelled(held.wait()).await;
+        self.finishing.send_replace(false);
+        match finished {
             None => Next::Stop,
             Some(()) if matches!(ended, Ended::Recovered | Ended::Stopped) => Next::AtOnce,
             Some(()) => Next::Pause,
@@ -190,6 +197,8 @@ impl Resubscriber {
                 }
             }
         };
+        // First, so that health shows no gap.
+        self.finishing.send_replace(ended.is_harmless());
         self.subscribed.send_replace(false);
         self.receiving.send_replace(false);
         self.has_only_changed = matches!(ended, Ended::Stopped) && self.options.is_allowed();

@@ -1,6 +1,6 @@
 //! Settlement frames: what is written for a batch of settlements, with as few frames as possible.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::broker::consumer::delivery::Settle;
 
@@ -22,8 +22,8 @@ pub(super) enum Frame {
 }
 
 /// What to write for a batch of settlements: acks of the oldest outstanding messages become one.
-pub(super) fn frames(
-    outstanding: &mut BTreeSet<u64>,
+pub(super) fn frames<T>(
+    outstanding: &mut BTreeMap<u64, T>,
     batch: impl Iterator<Item = Settle>,
 ) -> Vec<Frame> {
     let mut acked = HashSet::new();
@@ -39,7 +39,7 @@ pub(super) fn frames(
         }
     }
     let mut last = None;
-    while let Some(first) = outstanding.first().copied().filter(|first| acked.remove(first)) {
+    while let Some(first) = outstanding.keys().next().copied().filter(|first| acked.remove(first)) {
         let multiple = last.is_some();
         outstanding.remove(&first);
         last = Some(Frame::Ack { tag: first, multiple });
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn acks_of_the_oldest_become_one() {
-        let mut outstanding = BTreeSet::from([1, 2, 3, 4, 5]);
+        let mut outstanding = BTreeMap::from([1, 2, 3, 4, 5].map(|tag| (tag, ())));
         let batch = [Settle::Ack(2), Settle::Ack(1), Settle::Requeue(3), Settle::Ack(5)];
         let written = frames(&mut outstanding, batch.into_iter());
         let expected = [
@@ -67,12 +67,12 @@ mod tests {
             Frame::Ack { tag: 5, multiple: false },
         ];
         assert_eq!(written, expected);
-        assert_eq!(outstanding, BTreeSet::from([4]));
+        assert_eq!(outstanding, BTreeMap::from([(4, ())]));
     }
 
     #[test]
     fn one_ack_stays_one() {
-        let mut outstanding = BTreeSet::from([7]);
+        let mut outstanding = BTreeMap::from([(7, ())]);
         let written = frames(&mut outstanding, [Settle::Ack(7)].into_iter());
         assert_eq!(written, [Frame::Ack { tag: 7, multiple: false }]);
     }

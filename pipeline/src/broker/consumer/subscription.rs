@@ -1,7 +1,7 @@
 //! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,6 +35,7 @@ use crate::broker::{
     subscribe_gate::Pass,
     wire,
 };
+use crate::topology::ack_timeout::ack_timeout_cancels;
 
 /// How long messages may be on their way that the broker sends for settlements it has read, if it answers at once.
 const QUIESCE_TIME: Duration = Duration::from_millis(100);
@@ -79,6 +80,8 @@ impl Subscription {
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
         let tasks = session.tasks();
+        let release = session.version.as_deref().unwrap_or_default();
+        let timeouts_cancel = ack_timeout_cancels(release).unwrap_or(true);
         let mut options = options.clone();
         // With a prefetch of one, both modes are the same.
         let cautious = mode == PrefetchMode::Single && options.prefetch > 1;
@@ -101,7 +104,8 @@ impl Subscription {
                     qos: qos(&options),
                     own,
                     received: Arc::default(),
-                    outstanding: BTreeSet::new(),
+                    outstanding: BTreeMap::new(),
+                    timeouts_cancel,
                     pass,
                     caution,
                     gathered: GatheredSettlements::new(&options),
@@ -132,8 +136,10 @@ struct Subscribed {
     own: Option<DeclaredQueue>,
     /// Counts what was delivered.
     received: Arc<AtomicU64>,
-    /// What was delivered and not settled.
-    outstanding: BTreeSet<u64>,
+    /// What was delivered and not settled, and when it was delivered.
+    outstanding: BTreeMap<u64, Instant>,
+    /// Whether the broker cancels a consumer when the acknowledgement timeout is over.
+    timeouts_cancel: bool,
     /// The permission to subscribe, which counts received and settled messages.
     pass: Option<Pass>,
     /// In single mode: after how many more settlements the subscription ends, for a full one.
@@ -152,7 +158,8 @@ impl Subscribed {
         let ties = Arc::new(Ties { settles, watch: DeliveryWatch::default(), held, counters });
         let revoked = ties.watch.revoke_on_drop();
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
-        if has_timed_out(&ended) {
+        let oldest = self.outstanding.values().next().map(Instant::elapsed);
+        if ended.is_timeout(oldest.filter(|_| self.timeouts_cancel)) {
             ties.watch.time_out();
         }
         if matches!(ended, Ended::Lost | Ended::Closed(_)) {
@@ -170,7 +177,7 @@ impl Subscribed {
             return ended;
         }
         // The program has ended it: unsettled deliveries stay valid until the channel ends.
-        if self.finish(settled).await.as_ref().is_some_and(has_timed_out) {
+        if self.finish(settled).await.is_some_and(|ended| ended.is_timeout(None)) {
             watch.time_out();
         }
         drop(revoked);
@@ -294,7 +301,7 @@ impl Subscribed {
             return;
         };
         self.received.fetch_add(1, Ordering::Relaxed);
-        self.outstanding.insert(deliver.delivery_tag());
+        self.outstanding.insert(deliver.delivery_tag(), Instant::now());
         if let Some(pass) = &self.pass {
             pass.received();
         }
@@ -349,16 +356,6 @@ fn ended_by(event: Option<ChannelEvent>) -> Option<Ended> {
         Some(ChannelEvent::Closed { code, text }) => Some(Ended::Closed(format!("{code} {text}"))),
         Some(ChannelEvent::Cancelled) => Some(Ended::Cancelled),
         Some(_) => None,
-    }
-}
-
-/// Whether the broker has taken the deliveries back although the connection lives. Releases up to 4.2 close
-/// the channel when the acknowledgement timeout is over, later ones cancel the consumer:
-/// <https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>.
-fn has_timed_out(ended: &Ended) -> bool {
-    match ended {
-        Ended::Closed(reason) => reason.contains("timed out"),
-        ended => matches!(ended, Ended::Cancelled),
     }
 }
 

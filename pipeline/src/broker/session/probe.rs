@@ -3,11 +3,14 @@
 use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    thread,
     time::Duration,
 };
 
-use tokio::task::spawn_blocking;
+use tokio::{sync::oneshot, time::timeout};
 
+/// How long all questions may take together. Only a DNS lookup has no limit of its own.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long connecting, writing and reading may take, each, for each of the questions.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes of an answer that are looked at.
@@ -44,10 +47,20 @@ pub(super) enum Answer {
     Nothing,
 }
 
-/// Asks what answers there. Takes a few seconds at most, also while nothing answers.
+/// Asks what answers there. Takes a few seconds, also while nothing answers, and [`TOTAL_TIMEOUT`] at most.
 pub(super) async fn answer(host: &str, port: u16) -> Answer {
     let host = host.to_owned();
-    spawn_blocking(move || ask(&host, port)).await.unwrap_or(Answer::Nothing)
+    on_own_thread(TOTAL_TIMEOUT, move || ask(&host, port)).await
+}
+
+/// Gets the answer on a thread that nothing waits for: a DNS lookup can't be cancelled, and a runtime that is dropped
+/// would wait for it, so that the program would end too late.
+async fn on_own_thread(limit: Duration, ask: impl FnOnce() -> Answer + Send + 'static) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    let run = move || drop(reply.send(ask()));
+    // If there is no thread for it, the sender is dropped with the closure.
+    let _started_or_not = thread::Builder::new().name("probe".to_owned()).spawn(run);
+    timeout(limit, answer).await.ok().and_then(Result::ok).unwrap_or(Answer::Nothing)
 }
 
 /// Puts one question after the other, each on a connection of its own, until one is answered. A broker answers the first.
@@ -103,7 +116,9 @@ fn printable(reply: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread};
+    use std::{net::TcpListener, sync::mpsc};
+
+    use tokio::runtime::Builder;
 
     use super::*;
 
@@ -143,5 +158,18 @@ mod tests {
         }
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert_eq!(ask("127.0.0.1", closed), Answer::Nothing);
+    }
+    #[test]
+    fn a_question_that_hangs_is_given_up_and_holds_up_no_end_of_the_program() {
+        let (hang, hanging) = mpsc::channel::<()>();
+        let ask = move || {
+            let _never = hanging.recv();
+            Answer::Amqp
+        };
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let answer = runtime.block_on(on_own_thread(Duration::ZERO, ask));
+        assert_eq!(answer, Answer::Nothing);
+        drop(runtime);
+        drop(hang);
     }
 }

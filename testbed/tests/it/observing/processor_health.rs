@@ -1,6 +1,7 @@
 //! A processor tells of its health at `PROCESSOR_HTTP_ADDR`.
 
 use anyhow::{Context, Result};
+use pipeline::log_messages::STARTED;
 use testbed::{
     program::Running,
     rabbitmq::{Node, NodeOptions},
@@ -11,6 +12,7 @@ use crate::support::{
     processor_health::{health, listening, ready_is},
     scrape::Scrape,
     stack::{Stack, consuming},
+    wait::settles,
 };
 
 /// A processor with one worker, and where it tells of its health.
@@ -40,6 +42,27 @@ async fn a_processor_is_ready_while_its_broker_is_there() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_busy_processor_is_ready_again_as_soon_as_its_lost_connections_are_back() -> Result<()> {
+    let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
+    let stack = Stack::on(&node.url()).await?;
+    let web = stack.web().await?;
+    let (processor, at) = observed_processor(&stack, "1h").await?;
+    web.accepted("a".into()).await?;
+    processor.wait_for_message(STARTED).await?;
+    node.close_all_connections().await?;
+    settles("it has connected again", async || {
+        let scrape = Scrape::of(&at).await?;
+        Ok(scrape.value("reconnects_total{role=\"consume\"}") >= Some(1.0))
+    })
+    .await?;
+    // It does not subscribe before its job has ended: another worker may take what comes.
+    ready_is(&at, 200, "").await?;
+    let scrape = Scrape::of(&at).await?;
+    assert_eq!(scrape.value("consumer_up{queue=\"processing.requests\"}"), Some(1.0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_processor_on_a_host_without_the_command_is_not_ready() -> Result<()> {
     let stack = Stack::fresh().await?;
     let web = stack.web().await?;
@@ -64,7 +87,7 @@ async fn a_processor_that_stops_is_not_ready_and_still_answers() -> Result<()> {
     let (processor, at) = observed_processor(&stack, "1h").await?;
     let body = br#"{"requestId": "a", "requestData": 1}"#;
     foreign.publish("processing", "request", testbed::foreign::persistent(), body).await?;
-    processor.wait_for_message(pipeline::log_messages::STARTED).await?;
+    processor.wait_for_message(STARTED).await?;
     processor.terminate();
     ready_is(&at, 503, "workers").await
 }
