@@ -7,7 +7,10 @@ use super::{
     rows::{all_first, completed, failed, new, retried},
     world::World,
 };
-use crate::{Applied, NewParked, NewRequest, ResultOutcome, ScheduledRetry, WorkerResult};
+use crate::{
+    Applied, NewParked, NewRequest, ParkedFilter, ParkedQuery, ResultOutcome, ScheduledRetry,
+    WorkerResult,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -57,10 +60,13 @@ pub(super) async fn a_very_long_error_is_shortened(world: World) {
         body: vec![1],
         headers: "{}".to_owned(),
         reason: long(),
-        error: String::new(),
+        error: long(),
         result: Some(failed(parked)),
     };
     world.store.park(vec![message]).await.unwrap();
+    let query = ParkedQuery { filter: ParkedFilter::OfRequest(parked), below: None, limit: 10 };
+    let kept = world.store.list_parked(query).await.unwrap();
+    assert!(kept[0].error.len() <= ErrorBody::MAX_MESSAGE_BYTES);
     for id in [ended, tried, parked] {
         let summary = world.request(id).await.summary;
         let ErrorBody { code, message } = summary.error.unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipeline::contract::Timestamp;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::{
@@ -191,4 +192,28 @@ pub(super) async fn a_request_with_a_pending_callback_is_not_discarded(world: Wo
     report(store, &lease_all(store).await[0], AttemptOutcome::GivenUp, None).await;
     assert_eq!(store.discard(id).await.unwrap(), Discard::Done);
     assert!(!store.retry_callback(id).await.unwrap());
+}
+
+/// The result of a failure follows its message on the failed queue, by which a client may know of it already.
+#[tokio::test]
+async fn a_request_that_is_being_discarded_does_not_come_back_with_its_result() {
+    let world = World::postgres().await;
+    let id = Uuid::now_v7();
+    world.store.accept(new(id)).await.unwrap();
+    world.store.apply_results(vec![failed(id, "permanent")]).await.unwrap();
+    let mut other = PgConnection::connect(world.url()).await.unwrap();
+    let mut discard = other.begin().await.unwrap();
+    let delete = format!(
+        "DELETE FROM requests WHERE id = '{id}'; INSERT INTO tombstones VALUES ('{id}', 1)"
+    );
+    sqlx::raw_sql(AssertSqlSafe(delete)).execute(&mut *discard).await.unwrap();
+    let store = world.store.clone();
+    let late = tokio::spawn(async move { store.apply_results(vec![completed(id, "1")]).await });
+    let mut watch = PgConnection::connect(world.url()).await.unwrap();
+    let waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
+        AND wait_event_type = 'Lock')";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut watch).await.unwrap() {}
+    discard.commit().await.unwrap();
+    assert_eq!(late.await.unwrap().unwrap(), [Applied::Expired]);
+    assert_eq!(world.store.get(id).await.unwrap(), Found::Expired);
 }

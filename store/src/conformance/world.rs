@@ -79,6 +79,11 @@ impl World {
         access.url(&other)
     }
 
+    /// Where the store is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Another store on the same data, as a second web service has it.
     pub(super) fn second(&self) -> Store {
         open(&self.url)

@@ -27,7 +27,8 @@ pub(crate) fn worker_result(result: &mut WorkerResult) {
 }
 
 pub(crate) fn parked(message: &mut NewParked) {
-    [&mut message.headers, &mut message.error].into_iter().for_each(text);
+    text(&mut message.headers);
+    limited(&mut message.error, ErrorBody::MAX_MESSAGE_BYTES);
     word(&mut message.reason);
     message.result.iter_mut().for_each(worker_result);
 }
@@ -52,9 +53,13 @@ fn error_body(error: &mut ErrorBody) {
 
 /// A name or a reason, which is long only by mistake.
 fn word(word: &mut String) {
-    text(word);
-    if word.len() > MAX_WORD_BYTES {
-        *word = shortened(word, MAX_WORD_BYTES).into_owned();
+    limited(word, MAX_WORD_BYTES);
+}
+
+fn limited(long: &mut String, max_bytes: usize) {
+    text(long);
+    if long.len() > max_bytes {
+        *long = shortened(long, max_bytes).into_owned();
     }
 }
 

@@ -65,7 +65,7 @@ macro_rules! apply {
          UNION ALL SELECT type, 0, 1 FROM left_groups UNION ALL SELECT type, 2, -1 FROM left_groups",
         $($changes)?
     )),
-    " SELECT id, has_history FROM ended"
+    " SELECT id, has_history, is_new FROM ended"
 )
     };
 }
@@ -84,6 +84,17 @@ const APPLY_WITH_FAILURES: &str = apply!(
     groups_added!("$14", "$15", "$16", "$17", "$18"),
     ", ",
     groups_counted!("entered")
+);
+/// Deletes rows that were made of results of requests which were discarded or have expired in the same moment. The statement that
+/// made them waited for that, and had looked for tombstones before.
+const BURY: &str = concat!(
+    "WITH gone AS (DELETE FROM requests WHERE id = ANY($1) \
+     AND (SELECT 1 FROM tombstones WHERE tombstones.id = requests.id) = 1 RETURNING id, type, status), \
+     uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
+     unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM gone)), \
+     untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)), ",
+    statuses_tallied!("SELECT type, status, -1 FROM gone"),
+    " SELECT id FROM gone"
 );
 const STORED: &str = "SELECT id, status, run, noted_run, worker, finished_at, error_code FROM requests WHERE id = ANY($1)";
 
@@ -135,8 +146,16 @@ async fn write(
         let failed: Vec<Uuid> = failed.iter().map(|(id, _)| *id).collect();
         query = groups.bind(query.bind(failed).bind(&groups.of_errors));
     }
-    let ended = query.fetch_all(connection).await?;
-    ended.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    let rows = query.fetch_all(&mut *connection).await?;
+    let ended = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let mut ended: HashMap<Uuid, bool> = ended.collect::<sqlx::Result<_>>()?;
+    let new = rows.iter().filter(|row| row.try_get(2).unwrap_or(false));
+    let new: Vec<Uuid> = new.map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
+    if !new.is_empty() {
+        let gone: Vec<Uuid> = sqlx::query_scalar(BURY).bind(new).fetch_all(connection).await?;
+        ended.retain(|id, _| !gone.contains(id));
+    }
+    Ok(ended)
 }
 
 async fn stored(
