@@ -159,6 +159,7 @@ mod tests {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert_eq!(ask("127.0.0.1", closed), Answer::Nothing);
     }
+
     #[test]
     fn a_question_that_hangs_is_given_up_and_holds_up_no_end_of_the_program() {
         let (hang, hanging) = mpsc::channel::<()>();
