@@ -3,7 +3,7 @@
 //!
 //! In reading order: [`contract`] says what a request and a result look like on the wire,
 //! [`topology`] where they travel, [`broker`] how they are published and consumed. [`config`],
-//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`], [`root_cause`], [`spans`] and [`threads`] are the rest of what every program needs.
+//! [`program`], [`telemetry`], [`stderr`], [`shutdown`], [`health`], [`metrics`], [`open_files`], [`root_cause`], [`spans`] and [`threads`] are the rest of what every program needs.
 //!
 //! # Other systems on the same layer
 //!
@@ -25,6 +25,7 @@ pub mod error_summary;
 pub mod health;
 pub mod log_messages;
 pub mod metrics;
+pub mod open_files;
 pub mod program;
 pub mod root_cause;
 pub mod shutdown;

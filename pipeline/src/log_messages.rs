@@ -108,7 +108,7 @@ pub const REQUESTS_EXPIRED: &str = "deleted expired requests";
 /// A web service could not delete what has expired, and tries again each minute (`error`): a warning the first time, unless
 /// the store is away, and then at level `debug` until it succeeds.
 pub const REQUESTS_NOT_EXPIRED: &str = "can't delete what has expired, retrying";
-/// How many files and connections a web service may have open (`open_files`).
+/// How many files and connections a service may have open (`open_files`).
 pub const OPEN_FILES_LIMIT: &str = "limit of open files";
 /// A webhook's receiver has taken a callback (`requestId`).
 pub const CALLBACK_DELIVERED: &str = "callback delivered";

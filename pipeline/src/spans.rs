@@ -26,6 +26,10 @@ use crate::contract::TraceParent;
 /// How long the end of a program waits for the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What the SDK reads from the environment itself and may hold keys of the collector.
+pub const SECRET_VARIABLES: [&str; 2] =
+    ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+
 static EXPORTER: OnceLock<Exporter> = OnceLock::new();
 
 struct Exporter {

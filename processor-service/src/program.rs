@@ -8,7 +8,7 @@ use std::{convert::Infallible, error::Error, path::Path, process::ExitCode};
 use anyhow::Context;
 use pipeline::{
     config::{ConfigError, Source, variables::Variable},
-    program,
+    open_files, program,
     shutdown::Shutdown,
     threads,
 };
@@ -184,6 +184,7 @@ where
 {
     threads::run(threads::runtime(1)?, async {
         let shutdown = Shutdown::on_signals()?;
+        open_files::raise();
         let start = Start { config: config.clone(), shutdown: shutdown.clone(), source };
         let built = tokio::select! {
             biased;

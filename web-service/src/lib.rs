@@ -19,7 +19,6 @@ pub mod doctor;
 pub mod events;
 mod http_server;
 pub mod metrics;
-pub mod open_files;
 pub mod retention;
 #[cfg(test)]
 mod samples;

@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use pipeline::{config::ConfigError, program, shutdown::Shutdown, threads};
+use pipeline::{config::ConfigError, open_files, program, shutdown::Shutdown, threads};
 use tracing::error;
 use web_service::{
     app::{self, Application},
     config::Config,
-    open_files,
 };
 
 /// How many threads there are at least beside those of HTTP: while one reads a result or a dead letter of many megabytes,

@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use anyhow::Context;
 use pipeline::{
     config::{BrokerConfig, Logging, Reader, Source, Variable, variables},
+    open_files,
     program::{self, Settings},
     shutdown::Shutdown,
     threads,
@@ -102,6 +103,7 @@ fn run_chosen(settings: ProgramSettings, guard: io::Result<Guard>) -> anyhow::Re
 fn run<P: Processor>(config: Config, processor: impl FnOnce(&Shutdown) -> P) -> anyhow::Result<()> {
     threads::run(threads::runtime(1)?, async {
         let shutdown = Shutdown::on_signals()?;
+        open_files::raise();
         let processor = processor(&shutdown);
         app::run(config, processor, shutdown).await
     })

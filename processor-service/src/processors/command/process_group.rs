@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use pipeline::{config::variables, contract::Timestamp};
+use pipeline::{config::variables, contract::Timestamp, open_files, spans};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
@@ -113,8 +113,9 @@ pub(super) fn start(
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let mut command = guard.command(line);
-    for variable in variables::ALL.iter().filter(|variable| variable.secret) {
-        command.env_remove(variable.name);
+    let secrets = variables::ALL.iter().filter(|variable| variable.secret).map(|it| it.name);
+    for name in secrets.chain(spans::SECRET_VARIABLES) {
+        command.env_remove(name);
     }
     command
         .envs(own_variables)
@@ -124,6 +125,8 @@ pub(super) fn start(
         .process_group(0);
     let mut leader = children.start(|| Command::from(command).spawn(), Child::id)?;
     let id = leader.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    // In time for the command, which the guard starts when it has input.
+    id.into_iter().for_each(open_files::give_back);
     let missing = || io::Error::other("it has no pipes");
     let stdout = leader.stdout.take().ok_or_else(missing)?;
     let stderr = leader.stderr.take().ok_or_else(missing)?;

@@ -3,12 +3,14 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::try_join_all;
 use pipeline::log_messages;
 use serde_json::{Value, json};
 use testbed::{
     Fifo, Program,
     process::{WAIT_TIMEOUT, json_message},
     program::Running,
+    workspace,
 };
 
 use crate::support::{
@@ -110,6 +112,8 @@ async fn a_command_sees_no_secrets() -> Result<()> {
         .env("CLOUDAMQP_URL", "amqp://me:s3cret@127.0.0.1")
         .env("DATABASE_URL", "postgres://me:s3cret@127.0.0.1")
         .env("WEBHOOK_SECRET", "s3cret")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret")
+        .env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "api-key=s3cret")
         .env("MINE", "not secret");
     let (web, _processor) = with_workers(&stack, 1, program).await?;
     let ended = end_of(&web, 1.into()).await?;
@@ -139,6 +143,35 @@ async fn a_command_that_reads_nothing_gets_much_data() -> Result<()> {
     let ended = end_of(&web, "x".repeat(900_000).into()).await?;
     assert_eq!(ended["processingResults"], "done");
     Ok(())
+}
+
+/// The files of all of them are more than the soft limit allows.
+#[tokio::test]
+async fn many_commands_run_at_once_with_the_soft_limit_that_their_processor_was_started_with()
+-> Result<()> {
+    const COMMANDS: usize = 30;
+    let stack = Stack::fresh().await?;
+    let mut fifo = Fifo::with_lines(COMMANDS)?;
+    let pipe = fifo.path().display();
+    let text =
+        format!("exec 4>{pipe}; echo here >&4; until [ -e go ]; do sleep 0.1; done; ulimit -n");
+    let (web, processor) = with_workers(&stack, COMMANDS, limited(&stack, 64, &text)?).await?;
+    let ids = try_join_all((0..COMMANDS).map(|n| web.accepted(n.into()))).await?;
+    fifo.lines().await?;
+    fs::write(processor.dir().join("go"), "")?;
+    for id in &ids {
+        assert_eq!(web.ended(id).await?["processingResults"], 64);
+    }
+    Ok(())
+}
+
+/// A processor with this soft limit of open files, which starts this shell script for each request.
+fn limited(stack: &Stack, files: u64, text: &str) -> Result<Program> {
+    let program = workspace::binary("processor-service")?;
+    let line = format!("ulimit -Sn {files}; exec '{}'", program.display());
+    let program = Program::at("/bin/sh").arg("-c").arg(line).env("AMQP_URL", &stack.url);
+    let program = program.env("LOG_FORMAT", "json").env("PROCESSOR", "command");
+    Ok(program.env("PROCESSOR_COMMAND", format!("sh -c '{text}'")))
 }
 
 #[tokio::test]
