@@ -7,9 +7,18 @@ import { isLosslessNumber, parse, stringify } from "lossless-json";
 
 const AMQP_URL = process.env.AMQP_URL ?? "amqp://guest:guest@127.0.0.1:5672/%2f";
 const KEPT_HEADERS = ["slowlane-attempt", "slowlane-run", "slowlane-type", "traceparent"];
+// All headers of a message have to fit into a frame, 128 KiB, or the broker closes the connection.
+const MAX_ERROR_LENGTH = 2000;
 
-/** The work will never succeed with this data. */
-class Refused extends Error {}
+/** The work will never succeed with this data. The request fails with this code. */
+class Refused extends Error {
+  code = "permanent";
+}
+
+/** It is too late to begin. */
+class Expired extends Refused {
+  code = "expired";
+}
 
 /** Your work. It may take long, and after a crash it is done again with the same requestId. */
 async function work(data) {
@@ -35,6 +44,19 @@ function read(body) {
     throw new Refused("there is no requestData");
   }
   return { requestId, requestData };
+}
+
+/**
+ * Refuses a request that has expired. One that is redelivered may have begun in time, and the broker itself takes a
+ * message with an expiration out of the queue: it has a single clock.
+ */
+function refuseExpired({ fields, properties }) {
+  const expiresAt = properties.headers?.["slowlane-expires-at"];
+  const isJudgedHere = !fields.redelivered && properties.expiration === undefined;
+  // What is no time does not count: its Date is NaN.
+  if (isJudgedHere && typeof expiresAt === "string" && Date.parse(expiresAt) <= Date.now()) {
+    throw new Expired(`not started by ${expiresAt}`);
+  }
 }
 
 /** The body of a result. What is nested too deeply to be written is refused. */
@@ -72,7 +94,7 @@ async function publish(channel, routingKey, request, body, more = {}) {
 }
 
 function publishFailed(channel, request, code, message) {
-  const headers = { "slowlane-reason": code, "slowlane-error": message };
+  const headers = { "slowlane-reason": code, "slowlane-error": message.slice(0, MAX_ERROR_LENGTH) };
   return publish(channel, "failed", request, request.content, headers);
 }
 
@@ -86,20 +108,34 @@ async function processRequest(channel, request) {
   const { requestId, requestData } = read_;
   let result;
   try {
+    refuseExpired(request);
     result = write({ requestId, processingResults: await work(requestData) });
   } catch (error) {
     // A RangeError is of data that are nested too deeply: no further attempt would mend that.
     if (!(error instanceof Refused || error instanceof RangeError)) {
       throw error;
     }
-    result = write({ requestId, error: { code: "permanent", message: error.message } });
-    await publishFailed(channel, request, "permanent", error.message);
+    const code = error instanceof Refused ? error.code : "permanent";
+    result = write({ requestId, error: { code, message: error.message } });
+    await publishFailed(channel, request, code, error.message);
   }
   await publish(channel, "result", request, result);
 }
 
+async function processAndAck(connection, channel, request) {
+  try {
+    await processRequest(channel, request);
+    // Last: whatever happens before, the broker delivers the request again.
+    channel.ack(request);
+  } catch (error) {
+    console.error(error);
+    await connection.close().catch(() => {});
+  }
+}
+
 /** Works until the connection is lost. */
 async function run() {
+  let working;
   const connection = await amqplib.connect(AMQP_URL);
   const closed = new Promise((resolve) => connection.once("close", resolve));
   connection.on("error", (error) => console.error(error.message));
@@ -108,24 +144,20 @@ async function run() {
     channel.on("error", (error) => console.error(error.message));
     channel.once("close", () => connection.close().catch(() => {}));
     await channel.prefetch(1);
-    await channel.consume("processing.requests", async (request) => {
+    await channel.consume("processing.requests", (request) => {
       if (request === null) {
-        return connection.close();
+        connection.close().catch(() => {});
+        return;
       }
-      try {
-        await processRequest(channel, request);
-        // Last: whatever happens before, the broker delivers the request again.
-        channel.ack(request);
-      } catch (error) {
-        console.error(error);
-        await connection.close().catch(() => {});
-      }
+      working = processAndAck(connection, channel, request);
     });
   } catch (error) {
     await connection.close().catch(() => {});
     throw error;
   }
   await closed;
+  // The request comes again, and its work would run twice at once.
+  await working;
 }
 
 for (;;) {

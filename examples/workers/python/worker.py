@@ -4,6 +4,8 @@ import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timezone
 from decimal import Decimal
 
 import pika
@@ -13,10 +15,20 @@ import simplejson as json
 from pika.exceptions import AMQPError
 
 AMQP_URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f")
+# In characters. All headers of a message have to fit into a frame, 128 KiB, or the broker closes the connection.
+MAX_ERROR_LENGTH = 2000
 
 
 class Refused(Exception):
-    """The work will never succeed with this data."""
+    """The work will never succeed with this data. The request fails with this code."""
+
+    code = "permanent"
+
+
+class Expired(Refused):
+    """It is too late to begin."""
+
+    code = "expired"
 
 
 def work(data):
@@ -41,6 +53,17 @@ def parse(body):
     return request_id, data
 
 
+def refuse_expired(method, properties):
+    """Refuses a request that has expired. One that is redelivered may have begun in time, and the broker itself takes a
+    message with an expiration out of the queue: it has a single clock."""
+    expires_at = (properties.headers or {}).get("slowlane-expires-at")
+    if method.redelivered or properties.expiration is not None or not isinstance(expires_at, str):
+        return
+    with suppress(ValueError, TypeError):  # What is no time does not count.
+        if datetime.fromisoformat(expires_at.replace("Z", "+00:00")) <= datetime.now(timezone.utc):
+            raise Expired(f"not started by {expires_at}")
+
+
 def to_json(answer):
     """The body of a result. What is no JSON, as NaN, is refused."""
     try:
@@ -50,30 +73,31 @@ def to_json(answer):
 
 
 class Worker:
-    def __init__(self, connection):
+    def __init__(self, connection, threads):
         self.connection = connection
+        self.threads = threads
         self.channel = connection.channel()
         # From here on publishing waits for the broker's confirm, and raises if there is none.
         self.channel.confirm_delivery()
         self.channel.basic_qos(prefetch_count=1)
-        self.threads = ThreadPoolExecutor(1)
 
     def run(self):
         for method, properties, body in self.channel.consume("processing.requests"):
-            self.process(properties, body)
+            self.process(method, properties, body)
             # Last: whatever happens before, the broker delivers the request again.
             self.channel.basic_ack(method.delivery_tag)
 
-    def process(self, properties, body):
+    def process(self, method, properties, body):
         try:
             request_id, data = parse(body)
         except Refused as refused:
             self.publish_failed(properties, body, "malformed", str(refused))
             return
         try:
+            refuse_expired(method, properties)
             result = to_json({"requestId": request_id, "processingResults": self.wait_for(work, data)})
         except (Refused, RecursionError) as refused:
-            error = {"code": "permanent", "message": str(refused)}
+            error = {"code": getattr(refused, "code", Refused.code), "message": str(refused)}
             self.publish_failed(properties, body, error["code"], error["message"])
             result = to_json({"requestId": request_id, "error": error})
         self.publish("result", properties, result, {})
@@ -81,14 +105,18 @@ class Worker:
     def wait_for(self, function, data):
         """Calls the function in a thread, and answers the broker's heartbeats meanwhile."""
         future = self.threads.submit(function, data)
-        wake = lambda _: self.connection.add_callback_threadsafe(lambda: None)
-        future.add_done_callback(wake)
+        future.add_done_callback(self.wake)
         while not future.done():
             self.connection.process_data_events(time_limit=1)
         return future.result()
 
+    def wake(self, _):
+        with suppress(AMQPError):  # The connection may be lost.
+            self.connection.add_callback_threadsafe(lambda: None)
+
     def publish_failed(self, properties, body, code, message):
-        self.publish("failed", properties, body, {"slowlane-reason": code, "slowlane-error": message})
+        headers = {"slowlane-reason": code, "slowlane-error": message[:MAX_ERROR_LENGTH]}
+        self.publish("failed", properties, body, headers)
 
     def publish(self, routing_key, request, body, more):
         """Publishes to the exchange `processing`, and returns when the broker has the message in a queue."""
@@ -108,8 +136,9 @@ class Worker:
 def main():
     while True:
         try:
-            with pika.BlockingConnection(pika.URLParameters(AMQP_URL)) as connection:
-                Worker(connection).run()
+            # At its end the executor waits for the work: it comes again, and would run twice at once.
+            with ThreadPoolExecutor(1) as threads, pika.BlockingConnection(pika.URLParameters(AMQP_URL)) as connection:
+                Worker(connection, threads).run()
         except AMQPError as error:
             print(f"connecting again: {error!r}", file=sys.stderr, flush=True)
             time.sleep(1)

@@ -2,6 +2,7 @@
 
 mod asked;
 mod content;
+mod expiry;
 mod failure;
 mod kept_headers;
 mod malformed;
@@ -53,6 +54,7 @@ pub(super) async fn run(
             report.add(Rule::Failure, Verdict::NotChecked(reason.to_owned()))?;
         }
     }
+    expiry::expiry(stage, report).await?;
     report.add(Rule::Headers, Verdict::Kept)?;
     malformed::malformed(stage, report).await?;
     nesting::nesting(stage, report).await?;

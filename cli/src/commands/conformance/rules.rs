@@ -14,6 +14,7 @@ pub(super) enum Rule {
     UnknownFields,
     Malformed,
     Failure,
+    Expiry,
     Headers,
     Nesting,
     Reconnects,
@@ -21,7 +22,7 @@ pub(super) enum Rule {
 
 impl Rule {
     /// All of them, in the order in which they are checked.
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Consumes,
         Self::Result,
         Self::Confirms,
@@ -32,6 +33,7 @@ impl Rule {
         Self::Ids,
         Self::UnknownFields,
         Self::Failure,
+        Self::Expiry,
         Self::Headers,
         Self::Malformed,
         Self::Nesting,
@@ -52,6 +54,7 @@ impl Rule {
             Self::UnknownFields => "unknown-fields",
             Self::Malformed => "malformed",
             Self::Failure => "failure",
+            Self::Expiry => "expiry",
             Self::Headers => "headers",
             Self::Nesting => "nesting",
             Self::Reconnects => "reconnects",
@@ -80,6 +83,7 @@ impl Rule {
             Self::Failure => {
                 "publish the request to the key failed, and an error as its result, before the ack"
             }
+            Self::Expiry => "fail a request that has expired (expired), and do not begin it",
             Self::Headers => {
                 "copy attempt, run, type and trace from a request to what is published for it"
             }

@@ -1,8 +1,11 @@
 //! A worker in Rust: takes requests from RabbitMQ one by one, and publishes their results.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, SystemTime},
+};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
@@ -22,6 +25,8 @@ const DEFAULT_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2f";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEPT_HEADERS: [&str; 4] =
     ["slowlane-attempt", "slowlane-run", "slowlane-type", "traceparent"];
+/// In characters. All headers of a message have to fit into a frame, 128 KiB, or the broker closes the connection.
+const MAX_ERROR_LENGTH: usize = 2000;
 
 /// The data as they came: big numbers and the order of keys stay.
 #[derive(Deserialize)]
@@ -73,15 +78,35 @@ async fn process(channel: &Channel, request: &Delivery) -> Result<()> {
         Ok(parsed) => parsed,
         Err(error) => return publish_failed(channel, request, "malformed", &error).await,
     };
-    let result = match work(data).await {
+    let result = match expired(request) {
+        Some(error) => Err(("expired", error)),
+        None => work(data).await.map_err(|error| ("permanent", error)),
+    };
+    let result = match result {
         Ok(result) => format!("{{\"requestId\":{id},\"processingResults\":{result}}}"),
-        Err(error) => {
-            publish_failed(channel, request, "permanent", &error).await?;
-            let error = json!({"code": "permanent", "message": error.to_string()});
+        Err((code, error)) => {
+            publish_failed(channel, request, code, &error).await?;
+            let error = json!({"code": code, "message": error.to_string()});
             format!("{{\"requestId\":{id},\"error\":{error}}}")
         }
     };
     publish(channel, "result", request, result.as_bytes(), &[]).await
+}
+
+/// The error of a request that has expired. One that is redelivered may have begun in time, and the broker itself takes a
+/// message with an expiration out of the queue: it has a single clock.
+fn expired(request: &Delivery) -> Option<anyhow::Error> {
+    if request.redelivered || request.properties.expiration().is_some() {
+        return None;
+    }
+    let headers = request.properties.headers().as_ref()?;
+    let Some(AMQPValue::LongString(at)) = headers.inner().get("slowlane-expires-at") else {
+        return None;
+    };
+    let at = at.to_string();
+    // What is no time does not count.
+    let is_over = humantime::parse_rfc3339(&at).is_ok_and(|time| time <= SystemTime::now());
+    is_over.then(|| anyhow!("not started by {at}"))
 }
 
 fn parse(body: &[u8]) -> Result<Request<'_>> {
@@ -98,7 +123,7 @@ async fn publish_failed(
     code: &str,
     error: &anyhow::Error,
 ) -> Result<()> {
-    let message = format!("{error:#}");
+    let message: String = format!("{error:#}").chars().take(MAX_ERROR_LENGTH).collect();
     let more = [("slowlane-reason", code), ("slowlane-error", &message)];
     publish(channel, "failed", request, &request.data, &more).await
 }

@@ -15,14 +15,25 @@ use crate::{
 /// After so many deliveries a message is taken to circle for ever.
 const MAX_JUNK_DELIVERIES: usize = 3;
 
+/// More than fits into a frame (128 KiB): an error that quotes it is too long for a header.
+const LONG: usize = 200 << 10;
+
 /// What is no request.
-const JUNK: [(&str, &[u8]); 5] = [
+const JUNK: [(&str, &[u8]); 7] = [
     ("an empty body", b""),
     ("a body that is no JSON", b"{\"requestId\": oops"),
     ("a body that is no UTF-8", b"{\"requestId\":\"\xff\xfe\",\"requestData\":1}"),
     ("a list instead of an object", b"[1,2,3]"),
     ("a request without requestId", b"{\"requestData\":\"hello\"}"),
+    ("a text of 200 KiB instead of an object", &quoted()),
+    ("200 KiB that are no UTF-8", &[0xFF; LONG]),
 ];
+
+const fn quoted() -> [u8; LONG] {
+    let mut text = [b'x'; LONG];
+    (text[0], text[LONG - 1]) = (b'"', b'"');
+    text
+}
 
 pub(super) async fn malformed(stage: &mut Stage, report: &mut Report) -> Result<(), Failure> {
     for (what, body) in JUNK {

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::json;
 use testbed::{
-    Program,
+    Program, Proxy,
     process::{self, Start},
     program::Running,
-    workspace,
+    shared_node, workspace,
 };
 use tokio::sync::OnceCell;
 
@@ -114,15 +114,16 @@ async fn the_commands_of_the_document_find_that_each_example_keeps_the_contract(
         let start = start.envs([installed.path()]).envs([("AMQP_URL", stack.url.as_str())]);
         let said = process::run(start, INSTALL_TIMEOUT).await.with_context(|| line.clone())?;
         let kept = said.iter().filter(|line| line.starts_with("ok ")).count();
-        ensure!(kept == 14, "{line}: {said:#?}");
+        ensure!(kept == 15, "{line}: {said:#?}");
         Ok(())
     });
     try_join_all(checked).await.map(drop)
 }
 
-/// The Python worker, with other texts in place of some.
-fn changed(changes: &[(&str, &str)]) -> Result<String> {
-    let script = fs::read_to_string(workspace::root().join("examples/workers/python/worker.py"))?;
+/// An example with other texts in place of some.
+fn changed(example: &str, changes: &[(&str, &str)]) -> Result<String> {
+    let script = workspace::root().join("examples/workers").join(example);
+    let script = fs::read_to_string(script)?;
     changes.iter().try_fold(script, |script, (from, to)| {
         ensure!(script.contains(from), "the example has no {from:?}");
         Ok(script.replace(from, to))
@@ -138,7 +139,7 @@ async fn broken(from: &str, to: &str, rule: &str) -> Result<String> {
 async fn broken_of(kind: &str, changes: &[(&str, &str)], rule: &str) -> Result<String> {
     let (installed, folder) = (Installed::get().await?, tempfile::tempdir()?);
     let path = folder.path().join("worker.py");
-    fs::write(&path, changed(changes)?)?;
+    fs::write(&path, changed("python/worker.py", changes)?)?;
     let [python, path] = installed.python(&path);
     let options = ["--output", "json", "--type", kind, "--refused", "\"refuse\""];
     let words = [&options[..], &[&python, &path]].concat();
@@ -153,8 +154,8 @@ async fn broken_of(kind: &str, changes: &[(&str, &str)], rule: &str) -> Result<S
 #[tokio::test]
 async fn a_worker_that_acks_first_is_found_out() -> Result<()> {
     let seen = broken(
-        "            self.process(properties, body)\n",
-        "            self.channel.basic_ack(method.delivery_tag)\n            self.process(properties, body)\n            continue\n",
+        "            self.process(method, properties, body)\n",
+        "            self.channel.basic_ack(method.delivery_tag)\n            self.process(method, properties, body)\n            continue\n",
         "ack-after-confirm",
     )
     .await?;
@@ -223,6 +224,73 @@ async fn a_worker_that_does_not_copy_the_type_is_found_out() -> Result<()> {
 async fn a_worker_that_takes_many_at_once_is_found_out() -> Result<()> {
     let seen = broken("prefetch_count=1", "prefetch_count=10", "prefetch").await?;
     ensure!(seen.contains("2 requests in hand"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_whose_error_is_too_long_for_a_frame_is_found_out() -> Result<()> {
+    let seen = broken("message[:MAX_ERROR_LENGTH]", "message", "malformed").await?;
+    ensure!(seen.contains("200 KiB that are no UTF-8") && seen.contains("again"), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_begins_what_has_expired_is_found_out() -> Result<()> {
+    let seen = broken("            refuse_expired(method, properties)\n", "", "expiry").await?;
+    ensure!(seen.contains("it worked on a request"), "{seen}");
+    Ok(())
+}
+
+/// What work does that takes longer than a worker needs to connect again, and that must not run twice at once.
+const PYTHON_WORK: &str = r#"    try:
+        os.close(os.open("working", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return "twice at once"
+    time.sleep(5)
+    os.remove("working")
+    return data
+"#;
+const NODE_WORK: &str = r#"  const fs = await import("node:fs");
+  try {
+    fs.closeSync(fs.openSync("working", "wx"));
+  } catch {
+    return "twice at once";
+  }
+  await sleep(5000);
+  fs.unlinkSync("working");
+  return data;
+"#;
+
+#[tokio::test]
+async fn no_example_works_twice_at_once_on_a_request_that_comes_again() -> Result<()> {
+    let (python, node) = ("python/worker.py", "node/worker.js");
+    tokio::try_join!(
+        works_once_at_a_time(python, "    return data\n", PYTHON_WORK),
+        works_once_at_a_time(node, "  return data;\n", NODE_WORK),
+    )?;
+    Ok(())
+}
+
+/// Runs an example with this work in place of its own, and cuts its connection while it works.
+async fn works_once_at_a_time(example: &str, from: &str, work: &str) -> Result<()> {
+    let installed = Installed::get().await?;
+    let vhost = shared_node::vhost().await;
+    let (stack, proxy) = (Stack::on(&vhost.url).await?, Proxy::start(vhost.address()).await?);
+    let web = stack.web().await?;
+    // Beside the original, where its libraries are found.
+    let name = example.replace("worker.", "slow_worker.");
+    let script = installed.folder.join("examples/workers").join(name);
+    fs::write(&script, changed(example, &[(from, work)])?)?;
+    let program = match example.ends_with(".py") {
+        true => installed.folder.join("venv/bin/python3"),
+        false => workspace::on_path("node").context("node is missing")?,
+    };
+    let worker = Program::at(program).arg(script).env("AMQP_URL", proxy.url(&vhost.url)).start()?;
+    let id = web.accepted("done".into()).await?;
+    let working = worker.dir().join("working");
+    settles("the work has begun", async || Ok(working.exists())).await?;
+    proxy.cut();
+    ensure!(web.ended(&id).await?["processingResults"] == "done", "{}", worker.error(example));
     Ok(())
 }
 
