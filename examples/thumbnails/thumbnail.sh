@@ -3,17 +3,13 @@
 set -u
 
 file=$(sed 's/^"\(.*\)"$/\1/')
-case $file in
-    '' | /* | *..* | *\\*)
-        echo "not the name of a file below this folder" >&2
-        exit 65 ;;
-esac
+. "$(dirname "$0")/files.sh"
+check_name "$file"
+begin thumbnails "$file" png
 
-# What can't be read fails for good (65): the same file would fail again.
-convert -regard-warnings "$file" null: || exit 65
+# Of a picture that moves, the first frame.
+convert -regard-warnings "${file}[0]" null: || fail_by $?
 
-# What fails from here on may pass, as a disk that is full: it is retried.
-mkdir -p thumbnails || exit
-out=thumbnails/$(basename "${file%.*}").png
-convert "$file" -auto-orient -thumbnail 200x200 "png:$out.$$" && mv "$out.$$" "$out" || exit
+# What fails from here on may pass: it is retried.
+convert "${file}[0]" -auto-orient -thumbnail 200x200 "png:$part" && finish || exit
 printf '{"thumbnail": "%s", "bytes": %d}\n' "$out" "$(wc -c <"$out")"

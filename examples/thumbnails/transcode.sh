@@ -4,14 +4,12 @@
 set -u
 
 file=$(sed 's/^"\(.*\)"$/\1/')
-case $file in
-    '' | /* | *..* | *\\*)
-        echo "not the name of a file below this folder" >&2
-        exit 65 ;;
-esac
+. "$(dirname "$0")/files.sh"
+check_name "$file"
+begin videos "$file" webm
 
-# Its length in microseconds: 6.040000 without the point. What can't be read fails for good (65).
-total=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$file") || exit 65
+# Its length in microseconds: 6.040000 without the point.
+total=$(ffprobe -v error -show_entries format=duration -of csv=p=0 "$file") || fail_by $?
 total=$(echo "$total" | sed 's/\.//; s/^0*//')
 case $total in
     '' | *[!0-9]*)
@@ -35,11 +33,9 @@ progress() {
 }
 
 # What fails from here on may pass: it is retried.
-mkdir -p videos || exit
-out=videos/$(basename "${file%.*}").webm
 {
     ffmpeg -v error -nostdin -i "$file" -c:v libvpx -deadline realtime -cpu-used 8 -b:v 500k -c:a libvorbis \
-        -progress pipe:1 -stats_period 0.2 -f webm -y "$out.$$"
+        -progress pipe:1 -stats_period 0.2 -f webm -y "$part"
     echo "ended=$?"
-} | progress && mv "$out.$$" "$out" || exit
+} | progress && finish || exit
 printf '{"video": "%s", "bytes": %d}\n' "$out" "$(wc -c <"$out")"

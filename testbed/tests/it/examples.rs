@@ -5,4 +5,5 @@ mod profile_updates;
 mod readmes;
 mod service;
 mod slow;
+mod thumbnails;
 mod vip_notifications;

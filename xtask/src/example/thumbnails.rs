@@ -95,7 +95,9 @@ impl Reader<'_> {
         self.slowlane(&["failed", "list"], 0).await?;
         console::step("example", "the same command takes up the results that were missing");
         self.make_thumbnails(0).await?;
-        self.run(Program::at("/bin/ls").arg("thumbnails").arg("videos"), "ls", 0).await.map(drop)
+        self.run(Program::at("/bin/ls").arg("-R").arg("thumbnails").arg("videos"), "ls -R", 0)
+            .await
+            .map(drop)
     }
 
     async fn make_files(&self, words: &[&str]) -> Result<()> {
