@@ -12,7 +12,7 @@ use std::{
 };
 
 use pipeline::{
-    broker::{Delivery, DeliveryWatch, EventPublisher},
+    broker::{Delivery, DeliveryWatch, EventPublisher, Settlement},
     contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, ProgressReport, RequestId},
     topology::RequestType,
 };
@@ -106,8 +106,8 @@ impl InFlight {
 
     /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. A job
     /// that runs when the acknowledgement timeout is over may hang: then the request begins again. One that has ended is
-    /// settled, however long its confirm takes.
-    pub(crate) fn adopt(&self, execution: &Execution, delivery: Delivery) -> Adoption {
+    /// settled, however long its confirm takes. The consumer of the delivery receives others meanwhile.
+    pub(crate) fn adopt(&self, execution: &Execution, mut delivery: Delivery) -> Adoption {
         let mut entries = self.entries();
         let in_flight = entries.iter_mut().find(|(_, entry)| entry.has_lost(execution));
         match in_flight {
@@ -115,6 +115,7 @@ impl InFlight {
             Some((_, entry)) if entry.settling => Adoption::Settling(delivery, entry.ended.clone()),
             Some((key, entry)) => {
                 entry.delivery = delivery.watch();
+                delivery.detach();
                 entry.redelivery = Some(delivery);
                 self.drop_when_revoked(*key, entry);
                 Adoption::Adopted
@@ -243,12 +244,19 @@ impl InFlightGuard {
         });
     }
 
-    /// The delivery to settle with: this one, or its redelivery. From here on no other one is taken.
-    pub(crate) fn latest(&self, delivery: Delivery) -> Delivery {
+    /// The delivery to settle with: this one, or its redelivery, whose consumer may be closed before. From here on no other
+    /// one is taken.
+    pub(crate) fn latest(&self, delivery: Delivery) -> (Delivery, Option<Settlement>) {
         let mut entries = self.in_flight.entries();
-        let Some(entry) = entries.get_mut(&self.key) else { return delivery };
+        let Some(entry) = entries.get_mut(&self.key) else { return (delivery, None) };
         entry.settling = true;
-        entry.redelivery.take().unwrap_or(delivery)
+        match entry.redelivery.take() {
+            None => (delivery, None),
+            Some(redelivery) => {
+                let settlement = redelivery.settlement();
+                (redelivery, Some(settlement))
+            }
+        }
     }
 
     /// Whether the request was cancelled.

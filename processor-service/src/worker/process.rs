@@ -68,13 +68,16 @@ impl<P: Processor> Worker<P> {
             _ => self.host_faults.began(began),
         }
         let took = Some(began.elapsed());
-        let delivery = in_flight.latest(delivery);
+        let (delivery, anothers) = in_flight.latest(delivery);
         let execution = IncomingRequest::from(&delivery).execution(&id);
         self.claims.end_work(&execution);
         let may_wait = is_ahead && matches!(outcome, JobOutcome::Completed(_));
         let settling = async move {
             if self.settler.settle(&id, outcome, &record, &in_flight, delivery).await {
                 self.claims.finish(&execution);
+            }
+            if let Some(settlement) = anothers {
+                settlement.read().await;
             }
         };
         if may_wait {
