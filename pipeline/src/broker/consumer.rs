@@ -8,6 +8,7 @@ mod gathered_settlements;
 pub(crate) mod options;
 pub(crate) mod prefetch_mode;
 mod quiesce;
+mod rest;
 pub(crate) mod resubscribe;
 mod settlement_frames;
 pub(crate) mod subscription;

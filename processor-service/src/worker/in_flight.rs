@@ -16,7 +16,10 @@ use pipeline::{
     contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, ProgressReport, RequestId},
     topology::RequestType,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::worker::obsolete_runs::ObsoleteRuns;
@@ -58,6 +61,21 @@ pub(crate) struct InFlightGuard {
     key: u64,
     cancelled: CancellationToken,
     _ended: DropGuard,
+}
+
+/// Goes with a redelivery that another worker has received.
+pub(crate) struct Adopted {
+    settlement: Settlement,
+    /// Keeps this worker from being taken for idle, and from another delivery.
+    _lost: Delivery,
+}
+
+impl Adopted {
+    /// Waits until the broker has read with what the redelivery was settled, for this long at most: its consumer may be
+    /// closed before that, and no request that runs alone may begin before.
+    pub(crate) async fn settled(self, time: Duration) {
+        let _read_or_late = timeout(time, self.settlement.read()).await;
+    }
 }
 
 /// What a process that has a request in flight does with a redelivery of it.
@@ -244,17 +262,16 @@ impl InFlightGuard {
         });
     }
 
-    /// The delivery to settle with: this one, or its redelivery, whose consumer may be closed before. From here on no other
-    /// one is taken.
-    pub(crate) fn latest(&self, delivery: Delivery) -> (Delivery, Option<Settlement>) {
+    /// The delivery to settle with: this one, or its redelivery. From here on no other one is taken.
+    pub(crate) fn latest(&self, delivery: Delivery) -> (Delivery, Option<Adopted>) {
         let mut entries = self.in_flight.entries();
         let Some(entry) = entries.get_mut(&self.key) else { return (delivery, None) };
         entry.settling = true;
         match entry.redelivery.take() {
             None => (delivery, None),
             Some(redelivery) => {
-                let settlement = redelivery.settlement();
-                (redelivery, Some(settlement))
+                let adopted = Adopted { settlement: redelivery.settlement(), _lost: delivery };
+                (redelivery, Some(adopted))
             }
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Resubscriber {
     pub(super) counters: Arc<DeliveryCounters>,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
-    /// Whether the consumer does not subscribe again yet, only because its worker is busy with a delivery.
+    /// Whether the consumer does not subscribe again yet, only because its worker is busy with a delivery, or is about to.
     pub(super) finishing: watch::Sender<bool>,
     /// Counts its channels.
     pub(super) busy: Busy,
@@ -75,6 +75,7 @@ impl Resubscriber {
             if matches!(next, Next::AtOnce) {
                 continue;
             }
+            self.finishing.send_replace(false);
             let pause = channel_backoff.pause(&self.link, &session, began.elapsed());
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
@@ -92,6 +93,7 @@ impl Resubscriber {
             return Next::Stop;
         };
         if session.is_lost() {
+            self.finishing.send_replace(false);
             return Next::AtOnce;
         }
         let options = self.options.of_now();
@@ -132,7 +134,10 @@ impl Resubscriber {
         self.log_end(&ended);
         // A worker that is still busy with a delivery gets no other.
         let finished = self.stop.run_until_cancelled(held.wait()).await;
-        self.finishing.send_replace(false);
+        // One that goes on shows no gap until it is subscribed again.
+        if !self.has_only_changed {
+            self.finishing.send_replace(false);
+        }
         match finished {
             None => Next::Stop,
             Some(()) if matches!(ended, Ended::Recovered | Ended::Stopped | Ended::Detached) => {
@@ -175,6 +180,7 @@ impl Resubscriber {
             false => self.options.source.log_begin(&self.options.worker),
         }
         self.subscribed.send_replace(true);
+        self.finishing.send_replace(false);
         let received = Arc::<AtomicU64>::default();
         let unserved = self.until_unserved(session, held, &received);
         let until = self.stop.child_token();

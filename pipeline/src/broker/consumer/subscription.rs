@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use amqprs::channel::{
@@ -17,10 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::broker::{
     broker_metrics::DeliveryCounters,
@@ -33,6 +31,7 @@ use crate::broker::{
         options::ConsumerOptions,
         prefetch_mode::{Ended, PrefetchMode},
         quiesce::quiesce_time,
+        rest::Rest,
         settlement_frames::{Frame, frames},
     },
     error::AskError,
@@ -170,8 +169,7 @@ impl Subscribed {
         let ties = Ties { settles, watch: watch.clone(), held, counters, spare_channels };
         let (ties, revoked) = (Arc::new(ties), watch.revoke_on_drop());
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
-        let oldest = self.outstanding.values().next().map(Instant::elapsed);
-        if ended.is_timeout(oldest.filter(|_| self.timeouts_cancel)) {
+        if ended.is_timeout(self.oldest()) {
             watch.time_out();
         }
         if matches!(ended, Ended::Lost | Ended::Closed(_)) {
@@ -286,6 +284,12 @@ impl Subscribed {
         let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
     }
 
+    /// How long ago that was delivered which is not settled for the longest time, if the broker may cancel a consumer for it.
+    fn oldest(&self) -> Option<Duration> {
+        let oldest = self.outstanding.values().next().map(Instant::elapsed);
+        oldest.filter(|_| self.timeouts_cancel)
+    }
+
     /// Whether something is not settled that no other worker has.
     fn has_others(&self) -> bool {
         self.outstanding.len() > self.detached.len()
@@ -308,11 +312,9 @@ impl Subscribed {
                     0 => break,
                     _ => self.settle().await,
                 },
-                event = self.events.recv() => {
-                    if let Some(ended @ (Ended::Lost | Ended::Closed(_))) = Ended::by(event) {
-                        if rest.revoked.is_some() && ended.is_timeout(None) {
-                            rest.watch.time_out();
-                        }
+                event = self.events.recv() => if let Some(ended) = Ended::by(event) {
+                    rest.taken_back(&ended, self.oldest());
+                    if !matches!(ended, Ended::Cancelled) {
                         return None;
                     }
                 }
@@ -382,14 +384,6 @@ impl Subscribed {
             }
         }
     }
-}
-
-/// What is left of a subscription that receives nothing more.
-struct Rest {
-    settled: mpsc::UnboundedReceiver<Settle>,
-    watch: DeliveryWatch,
-    /// Says at its end that the broker has requeued what was not settled. None if it was said.
-    revoked: Option<DropGuard>,
 }
 
 /// Waits until this consumer is not alone, if it was the first.

@@ -11,7 +11,7 @@ use crate::broker::error::AskError;
 /// Up to this maximum the numbers are tried one by one. With more, the counts are exact enough.
 const MAX_TRIED: u16 = 64;
 
-/// How many channels are kept for those who need one: consumers that subscribe again, and questions.
+/// How many channels are kept for questions.
 const KEPT: usize = 8;
 
 /// Whether channels are left on a connection. Clones are of the same connection.
@@ -22,9 +22,9 @@ pub(crate) struct SpareChannels {
 }
 
 impl SpareChannels {
-    /// Whether one may be opened that is not needed.
+    /// Whether each user of a channel may open another one: they may do so at the same time.
     pub(crate) fn are_left(&self) -> bool {
-        self.end.used_channels() + KEPT < self.max
+        2 * self.end.used_channels() + KEPT < self.max
     }
 }
 
