@@ -87,7 +87,7 @@ pub use crate::broker::broker_start::BrokerStart;
 pub use crate::broker::connection::{Broker, BrokerOptions, DedicatedConnection};
 pub use crate::broker::consumer::{
     Consumer,
-    delivery::{Delivery, DeliveryWatch, SharedDelivery},
+    delivery::{Delivery, DeliveryWatch, Settlement, SharedDelivery},
     options::Consume,
 };
 pub use crate::broker::declare::Declarer;

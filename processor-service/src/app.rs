@@ -131,7 +131,7 @@ fn start_workers<P: Processor>(
             .pausing(isolation.paused(slot))
             .one_by_one_while(is_one_by_one);
         let consumer = broker.consume(consume);
-        isolation.set_idle(slot, consumer.idle());
+        isolation.set_busy(slot, consumer.busy_channels());
         let paused = isolation.paused(slot);
         let intake = Intake::new(&name, consumer, config.prefetch, one_by_one, paused);
         let settler = Settler {

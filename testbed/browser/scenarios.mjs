@@ -207,6 +207,32 @@ const scenarios = {
     await page.waitForURL(`**/requests/${first}`);
   },
 
+  // What fails late is new in a list of failed ones, and the next page begins after the last row, whatever has left the list.
+  async older({ open }) {
+    const page = await (await open()).newPage();
+    const keys = () => page.locator("tbody tr[data-key]").evaluateAll((rows) => rows.map((row) => row.dataset.key));
+    const late = await submit(base, { sleep: "5s", permanent: "late" });
+    const early = await submit(base, { permanent: "early" });
+    await until(base, early, "failed");
+    await page.goto(`${base}/requests?status=failed`);
+    check((await keys()).join() === early, "the late one was early");
+    await page.getByRole("button", { name: "1 new" }).click();
+    await page.locator(`tr[data-key="${late}"]`).waitFor();
+
+    const ids = [];
+    for (let number = 0; number < 58; number += 1) ids.push(await submit(base, { permanent: "no" }));
+    for (const id of ids) await until(base, id, "failed");
+    await page.reload();
+    const shown = await keys();
+    check(shown.length === 50, `${shown.length} rows`);
+    for (const id of shown.slice(3, 14)) await fetch(`${base}/api/v1/requests/${id}/discard`, { method: "POST" });
+    await page.waitForFunction(() => document.querySelectorAll("tr.gone").length === 11);
+    await page.getByRole("link", { name: "Older" }).click();
+    await page.waitForURL("**cursor=*");
+    const expected = [...ids.filter((id) => id < shown.at(-1)).reverse(), early, late];
+    check((await keys()).join() === expected.join(), `${await keys()} is not ${expected}`);
+  },
+
   // Times are those of the reader's zone, UTC, or relative, and the choice is kept.
   async timed({ open }) {
     const id = await submit(base, 1);

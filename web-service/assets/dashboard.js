@@ -72,6 +72,8 @@ function morph(from, to) {
     return;
   }
   if (from.matches("[data-keep], input, select, textarea, dialog")) return;
+  // The next page begins after the last row that is shown.
+  if (keptRows && from.matches("nav.pages")) return;
   for (const { name, value } of to.attributes) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
   for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && !OWN.has(name) && !from.dataset.own?.includes(name)) from.removeAttribute(name);
   if (from.matches("tbody") && from.closest("[data-list]") && from.rows.length) return morphRows(from, to);
@@ -91,9 +93,10 @@ function morph(from, to) {
 }
 
 // Rows of a list change in place. New ones wait until they are asked for, and those that belong there no more stay, dimmed.
-let waiting = 0;
+let waiting = 0, keptRows = false;
 
 function morphRows(from, to) {
+  keptRows = true;
   const wanted = new Map([...to.rows].map((row) => [row.dataset.key, row]));
   for (const row of from.rows) {
     const now = wanted.get(row.dataset.key);
@@ -101,9 +104,10 @@ function morphRows(from, to) {
     if (now) morph(row, now);
     wanted.delete(row.dataset.key);
   }
-  const shown = from.rows[0].dataset.key;
-  const isFirstPage = !new URLSearchParams(location.search).has("cursor");
-  const count = isFirstPage ? [...wanted.keys()].filter((key) => key > shown).length : 0;
+  // An older one is new here when it has just failed, or ended. What follows the last row may belong to the next page.
+  const last = [...from.rows].at(-1).dataset.key;
+  const isWhole = !$("nav.pages [rel=next]");
+  const count = [...wanted.keys()].filter((key) => isWhole || key > last).length;
   const news = $("#news");
   if (!news || count === waiting) return;
   waiting = count;
@@ -149,6 +153,7 @@ async function refresh() {
     if (banners) morph($("#banners"), banners);
     if (response.ok) {
       lastGood = Date.now();
+      keptRows = false;
       morph($("#main"), $("#main", fresh));
       decorate();
       state();

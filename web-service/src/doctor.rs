@@ -79,7 +79,8 @@ impl Doctor {
             let (longest, release) = (self.settings.longest_hold, declarer.version());
             checks.push(ack_timeout::check(objects.requests, longest, release));
             checks.extend(objects.checks);
-            checks.extend(queues::check(&mut declarer, types).await);
+            let suspects = self.jobs.suspects();
+            checks.extend(queues::check(&mut declarer, types, suspects).await);
             declarer.close().await;
             checks.extend(probes::check(&self.broker.publisher()).await);
         }

@@ -87,11 +87,12 @@ impl Metrics {
         registry.register("requests_accepted", "Requests that got a 202", self.accepted.clone());
         let help = "Requests that have ended, by their final status and the code of their error";
         registry.register("requests_finished", help, self.finished.clone());
-        let help = "Results that were stored before";
+        let help = "Results of completed requests that were stored before";
         registry.register("results_duplicate", help, self.duplicates.clone());
         let help = "Results that were not stored, by the reason";
         registry.register("results_dropped", help, self.dropped.clone());
-        let help = "From the POST to the start of the attempt that ended the request";
+        let help =
+            "From the POST to the start of the work, of requests that ended in their first attempt";
         registry.register("request_queue_wait_seconds", help, self.queue_wait.clone());
         let help = "From the POST to the stored result";
         registry.register("request_duration_seconds", help, self.duration.clone());
@@ -118,6 +119,8 @@ impl Metrics {
     pub(crate) fn applied(&self, result: &WorkerResult, applied: &Applied) {
         match applied {
             Applied::Stored | Applied::StoredWithHistory => self.finished(result),
+            // A failure always comes twice: as a result, and with its request.
+            Applied::Duplicate if result.outcome.status() == Status::Failed => {}
             Applied::Duplicate => drop(self.duplicates.inc()),
             Applied::Superseded => self.dropped("superseded"),
             Applied::OlderRun => self.dropped("older_run"),
@@ -178,7 +181,9 @@ impl Metrics {
         let Some(accepted) = posted_at(result.id) else { return };
         let kind = label("type", of_type);
         let since = |at: Timestamp| at.saturating_duration_since(accepted).as_secs_f64();
-        if let Some(started) = result.started_at {
+        // Later attempts, and runs, have waited for their time, and for somebody who wanted them.
+        let is_first = result.attempt <= 1 && result.run.unwrap_or(0) == 0;
+        if let Some(started) = result.started_at.filter(|_| is_first) {
             self.queue_wait.get_or_create(&kind).observe(since(started));
         }
         self.duration.get_or_create(&kind).observe(since(Timestamp::now()));

@@ -16,9 +16,6 @@ use crate::{
     },
 };
 
-/// From which delivery on a request runs alone, since two workers may have died of it.
-pub const SUSPECT_DELIVERY: u32 = 3;
-
 /// Why a request is where it is.
 pub fn why(facts: &Facts) -> Why {
     let mut why = match (&facts.job, facts.request.status) {
@@ -88,9 +85,10 @@ fn in_work(job: &Job) -> Why {
         percent.unwrap_or_default(),
         message.unwrap_or_default()
     );
-    let suspect = (job.execution.delivery >= SUSPECT_DELIVERY).then(|| {
+    let suspect = job.is_suspect().then(|| {
         let text = format!(
-            "It was delivered {} times in this attempt, so workers may have died of it: it runs alone in its process.",
+            "It was delivered {} times in this attempt. Unless connections were lost, workers have died of it, and it runs \
+             alone in its process.",
             job.execution.delivery
         );
         Reason::new("suspect", text)

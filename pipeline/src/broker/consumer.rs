@@ -1,10 +1,14 @@
 //! Consumer: prefetch, manual acknowledgement, and a new subscription after each loss.
 
+mod begin;
+mod busy;
 pub(crate) mod delivery;
 mod exclusive_queue;
 mod gathered_settlements;
 pub(crate) mod options;
 pub(crate) mod prefetch_mode;
+mod quiesce;
+mod rest;
 pub(crate) mod resubscribe;
 mod settlement_frames;
 pub(crate) mod subscription;
@@ -20,6 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    busy::Busy,
     delivery::Delivery,
     options::{ConsumerOptions, Source},
 };
@@ -33,10 +38,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// After a lost connection, a closed channel, or a cancel sent by the broker (queue deleted,
 /// acknowledgement timeout, failover) it subscribes again, as soon as all deliveries of the former
-/// subscription were dropped: a worker that is still busy with one doesn't get another.
+/// subscription were dropped: a worker that is still busy with one doesn't get another. What another worker has taken
+/// ([`Delivery::detach`]) stays on its channel, and the consumer goes on on another.
 pub struct Consumer {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
-    idle: watch::Receiver<bool>,
+    busy: watch::Receiver<usize>,
     finishing: watch::Receiver<bool>,
     receiving: watch::Receiver<bool>,
     stop: CancellationToken,
@@ -53,7 +59,8 @@ impl Consumer {
         // The prefetch bounds this channel: only one subscription at a time has unsettled deliveries.
         let (sender, deliveries) = mpsc::unbounded_channel();
         let (subscribed, watched) = watch::channel(false);
-        let (idle, is_idle) = watch::channel(true);
+        let busy = Busy::default();
+        let channels = busy.channels();
         let (finishing, is_finishing) = watch::channel(false);
         let (receiving, is_receiving) = watch::channel(false);
         let stopped = stop.clone();
@@ -65,14 +72,14 @@ impl Consumer {
             deliveries: sender,
             subscribed,
             finishing,
-            idle,
+            busy,
             receiving,
             stop: stopped,
             has_only_changed: false,
         };
         let task = tokio::spawn(resubscriber.run());
-        let (idle, receiving, finishing) = (is_idle, is_receiving, is_finishing);
-        (Self { deliveries, idle, finishing, receiving, stop, task }, watched)
+        let (busy, receiving, finishing) = (channels, is_receiving, is_finishing);
+        (Self { deliveries, busy, finishing, receiving, stop, task }, watched)
     }
 
     /// Whether the consumer subscribes again as soon as its deliveries were dropped, and nothing else is in the way: its
@@ -81,9 +88,10 @@ impl Consumer {
         self.finishing.clone()
     }
 
-    /// Whether the consumer is not subscribed and all its deliveries were dropped.
-    pub fn idle(&self) -> watch::Receiver<bool> {
-        self.idle.clone()
+    /// How many channels of this consumer may have messages, or get some: none if it is not subscribed and all its
+    /// deliveries were settled.
+    pub fn busy_channels(&self) -> watch::Receiver<usize> {
+        self.busy.clone()
     }
 
     /// Whether messages can still arrive, beyond those that [`Self::next`] returns at once.

@@ -38,6 +38,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::channel_numbers::SpareChannels;
 use self::{
     message_limit::MessageLimit,
     session_end::{CountedChannel, Reason, SessionEnd},
@@ -191,6 +192,11 @@ impl Session {
     pub(super) fn channels_run_short(&self) -> bool {
         let max = MAX_CHANNELS_CLOSED_BY_BROKER.min(self.max_channels.into());
         self.end.closed_by_broker() > max / 2
+    }
+
+    /// Tells whether channels are left on this connection.
+    pub(super) fn spare_channels(&self) -> SpareChannels {
+        SpareChannels { end: self.end.clone(), max: self.max_channels.into() }
     }
 
     /// Runs a question to the broker on this session's own thread, and waits for its end as long as

@@ -195,6 +195,13 @@ impl Progress {
 }
 
 impl Pass {
+    /// Waits until the other consumers may subscribe, too.
+    pub(super) async fn followed(&self) {
+        if let Some(gate) = &self.gate {
+            let _others_may = gate.pass(self.session).await;
+        }
+    }
+
     /// A message was received.
     pub(super) fn received(&self) {
         if let Some(gate) = &self.gate {

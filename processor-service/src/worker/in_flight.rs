@@ -12,11 +12,14 @@ use std::{
 };
 
 use pipeline::{
-    broker::{Delivery, DeliveryWatch, EventPublisher},
+    broker::{Delivery, DeliveryWatch, EventPublisher, Settlement},
     contract::{ErrorBody, Event, Execution, JobEvent, JobEventName, ProgressReport, RequestId},
     topology::RequestType,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::worker::obsolete_runs::ObsoleteRuns;
@@ -58,6 +61,21 @@ pub(crate) struct InFlightGuard {
     key: u64,
     cancelled: CancellationToken,
     _ended: DropGuard,
+}
+
+/// Goes with a redelivery that another worker has received.
+pub(crate) struct Adopted {
+    settlement: Settlement,
+    /// Keeps this worker from being taken for idle, and from another delivery.
+    _lost: Delivery,
+}
+
+impl Adopted {
+    /// Waits until the broker has read with what the redelivery was settled, for this long at most: its consumer may be
+    /// closed before that, and no request that runs alone may begin before.
+    pub(crate) async fn settled(self, time: Duration) {
+        let _read_or_late = timeout(time, self.settlement.read()).await;
+    }
 }
 
 /// What a process that has a request in flight does with a redelivery of it.
@@ -106,8 +124,8 @@ impl InFlight {
 
     /// Gives a delivery to the worker that has this attempt in flight and lost its delivery with the connection. A job
     /// that runs when the acknowledgement timeout is over may hang: then the request begins again. One that has ended is
-    /// settled, however long its confirm takes.
-    pub(crate) fn adopt(&self, execution: &Execution, delivery: Delivery) -> Adoption {
+    /// settled, however long its confirm takes. The consumer of the delivery receives others meanwhile.
+    pub(crate) fn adopt(&self, execution: &Execution, mut delivery: Delivery) -> Adoption {
         let mut entries = self.entries();
         let in_flight = entries.iter_mut().find(|(_, entry)| entry.has_lost(execution));
         match in_flight {
@@ -115,6 +133,7 @@ impl InFlight {
             Some((_, entry)) if entry.settling => Adoption::Settling(delivery, entry.ended.clone()),
             Some((key, entry)) => {
                 entry.delivery = delivery.watch();
+                delivery.detach();
                 entry.redelivery = Some(delivery);
                 self.drop_when_revoked(*key, entry);
                 Adoption::Adopted
@@ -244,11 +263,17 @@ impl InFlightGuard {
     }
 
     /// The delivery to settle with: this one, or its redelivery. From here on no other one is taken.
-    pub(crate) fn latest(&self, delivery: Delivery) -> Delivery {
+    pub(crate) fn latest(&self, delivery: Delivery) -> (Delivery, Option<Adopted>) {
         let mut entries = self.in_flight.entries();
-        let Some(entry) = entries.get_mut(&self.key) else { return delivery };
+        let Some(entry) = entries.get_mut(&self.key) else { return (delivery, None) };
         entry.settling = true;
-        entry.redelivery.take().unwrap_or(delivery)
+        match entry.redelivery.take() {
+            None => (delivery, None),
+            Some(redelivery) => {
+                let adopted = Adopted { settlement: redelivery.settlement(), _lost: delivery };
+                (redelivery, Some(adopted))
+            }
+        }
     }
 
     /// Whether the request was cancelled.

@@ -55,8 +55,8 @@ impl State {
 struct WorkerState {
     /// Whether the worker must not consume.
     paused: watch::Sender<bool>,
-    /// Whether the worker holds no delivery, and none is on its way.
-    idle: OnceLock<watch::Receiver<bool>>,
+    /// How many channels of the worker may hold deliveries, or have some on their way.
+    busy: OnceLock<watch::Receiver<usize>>,
 }
 
 /// The right of a worker to process a request, until it is dropped.
@@ -81,9 +81,9 @@ impl Isolation {
         self.workers[slot - 1].paused.subscribe()
     }
 
-    /// Sets what tells whether this worker holds no delivery, and none is on its way.
-    pub(crate) fn set_idle(&self, slot: usize, idle: watch::Receiver<bool>) {
-        self.workers[slot - 1].idle.get_or_init(|| idle);
+    /// Sets what tells how many channels of this worker may hold deliveries, or have some on their way.
+    pub(crate) fn set_busy(&self, slot: usize, busy: watch::Receiver<usize>) {
+        self.workers[slot - 1].busy.get_or_init(|| busy);
     }
 
     /// Lets a worker process a request. None if another request runs isolated here, or waits for that.
@@ -136,9 +136,9 @@ impl WorkPermit {
 
     async fn others_idle(&self) {
         let others = (1..).zip(&*self.isolation.workers).filter(|(slot, _)| *slot != self.slot);
-        for mut idle in others.filter_map(|(_, worker)| worker.idle.get().cloned()) {
+        for mut busy in others.filter_map(|(_, worker)| worker.busy.get().cloned()) {
             // It fails if that worker has ended.
-            let _ = idle.wait_for(|idle| *idle).await;
+            let _ = busy.wait_for(|channels| *channels == 0).await;
         }
     }
 }
@@ -169,9 +169,9 @@ mod tests {
     #[test]
     fn an_isolated_request_keeps_others_from_starting_and_waits_for_those_that_run() {
         let isolation = Isolation::new(3);
-        let idle = [1, 2, 3].map(|slot| {
-            let (sender, receiver) = watch::channel(slot == 3);
-            isolation.set_idle(slot, receiver);
+        let busy = [1, 2, 3].map(|slot| {
+            let (sender, receiver) = watch::channel(usize::from(slot != 3));
+            isolation.set_busy(slot, receiver);
             sender
         });
         let paused = || [1, 2, 3].map(|slot| *isolation.paused(slot).borrow());
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(paused(), [true, false, true]);
         assert!(one.ready().now_or_never().is_some());
         assert!(two.ready().now_or_never().is_none());
-        idle[0].send_replace(true);
+        busy[0].send_replace(0);
         assert!(two.ready().now_or_never().is_some());
         drop(two);
         assert_eq!(paused(), [false; 3]);

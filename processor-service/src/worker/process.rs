@@ -15,7 +15,7 @@ use crate::{
     processor::{Processor, job::Job},
     worker::{
         Handled, Worker, in_flight::InFlightGuard, job_runner::StopReason, job_span,
-        outcome_log::log_outcome,
+        outcome_log::log_outcome, settle::HAND_BACK_TIMEOUT,
     },
 };
 
@@ -68,13 +68,16 @@ impl<P: Processor> Worker<P> {
             _ => self.host_faults.began(began),
         }
         let took = Some(began.elapsed());
-        let delivery = in_flight.latest(delivery);
+        let (delivery, adopted) = in_flight.latest(delivery);
         let execution = IncomingRequest::from(&delivery).execution(&id);
         self.claims.end_work(&execution);
         let may_wait = is_ahead && matches!(outcome, JobOutcome::Completed(_));
         let settling = async move {
             if self.settler.settle(&id, outcome, &record, &in_flight, delivery).await {
                 self.claims.finish(&execution);
+            }
+            if let Some(adopted) = adopted {
+                adopted.settled(HAND_BACK_TIMEOUT).await;
             }
         };
         if may_wait {

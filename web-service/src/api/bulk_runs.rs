@@ -176,8 +176,8 @@ pub(crate) async fn begin(
     let order: BulkRunBody = json_body::parse(&body, "send {\"action\": ..., \"filter\": ...}")?;
     let plan = order.plan().map_err(in_the_body)?;
     let preview = plan.preview(&state).await.map_err(in_the_body)?;
-    let (id, newest) = (order.run_id.unwrap_or_else(Uuid::now_v7), preview.newest);
-    let run = stored::begin(&state, id, plan, &preview, newest, Duration::ZERO).await?;
+    let id = order.run_id.unwrap_or_else(Uuid::now_v7);
+    let run = stored::begin(&state, id, plan, &preview, preview.seen, Duration::ZERO).await?;
     let location = format!("{PATH}/{id}");
     let mut response = HttpResponse::Accepted();
     Ok(response.insert_header((header::LOCATION, location)).json(BulkRunView::from(run)))

@@ -172,6 +172,7 @@ impl LeasedRun {
     /// Does the action with some requests of the batch. Returns how long to wait, if the broker or the store is away.
     async fn perform(&mut self) -> Option<Duration> {
         let (plan, is_taken_over) = (&self.run.order.plan, self.is_taken_over);
+        let at = self.run.meant_until();
         let items = self.run.progress.items.iter().filter(|item| !item.is_done);
         let items: Vec<_> = items.take(CONCURRENCY).copied().collect();
         let found = self.state.store.get_many(items.iter().map(|item| item.id).collect()).await;
@@ -183,8 +184,7 @@ impl LeasedRun {
             Ok(found) => {
                 let each = items.iter().map(async |item| {
                     let now = found.iter().find(|request| request.id == item.id);
-                    let order =
-                        Ordered { action: plan.action, at: self.run.created_at, is_taken_over };
+                    let order = Ordered { action: plan.action, at, is_taken_over };
                     (item.id, perform(&self.state, order, *item, now).await)
                 });
                 join_all(each).await

@@ -91,8 +91,11 @@ impl Action {
     fn fits(self, request: &RequestView) -> bool {
         match self {
             Self::Cancel => !request.is_final(),
-            Self::RetryNow => request.next_attempt_at.is_some(),
-            Self::Replay | Self::Discard => request.status == RequestStatus::Failed,
+            Self::RetryNow => request.waits_until().is_some(),
+            Self::Replay => request.status == RequestStatus::Failed,
+            Self::Discard => {
+                request.status == RequestStatus::Failed && !request.has_pending_callback()
+            }
             Self::RetryCallback => request.is_final() && request.has_callback(),
         }
     }

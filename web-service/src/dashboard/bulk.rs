@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
+use pipeline::contract::Timestamp;
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::{
     api::{
         bulk_runs::{
             batch::Phase,
-            plan::{BulkAction, Plan, Preview},
+            plan::{BulkAction, Plan, Preview, Seen},
             progress::Progress,
             stored::{self, StoredRun},
         },
@@ -78,10 +79,11 @@ async fn show(
         p.lead { (plan.words()) " Nothing has been done yet. Requests that come later are not among them." }
         @if plan.is_canary { p { (CANARY) } }
         @if let Some(mistake) = mistake { p.banner.bad role="alert" { (mistake) } }
-        @if preview.count == 0 { p.empty { "There are none." } } @else {
+        @if preview.count == 0 { p.empty data-still { "There are none." } } @else {
             form.bulk method="post" action="bulk" data-still {
                 @for (name, value) in plan.pairs() { input type="hidden" name=(name) value=(value); }
-                @if let Some(newest) = preview.newest { input type="hidden" name="newest" value=(newest); }
+                @if let Some(newest) = preview.seen.newest { input type="hidden" name="newest" value=(newest); }
+                input type="hidden" name="at" value=(preview.seen.at);
                 input type="hidden" name="count" value=(preview.count);
                 input type="hidden" name="run" value=(run);
                 @if preview.count > MAX_WITHOUT_NUMBER {
@@ -139,8 +141,9 @@ pub(super) async fn begin(
     let get = |name: &str| {
         pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.trim().to_owned())
     };
-    let (count, newest) = (get("count"), get("newest").and_then(|id| Uuid::try_parse(&id).ok()));
-    let count = count.and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
+    let newest = get("newest").and_then(|id| Uuid::try_parse(&id).ok());
+    let at = get("at").and_then(|at| at.parse::<Timestamp>().ok());
+    let count = get("count").and_then(|count| count.parse::<u32>().ok()).unwrap_or_default();
     let is_confirmed = count <= MAX_WITHOUT_NUMBER || get("confirm") == Some(count.to_string());
     // The form has the id of its run, so that one that is sent twice begins one run, which can be undone.
     let id = get("run").and_then(|id| Uuid::try_parse(&id).ok()).unwrap_or_else(Uuid::now_v7);
@@ -153,8 +156,11 @@ pub(super) async fn begin(
     if !is_confirmed {
         return show(&state, &plan, &preview, id, Some("This is not the number.")).await;
     }
-    let newest = newest.or(preview.newest);
-    match begin_anew(&state, id, plan, &preview, newest).await {
+    let seen = Seen {
+        newest: newest.or(preview.seen.newest),
+        at: at.map_or(preview.seen.at, |at| at.min(preview.seen.at)),
+    };
+    match begin_anew(&state, id, plan, &preview, seen).await {
         Ok(run) => respond::see_other(&format!("bulk/{}", run.id)),
         Err(problem) => respond::form_problem(&state, &problem, Section::Requests, "./").await,
     }
@@ -167,13 +173,13 @@ async fn begin_anew(
     id: Uuid,
     plan: Plan,
     preview: &Preview,
-    newest: Option<Uuid>,
+    seen: Seen,
 ) -> Result<StoredRun, Problem> {
-    let run = stored::begin(state, id, plan.clone(), preview, newest, UNDO_TIMEOUT).await?;
+    let run = stored::begin(state, id, plan.clone(), preview, seen, UNDO_TIMEOUT).await?;
     if !run.progress.phase.is_over() {
         return Ok(run);
     }
-    stored::begin(state, Uuid::now_v7(), plan, preview, newest, UNDO_TIMEOUT).await
+    stored::begin(state, Uuid::now_v7(), plan, preview, seen, UNDO_TIMEOUT).await
 }
 
 /// How far a run is.

@@ -88,7 +88,7 @@ pub(super) fn of(count: u64, one: &str, many: &str) -> String {
 /// The word for the state of a request: its status, but for one that waits for its next attempt.
 pub(super) fn state_word(request: &RequestView) -> &'static str {
     match request.status {
-        RequestStatus::Queued if request.next_attempt_at.is_some() => "retrying",
+        RequestStatus::Queued if request.waits_until().is_some() => "retrying",
         status => status.name(),
     }
 }

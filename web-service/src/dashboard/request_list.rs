@@ -214,7 +214,8 @@ fn row(request: &RequestView, is_full: bool, has_box: bool, root: &str) -> Marku
     html! {
         tr data-key=(id) {
             @if has_box {
-                td.pick { input type="checkbox" name="pick" value=(id) form="bulk" aria-label={ "Choose " (id) }; }
+                // Or some browsers tick the same boxes again after a reload, which are those of other requests.
+                td.pick { input type="checkbox" name="pick" value=(id) form="bulk" autocomplete="off" aria-label={ "Choose " (id) }; }
             }
             td { (state(request)) }
             td.mono { a href={ (root) "requests/" (id) } { (id) } }
@@ -246,7 +247,7 @@ fn remark(request: &RequestView) -> Markup {
                 (progress(request)) " " @if let Some(worker) = &request.worker { span.mono { (worker) } }
             },
             RequestStatus::Queued => {
-                @if let Some(at) = request.next_attempt_at { "next attempt " (time(at)) " " }
+                @if let Some(at) = request.waits_until() { "next attempt " (time(at)) " " }
                 @if let Some(error) = &request.last_error { span.dim { (first_line(error)) } }
             },
             RequestStatus::Completed | RequestStatus::Cancelled => @if let Some(worker) = &request.worker { span.mono.dim { (worker) } },

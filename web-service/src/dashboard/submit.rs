@@ -187,7 +187,8 @@ impl Form {
     /// The data as JSON. What is not JSON by itself must not become a part of the body.
     fn json(&self) -> Result<String, Problem> {
         if self.is_text {
-            return Ok(json_text(&self.data));
+            // Browsers send each end of a line as CR LF.
+            return Ok(json_text(&self.data.replace("\r\n", "\n")));
         }
         match serde_json::from_str::<&RawValue>(&self.data) {
             Ok(json) => Ok(json.get().to_owned()),
@@ -259,6 +260,7 @@ mod tests {
     fn a_form_becomes_the_body_of_the_call() {
         assert_eq!(body("data=%7B%22a%22%3A1.0%7D").unwrap(), r#"{"data":{"a":1.0}}"#);
         assert_eq!(body("data=it+%22is%22&text=1").unwrap(), r#"{"data":"it \"is\""}"#);
+        assert_eq!(body("data=a%0D%0Ab&text=1").unwrap(), r#"{"data":"a\nb"}"#);
         let all = "data=1&type=a&expiresIn=10m&callbackUrl=https%3A%2F%2Fa.example%2F";
         let all = body(all).unwrap();
         assert_eq!(

@@ -24,7 +24,8 @@ const MAX_ROWS: usize = 500;
 
 pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let known = workers::known(&state);
-    let busy = known.busy.len() as u64;
+    // Those that do not tell their names are one in the list.
+    let (_, busy) = state.jobs.counts();
     let body = html! {
         h1 { "Workers" }
         p.lead {
@@ -32,7 +33,7 @@ pub(super) async fn page(request: HttpRequest, state: web::Data<State>) -> HttpR
                 Some(consumers) => (of(consumers.into(), "worker is subscribed", "workers are subscribed")),
                 None => "How many workers are subscribed is not known",
             }
-            ", " (of(busy, "works", "work")) " on a request. Work that takes less than 100 ms is not announced."
+            ", " (of(busy as u64, "works", "work")) " on a request. Work that takes less than 100 ms is not announced."
         }
         (busy_table(&known, MAX_ROWS, "./"))
     };

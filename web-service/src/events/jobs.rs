@@ -100,6 +100,11 @@ impl RunningJobs {
         self.registry().all(limit)
     }
 
+    /// How many requests are worked on of which workers may have died, of all types: each may run alone in its process.
+    pub fn suspects(&self) -> usize {
+        self.registry().suspects()
+    }
+
     /// The ids of the newest requests below `below` that are worked on, newest first.
     pub fn newest(&self, below: Uuid, limit: usize) -> Vec<Uuid> {
         self.registry().newest(below, limit)

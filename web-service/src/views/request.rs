@@ -8,7 +8,11 @@ use uuid::Uuid;
 
 use crate::{
     events::jobs::job::Job,
-    views::{callback::CallbackView, failure::Failure, progress_count::CountView},
+    views::{
+        callback::{CallbackStatus, CallbackView},
+        failure::Failure,
+        progress_count::CountView,
+    },
 };
 use store::{Record, Status, Summary};
 
@@ -103,6 +107,16 @@ impl RequestView {
     /// Whether the request was submitted with a `callbackUrl`.
     pub(crate) fn has_callback(&self) -> bool {
         self.callback.is_some()
+    }
+
+    /// When its next attempt begins, if the time for that has not come. After that it waits for a worker, as others do.
+    pub(crate) fn waits_until(&self) -> Option<Timestamp> {
+        self.next_attempt_at.filter(|at| *at > Timestamp::now())
+    }
+
+    /// Whether its callback may still be called.
+    pub(crate) fn has_pending_callback(&self) -> bool {
+        self.callback.as_ref().is_some_and(|it| it.status == CallbackStatus::Pending)
     }
 
     /// The request with the job that is known of it. A job changes nothing about a request that has

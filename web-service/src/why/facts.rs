@@ -26,6 +26,8 @@ pub struct Facts {
     pub ended_per_second: Option<f64>,
     /// The work of all workers on its type, as far as they have told.
     pub work: WorkInHand,
+    /// How many requests are worked on, of all types, of which workers may have died.
+    pub suspects: usize,
 }
 
 /// What the workers do.
@@ -35,8 +37,6 @@ pub struct WorkInHand {
     pub busy: usize,
     /// When the work began that goes on for the longest time.
     pub longest_since: Option<Timestamp>,
-    /// How many work on a request of which workers may have died.
-    pub suspects: usize,
 }
 
 /// The answer.

@@ -29,7 +29,8 @@ pub(super) fn facts(request: Summary) -> Facts {
         queue: Some(QueueCounts { waiting: 40, consumers: 4 }),
         before: Some(9),
         ended_per_second: Some(2.0),
-        work: WorkInHand { busy: 4, longest_since: Some(at(-30)), suspects: 0 },
+        suspects: 0,
+        work: WorkInHand { busy: 4, longest_since: Some(at(-30)) },
     }
 }
 

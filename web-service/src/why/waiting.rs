@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipeline::{contract::Timestamp, health::QueueCounts, topology::RequestType};
 
-use crate::why::facts::{Begins, Facts, Reason, Why, WorkInHand, counted};
+use crate::why::facts::{Begins, Facts, Reason, Why, counted};
 
 /// How long a message may be on its way before its queue is looked at.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
@@ -56,13 +56,15 @@ fn waits_for_worker(facts: &Facts, queue: QueueCounts) -> Why {
     let is_old = since.is_some_and(|at| facts.now.saturating_duration_since(at) > ON_THE_WAY);
     // When a later run was published is not known.
     let is_due = is_old && request.run == 0;
-    let WorkInHand { busy, suspects, .. } = facts.work;
+    let (busy, suspects) = (facts.work.busy, facts.suspects);
     let (kind, is_default) = (&request.kind, request.kind == RequestType::DEFAULT.as_str());
     let of_type = if is_default { String::new() } else { format!(" of the type {kind}") };
     if consumers == 0 && suspects > 0 {
+        let suspects = u32::try_from(suspects).unwrap_or(u32::MAX);
         let text = format!(
-            "No worker takes requests at present: {suspects} of {busy} works alone in its process on a request of which \
-             workers may have died."
+            "No worker takes requests{of_type} at present: {} alone in its process, since workers may have died of it. If \
+             this lasts, look whether a processor-service runs for this type.",
+            counted(suspects, "request runs", "requests run each")
         );
         return Why::of(vec![Reason::new("workers-paused", text)]);
     }
@@ -84,23 +86,38 @@ fn waits_for_worker(facts: &Facts, queue: QueueCounts) -> Why {
     let rate = facts.ended_per_second.filter(|rate| *rate > 0.0);
     let pace = rate.map(|rate| format!(" About {} end in a minute.", rounded(rate * 60.0)));
     let text = format!(
-        "It waits for a free worker: {} before it. {} requests{of_type}, {} known to be busy{longest}.{}",
-        counted(ahead, "request waits", "requests wait"),
+        "It waits for a free worker: {}. {} requests{of_type}, {} known to be busy{longest}.{}",
+        places(&ahead),
         counted(consumers, "worker consumes", "workers consume"),
         counted(u32::try_from(busy).unwrap_or(u32::MAX), "is", "are"),
         pace.unwrap_or_default()
     );
-    let begins = rate.and_then(|rate| estimate(facts.now, ahead, rate));
+    let begins = rate.and_then(|rate| estimate(facts.now, ahead.count, rate));
     Why { reasons: vec![Reason::new("waits-for-worker", text)], begins }
 }
 
+/// How many requests wait before one.
+struct Ahead {
+    count: u32,
+    /// Whether there may be fewer.
+    is_most: bool,
+}
+
 /// How many requests wait before this one, as far as it can be told. A later attempt or run stands behind those that
-/// were accepted after it.
-fn ahead(facts: &Facts, waiting: u32) -> u32 {
+/// were accepted after it, and of very many the place is not known.
+fn ahead(facts: &Facts, waiting: u32) -> Ahead {
     let request = &facts.request;
     let is_first = request.run == 0 && request.attempts == 0;
     let others = waiting.saturating_sub(1);
-    facts.before.filter(|_| is_first).map_or(others, |before| before.min(others))
+    match facts.before.filter(|_| is_first) {
+        Some(before) => Ahead { count: before.min(others), is_most: false },
+        None => Ahead { count: others, is_most: others > 0 },
+    }
+}
+
+fn places(ahead: &Ahead) -> String {
+    let at_most = if ahead.is_most { "at most " } else { "" };
+    format!("{at_most}{} before it", counted(ahead.count, "request waits", "requests wait"))
 }
 
 fn estimate(now: Timestamp, ahead: u32, per_second: f64) -> Option<Begins> {
@@ -117,6 +134,7 @@ mod tests {
     use store::{Status, Summary};
 
     use super::*;
+    use crate::why::facts::WorkInHand;
     use crate::why::samples::{at, facts, request, waits};
 
     fn codes(facts: &Facts) -> Vec<&'static str> {
@@ -133,7 +151,7 @@ mod tests {
         // Later attempts and runs stand behind those that came after.
         let again = Summary { run: 1, ..request(Status::Queued) };
         let told = waiting(&facts(again));
-        assert!(told.reasons[0].text.contains("39 requests wait before it"), "{told:?}");
+        assert!(told.reasons[0].text.contains("at most 39 requests wait before it"), "{told:?}");
         assert_eq!(told.begins.unwrap().at, at(20));
         let unknown = Facts { ended_per_second: Some(0.0), ..waits() };
         assert_eq!(waiting(&unknown).begins, None);
@@ -146,8 +164,8 @@ mod tests {
         let none = Some(QueueCounts { waiting: 40, consumers: 0 });
         let idle = Facts { queue: none, work: WorkInHand::default(), ..waits() };
         assert_eq!((codes(&idle), waiting(&idle).begins), (vec!["no-worker"], None));
-        let suspects = WorkInHand { busy: 1, suspects: 1, longest_since: None };
-        let paused = Facts { queue: none, work: suspects, ..waits() };
+        // Of whatever type it is.
+        let paused = Facts { suspects: 1, ..idle };
         assert_eq!((codes(&paused), waiting(&paused).begins), (vec!["workers-paused"], None));
         // They may be between two requests.
         assert_eq!(codes(&Facts { queue: none, ..waits() }), ["waits-for-worker"]);

@@ -9,7 +9,10 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use crate::{broker::broker_metrics::DeliveryCounters, contract::message::Properties};
+use crate::{
+    broker::{broker_metrics::DeliveryCounters, session::SpareChannels},
+    contract::message::Properties,
+};
 
 /// A message that was received and not yet settled.
 ///
@@ -30,7 +33,8 @@ pub struct Delivery {
     tag: u64,
     settled: bool,
     ties: Arc<Ties>,
-    _held: TaskTrackerToken,
+    /// None once its consumer may receive others in its place.
+    held: Option<TaskTrackerToken>,
 }
 
 /// Tells whether the broker has taken a delivery back, also after the delivery was settled or dropped.
@@ -77,6 +81,8 @@ pub(super) struct Ties {
     pub(super) held: TaskTracker,
     /// Counts deliveries and settlements.
     pub(super) counters: Arc<DeliveryCounters>,
+    /// Whether channels are left on the connection, for consumers that leave theirs.
+    pub(super) spare_channels: SpareChannels,
 }
 
 /// A settlement of the message with this delivery tag.
@@ -84,6 +90,8 @@ pub(super) struct Ties {
 pub(super) enum Settle {
     Ack(u64),
     Requeue(u64),
+    /// Not a settlement: the consumer may receive others while this message is not settled.
+    Detach(u64),
     /// Not a settlement: a request to report when the broker has read all settlements before it.
     Flush(oneshot::Sender<()>),
 }
@@ -96,7 +104,7 @@ impl Delivery {
         ties: Arc<Ties>,
     ) -> Self {
         ties.counters.delivered(deliver.redelivered());
-        let _held = ties.held.token();
+        let held = Some(ties.held.token());
         Self {
             exchange: deliver.exchange().clone(),
             routing_key: deliver.routing_key().clone(),
@@ -106,7 +114,7 @@ impl Delivery {
             tag: deliver.delivery_tag(),
             settled: false,
             ties,
-            _held,
+            held,
         }
     }
 
@@ -125,6 +133,21 @@ impl Delivery {
     /// Waits until the broker has read all settlements of other deliveries so far, or the channel is closed.
     pub async fn others_settled(&self) {
         flush(&self.ties.settles).await;
+    }
+
+    /// Lets the consumer receive others, on another channel, although this one is not settled: another worker has it.
+    /// Without a channel to spare the consumer waits.
+    pub fn detach(&mut self) {
+        let detach = Settle::Detach(self.tag);
+        if self.ties.spare_channels.are_left() && self.ties.settles.send(detach).is_ok() {
+            self.held = None;
+        }
+    }
+
+    /// Tells when the broker has read the settlement of this delivery. Whoever had it from another worker waits for that:
+    /// the consumer may be closed by then.
+    pub fn settlement(&self) -> Settlement {
+        Settlement(self.ties.settles.clone())
     }
 
     /// Returns the message to the queue (nack with requeue).
@@ -165,6 +188,16 @@ impl Delivery {
             Ok(()) if is_ack => self.ties.counters.acked(),
             _ => self.ties.counters.requeued(),
         }
+    }
+}
+
+/// The way of a delivery's settlement to the broker.
+pub struct Settlement(mpsc::UnboundedSender<Settle>);
+
+impl Settlement {
+    /// Waits until the broker has read what the delivery was settled with, or the channel is closed.
+    pub async fn read(self) {
+        flush(&self.0).await;
     }
 }
 

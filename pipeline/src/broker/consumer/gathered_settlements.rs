@@ -100,7 +100,7 @@ mod tests {
 
     fn tags(gathered: &mut GatheredSettlements) -> Vec<u64> {
         let tag = |settle| match settle {
-            Settle::Ack(tag) | Settle::Requeue(tag) => tag,
+            Settle::Ack(tag) | Settle::Requeue(tag) | Settle::Detach(tag) => tag,
             Settle::Flush(_) => 0,
         };
         gathered.drain().map(tag).collect()

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::broker::session::watch::ChannelEvent;
+
 /// The shortest acknowledgement timeout that is reckoned with. As the argument of a queue it is a minute at least; the
 /// broker's configuration may have less.
 const MIN_ACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,7 +26,7 @@ impl PrefetchMode {
     pub(super) fn after(self, ended: &Ended, closed_by_broker: bool) -> Self {
         match ended {
             Ended::Lost if !closed_by_broker => Self::Single,
-            Ended::Lost => self,
+            Ended::Lost | Ended::Detached => self,
             Ended::Recovered
             | Ended::Closed(_)
             | Ended::Cancelled
@@ -45,9 +47,23 @@ pub(super) enum Ended {
     Unserved,
     /// As many messages as a full prefetch were settled one by one.
     Recovered,
+    /// Other workers have all that the broker has sent, and it sends no more before that is settled.
+    Detached,
 }
 
 impl Ended {
+    /// How a subscription ends with this event of its channel, if it does.
+    pub(super) fn by(event: Option<ChannelEvent>) -> Option<Self> {
+        match event {
+            None => Some(Self::Lost),
+            Some(ChannelEvent::Closed { code, text }) => {
+                Some(Self::Closed(format!("{code} {text}")))
+            }
+            Some(ChannelEvent::Cancelled) => Some(Self::Cancelled),
+            Some(_) => None,
+        }
+    }
+
     /// Whether the broker has taken the deliveries back because the acknowledgement timeout was over. Releases up to 4.2
     /// close the channel then, later ones cancel the consumer:
     /// <https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>.
@@ -58,14 +74,14 @@ impl Ended {
         match self {
             Self::Closed(reason) => reason.contains("timed out"),
             Self::Cancelled => cancelled_after.is_some_and(|age| age >= MIN_ACK_TIMEOUT),
-            Self::Lost | Self::Stopped | Self::Unserved | Self::Recovered => false,
+            Self::Lost | Self::Stopped | Self::Unserved | Self::Recovered | Self::Detached => false,
         }
     }
 
     /// Whether nothing is wrong with consuming itself: the subscription ended on purpose, or with its connection.
     pub(super) fn is_harmless(&self) -> bool {
         match self {
-            Self::Lost | Self::Stopped | Self::Recovered => true,
+            Self::Lost | Self::Stopped | Self::Recovered | Self::Detached => true,
             Self::Closed(_) | Self::Cancelled | Self::Unserved => false,
         }
     }
@@ -80,6 +96,7 @@ impl fmt::Display for Ended {
             Self::Stopped => f.write_str("stopped"),
             Self::Unserved => f.write_str("messages wait, and the broker delivers none"),
             Self::Recovered => f.write_str("consuming one by one has succeeded"),
+            Self::Detached => f.write_str("other workers have what it received"),
         }
     }
 }
@@ -107,6 +124,7 @@ mod tests {
         assert_eq!(Full.after(&Ended::Lost, false), Single);
         assert_eq!(Full.after(&Ended::Lost, true), Full);
         assert_eq!(Single.after(&Ended::Lost, true), Single);
+        assert_eq!(Single.after(&Ended::Detached, false), Single);
         assert_eq!(Single.after(&Ended::Recovered, false), Full);
     }
 }

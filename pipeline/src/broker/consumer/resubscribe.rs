@@ -15,6 +15,7 @@ use tracing::{debug, error, warn};
 use crate::broker::{
     broker_metrics::DeliveryCounters,
     consumer::{
+        busy::Busy,
         delivery::Delivery,
         options::{ConsumerOptions, Source},
         prefetch_mode::{Ended, PrefetchMode},
@@ -34,12 +35,13 @@ pub(super) struct Resubscriber {
     pub(super) counters: Arc<DeliveryCounters>,
     pub(super) deliveries: mpsc::UnboundedSender<Delivery>,
     pub(super) subscribed: watch::Sender<bool>,
-    /// Whether the consumer does not subscribe again yet, only because its worker is busy with a delivery.
+    /// Whether the consumer does not subscribe again yet, only because its worker is busy with a delivery, or is about to.
     pub(super) finishing: watch::Sender<bool>,
-    pub(super) idle: watch::Sender<bool>,
+    /// Counts its channels.
+    pub(super) busy: Busy,
     pub(super) receiving: watch::Sender<bool>,
     pub(super) stop: CancellationToken,
-    /// Whether the last subscription ended only to continue with another prefetch.
+    /// Whether the last subscription ended only to continue on another channel.
     pub(super) has_only_changed: bool,
 }
 
@@ -60,8 +62,8 @@ impl Resubscriber {
         let mut channel_backoff = self.options.source.channel_backoff();
         let mut mode = PrefetchMode::Full;
         while let Some(Some(session)) = stop.run_until_cancelled(self.ready()).await {
-            // In this order, so that who forbids consuming and then sees `idle` can rely on it.
-            self.idle.send_replace(false);
+            // In this order, so that who forbids consuming and then sees no busy channel can rely on it.
+            let busy = self.busy.begin();
             self.receiving.send_replace(true);
             let began = Instant::now();
             let next = self.subscribe(&session, &mut mode).await;
@@ -69,10 +71,11 @@ impl Resubscriber {
                 return;
             }
             self.receiving.send_replace(false);
-            self.idle.send_replace(true);
+            drop(busy);
             if matches!(next, Next::AtOnce) {
                 continue;
             }
+            self.finishing.send_replace(false);
             let pause = channel_backoff.pause(&self.link, &session, began.elapsed());
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
@@ -80,7 +83,7 @@ impl Resubscriber {
         }
     }
 
-    /// Subscribes once, and consumes until the subscription has ended and its deliveries were dropped.
+    /// Subscribes once, and consumes until the subscription has ended and its deliveries were dropped, or taken by other workers.
     async fn subscribe(&mut self, session: &Arc<Session>, mode: &mut PrefetchMode) -> Next {
         if !self.options.is_allowed() {
             return Next::AtOnce;
@@ -90,6 +93,7 @@ impl Resubscriber {
             return Next::Stop;
         };
         if session.is_lost() {
+            self.finishing.send_replace(false);
             return Next::AtOnce;
         }
         let options = self.options.of_now();
@@ -130,10 +134,15 @@ impl Resubscriber {
         self.log_end(&ended);
         // A worker that is still busy with a delivery gets no other.
         let finished = self.stop.run_until_cancelled(held.wait()).await;
-        self.finishing.send_replace(false);
+        // One that goes on shows no gap until it is subscribed again.
+        if !self.has_only_changed {
+            self.finishing.send_replace(false);
+        }
         match finished {
             None => Next::Stop,
-            Some(()) if matches!(ended, Ended::Recovered | Ended::Stopped) => Next::AtOnce,
+            Some(()) if matches!(ended, Ended::Recovered | Ended::Stopped | Ended::Detached) => {
+                Next::AtOnce
+            }
             Some(()) => Next::Pause,
         }
     }
@@ -166,11 +175,12 @@ impl Resubscriber {
     ) -> Ended {
         match self.has_only_changed {
             true => {
-                debug!(queue = %self.options.source, prefetch, "consuming with another prefetch")
+                debug!(queue = %self.options.source, prefetch, "consuming on another channel")
             }
             false => self.options.source.log_begin(&self.options.worker),
         }
         self.subscribed.send_replace(true);
+        self.finishing.send_replace(false);
         let received = Arc::<AtomicU64>::default();
         let unserved = self.until_unserved(session, held, &received);
         let until = self.stop.child_token();
@@ -181,6 +191,7 @@ impl Resubscriber {
             received,
             counters: self.counters.clone(),
             stop: until.clone(),
+            busy: self.busy.clone(),
         });
         tokio::pin!(running);
         let ended = tokio::select! {
@@ -201,7 +212,8 @@ impl Resubscriber {
         self.finishing.send_replace(ended.is_harmless());
         self.subscribed.send_replace(false);
         self.receiving.send_replace(false);
-        self.has_only_changed = matches!(ended, Ended::Stopped) && self.options.is_allowed();
+        let goes_on = matches!(ended, Ended::Stopped | Ended::Detached);
+        self.has_only_changed = goes_on && self.options.is_allowed();
         ended
     }
 
@@ -232,7 +244,7 @@ impl Resubscriber {
     }
 
     fn log_end(&self, ended: &Ended) {
-        if matches!(ended, Ended::Recovered | Ended::Stopped) {
+        if matches!(ended, Ended::Recovered | Ended::Stopped | Ended::Detached) {
             return debug!(queue = %self.options.source, "stopped consuming: {ended}");
         }
         let ConsumerOptions { source, worker, .. } = &self.options;

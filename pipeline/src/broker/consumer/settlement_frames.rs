@@ -35,7 +35,7 @@ pub(super) fn frames<T>(
                 outstanding.remove(&tag);
                 frames.push(Frame::Requeue { tag });
             }
-            Settle::Flush(_) => {}
+            Settle::Detach(_) | Settle::Flush(_) => {}
         }
     }
     let mut last = None;

@@ -1,7 +1,7 @@
 //! Subscription: one AMQP consumer on one channel, which delivers messages and sends settlements.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,8 +10,8 @@ use std::{
 };
 
 use amqprs::channel::{
-    BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicNackArguments,
-    BasicQosArguments, Channel, ConsumerMessage,
+    BasicAckArguments, BasicCancelArguments, BasicNackArguments, BasicQosArguments, Channel,
+    ConsumerMessage,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -23,26 +23,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::broker::{
     broker_metrics::DeliveryCounters,
     consumer::{
+        begin::{qos, subscribe},
+        busy::Busy,
         delivery::{Delivery, DeliveryWatch, Settle, Ties},
         exclusive_queue::{self, DeclaredQueue},
         gathered_settlements::GatheredSettlements,
-        options::{ConsumerOptions, Source},
+        options::ConsumerOptions,
         prefetch_mode::{Ended, PrefetchMode},
+        quiesce::quiesce_time,
+        rest::Rest,
         settlement_frames::{Frame, frames},
     },
     error::AskError,
-    session::{OpenChannel, Session, watch::ChannelEvent},
+    session::{OpenChannel, Session, SpareChannels, watch::ChannelEvent},
     subscribe_gate::Pass,
     wire,
 };
 use crate::topology::ack_timeout::ack_timeout_cancels;
-
-/// How long messages may be on their way that the broker sends for settlements it has read, if it answers at once.
-const QUIESCE_TIME: Duration = Duration::from_millis(100);
-/// How long at most, if it takes its time to answer.
-const MAX_QUIESCE_TIME: Duration = Duration::from_millis(500);
-/// How many times as long as an answer of the broker a message may be on its way: several of its processes handle it.
-const QUIESCE_ANSWERS: u32 = 4;
 
 /// A subscription that waits for its start.
 ///
@@ -68,6 +65,8 @@ pub(super) struct Start {
     pub(super) counters: Arc<DeliveryCounters>,
     /// Ends the subscription.
     pub(super) stop: CancellationToken,
+    /// Counts the channels that may have messages.
+    pub(super) busy: Busy,
 }
 
 impl Subscription {
@@ -79,7 +78,7 @@ impl Subscription {
         pass: Option<Pass>,
     ) -> Result<Self, AskError> {
         let open = session.open_channel().await?;
-        let tasks = session.tasks();
+        let (tasks, spare_channels) = (session.tasks(), session.spare_channels());
         let release = session.version.as_deref().unwrap_or_default();
         let timeouts_cancel = ack_timeout_cancels(release).unwrap_or(true);
         let mut options = options.clone();
@@ -105,6 +104,9 @@ impl Subscription {
                     own,
                     received: Arc::default(),
                     outstanding: BTreeMap::new(),
+                    detached: BTreeSet::new(),
+                    tasks: tasks.clone(),
+                    spare_channels,
                     timeouts_cancel,
                     pass,
                     caution,
@@ -116,8 +118,9 @@ impl Subscription {
             .await?
     }
 
-    /// Delivers and settles until the channel ends, the broker cancels the consumer, [`Start::stop`], or the
-    /// end of single mode. In the last three cases the channel stays until all deliveries were settled.
+    /// Delivers and settles until the channel ends, the broker cancels the consumer, [`Start::stop`], the end of single
+    /// mode, or until other workers have all that the broker may send. Then the channel stays until all deliveries were
+    /// settled, unless it has ended; this does not wait for those that other workers have.
     pub(super) async fn run(self, start: Start) -> Ended {
         // If the task has ended, its session was lost.
         let _started_or_lost = self.start.send(start);
@@ -138,6 +141,12 @@ struct Subscribed {
     received: Arc<AtomicU64>,
     /// What was delivered and not settled, and when it was delivered.
     outstanding: BTreeMap<u64, Instant>,
+    /// Those of them that other workers have.
+    detached: BTreeSet<u64>,
+    /// The tasks on the session's thread.
+    tasks: TaskTracker,
+    /// Whether channels are left on the connection.
+    spare_channels: SpareChannels,
     /// Whether the broker cancels a consumer when the acknowledgement timeout is over.
     timeouts_cancel: bool,
     /// The permission to subscribe, which counts received and settled messages.
@@ -152,15 +161,16 @@ impl Subscribed {
     /// Waits for the start, then does what [`Subscription::run`] says.
     async fn run(mut self, started: oneshot::Receiver<Start>) -> Ended {
         let Ok(start) = started.await else { return Ended::Stopped };
-        let Start { deliveries, receiving, held, received, counters, stop } = start;
+        let Start { deliveries, receiving, held, received, counters, stop, busy } = start;
         self.received = received;
         let (settles, mut settled) = mpsc::unbounded_channel();
-        let ties = Arc::new(Ties { settles, watch: DeliveryWatch::default(), held, counters });
-        let revoked = ties.watch.revoke_on_drop();
+        let spare_channels = self.spare_channels.clone();
+        let watch = DeliveryWatch::default();
+        let ties = Ties { settles, watch: watch.clone(), held, counters, spare_channels };
+        let (ties, revoked) = (Arc::new(ties), watch.revoke_on_drop());
         let ended = self.deliver_and_settle(&deliveries, &ties, &mut settled, &stop).await;
-        let oldest = self.outstanding.values().next().map(Instant::elapsed);
-        if ended.is_timeout(oldest.filter(|_| self.timeouts_cancel)) {
-            ties.watch.time_out();
+        if ended.is_timeout(self.oldest()) {
+            watch.time_out();
         }
         if matches!(ended, Ended::Lost | Ended::Closed(_)) {
             return ended;
@@ -169,18 +179,19 @@ impl Subscribed {
             self.deliver(message, &deliveries, &ties);
         }
         receiving.send_replace(false);
-        let watch = ties.watch.clone();
         drop((deliveries, ties));
-        if matches!(ended, Ended::Cancelled) {
-            drop(revoked);
-            self.finish(settled).await;
-            return ended;
+        // If the program has ended it, unsettled deliveries stay valid until the channel ends.
+        let revoked = Some(revoked).filter(|_| !matches!(ended, Ended::Cancelled));
+        let rest = Rest { settled, watch, revoked };
+        if let Some(rest) = self.finish(rest, Subscribed::has_others).await {
+            self.pass = None;
+            let busy = busy.begin();
+            let tasks = self.tasks.clone();
+            tasks.spawn(async move {
+                self.finish(rest, |_| true).await;
+                drop(busy);
+            });
         }
-        // The program has ended it: unsettled deliveries stay valid until the channel ends.
-        if self.finish(settled).await.is_some_and(|ended| ended.is_timeout(None)) {
-            watch.time_out();
-        }
-        drop(revoked);
         ended
     }
 
@@ -208,7 +219,7 @@ impl Subscribed {
                         return Ended::Recovered;
                     }
                 }
-                event = self.events.recv() => if let Some(ended) = ended_by(event) {
+                event = self.events.recv() => if let Some(ended) = Ended::by(event) {
                     return ended;
                 },
                 () = stop.cancelled() => {
@@ -216,6 +227,11 @@ impl Subscribed {
                     self.quiesce(deliveries, ties).await;
                     self.cancel().await;
                     return Ended::Stopped;
+                }
+                // Before that it is the one whose message is in danger.
+                () = followed(self.pass.as_ref()), if is_full && !self.has_others() => {
+                    self.cancel().await;
+                    return Ended::Detached;
                 }
                 _ = tick.tick(), if self.own.is_some() => self.bind_again().await,
                 message = self.messages.recv() => match message {
@@ -241,7 +257,7 @@ impl Subscribed {
     }
 
     /// Waits until no message is on its way, as far as that can be known: until as many are unsettled as may be, or for
-    /// [`QUIESCE_TIME`], or longer if the broker is slow. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
+    /// a moment, or longer if the broker is slow. Nothing is settled meanwhile. RabbitMQ sends some messages after it has confirmed the cancel, and the client drops those: they
     /// would come again as redelivered, and count as a death of their worker.
     async fn quiesce(&mut self, deliveries: &mpsc::UnboundedSender<Delivery>, ties: &Arc<Ties>) {
         if self.is_full() {
@@ -268,24 +284,44 @@ impl Subscribed {
         let _cancelled_or_lost = self.channel.basic_cancel(cancel).await;
     }
 
-    /// Waits until all deliveries were settled and the broker has read the settlements, or until the channel has ended.
-    async fn finish(mut self, mut settled: mpsc::UnboundedReceiver<Settle>) -> Option<Ended> {
+    /// How long ago that was delivered which is not settled for the longest time, if the broker may cancel a consumer for it.
+    fn oldest(&self) -> Option<Duration> {
+        let oldest = self.outstanding.values().next().map(Instant::elapsed);
+        oldest.filter(|_| self.timeouts_cancel)
+    }
+
+    /// Whether something is not settled that no other worker has.
+    fn has_others(&self) -> bool {
+        self.outstanding.len() > self.detached.len()
+    }
+
+    /// Waits until all deliveries were settled and the broker has read the settlements, or until the channel has ended, and
+    /// returns None then. Returns what is left as soon as it need not be waited for.
+    async fn finish(
+        &mut self,
+        mut rest: Rest,
+        is_waited_for: impl Fn(&Self) -> bool,
+    ) -> Option<Rest> {
         loop {
+            if !self.outstanding.is_empty() && !is_waited_for(self) {
+                return Some(rest);
+            }
             tokio::select! {
                 biased;
-                count = self.gathered.next(&mut settled, true) => match count {
+                count = self.gathered.next(&mut rest.settled, true) => match count {
                     0 => break,
                     _ => self.settle().await,
                 },
-                event = self.events.recv() => {
-                    if let Some(ended @ (Ended::Lost | Ended::Closed(_))) = ended_by(event) {
-                        return Some(ended);
+                event = self.events.recv() => if let Some(ended) = Ended::by(event) {
+                    rest.taken_back(&ended, self.oldest());
+                    if !matches!(ended, Ended::Cancelled) {
+                        return None;
                     }
                 }
             }
         }
         // The broker's answer means that it has read everything before.
-        let _flushed_or_lost = self.channel.close().await;
+        let _flushed_or_lost = self.channel.clone().close().await;
         None
     }
 
@@ -318,9 +354,15 @@ impl Subscribed {
                 waiting.push(flushed);
                 None
             }
+            Settle::Detach(tag) => {
+                self.detached.insert(tag);
+                None
+            }
             settle => Some(settle),
         });
-        for frame in frames(&mut self.outstanding, messages) {
+        let frames = frames(&mut self.outstanding, messages);
+        self.detached.retain(|tag| self.outstanding.contains_key(tag));
+        for frame in frames {
             // The broker requeues the messages of a lost channel.
             let _written_or_lost = match frame {
                 Frame::Ack { tag, multiple } => {
@@ -344,41 +386,9 @@ impl Subscribed {
     }
 }
 
-/// How long messages may be on their way from a broker that takes so long for an answer.
-fn quiesce_time(answer: Duration) -> Duration {
-    (QUIESCE_ANSWERS * answer).clamp(QUIESCE_TIME, MAX_QUIESCE_TIME)
-}
-
-/// How the subscription ends with this event of the channel, if it does.
-fn ended_by(event: Option<ChannelEvent>) -> Option<Ended> {
-    match event {
-        None => Some(Ended::Lost),
-        Some(ChannelEvent::Closed { code, text }) => Some(Ended::Closed(format!("{code} {text}"))),
-        Some(ChannelEvent::Cancelled) => Some(Ended::Cancelled),
-        Some(_) => None,
+/// Waits until this consumer is not alone, if it was the first.
+async fn followed(pass: Option<&Pass>) {
+    if let Some(pass) = pass {
+        pass.followed().await;
     }
-}
-
-fn qos(options: &ConsumerOptions) -> BasicQosArguments {
-    BasicQosArguments::new(0, options.prefetch, false)
-}
-
-/// A consumer's tag and its messages.
-type Consuming = (String, mpsc::UnboundedReceiver<ConsumerMessage>);
-
-async fn subscribe(
-    channel: &Channel,
-    options: &ConsumerOptions,
-) -> Result<(Option<DeclaredQueue>, Consuming), amqprs::error::Error> {
-    let (own, queue) = match &options.source {
-        Source::Shared(queue) => (None, queue.clone()),
-        Source::Exclusive(queue) => {
-            let own = exclusive_queue::declare(channel, queue).await?;
-            let queue = own.name.clone();
-            (Some(own), queue)
-        }
-    };
-    channel.basic_qos(qos(options)).await?;
-    let mut consume = BasicConsumeArguments::new(&queue, "");
-    Ok((own, channel.basic_consume_rx(consume.manual_ack(true).finish()).await?))
 }

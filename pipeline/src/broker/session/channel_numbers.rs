@@ -11,6 +11,23 @@ use crate::broker::error::AskError;
 /// Up to this maximum the numbers are tried one by one. With more, the counts are exact enough.
 const MAX_TRIED: u16 = 64;
 
+/// How many channels are kept for questions.
+const KEPT: usize = 8;
+
+/// Whether channels are left on a connection. Clones are of the same connection.
+#[derive(Clone)]
+pub(crate) struct SpareChannels {
+    pub(super) end: SessionEnd,
+    pub(super) max: usize,
+}
+
+impl SpareChannels {
+    /// Whether each user of a channel may open another one: they may do so at the same time.
+    pub(crate) fn are_left(&self) -> bool {
+        2 * self.end.used_channels() + KEPT < self.max
+    }
+}
+
 /// How many channels a connection may have: zero means no limit (AMQP 0-9-1, `connection.tune`).
 pub(super) fn max_channels(negotiated: u16) -> u16 {
     if negotiated == 0 { u16::MAX } else { negotiated }

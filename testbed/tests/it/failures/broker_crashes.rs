@@ -152,6 +152,40 @@ async fn a_process_that_lost_its_connection_goes_on_with_what_it_has() -> Result
     Ok(())
 }
 
+/// The last idle worker gets all of what the others work on.
+#[tokio::test]
+async fn an_idle_worker_goes_on_although_it_got_what_busy_ones_work_on() -> Result<()> {
+    let mut scene = Scene::start("quorum", 1, 4).await?;
+    let long = scene.in_hand(3, json!({"sleep": "30s"})).await?;
+    scene.node.close_all_connections().await?;
+    let adopted =
+        |line: &str| json_message(line, ADOPTED)?["requestId"].as_str().map(str::to_owned);
+    let all_adopted = || {
+        let lines = scene.processors[0].lines();
+        let ids: HashSet<_> = lines.iter().filter_map(|line| adopted(line)).collect();
+        ids.len() == long.len()
+    };
+    settles("the idle worker gets all three", async || Ok(all_adopted())).await?;
+    scene.web.ready().await?;
+    let short = scene.in_hand(2, json!({"sleep": "10ms"})).await?;
+    for id in &short {
+        assert_eq!(scene.web.ended(id).await?["status"], "completed");
+    }
+    for id in &long {
+        let state = scene.web.request(id).await?;
+        assert_eq!(state["status"], "processing", "it runs for long");
+    }
+    scene.all_complete(&long).await?;
+    for id in &long {
+        assert_eq!(began(&scene.processors[0], id)?.len(), 1, "it was begun once");
+    }
+    let processor = scene.processors.remove(0);
+    processor.terminate();
+    processor.ended().await?;
+    assert_eq!(scene.stack.foreign().await?.depth(REQUESTS).await?.messages, 0);
+    Ok(())
+}
+
 #[tokio::test]
 async fn work_that_began_in_time_goes_on_when_its_connection_is_lost_after_that() -> Result<()> {
     let vhost = shared_node::vhost().await;

@@ -9,7 +9,12 @@ use crate::{
         forms::sent,
         served::{page, shows},
     },
-    support::{database::Database, stack::Stack, wait::settles},
+    support::{
+        database::Database,
+        foreign_worker::{fail, next_request},
+        stack::Stack,
+        wait::settles,
+    },
 };
 
 #[tokio::test]
@@ -56,8 +61,7 @@ async fn failures_are_listed_by_group_and_one_group_is_replayed() -> Result<()> 
     let dry_run = web.get(&format!("/{link}")).await?.text().await?;
     ensure!(dry_run.contains("Replay 2 requests?"), "{dry_run}");
     let group = link.rsplit('=').next().context("a group")?;
-    let newest = dry_run.split("name=\"newest\" value=\"").nth(1).context("the newest one")?;
-    let newest = newest.split('"').next().context("its id")?;
+    let newest = hidden(&dry_run, "newest")?;
     let fields = [
         ("action", "replay"),
         ("status", "failed"),
@@ -111,6 +115,38 @@ async fn an_action_on_many_that_finds_none_leaves_those_alone_that_come_later() 
     shows(&web, &path, "Finished").await?;
     assert_eq!(web.request(&later).await?["status"], "queued");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_fails_after_the_dry_run_is_not_among_those_that_are_discarded() -> Result<()> {
+    let stack = Stack::fresh().await?;
+    let (web, foreign) = (stack.web().await?, stack.foreign().await?);
+    let late = web.accepted("late".into()).await?;
+    assert_eq!(next_request(&foreign).await?.json()?["requestId"], *late);
+    let early = web.failed(&foreign, "early".into()).await?;
+    let dry_run = web.get("/bulk?action=discard&status=failed").await?.text().await?;
+    ensure!(dry_run.contains("Discard 1 request?"), "{dry_run}");
+    fail(&foreign, &late, 0).await?;
+    ensure!(web.ended(&late).await?["status"] == "failed");
+    let [newest, at] = [hidden(&dry_run, "newest")?, hidden(&dry_run, "at")?];
+    let fields = [
+        ("action", "discard"),
+        ("status", "failed"),
+        ("newest", newest),
+        ("at", at),
+        ("count", "1"),
+    ];
+    let begun = sent(&web, "/bulk", &fields).await?;
+    shows(&web, begun.url().path(), "Finished").await?;
+    assert_eq!(web.request(&late).await?["status"], "failed");
+    assert_eq!(web.get(&format!("/api/v1/requests/{early}")).await?.status(), 410);
+    Ok(())
+}
+
+/// The value of a hidden field of a form.
+fn hidden<'a>(html: &'a str, name: &str) -> Result<&'a str> {
+    let field = html.split(&format!("name=\"{name}\" value=\"")).nth(1);
+    field.and_then(|value| value.split('"').next()).with_context(|| format!("no field {name}"))
 }
 
 #[tokio::test]

@@ -67,6 +67,11 @@ async fn lists_change_in_place_and_go_by_keyboard() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_list_misses_nothing_that_comes_late_or_follows_rows_that_have_left() -> Result<()> {
+    passes_on_one("older").await
+}
+
+#[tokio::test]
 async fn times_are_shown_as_their_reader_wants_them() -> Result<()> {
     passes_on_one("timed").await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use pipeline::contract::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,8 +21,8 @@ pub(crate) const MAX_IDS: usize = 500;
 /// How many samples a dry run shows.
 const MAX_SAMPLES: usize = 5;
 /// What a form has beside filters.
-const NO_FILTERS: [&str; 9] =
-    ["action", "canary", "cursor", "limit", "count", "confirm", "newest", "run", "done"];
+const NO_FILTERS: [&str; 10] =
+    ["action", "canary", "cursor", "limit", "count", "confirm", "newest", "at", "run", "done"];
 
 /// What can be done with many requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,9 +64,18 @@ pub(crate) struct Preview {
     pub(crate) is_capped: bool,
     /// Some of them.
     pub(crate) samples: Vec<RequestView>,
-    /// The newest one, or an id of the time of the dry run if it has found none: those that come later are not meant. None
-    /// if the requests were chosen one by one.
+    /// What it can have seen.
+    pub(crate) seen: Seen,
+}
+
+/// What a dry run can have seen, which alone is meant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// The newest request, or an id of the time of the dry run if it has found none: those that come later are not meant.
+    /// None if the requests were chosen one by one.
     pub(crate) newest: Option<Uuid>,
+    /// The time of the dry run, by the store's clock: what has failed later is not meant.
+    pub(crate) at: Timestamp,
 }
 
 impl BulkAction {
@@ -175,11 +185,13 @@ impl Plan {
     /// # Errors
     /// If a filter has no valid value, or the store is unavailable.
     pub(crate) async fn preview(&self, state: &State) -> Result<Preview, Problem> {
+        let at = state.store.clock().await?;
         if let Selection::Ids(ids) = &self.selection {
+            let seen = Seen { newest: None, at };
             let samples =
                 list::by_ids(state, ids.iter().copied().take(MAX_SAMPLES).collect()).await?;
             let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-            return Ok(Preview { count, is_capped: false, samples, newest: None });
+            return Ok(Preview { count, is_capped: false, samples, seen });
         }
         let query = self.query(MAX_IDS, None);
         let query = query.ok_or_else(|| Problem::wrong_query("There is no such filter."))?;
@@ -188,8 +200,9 @@ impl Plan {
         let mut page = list::page_of(state, query).await?;
         let (count, is_capped) = counted(&page);
         let newest = page.items.first().map_or(now, |newest| newest.request_id);
+        let seen = Seen { newest: Some(newest), at };
         page.items.truncate(MAX_SAMPLES);
-        Ok(Preview { count, is_capped, samples: page.items, newest: Some(newest) })
+        Ok(Preview { count, is_capped, samples: page.items, seen })
     }
 }
 

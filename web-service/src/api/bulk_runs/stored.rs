@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::api::{
     bulk_runs::{
-        plan::{Plan, Preview},
+        plan::{Plan, Preview, Seen},
         progress::Progress,
     },
     http::{problem::Problem, problem_type::ProblemType},
@@ -25,6 +25,9 @@ pub(crate) struct Order {
     pub(crate) count: u32,
     /// Whether there may have been more.
     pub(crate) is_capped: bool,
+    /// When the dry run was. None if another release has written it.
+    #[serde(default)]
+    pub(crate) seen_at: Option<Timestamp>,
 }
 
 /// A run with its plan and its progress.
@@ -38,6 +41,11 @@ pub(crate) struct StoredRun {
 }
 
 impl StoredRun {
+    /// What has failed later is not meant: nobody had seen it when the run was ordered.
+    pub(crate) fn meant_until(&self) -> Timestamp {
+        self.order.seen_at.unwrap_or(self.created_at)
+    }
+
     /// The run, unless another release has written it in another form.
     pub(crate) fn read(run: &BulkRun) -> serde_json::Result<Self> {
         Ok(Self {
@@ -50,7 +58,7 @@ impl StoredRun {
     }
 }
 
-/// Begins a run for the requests of a plan up to `newest`, after a time in which it can be undone. The same order with the same id
+/// Begins a run for the requests of a plan that were `seen`, after a time in which it can be undone. The same order with the same id
 /// begins one run only.
 ///
 /// # Errors
@@ -60,11 +68,12 @@ pub(crate) async fn begin(
     id: Uuid,
     plan: Plan,
     preview: &Preview,
-    newest: Option<Uuid>,
+    seen: Seen,
     due_in: Duration,
 ) -> Result<StoredRun, Problem> {
-    let order = Order { plan, count: preview.count, is_capped: preview.is_capped };
-    let above = newest.map(|id| Uuid::from_u128(id.as_u128().saturating_add(1)));
+    let Preview { count, is_capped, .. } = *preview;
+    let order = Order { plan, count, is_capped, seen_at: Some(seen.at) };
+    let above = seen.newest.map(|id| Uuid::from_u128(id.as_u128().saturating_add(1)));
     let cursor = above.map(|id| Cursor::after(id).to_string());
     let progress = Progress::beginning(Timestamp::now() + due_in, cursor);
     let run = NewBulkRun { id, plan: json(&order), progress: json(&progress), due_in };

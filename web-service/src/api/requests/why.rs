@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use actix_web::{HttpResponse, web};
 use pipeline::{contract::Timestamp, health::Part};
 use serde::Serialize;
-use store::{Found, Summary};
+use store::{COUNT_LIMIT, Found, Summary};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -21,7 +21,6 @@ use crate::{
     dispatch::known_type::known_type,
     events::jobs::job::Job,
     why::{
-        SUSPECT_DELIVERY,
         facts::{Begins, Facts, Reason, Why, WorkInHand},
         why,
     },
@@ -121,6 +120,8 @@ pub(crate) async fn facts(state: &State, id: Uuid) -> Result<Facts, Problem> {
         true => None,
         false => state.store.open_before(&request.kind, id).await.ok(),
     };
+    // At its limit the store has stopped counting.
+    let before = before.filter(|before| *before < COUNT_LIMIT);
     let overview = state.overview.read(&state.store).await;
     let of_type = known_type(state.types(), &request.kind).ok();
     let mut jobs = state.jobs.all(MAX_JOBS);
@@ -138,6 +139,8 @@ pub(crate) async fn facts(state: &State, id: Uuid) -> Result<Facts, Problem> {
         queue: of_type.and_then(|of_type| state.queue_counts_of(&of_type)),
         before: before.map(|before| before.saturating_sub(in_work_before)),
         ended_per_second: overview.map(|overview| overview.ended_per_second),
+        // They pause the workers of their processes, of whatever type those are.
+        suspects: state.jobs.suspects(),
         work: work_in_hand(&jobs),
     })
 }
@@ -151,11 +154,9 @@ fn broker_away(state: &State) -> Option<String> {
 fn work_in_hand(jobs: &[(Uuid, Job)]) -> WorkInHand {
     let nameless = jobs.iter().filter(|(_, job)| job.worker.is_none()).count();
     let named: HashSet<_> = jobs.iter().filter_map(|(_, job)| job.worker.as_deref()).collect();
-    let suspects = jobs.iter().filter(|(_, job)| job.execution.delivery >= SUSPECT_DELIVERY);
     WorkInHand {
         busy: named.len() + nameless,
         longest_since: jobs.iter().filter_map(|(_, job)| job.started_at).min(),
-        suspects: suspects.count(),
     }
 }
 

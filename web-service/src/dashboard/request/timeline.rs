@@ -95,7 +95,7 @@ fn present(view: &RequestView, attempts: &[AttemptView]) -> Option<Step> {
     match view.status {
         RequestStatus::Processing if is_told(AttemptOutcome::Running) => None,
         RequestStatus::Processing => Some(Step::new(Kind::Now, "In work", view.started_at)),
-        RequestStatus::Queued => Some(match view.next_attempt_at {
+        RequestStatus::Queued => Some(match view.waits_until() {
             Some(at) => Step::new(Kind::Next, "Next attempt", Some(at)),
             None => Step::new(Kind::Next, "Waits for a worker", None),
         }),
@@ -143,6 +143,8 @@ pub(super) fn markup(steps: &[Step]) -> Markup {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use store::{Status, Summary};
 
     use super::*;
@@ -193,7 +195,9 @@ mod tests {
             attempt(0, 2, AttemptOutcome::Timeout),
             attempt(1, 1, AttemptOutcome::Failed),
         ];
-        let waiting = Summary { run: 1, next_attempt_at: Some(at(9)), ..summary(Status::Queued) };
+        let retried =
+            |next| Summary { run: 1, next_attempt_at: Some(next), ..summary(Status::Queued) };
+        let waiting = retried(Timestamp::now() + Duration::from_secs(60));
         let expected = [
             "Accepted",
             "Attempt 1 failed",
@@ -203,6 +207,7 @@ mod tests {
             "Next attempt",
         ];
         assert_eq!(titles(waiting, &attempts), expected);
+        assert_eq!(titles(retried(at(9)), &attempts)[5], "Waits for a worker", "it is due");
         let steps = steps(&summary(Status::Failed).into(), &attempts[..1]);
         assert_eq!(steps[1].detail.as_deref(), Some("a:1/1, 2.0 s"));
     }

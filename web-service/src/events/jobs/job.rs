@@ -10,6 +10,9 @@ const MAX_WORKER_BYTES: usize = 255;
 /// The longest progress message that is kept.
 const MAX_MESSAGE_BYTES: usize = 1000;
 
+/// From which delivery on two workers may have died of a request.
+const SUSPECT_DELIVERY: u32 = 3;
+
 /// The work on a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -67,6 +70,11 @@ impl Job {
     pub fn is_same_work(&self, other: &Self) -> bool {
         (self.execution, &self.worker, self.started_at)
             == (other.execution, &other.worker, other.started_at)
+    }
+
+    /// Whether it was delivered so often that two workers may have died of it. If so, it runs alone in its process.
+    pub fn is_suspect(&self) -> bool {
+        self.execution.delivery >= SUSPECT_DELIVERY
     }
 
     fn of(event: &JobEvent) -> Self {

@@ -106,6 +106,11 @@ impl JobRegistry {
         self.jobs.iter().take(limit).map(|(id, known)| (*id, known.job.clone())).collect()
     }
 
+    /// How many jobs there are of which workers may have died.
+    pub(crate) fn suspects(&self) -> usize {
+        self.jobs.values().filter(|known| known.job.is_suspect()).count()
+    }
+
     /// The ids below `below`, newest first.
     pub(crate) fn newest(&self, below: Uuid, limit: usize) -> Vec<Uuid> {
         self.jobs.range(..below).rev().take(limit).map(|(id, _)| *id).collect()
