@@ -130,7 +130,7 @@ fn may_go_on(client: &Client, id: Uuid) -> String {
 
 fn show(run: &BulkRun, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::line(one_line(run.json()))?,
+        Format::Json => output::answer(one_line(run.json()))?,
         Format::Text => output::note(summary(&run.details)),
     }
     Ok(())

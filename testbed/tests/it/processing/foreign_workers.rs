@@ -13,7 +13,7 @@ use serde_json::Value;
 use testbed::{Program, shared_node, workspace};
 
 use crate::support::{
-    slowlane::CliOutput,
+    slowlane::{CliOutput, without_reader},
     stack::{REQUESTS, Stack},
 };
 
@@ -94,6 +94,18 @@ async fn a_program_that_does_not_consume_is_told_so() -> Result<()> {
         "{told}"
     );
     ensure!(outcome(&told, "redelivery")?["outcome"] == "not-checked", "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_breaks_a_rule_is_reported_by_the_exit_code_also_where_nobody_reads_the_rules()
+-> Result<()> {
+    let stack = unused().await;
+    for format in ["text", "json"] {
+        let words = ["conformance", "--output", format, "sh", "-c", "exit 3"];
+        let said = without_reader(&words, &[("AMQP_URL", &stack.url)]).await?;
+        ensure!(said.code == Some(1), "{format}: {}", said.text);
+    }
     Ok(())
 }
 
