@@ -5,4 +5,5 @@ mod profile_updates;
 mod readmes;
 mod service;
 mod slow;
+mod stopping;
 mod vip_notifications;
