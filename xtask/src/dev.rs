@@ -95,7 +95,7 @@ async fn prepare(options: &Options) -> Result<Prepared> {
     let database = format!("sqlite:{}", folder.inside("slowlane.db").display());
     let web = launch.program("web-service").env("DATABASE_URL", database);
     let programs = Programs::start(&launch, web.env("HTTP_ADDR", address), Vec::new()).await?;
-    let session = Session::start(programs, launch, work, changes)?;
+    let session = Session::start(programs, launch, work, changes);
     Ok(Prepared { broker, session, folder })
 }
 
