@@ -141,7 +141,7 @@ impl Programs {
 }
 
 async fn declare_topology(launch: &Launch) -> Result<()> {
-    let setup = launch.program("setup").start()?;
+    let setup = launch.setup().start()?;
     let declared = setup.succeed_within(WAIT_TIMEOUT);
     console::while_waiting("setup", "declaring exchanges and queues", declared).await?;
     console::step("setup", "exchanges and queues are declared");
