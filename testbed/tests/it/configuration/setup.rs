@@ -251,6 +251,21 @@ async fn a_user_without_permission_is_told_which_one_is_missing() -> Result<()> 
     let (code, text) = run(setup(&url)).await?;
     assert_eq!(code, 5, "{text}");
     assert!(text.contains("set_permissions") && !text.contains("s3cret"), "{text}");
+    assert!(text.contains("rabbitmqctl list_user_permissions"), "it may have others: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_whom_the_management_api_refuses_is_told_of_the_tag_and_to_keep_the_others()
+-> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let user = format!("untagged-{}", vhost.name);
+    vhost.add_user(&user, "s3cret", &vhost.name, [".*", ".*", ".*"]).await?;
+    let management = vhost.management_url().context("there is no management API")?;
+    let check = setup(&vhost.url_as(&user, "s3cret", &vhost.name)).arg("--check");
+    let (code, text) = run(check.arg("--management-url").arg(&management)).await?;
+    assert!(code == 3 && text.contains(&format!("set_user_tags '{user}'")), "{code}: {text}");
+    assert!(text.contains("rabbitmqctl list_users") && !text.contains("s3cret"), "{text}");
     Ok(())
 }
 
