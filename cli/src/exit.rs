@@ -88,6 +88,7 @@ impl Failure {
             | Self::Call(CallError::Rejected { .. } | CallError::UnexpectedResponse(_)) => {
                 Exit::Other
             }
+            Self::Call(CallError::TimedOut(_)) => Exit::NotInTime,
             Self::Call(CallError::NotFound(_)) => Exit::NotFound,
             Self::Call(CallError::Unreachable(_) | CallError::Unavailable { .. }) => {
                 Exit::Unreachable
@@ -130,6 +131,7 @@ mod tests {
         let unavailable = CallError::Unavailable { detail: text(), retry_after: None };
         for (failure, code) in [
             (Failure::Usage(text()), 2),
+            (CallError::TimedOut(text()).into(), 5),
             (CallError::NotFound(text()).into(), 6),
             (CallError::Unreachable(text()).into(), 7),
             (unavailable.into(), 7),

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use pipeline::threads;
+use pipeline::{config, threads};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -28,7 +28,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments =
+        Arguments::try_parse().unwrap_or_else(|error| config::without_passwords(error).exit());
     // Shells ask for completions as they start, and a bad setting must not break that.
     if let Command::Completions { shell } = arguments.command {
         return exit::end(commands::completions::run(shell));

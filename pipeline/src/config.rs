@@ -14,7 +14,9 @@ pub(crate) mod source;
 pub(crate) mod unknown_names;
 pub mod variables;
 
-pub use crate::config::command_line::{Arguments, EXIT_CONFIGURATION, command_line};
+pub use crate::config::command_line::{
+    Arguments, EXIT_CONFIGURATION, command_line, without_passwords,
+};
 pub use crate::config::env_file::EnvFileError;
 pub use crate::config::parse::{LogFormat, ParseError, Secret, SecretUrl, Size};
 pub use crate::config::reader::{ConfigError, Reader};

@@ -58,7 +58,8 @@ impl Failure {
         let Address { vhost, user, .. } = address;
         match error {
             AskError::Refused { code: ACCESS_REFUSED, .. } => Self::Permission(format!(
-                "{what}: {error}\nGive the user the right to it: \
+                "{what}: {error}\nGive the user the right to it. This replaces the permissions that the user has in the virtual host: \
+                 see them with rabbitmqctl list_user_permissions '{user}', and keep what else it needs in the patterns.\n\
                  rabbitmqctl set_permissions -p '{vhost}' '{user}' '^processing.*' '^processing.*' '^processing.*'"
             )),
             AskError::Refused { code, text } if tells_of_object(*code, text) => {

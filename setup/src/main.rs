@@ -10,10 +10,11 @@ mod report;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use pipeline::{
     broker::{Address, Declarer},
-    program,
+    config::EXIT_CONFIGURATION,
+    program, stderr,
 };
 use tokio::time::sleep;
 use tracing::warn;
@@ -24,13 +25,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    program::run(command(), |config, arguments| {
-        let matches = &arguments.matches;
-        let task = match matches.get_flag("check") {
-            true => Task::Check { management: matches.get_one("management-url").cloned() },
-            false => Task::Declare,
-        };
-        run(&config, &task).unwrap_or_else(|failure| failure.exit())
+    program::run(command(), |config, arguments| match Task::of(&arguments.matches) {
+        Ok(task) => run(&config, &task).unwrap_or_else(|failure| failure.exit()),
+        Err(reason) => {
+            stderr::print(&format!("setup: {reason}"));
+            ExitCode::from(EXIT_CONFIGURATION)
+        }
     })
 }
 
@@ -41,6 +41,19 @@ enum Task {
     Check {
         management: Option<Url>,
     },
+}
+
+impl Task {
+    /// What these arguments ask for, or what is wrong with them, without the value: clap would show it with its password.
+    fn of(arguments: &ArgMatches) -> Result<Self, String> {
+        if !arguments.get_flag("check") {
+            return Ok(Self::Declare);
+        }
+        let named = arguments.get_one::<String>("management-url");
+        let management = named.map(|text| management_url(text)).transpose();
+        let management = management.map_err(|reason| format!("--management-url: {reason}"))?;
+        Ok(Self::Check { management })
+    }
 }
 
 /// How long a broker that was lost or has failed gets each time to come to itself.
@@ -65,7 +78,6 @@ fn command() -> Command {
                 .long("management-url")
                 .value_name("URL")
                 .requires("check")
-                .value_parser(management_url)
                 .help("The broker's management API, which tells the bindings [default: where it usually is]"),
         )
 }
@@ -76,7 +88,12 @@ fn management_url(text: &str) -> Result<Url, String> {
         Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
             Err("the URL must begin with http:// or https://".to_owned())
         }
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+        // A password with a bare slash is in the path.
+        Ok(url)
+            if !url.username().is_empty()
+                || url.password().is_some()
+                || url.path().contains('@') =>
+        {
             Err("user and password are those of the broker's URL".to_owned())
         }
         // Behind either of them the host may have been meant, and another one would get the broker's password.
@@ -184,9 +201,15 @@ mod tests {
         for good in ["https://h:15671/rabbit/", "http://h:15672/#/", "http://h:15672/#/queues"] {
             assert!(management_url(good).is_ok(), "{good}");
         }
-        for bad in
-            ["http://u:p@h", "ftp://h", "h:15672", "http://u:#p@h", "http://h/?p", "http://h/#p"]
-        {
+        for bad in [
+            "http://u:p@h",
+            "http://u:1/p@h",
+            "ftp://h",
+            "h:15672",
+            "http://u:#p@h",
+            "http://h/?p",
+            "http://h/#p",
+        ] {
             assert!(management_url(bad).is_err(), "{bad}");
         }
     }

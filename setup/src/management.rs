@@ -133,7 +133,8 @@ async fn get<T: DeserializeOwned>(
             read.map_err(|error| format!("is no management API: {}", root_cause(&error)))
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(format!(
-            "refuses the user {user}: give it the tag (rabbitmqctl set_user_tags {user} management)"
+            "refuses the user {user}: give it the tag management, beside those that it has (rabbitmqctl list_users), which \
+             this replaces: rabbitmqctl set_user_tags '{user}' management"
         )),
         status => Err(format!("answers {status}")),
     }

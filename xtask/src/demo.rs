@@ -56,13 +56,18 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
 }
 
 async fn prepare(options: &Options) -> Result<(Broker, Session)> {
-    let broker = match options.broker.configured(&settings_in(&workspace::root())?)? {
+    let root = workspace::root();
+    let settings = settings_in(&root)?;
+    let broker = match options.broker.configured(&settings, &root)? {
         Some(configured) => configured,
         None => Broker::private(&options.broker.install().await?, "demo").await?,
     };
     // Long enough for a user to kill a worker in the middle of its work.
     let delay = if options.once { "1s" } else { "3s" };
-    let launch = Launch::on(&broker);
+    let launch = match broker {
+        Broker::Configured { .. } => Launch::on(&broker).with_queues_of(&settings),
+        Broker::Private(_) => Launch::on(&broker),
+    };
     let web = launch.program("web-service").env("HTTP_ADDR", usual_or_any_address());
     let workers = WORKERS.map(|name| (name, session::worker(&launch, delay)));
     let programs = Programs::start(&launch, web, workers.into()).await?;

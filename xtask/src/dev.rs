@@ -90,18 +90,23 @@ async fn prepare(options: &Options) -> Result<Prepared> {
     };
     let address = http_address(&settings)?;
     let mut folder = DataFolder::lock(options.data.as_deref())?;
-    let broker = broker(options, &settings, &mut folder).await?;
+    let broker = broker(options, &settings, &here, &mut folder).await?;
     let launch = launch(&broker, &settings, &folder, here);
     let database = format!("sqlite:{}", folder.inside("slowlane.db").display());
     let web = launch.program("web-service").env("DATABASE_URL", database);
     let programs = Programs::start(&launch, web.env("HTTP_ADDR", address), Vec::new()).await?;
-    let session = Session::start(programs, launch, work, changes)?;
+    let session = Session::start(programs, launch, work, changes);
     Ok(Prepared { broker, session, folder })
 }
 
 /// The configured broker, or a private one. Each release has its own data: a release can't read those of a later one.
-async fn broker(options: &Options, settings: &Source, folder: &mut DataFolder) -> Result<Broker> {
-    if let Some(configured) = options.broker.configured(settings)? {
+async fn broker(
+    options: &Options,
+    settings: &Source,
+    here: &Path,
+    folder: &mut DataFolder,
+) -> Result<Broker> {
+    if let Some(configured) = options.broker.configured(settings, here)? {
         folder.enter("configured-broker")?;
         return Ok(configured);
     }

@@ -85,14 +85,15 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
         return Ok(interrupt::stopped("example"));
     };
     let mut stage = stage?;
-    let shown = interrupt.or(options.name.show(&mut stage)).await.unwrap_or(Ok(()));
-    if shown.is_ok() && !options.once {
+    let shown = interrupt.or(options.name.show(&mut stage)).await;
+    if matches!(shown, Some(Ok(()))) && !options.once {
         console::blank_line();
         console::step("example", "runs on; Ctrl-C stops it");
         interrupt.received().await;
     }
     // Also after an error the programs close their connections.
     let stopped = interrupt.or(stage.stop()).await.unwrap_or(Ok(()));
+    let Some(shown) = shown else { return stopped.map(|()| interrupt::stopped("example")) };
     shown.and(stopped)?;
     console::step("example", "nothing is left running");
     Ok(ExitCode::SUCCESS)

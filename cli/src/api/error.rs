@@ -16,6 +16,9 @@ pub(crate) enum CallError {
         /// The `Retry-After` of the response.
         retry_after: Option<Duration>,
     },
+    /// The time that the user gives a request to end is over, and the service does not tell whether it has.
+    #[error("{0}")]
+    TimedOut(String),
     /// The request or message does not exist, or no longer.
     #[error("{0}")]
     NotFound(String),
@@ -40,7 +43,10 @@ impl CallError {
         match self {
             Self::Unreachable(_) => Some(Duration::ZERO),
             Self::Unavailable { retry_after, .. } => Some(retry_after.unwrap_or_default()),
-            Self::NotFound(_) | Self::Rejected { .. } | Self::UnexpectedResponse(_) => None,
+            Self::TimedOut(_)
+            | Self::NotFound(_)
+            | Self::Rejected { .. }
+            | Self::UnexpectedResponse(_) => None,
         }
     }
 }

@@ -7,7 +7,10 @@ use reqwest::{Response, header};
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::timeout;
 
-use super::{progress::Progress, request::Request};
+use super::{
+    progress::Progress,
+    request::{Request, Status},
+};
 
 /// How long a stream may be silent before it counts as lost. The service sends something every 15 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(45);
@@ -55,6 +58,14 @@ impl Event {
             Some("status") => serde_json::from_str(&data).ok().map(Self::Status),
             Some("progress") => Some(Self::Progress(Progress::parse(data))),
             _ => None,
+        }
+    }
+
+    /// The status of the request then.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::Status(request) => request.status,
+            Self::Progress(_) => Status::Processing,
         }
     }
 }

@@ -26,6 +26,8 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_POLL: Duration = Duration::from_secs(30);
 /// The pause after a long poll that returned early, as it does when the service is stopping.
 const EARLY_POLL_PAUSE: Duration = Duration::from_millis(500);
+/// How long a response may take after the time that the user gives a request to end.
+const LATE_RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The service's response to a request that it has accepted.
 #[derive(Deserialize)]
@@ -58,7 +60,7 @@ impl Client {
 
     /// A request as it is now.
     pub(crate) async fn get(&self, id: Uuid) -> Result<Request, CallError> {
-        self.with_retries(async || self.get_once(id, Duration::ZERO).await).await
+        self.with_retries(async || self.get_once(id, Duration::ZERO, RESPONSE_TIMEOUT).await).await
     }
 
     /// The data of a request, as they were sent.
@@ -98,9 +100,14 @@ impl Client {
             }
             let deadline = self.retry_deadline();
             let deadline = end.map_or(deadline, |end| deadline.min(end));
-            let get = async || self.get_once(id, wait).await;
-            let request = self.with_retries_until(deadline, get).await?;
-            if request.status.is_final() || end.is_some_and(|end| Instant::now() >= end) {
+            let get = async || self.poll(id, max_poll, end).await;
+            let polled = self.with_retries_until(deadline, get).await;
+            let is_over = end.is_some_and(|end| Instant::now() >= end);
+            let request = polled.map_err(|error| match timeout {
+                Some(timeout) if is_over => not_known(id, timeout, error),
+                _ => error,
+            })?;
+            if request.status.is_final() || is_over {
                 return Ok(request);
             }
             show(&request);
@@ -168,12 +175,45 @@ impl Client {
         self.call(Method::POST, url).await.map(|Accepted { .. }| ())
     }
 
-    async fn get_once(&self, id: Uuid, wait: Duration) -> Result<Request, CallError> {
+    /// A request once it has ended, or as it is after `max_poll` or at `end`.
+    async fn poll(
+        &self,
+        id: Uuid,
+        max_poll: Duration,
+        end: Option<Instant>,
+    ) -> Result<Request, CallError> {
+        let Some(end) = end else {
+            let wait = whole_seconds(max_poll);
+            return self.get_once(id, wait, wait + RESPONSE_TIMEOUT).await;
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        let wait = whole_seconds(left.min(max_poll));
+        let timeout = (wait + RESPONSE_TIMEOUT).min(left.saturating_add(LATE_RESPONSE_TIMEOUT));
+        self.get_once(id, wait, timeout).await
+    }
+
+    async fn get_once(
+        &self,
+        id: Uuid,
+        wait: Duration,
+        timeout: Duration,
+    ) -> Result<Request, CallError> {
         let mut get = self.request(Method::GET, self.url(&["requests", &id.to_string()]));
         if !wait.is_zero() {
             get = get.header("Prefer", format!("wait={}", wait.as_secs()));
         }
-        self.send_for_json(get, wait + RESPONSE_TIMEOUT).await
+        self.send_for_json(get, timeout).await
+    }
+}
+
+/// The error of a call that could have succeeded later, at the end of the user's time.
+fn not_known(id: Uuid, timeout: Duration, error: CallError) -> CallError {
+    let timeout = humantime::format_duration(timeout);
+    match error.retry_after() {
+        Some(_) => CallError::TimedOut(format!(
+            "whether {id} has ended is not known after {timeout}: {error}"
+        )),
+        None => error,
     }
 }
 

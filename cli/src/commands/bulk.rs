@@ -150,7 +150,7 @@ fn summary(
             ));
         }
         Format::Text => {}
-        Format::Json => output::line(json!({
+        Format::Json => output::answer(json!({
             "lines": lines, "done": done, "completed": completed, "failed": failed, "out": bulk.out,
         }))?,
     }

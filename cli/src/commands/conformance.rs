@@ -13,10 +13,13 @@ mod worker;
 
 use std::collections::HashMap;
 
-use pipeline::config::{BrokerConfig, ConfigError, Reader, Source};
+use pipeline::{
+    config::{self, BrokerConfig, ConfigError, Reader, Source, variables},
+    topology::RetryDelays,
+};
 
 use self::{report::Report, stage::Stage};
-use super::interrupt::until_interrupted;
+use super::interrupt::{until_interrupted, until_interrupted_again};
 use crate::{
     arguments::{Conformance, Format},
     exit::{Exit, Failure},
@@ -30,12 +33,12 @@ pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit
         let read = serde_json::from_str::<&serde_json::value::RawValue>(refused);
         read.map_err(|error| Failure::Usage(format!("--refused takes JSON: {error}")))?;
     }
-    let broker = broker().map_err(|error| Failure::Usage(error.to_string()))?;
+    let (broker, delays) = settings().map_err(|error| Failure::Usage(error.to_string()))?;
     let address = broker.addresses.first().ok_or_else(|| Failure::Usage("no broker".to_owned()))?;
     output::note(format!("checking `{}` at {address}", command.join(" ")));
     let (mut stage, mut report, mut unchecked) = (None, Report::new(format), "");
     let checking = async {
-        let stage = stage.insert(Stage::set_up(address, command, kind, timeout).await?);
+        let stage = stage.insert(Stage::set_up(address, command, kind, &delays, timeout).await?);
         unchecked = checks::run(stage, refused.as_deref(), &mut report).await?;
         Ok(())
     };
@@ -49,20 +52,21 @@ pub(super) async fn run(conformance: Conformance, format: Format) -> Result<Exit
     if has_ended? { report.end(unchecked) } else { Ok(Exit::Other) }
 }
 
-/// Takes back what the check has published, or a later one would find it; unless there is a signal meanwhile.
+/// Takes back what the check has published, or a later one would find it; unless there is another signal meanwhile.
 async fn tear_down(stage: Stage) -> Result<(), Failure> {
     let clearing = async {
         stage.tear_down().await;
         Ok(())
     };
-    until_interrupted(clearing).await.map(drop)
+    until_interrupted_again(clearing).await.map(drop)
 }
 
-/// The broker from `AMQP_URL` or `CLOUDAMQP_URL`, as of the other programs.
-fn broker() -> Result<BrokerConfig, ConfigError> {
+/// The broker from `AMQP_URL` or `CLOUDAMQP_URL`, and `RETRY_DELAYS`, as of the other programs.
+fn settings() -> Result<(BrokerConfig, RetryDelays), ConfigError> {
     let source = Source::of_process(HashMap::new())?;
     let mut reader = Reader::new(&source);
     let broker = BrokerConfig::read(&mut reader);
+    let delays = reader.read(&variables::RETRY_DELAYS, config::retry_delays);
     reader.finish()?;
-    Ok(broker)
+    Ok((broker, delays))
 }

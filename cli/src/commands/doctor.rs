@@ -17,10 +17,10 @@ use crate::{
 pub(super) async fn run(client: &Client, format: Format) -> Result<Exit, Failure> {
     let told = client.doctor().await?;
     match format {
-        Format::Json => output::line(one_line(told.json()))?,
+        Format::Json => output::answer(one_line(told.json()))?,
         Format::Text => {
             for line in lines(&told.details) {
-                output::line(escape_controls(&line, &['\u{1b}']))?;
+                output::answer(escape_controls(&line, &['\u{1b}']))?;
             }
             output::note(summary(&told.details));
         }

@@ -16,8 +16,8 @@ use crate::{
 pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exit, Failure> {
     let request = client.get(id).await?;
     match format {
-        Format::Text => output::line(request_text::record(&request))?,
-        Format::Json => output::line(text::one_line(request.json()))?,
+        Format::Text => output::answer(request_text::record(&request))?,
+        Format::Json => output::answer(text::one_line(request.json()))?,
     }
     Ok(Exit::of(request.status))
 }

@@ -30,7 +30,7 @@ pub(super) async fn run(client: &Client, watch: bool, format: Format) -> Result<
         return Ok(Exit::Completed);
     }
     let status = client.status().await?;
-    output::line(shown(client, &status, format))?;
+    output::answer(shown(client, &status, format))?;
     match status.details.status.as_str() {
         "ready" => Ok(Exit::Completed),
         _ => Ok(Exit::Other),

@@ -67,10 +67,10 @@ async fn publish(client: &Client, missing: Vec<MissingRequest>) -> Result<usize,
 
 fn show(found: &Verification, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::line(one_line(found.json()))?,
+        Format::Json => output::answer(one_line(found.json()))?,
         Format::Text => {
             for line in lines(&found.details) {
-                output::line(line)?;
+                output::answer(line)?;
             }
             output::note(summary(&found.details));
         }

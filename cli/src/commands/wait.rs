@@ -90,10 +90,10 @@ pub(super) async fn run(
     let request = follow::beside(client, id, client.wait(id, timeout)).await?;
     match format {
         Format::Text if request.status == Status::Completed => {
-            output::line(request_text::result(&request))?;
+            output::answer(request_text::result(&request))?;
         }
         Format::Text => output::note(no_result(&request)),
-        Format::Json => output::line(text::one_line(request.json()))?,
+        Format::Json => output::answer(text::one_line(request.json()))?,
     }
     Ok(Exit::of(request.status))
 }

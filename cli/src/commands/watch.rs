@@ -31,7 +31,11 @@ pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exi
         while let Some(event) = events.next().await {
             let line = line(&event, format);
             if line != last {
-                output::line(&line)?;
+                match output::line(&line).map_err(Failure::from) {
+                    // Nobody reads what is still to come.
+                    Err(Failure::OutputClosed) => return Ok(Exit::of(event.status())),
+                    printed => printed?,
+                }
                 last = line;
             }
             if let Event::Status(request) = event
@@ -46,7 +50,7 @@ pub(super) async fn run(client: &Client, id: Uuid, format: Format) -> Result<Exi
 
 fn end(request: &Request, format: Format) -> Result<Exit, Failure> {
     if format == Format::Text && request.status == Status::Completed {
-        output::line(request_text::result(request))?;
+        output::answer(request_text::result(request))?;
     }
     Ok(Exit::of(request.status))
 }

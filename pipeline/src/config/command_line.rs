@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, process::ExitCode};
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ContextValue};
 
 use crate::{
     broker::address::Address,
@@ -36,7 +36,7 @@ pub fn command_line(
         .version(version)
         .after_help("Flags take precedence over the environment, and the environment over the file .env in the current folder.")
         .args(variables.iter().map(|variable| argument(variable)));
-    let matches = command.get_matches();
+    let matches = command.try_get_matches().unwrap_or_else(|it| without_passwords(it).exit());
     let flags = variables
         .iter()
         .filter_map(|v| Some((v.name.to_owned(), matches.get_one::<String>(v.name)?.clone())))
@@ -55,6 +55,20 @@ impl ConfigError {
     }
 }
 
+/// The error without the arguments that it quotes, where these are URLs with a user, which may have a password.
+#[must_use]
+pub fn without_passwords(mut error: clap::Error) -> clap::Error {
+    let may_be_secret = |value: &ContextValue| match value {
+        ContextValue::String(text) => text.contains("://") && text.contains('@'),
+        _ => false,
+    };
+    let quoting = error.context().filter(|(_, value)| may_be_secret(value));
+    for kind in quoting.map(|(kind, _)| kind).collect::<Vec<_>>() {
+        error.insert(kind, ContextValue::String("...".to_owned()));
+    }
+    error
+}
+
 fn argument(variable: &'static Variable) -> Arg {
     let shown = match variable.default {
         None => String::new(),
@@ -70,4 +84,25 @@ fn argument(variable: &'static Variable) -> Arg {
         .value_name("VALUE")
         .action(ArgAction::Set)
         .help(format!("{} [env: {}{shown}]", variable.about, variable.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_is_refused_is_quoted_unless_it_may_have_a_password() {
+        let command = || Command::new("a").arg(Arg::new("n").long("n").value_parser(["1"]));
+        let error = |words: &[&str]| {
+            let refused = command().try_get_matches_from([&["a"][..], words].concat()).unwrap_err();
+            without_passwords(refused).to_string()
+        };
+        for words in
+            [&["amqp://u:hunter2@h"][..], &["--n", "http://u:hunter2@h"], &["--m=u://:hunter2@"]]
+        {
+            let text = error(words);
+            assert!(text.starts_with("error: ") && !text.contains("hunter2"), "{text}");
+        }
+        assert!(error(&["amqp://h"]).contains("amqp://h"), "{}", error(&["amqp://h"]));
+    }
 }

@@ -21,7 +21,10 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, String>, EnvFileError>
     let shown = || path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
+        // A folder of this name, as of a virtual environment of Python, is no file either.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
+            return Ok(HashMap::new());
+        }
         Err(error) => return Err(EnvFileError::Unreadable(shown(), error)),
     };
     parse(&text).map_err(|place| EnvFileError::Syntax(shown(), place))
@@ -72,6 +75,7 @@ mod tests {
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains("line 1 (AMQP_URL)") && !error.contains("hunter2"), "{error:?}");
         assert!(read(&folder.path().join("none")).unwrap().is_empty());
+        assert!(read(folder.path()).unwrap().is_empty(), "a folder is no file");
     }
 
     #[test]

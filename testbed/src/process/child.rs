@@ -88,6 +88,34 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// Asks the process and all others of its group to stop (SIGTERM).
+    pub fn terminate_group(&self) {
+        self.signal_group(Signal::TERM);
+    }
+
+    /// Kills the process and all others of its group (SIGKILL), also once it has exited itself.
+    pub fn kill_group(&self) {
+        self.signal_group(Signal::KILL);
+    }
+
+    fn signal_group(&self, signal: Signal) {
+        // For the same reason this is no stranger's group.
+        let _ = kill_process_group(self.pid, signal);
+    }
+
+    /// Waits until the process has exited, and another one that it has started holds its output open for 2 s more; for
+    /// ever if that does not happen.
+    pub fn outlived(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (mut exit, history) = (self.exit.clone(), Arc::clone(&self.history));
+        async move {
+            let exited = exit.wait_for(Option::is_some).await.is_ok();
+            if exited && tokio::time::timeout(OUTPUT_TIMEOUT, history.closed()).await.is_err() {
+                return;
+            }
+            std::future::pending().await
+        }
+    }
+
     /// Waits until the process has exited, within [`WAIT_TIMEOUT`].
     pub async fn wait(&self) -> Result<ExitStatus> {
         self.wait_within(WAIT_TIMEOUT).await
@@ -151,7 +179,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.kill_group();
         let _ = self.child.wait();
         self.guardian.dismiss();
     }

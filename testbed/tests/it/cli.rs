@@ -1,6 +1,7 @@
 //! The command line `slowlane` against the whole system.
 
 mod bulk;
+mod closed_output;
 mod doctor;
 mod failed;
 mod fake;

@@ -1,3 +1,4 @@
 //! The commands for developers.
 
+mod demo;
 mod dev;

@@ -5,5 +5,6 @@ mod profile_updates;
 mod readmes;
 mod service;
 mod slow;
+mod stopping;
 mod thumbnails;
 mod vip_notifications;

@@ -39,7 +39,8 @@ fn confirms(confirmed: Result<(), PublishError>) -> Verdict {
         Ok(()) => Verdict::Fine("the broker confirms messages".to_owned()),
         Err(PublishError::Refused(reason)) => Verdict::finding(
             format!("The user may not publish: {reason}"),
-            r"rabbitmqctl set_permissions --vhost VHOST USER '^processing.*' '^processing.*' '^processing.*'",
+            "rabbitmqctl list_user_permissions USER; add these patterns to those that it has, which are replaced: \
+             rabbitmqctl set_permissions --vhost VHOST USER '^processing.*' '^processing.*' '^processing.*'",
         ),
         Err(error) => Verdict::finding(
             format!(

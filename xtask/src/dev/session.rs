@@ -7,7 +7,6 @@ use pipeline::{
     backoff::Backoff,
     log_messages::{CONSUMING, STOPPING},
 };
-use testbed::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::{watch::Changes, work::Work};
@@ -61,19 +60,14 @@ enum State {
 
 impl Session {
     /// Starts the worker.
-    pub(super) fn start(
-        programs: Programs,
-        launch: Launch,
-        work: Work,
-        changes: Changes,
-    ) -> Result<Self> {
+    pub(super) fn start(programs: Programs, launch: Launch, work: Work, changes: Changes) -> Self {
         let worker = Worker { started: Instant::now(), consuming: false, state: State::Runs };
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         let display = Display::of_accepted();
         let mut session = Self { programs, launch, display, work, changes, worker, backoff };
         console::step(WORKER, session.work.description());
-        session.start_worker()?;
-        Ok(session)
+        session.start_worker();
+        session
     }
 
     /// The base URL of the web service.
@@ -93,8 +87,8 @@ impl Session {
             tokio::select! {
                 () = interrupt.received() => return Ok(()),
                 event = self.programs.next_event() => self.handle(&event).await?,
-                file = self.changes.next() => self.file_changed(&file)?,
-                () = wait_for(due) => self.start_worker()?,
+                file = self.changes.next() => self.file_changed(&file),
+                () = wait_for(due) => self.start_worker(),
             }
         }
     }
@@ -119,6 +113,9 @@ impl Session {
                 return Err(process.error(&how_ended(status)));
             }
             EventKind::Exit => return self.worker_ended(event).await,
+            EventKind::Outlived if event.program == WORKER => {
+                return self.worker_outlived(event).await;
+            }
             EventKind::Log(log) if event.program == WORKER => match log["message"].as_str() {
                 Some(CONSUMING) => self.worker_consumes(),
                 Some(STOPPING) => self.hand_back_at_once(),
@@ -144,16 +141,16 @@ impl Session {
     /// A second signal makes a worker hand its requests back: they are to be done by what is in the files now.
     fn hand_back_at_once(&self) {
         if matches!(self.worker.state, State::Restarts { .. }) {
-            self.programs.process(WORKER).signal(Signal::TERM);
+            self.programs.process(WORKER).terminate_group();
         }
     }
 
-    fn file_changed(&mut self, file: &Path) -> Result<()> {
+    fn file_changed(&mut self, file: &Path) {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match self.worker.state {
             State::Runs => {
                 self.display.program(WORKER, &format!("{name} has changed: restarting"));
-                self.programs.process(WORKER).terminate();
+                self.programs.process(WORKER).terminate_group();
                 let kill_at = Instant::now() + RESTART_TIMEOUT;
                 self.worker.state = State::Restarts { kill_at };
             }
@@ -161,10 +158,17 @@ impl Session {
             State::Ended { .. } => {
                 self.display.program(WORKER, &format!("{name} has changed: starting again"));
                 self.backoff.reset();
-                self.start_worker()?;
+                self.start_worker();
             }
         }
-        Ok(())
+    }
+
+    /// A worker that was told to end may still finish what it does.
+    async fn worker_outlived(&mut self, event: &Event) -> Result<()> {
+        match self.worker.state {
+            State::Runs => self.worker_ended(event).await,
+            State::Restarts { .. } | State::Ended { .. } => Ok(()),
+        }
     }
 
     async fn worker_ended(&mut self, event: &Event) -> Result<()> {
@@ -172,28 +176,44 @@ impl Session {
         if process.pid() != event.pid {
             return Ok(());
         }
-        if matches!(self.worker.state, State::Restarts { .. }) {
-            return self.start_worker();
+        match self.worker.state {
+            State::Runs => {}
+            State::Restarts { .. } => {
+                self.start_worker();
+                return Ok(());
+            }
+            // This was said already.
+            State::Ended { .. } => return Ok(()),
         }
+        // What it leaves behind would go on consuming.
+        process.kill_group();
         let (status, ran_for) = (process.wait().await?, self.worker.started.elapsed());
         let pause = self.backoff.next_pause_after(ran_for);
         self.worker.state = State::Ended { start_at: Instant::now() + pause };
         let (how, ran_for) = (how_ended(status), console::duration(ran_for));
-        let mut text = format!(
-            "{how} after {ran_for}, see its last lines above; started again in {}",
-            console::duration(pause)
-        );
-        if self.changes.are_watched() {
-            text.push_str(", or when its file changes");
-        }
-        self.display.program(WORKER, &text);
+        self.say_when(&format!("{how} after {ran_for}, see its last lines above"), pause);
         Ok(())
     }
 
-    fn start_worker(&mut self) -> Result<()> {
-        self.programs.start_worker(WORKER, self.work.program(&self.launch))?;
-        self.worker = Worker { started: Instant::now(), consuming: false, state: State::Runs };
-        Ok(())
+    /// Starts the worker. That is tried again later if its program is not there, as while it is built.
+    fn start_worker(&mut self) {
+        let started = self.programs.start_worker(WORKER, self.work.program(&self.launch));
+        let state = match started {
+            Ok(_) => State::Runs,
+            Err(error) => {
+                let pause = self.backoff.next_pause();
+                self.say_when(&format!("can't be started: {error:#}"), pause);
+                State::Ended { start_at: Instant::now() + pause }
+            }
+        };
+        self.worker = Worker { started: Instant::now(), consuming: false, state };
+    }
+
+    /// Says why the worker does not run, and when it is started again.
+    fn say_when(&self, why: &str, pause: Duration) {
+        let pause = console::duration(pause);
+        let or = if self.changes.are_watched() { ", or when its file changes" } else { "" };
+        self.display.program(WORKER, &format!("{why}; started again in {pause}{or}"));
     }
 }
 

@@ -1,13 +1,14 @@
 //! The broker of a system: the one that the developer has configured, or a private node.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
-use pipeline::config::{BrokerConfig, ConfigError, Reader, Source};
+use pipeline::config::{BrokerConfig, ConfigError, Origin, Reader, Source};
 use testbed::{
     rabbitmq::{Install, Node, NodeOptions, Version},
     workspace,
@@ -24,9 +25,10 @@ pub(crate) struct BrokerOptions {
 }
 
 impl BrokerOptions {
-    /// The broker that the developer has configured, unless an unpacked one is wanted.
-    pub(crate) fn configured(&self, source: &Source) -> Result<Option<Broker>> {
-        Ok(if self.unpacked_rabbitmq { None } else { configured(source)? })
+    /// The broker that the developer has configured, unless an unpacked one is wanted. The `.env` of the source is in
+    /// `folder`.
+    pub(crate) fn configured(&self, source: &Source, folder: &Path) -> Result<Option<Broker>> {
+        Ok(if self.unpacked_rabbitmq { None } else { configured(source, folder)? })
     }
 
     /// The RabbitMQ that a private node is to run.
@@ -113,12 +115,12 @@ fn say(line: &str) {
 }
 
 /// The broker that a source names.
-fn configured(source: &Source) -> Result<Option<Broker>, ConfigError> {
+fn configured(source: &Source, folder: &Path) -> Result<Option<Broker>> {
     let mut reader = Reader::new(source);
     let config = BrokerConfig::read(&mut reader);
     reader.finish()?;
     let named_by = BrokerConfig::VARIABLES.iter().find(|known| known.name == config.named_by);
-    let Some((variable, (urls, _))) =
+    let Some((variable, (urls, origin))) =
         named_by.and_then(|found| Some((found.name, source.get(found)?)))
     else {
         return Ok(None);
@@ -126,16 +128,38 @@ fn configured(source: &Source) -> Result<Option<Broker>, ConfigError> {
     for address in &config.addresses {
         console::step("rabbitmq", format!("using {variable}: {address}"));
     }
-    Ok(Some(Broker::Configured { variable, urls: urls.to_owned() }))
+    let folder = match origin {
+        Origin::File => std::path::absolute(folder)?,
+        Origin::Flag | Origin::Environment => std::env::current_dir()?,
+    };
+    let urls = urls.split(',').map(|url| with_absolute_file(url, &folder));
+    Ok(Some(Broker::Configured { variable, urls: urls.collect::<Vec<_>>().join(",") }))
+}
+
+/// A broker's URL whose CA file is found from any folder: some programs run in one of their own.
+fn with_absolute_file(url: &str, folder: &Path) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url.trim()) else { return url.to_owned() };
+    if parsed.query().is_none() {
+        return url.to_owned();
+    }
+    let absolute = |(name, value): (Cow<'_, str>, Cow<'_, str>)| match &*name {
+        "cacertfile" => (name.into_owned(), folder.join(&*value).display().to_string()),
+        _ => (name.into_owned(), value.into_owned()),
+    };
+    let pairs: Vec<_> = parsed.query_pairs().map(absolute).collect();
+    parsed.query_pairs_mut().clear().extend_pairs(pairs);
+    parsed.into()
 }
 
 #[cfg(test)]
 mod tests {
+    use pipeline::broker::Address;
+
     use super::*;
 
     #[test]
     fn an_empty_variable_names_no_broker() {
-        let named = |source: &Source| match configured(source) {
+        let named = |source: &Source| match configured(source, Path::new("")) {
             Ok(Some(Broker::Configured { variable, .. })) => Some(variable),
             _ => None,
         };
@@ -143,5 +167,20 @@ mod tests {
         assert_eq!(named(&Source::of(&[("AMQP_URL", " "), hosted])), Some("CLOUDAMQP_URL"));
         assert_eq!(named(&Source::of(&[("AMQP_URL", "amqp://a"), hosted])), Some("AMQP_URL"));
         assert_eq!(named(&Source::of(&[])), None);
+    }
+
+    #[test]
+    fn a_ca_file_beside_the_settings_is_found_from_any_folder() {
+        let file = |url: &str| {
+            let url = with_absolute_file(url, Path::new("/my project"));
+            let address = Address::parse(&url).unwrap();
+            assert_eq!((address.password(), address.heartbeat), ("p/@", 20));
+            address.ca_file
+        };
+        let url = "amqps://u:p%2F%40@h/v?heartbeat=20&cacertfile=";
+        assert_eq!(file(&format!("{url}certs/a%20b.pem")).unwrap(), "/my project/certs/a b.pem");
+        assert_eq!(file(&format!(" {url}/etc/ca.pem")).unwrap(), "/etc/ca.pem");
+        assert_eq!(file("amqps://u:p%2F%40@h/v?heartbeat=20"), None);
+        assert_eq!(with_absolute_file("amqp://h", Path::new("/")), "amqp://h");
     }
 }

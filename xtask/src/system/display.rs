@@ -83,7 +83,7 @@ impl Display {
         match &event.kind {
             EventKind::Log(log) => self.log(event.program, log),
             EventKind::OtherLine(line) => self.program(event.program, line),
-            EventKind::Exit => {}
+            EventKind::Outlived | EventKind::Exit => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use pipeline::config::{Source, variables};
 use testbed::Program;
 
 use super::broker::Broker;
@@ -15,6 +16,8 @@ pub(crate) struct Launch {
     broker: (&'static str, String),
     /// What they get beside it.
     environment: Vec<(String, OsString)>,
+    /// What `setup` alone gets beside it.
+    queues: Vec<(&'static str, String)>,
     /// The folder they run in; an empty one of its own for each if there is none.
     folder: Option<PathBuf>,
     /// The folder that keeps their logs.
@@ -24,7 +27,15 @@ pub(crate) struct Launch {
 impl Launch {
     /// Programs on this broker, with nothing else of the user's.
     pub(crate) fn on(broker: &Broker) -> Self {
-        Self { broker: broker.variable(), environment: Vec::new(), folder: None, logs: None }
+        let broker = broker.variable();
+        Self { broker, environment: Vec::new(), queues: Vec::new(), folder: None, logs: None }
+    }
+
+    /// Programs on a broker of the user's own, whose queues have these settings: `setup` would refuse them otherwise.
+    pub(crate) fn with_queues_of(self, settings: &Source) -> Self {
+        let known = [&variables::QUEUE_TYPE, &variables::ACK_TIMEOUT];
+        let set = known.iter().filter_map(|it| Some((it.name, settings.get(it)?.0.to_owned())));
+        Self { queues: set.collect(), ..self }
     }
 
     /// Programs that get this environment too, run in `folder`, and whose logs are kept.
@@ -40,6 +51,12 @@ impl Launch {
     /// One of the project's own programs, whose log can be read by [`super::log_events`].
     pub(crate) fn program(&self, name: &str) -> Program {
         self.prepare(Program::new(name)).env("RUST_LOG", "info")
+    }
+
+    /// The program that declares the exchanges and queues.
+    pub(super) fn setup(&self) -> Program {
+        let queues = self.queues.iter();
+        queues.fold(self.program("setup"), |setup, (name, value)| setup.env(name, value))
     }
 
     /// Gives a program its environment and its folder.

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use anyhow::{Context, Result};
@@ -25,6 +26,8 @@ pub(crate) enum EventKind {
     Log(Value),
     /// A line that is no JSON object, as that of a panic.
     OtherLine(String),
+    /// The program has ended, but others that it has started still hold its output.
+    Outlived,
     /// The program has ended, and its last line was an event before.
     Exit,
 }
@@ -47,9 +50,20 @@ impl LogEvents {
     pub(crate) fn follow(&self, program: &'static str, process: &Process) -> Result<()> {
         let mut file =
             self.folder.as_deref().map(|folder| log_file(folder, program)).transpose()?;
-        let (mut lines, sender, pid) = (process.follow(), self.sender.clone(), process.pid());
+        let (mut lines, outlived) = (process.follow(), process.outlived());
+        let (sender, pid) = (self.sender.clone(), process.pid());
         tokio::spawn(async move {
-            while let Some(line) = lines.next().await {
+            let (mut outlived, mut is_outlived) = (pin!(outlived), false);
+            loop {
+                let line = tokio::select! {
+                    line = lines.next() => line,
+                    () = &mut outlived, if !is_outlived => {
+                        is_outlived = true;
+                        let _ = sender.send(Event { program, pid, kind: EventKind::Outlived });
+                        continue;
+                    }
+                };
+                let Some(line) = line else { break };
                 if let Some(file) = &mut file {
                     // A full disk is no reason to stop the display.
                     let _ = writeln!(file, "{line}");

@@ -84,7 +84,8 @@ impl Programs {
     }
 
     /// Stops the programs within `timeout` for each step: first the workers, then the web service, which stores their
-    /// results. `show` gets all events until then but the exits.
+    /// results. A program has stopped when nothing that it has started holds its output any more: that may finish its work.
+    /// `show` gets all events until then but the exits.
     pub(crate) async fn stop(
         &mut self,
         timeout: Duration,
@@ -100,7 +101,7 @@ impl Programs {
         Ok(ended)
     }
 
-    /// Sends SIGTERM to programs, and shows the events of all until these have ended.
+    /// Sends SIGTERM to programs and to what they have started, as a script a worker, and shows the events of all until these have ended.
     async fn terminate(
         &mut self,
         mut names: Vec<&'static str>,
@@ -108,7 +109,7 @@ impl Programs {
         show: &mut impl FnMut(&Event) -> Result<()>,
     ) -> Result<Ended> {
         for name in &names {
-            self.process(name).terminate();
+            self.process(name).terminate_group();
         }
         let (mut ended, deadline) = (Ended::new(), Instant::now() + timeout);
         while !names.is_empty() {
@@ -140,7 +141,7 @@ impl Programs {
 }
 
 async fn declare_topology(launch: &Launch) -> Result<()> {
-    let setup = launch.program("setup").start()?;
+    let setup = launch.setup().start()?;
     let declared = setup.succeed_within(WAIT_TIMEOUT);
     console::while_waiting("setup", "declaring exchanges and queues", declared).await?;
     console::step("setup", "exchanges and queues are declared");

@@ -5,6 +5,7 @@ use std::{
     fmt::Display,
     fs::{self, File, OpenOptions, TryLockError},
     io::{BufRead, BufReader, BufWriter, Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -133,7 +134,7 @@ impl OutputFile {
     }
 
     /// Replaces results by others of the same lines. The file is written anew beside the old one, and takes its place
-    /// when it is complete and on disk.
+    /// when it is complete and on disk. A symbolic link to it stays one.
     pub(super) fn replace(
         &mut self,
         mut results: BTreeMap<u64, LineResult>,
@@ -141,13 +142,13 @@ impl OutputFile {
         if results.is_empty() {
             return Ok(());
         }
-        let mut path = self.path.as_os_str().to_owned();
+        let old = fs::canonicalize(&self.path)
+            .with_context(|| format!("the output {}", self.path.display()))?;
+        let mut path = old.as_os_str().to_owned();
         path.push(".new");
         let path = PathBuf::from(path);
         let unwritten = || format!("{} can't be written", path.display());
-        let new = File::create(&path).with_context(unwritten)?;
-        // Whoever opens it once it has its name has to wait for us.
-        new.try_lock().map_err(anyhow::Error::new).with_context(unwritten)?;
+        let new = self.successor(&path).with_context(unwritten)?;
         let mut writer = BufWriter::new(&new);
         let mut end = End::default();
         self.for_each_line(|text, line| {
@@ -168,10 +169,21 @@ impl OutputFile {
         writer.flush().with_context(unwritten)?;
         drop(writer);
         new.sync_all().with_context(unwritten)?;
-        fs::rename(&path, &self.path).with_context(unwritten)?;
+        fs::rename(&path, &old).with_context(unwritten)?;
         // It was written from its beginning, so what is written next goes to its end.
         (self.file, self.length, self.end) = (new, end.bytes, end);
         Ok(())
+    }
+
+    /// Creates the file that is to take the place of the output, with its mode, locked.
+    fn successor(&self, path: &Path) -> anyhow::Result<File> {
+        let mut options = OpenOptions::new();
+        // Until it has the mode of the output, nobody else may read it.
+        let new = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        new.set_permissions(self.file.metadata()?.permissions())?;
+        // Whoever opens it once it has its name has to wait for us.
+        new.try_lock()?;
+        Ok(new)
     }
 
     /// Passes each whole line, with what is known of it.
@@ -246,7 +258,10 @@ fn end(mut lines: impl BufRead + Seek) -> anyhow::Result<End> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::{
+        io::Cursor,
+        os::unix::fs::{PermissionsExt, symlink},
+    };
 
     use super::*;
 
@@ -327,5 +342,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), after);
         assert_eq!((out.last_line(), out.counts()), (5, Counts { completed: 2, failed: 2 }));
         assert_eq!(out.failed_lines().unwrap(), [(1, id)]);
+    }
+
+    #[test]
+    fn an_output_keeps_its_mode_and_the_link_that_leads_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        fs::write(&file, TWO).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink("file", &link).unwrap();
+        let json = "{\"line\":3,\"status\":\"completed\"}".to_owned();
+        let repaired = LineResult { json: json.clone(), line: 3, completed: true };
+        OutputFile::open(&link).unwrap().replace([(3, repaired)].into()).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::read_to_string(&file).unwrap().ends_with(&format!("{json}\n")));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
     }
 }

@@ -51,7 +51,7 @@ impl Report {
             return Ok(());
         }
         if self.format == Format::Text {
-            output::line(escape_controls(&text(rule, &verdict), &['\u{1b}', '\n']))?;
+            output::answer(escape_controls(&text(rule, &verdict), &['\u{1b}', '\n']))?;
         }
         self.verdicts.push((rule, verdict));
         Ok(())
@@ -75,7 +75,7 @@ impl Report {
             Format::Json => {
                 let lines: Vec<_> = self.verdicts.iter().map(line).collect();
                 let rules = serde_json::json!({"conforms": broken == 0, "rules": lines});
-                output::line(rules)?;
+                output::answer(rules)?;
             }
             Format::Text => output::note(self.summary(broken)),
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use pipeline::{
     broker::{Address, AskError, Broker, BrokerOptions, Consume, Declarer},
     contract::{Message, Properties},
-    topology::{self, RequestType, RequestTypes, Topology},
+    topology::{self, RequestType, RequestTypes, RetryDelays, Topology},
 };
 use tokio::{
     sync::watch,
@@ -79,6 +79,7 @@ impl Stage {
         address: &Address,
         command: Vec<String>,
         kind: RequestType,
+        delays: &RetryDelays,
         timeout: Duration,
     ) -> Result<Self, Failure> {
         if address.tls {
@@ -91,7 +92,7 @@ impl Stage {
         let mut declarer = connected.with_context(|| format!("{address} can't be used"))?;
         let topology = Topology::of_service(&types(&kind));
         declare(&mut declarer, &topology).await?;
-        check_unused(&mut declarer, &kind.queue()).await?;
+        check_unused(&mut declarer, &kind.queue(), delays).await?;
         let (told, news) = watch::channel(());
         let tap = Tap::start(address.host_and_port(), told.clone()).await;
         let tap = tap.context("the worker's connections can't be watched")?;
@@ -272,13 +273,24 @@ async fn declare(declarer: &mut Declarer, topology: &Topology) -> Result<(), Fai
     Ok(declared.await.context("the exchanges and queues can't be declared")?)
 }
 
-/// Nothing else may use the virtual host: its requests would go to the worker, and its web service would take the results.
-async fn check_unused(declarer: &mut Declarer, requests: &str) -> Result<(), Failure> {
+/// Nothing else may use the virtual host: its requests would go to the worker, those that wait for their next attempt, too,
+/// and its web service would take the results.
+async fn check_unused(
+    declarer: &mut Declarer,
+    requests: &str,
+    delays: &RetryDelays,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + BROKER_TIMEOUT;
-    for queue in [requests, topology::RESULTS, topology::FAILED] {
-        let mut counts = declarer.queue_counts(queue).await;
+    let queues = [requests, topology::RESULTS, topology::FAILED].map(str::to_owned);
+    let waiting = delays.steps().into_iter().map(topology::retry);
+    for queue in queues.into_iter().chain(waiting) {
+        let mut counts = declarer.queue_counts(&queue).await;
         while counts == Err(AskError::NotCounted) && Instant::now() < deadline {
-            counts = declarer.queue_counts(queue).await;
+            counts = declarer.queue_counts(&queue).await;
+        }
+        // No program has declared this waiting queue.
+        if counts.as_ref().is_err_and(AskError::is_not_found) {
+            continue;
         }
         let counts = counts.map_err(|error| anyhow!("{queue} can't be counted: {error}"))?;
         if counts.waiting > 0 || counts.consumers > 0 {

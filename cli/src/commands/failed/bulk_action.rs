@@ -154,7 +154,7 @@ fn summary(
     let participle = action.past_participle();
     match format {
         // The keys are read by scripts: they stay as they are.
-        Format::Json => output::line(
+        Format::Json => output::answer(
             json!({ "chosen": total, "done": done, "refused": rejected, "deed": participle }),
         )?,
         Format::Text => {

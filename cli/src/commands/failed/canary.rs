@@ -18,7 +18,10 @@ use crate::{
         client::Client,
     },
     arguments::{Format, failed::Selector},
-    commands::{connect::client_with_bar, interrupt::until_interrupted},
+    commands::{
+        connect::client_with_bar,
+        interrupt::{until_interrupted, until_interrupted_again},
+    },
     exit::{Exit, Failure},
     output,
     settings::Settings,
@@ -107,7 +110,7 @@ async fn begin_and_follow(
 
 /// Aborts it, unless that takes too long for the user or the service is away.
 async fn abort(client: &Client, id: Uuid) -> Result<Exit, Failure> {
-    let aborted = until_interrupted(async {
+    let aborted = until_interrupted_again(async {
         output::note(format!("aborting {id}; another Ctrl-C does not wait for that"));
         Ok(client.abort_bulk_run(id).await.map(drop)?)
     })
@@ -130,7 +133,7 @@ fn may_go_on(client: &Client, id: Uuid) -> String {
 
 fn show(run: &BulkRun, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Json => output::line(one_line(run.json()))?,
+        Format::Json => output::answer(one_line(run.json()))?,
         Format::Text => output::note(summary(&run.details)),
     }
     Ok(())

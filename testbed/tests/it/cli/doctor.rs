@@ -157,6 +157,7 @@ async fn a_user_without_the_permission_to_write_is_found() -> Result<()> {
     let (found, told) = findings(&web).await?;
     ensure!(found.contains("confirms"), "{told}");
     ensure!(told["findings"].to_string().contains("set_permissions"), "{told}");
+    ensure!(told["findings"].to_string().contains("list_user_permissions"), "{told}");
     ensure!(!told.to_string().contains("s3cret"), "{told}");
     Ok(())
 }

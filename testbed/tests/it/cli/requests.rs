@@ -1,12 +1,17 @@
 //! Submit, get, list, watch, wait and completions: `slowlane` against the whole system.
 
-use std::fs;
+use std::{
+    fs,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{
     Program,
     foreign::Properties,
+    ports,
     process::{self, Start, WAIT_TIMEOUT},
     workspace,
 };
@@ -119,6 +124,28 @@ async fn every_way_to_end_has_its_exit_code() -> Result<()> {
         assert_eq!(said.code, Some(*code), "{words:?}: {}", said.text);
         ensure!(said.text.contains(text) && !said.text.contains("hunter2"), "{}", said.text);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_waits_no_longer_than_a_time_is_not_held_up_by_a_service_that_hangs() -> Result<()>
+{
+    // The system accepts its connections, but nobody reads from them.
+    let hangs = TcpListener::bind("127.0.0.1:0")?;
+    let hanging = format!("http://{}", hangs.local_addr()?);
+    let gone = format!("http://127.0.0.1:{}", ports::free()?);
+    for (base, retry_for) in [(&hanging, "5m"), (&hanging, "0s"), (&gone, "5m")] {
+        let begin = Instant::now();
+        let words = ["wait", UNKNOWN, "--timeout", "1s", "--retry-for", retry_for];
+        let said = run_slowlane(base, &words).await?;
+        ensure!(said.code == Some(5), "{}", said.text);
+        ensure!(said.text.contains("is not known after 1s: http"), "{}", said.text);
+        ensure!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    }
+    // Here it is not the user's time that is over.
+    let words = ["wait", UNKNOWN, "--timeout", "1m", "--retry-for", "0s"];
+    let said = run_slowlane(&gone, &words).await?;
+    ensure!(said.code == Some(7) && said.text.contains("refused"), "{}", said.text);
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
+use testbed::{Program, Signal, workspace};
 
 use crate::support::{
-    slowlane::{run_slowlane, slowlane},
+    slowlane::{CliOutput, run_slowlane, slowlane},
     stack::{Stack, Web},
     wait::settles,
 };
@@ -43,6 +44,30 @@ async fn the_status_is_one_screen_for_people_and_one_object_for_programs() -> Re
     watching.terminate();
     let (status, output) = watching.ended().await?;
     ensure!(status.code() == Some(0), "{output}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_hear_the_end_of_its_terminal_goes_on() -> Result<()> {
+    let nobody = Stack { url: "amqp://127.0.0.1:1".to_owned() };
+    let web = Web::start_without_broker(nobody.program("web-service")).await?;
+    let slowlane = workspace::binary("slowlane")?;
+    // As nohup does.
+    let line = format!("trap '' HUP; exec '{}' status --watch", slowlane.display());
+    for (line, goes_on) in [(line.clone(), true), (line.replace("trap '' HUP; ", ""), false)] {
+        let shell = Program::at("/bin/sh").arg("-c").arg(line).env("SLOWLANE_URL", &web.base);
+        let watching = shell.start()?;
+        watching.wait_for_text("not ready at").await?;
+        let later = watching.from_now();
+        watching.signal(Signal::HUP);
+        if goes_on {
+            let next = |line: &str| line.contains("not ready at").then_some(());
+            later.wait_for("the next screen", next).await?;
+            watching.terminate();
+        }
+        let said = CliOutput::by(&watching).await?;
+        ensure!(said.code == Some(0), "{:?} {}", said.code, said.text);
+    }
     Ok(())
 }
 

@@ -148,9 +148,24 @@ async fn a_check_says_why_it_can_not_tell_the_bindings() -> Result<()> {
     let check = setup(&vhost.url).arg("--check").arg("--management-url").arg(&other);
     let (code, text) = run(check).await?;
     assert!(code == 3 && text.contains("does not answer"), "{code}: {text}");
-    let other = setup(&vhost.url).arg("--check").arg("--management-url").arg("http://a:b@h");
-    let (code, text) = run(other).await?;
-    assert!(code == 2 && text.contains("are those of the broker's URL"), "{code}: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_argument_is_not_shown_with_its_password() -> Result<()> {
+    let nobody = format!("amqp://127.0.0.1:{}", testbed::ports::free()?);
+    for (words, reason) in [
+        (
+            &["--check", "--management-url", "http://u:hunter2@h"][..],
+            "are those of the broker's URL",
+        ),
+        (&["--check", "--management-url", "u:hunter2@h"], "must begin with http:// or https://"),
+        (&["--check", "--management-url", "http://u:1/hunter2@h"], "are those of the broker's URL"),
+        (&["amqp://u:hunter2@h"], "unexpected argument"),
+    ] {
+        let (code, text) = run(words.iter().fold(setup(&nobody), |it, word| it.arg(*word))).await?;
+        assert!(code == 2 && text.contains(reason) && !text.contains("hunter2"), "{code}: {text}");
+    }
     Ok(())
 }
 
@@ -236,6 +251,21 @@ async fn a_user_without_permission_is_told_which_one_is_missing() -> Result<()> 
     let (code, text) = run(setup(&url)).await?;
     assert_eq!(code, 5, "{text}");
     assert!(text.contains("set_permissions") && !text.contains("s3cret"), "{text}");
+    assert!(text.contains("rabbitmqctl list_user_permissions"), "it may have others: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_whom_the_management_api_refuses_is_told_of_the_tag_and_to_keep_the_others()
+-> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let user = format!("untagged-{}", vhost.name);
+    vhost.add_user(&user, "s3cret", &vhost.name, [".*", ".*", ".*"]).await?;
+    let management = vhost.management_url().context("there is no management API")?;
+    let check = setup(&vhost.url_as(&user, "s3cret", &vhost.name)).arg("--check");
+    let (code, text) = run(check.arg("--management-url").arg(&management)).await?;
+    assert!(code == 3 && text.contains(&format!("set_user_tags '{user}'")), "{code}: {text}");
+    assert!(text.contains("rabbitmqctl list_users") && !text.contains("s3cret"), "{text}");
     Ok(())
 }
 

@@ -16,6 +16,8 @@ use testbed::{
     shared_node, workspace,
 };
 
+use crate::support::wait::settles;
+
 /// How long a stop may take: the broker's is the longest part.
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -169,6 +171,49 @@ async fn a_worker_that_dies_at_once_is_named_and_started_again() -> Result<()> {
     let second = desk.dev(&args, &env)?.refused().await?;
     let pid = dev.process.pid();
     ensure!(second.contains(&format!("another `cargo xtask dev` (pid {pid})")), "{second}");
+    dev.interrupt().await
+}
+
+#[tokio::test]
+async fn a_worker_that_a_script_starts_finishes_its_work_and_ends_with_it() -> Result<()> {
+    // The script itself ends at once.
+    let works = "trap 'sleep 3; echo finished; exit' TERM; echo begun; while :; do sleep 0.1; done";
+    let desk = Desk::with("run.sh", &format!("#!/bin/sh\nsh -c \"{works}\"\necho never\n"))?;
+    let broker = shared_node::vhost().await.url;
+    let dev = desk.dev(&["--worker", "./run.sh"], &[("AMQP_URL", &broker)])?;
+    dev.shows(&["worker", "begun"]).await?;
+    dev.interrupt().await?;
+    let lines = dev.process.lines().join("\n");
+    ensure!(lines.contains("finished") && !lines.contains("never"), "{lines}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_worker_leaves_behind_that_has_ended_is_killed() -> Result<()> {
+    let desk = Desk::with("run.sh", "#!/bin/sh\nsleep 3600 &\necho \"left $!.\"\nexit 3\n")?;
+    let broker = shared_node::vhost().await.url;
+    let dev = desk.dev(&["--worker", "./run.sh"], &[("AMQP_URL", &broker)])?;
+    let left = dev.shows(&["worker", "left "]).await?;
+    let left = left.split(' ').next_back().context("a pid")?.trim_end_matches('.').to_owned();
+    dev.shows(&["ended with exit code 3", "started again in 1.0 s"]).await?;
+    settles("what was left behind is gone", async || {
+        let status = fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
+        Ok(status.is_empty() || status.contains(") Z "))
+    })
+    .await?;
+    dev.interrupt().await
+}
+
+#[tokio::test]
+async fn a_worker_whose_program_is_away_for_a_moment_is_started_later() -> Result<()> {
+    let desk = Desk::with("worker.sh", "#!/bin/sh\nexit 3\n")?;
+    let broker = shared_node::vhost().await.url;
+    let dev = desk.dev(&["--worker", "./worker.sh", "--watch"], &[("AMQP_URL", &broker)])?;
+    dev.shows(&["ended with exit code 3", "started again in 1.0 s"]).await?;
+    fs::remove_file(desk.folder.path().join("worker.sh"))?;
+    dev.shows(&["can't be started: ", "worker.sh does not exist", "when its file changes"]).await?;
+    desk.write("#!/bin/sh\necho 'found it'\nexec sleep 3600\n")?;
+    dev.shows(&["worker", "found it"]).await?;
     dev.interrupt().await
 }
 

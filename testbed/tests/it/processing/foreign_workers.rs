@@ -10,11 +10,14 @@ use pipeline::{
     log_messages::STARTED,
 };
 use serde_json::Value;
-use testbed::{Program, shared_node, workspace};
+use testbed::{
+    Program, Signal, foreign::Properties, process::WAIT_TIMEOUT, shared_node, workspace,
+};
 
 use crate::support::{
-    slowlane::CliOutput,
+    slowlane::{CliOutput, without_reader},
     stack::{REQUESTS, Stack},
+    wait::holds,
 };
 
 /// `slowlane conformance` with these words, on a virtual host of its own.
@@ -98,6 +101,18 @@ async fn a_program_that_does_not_consume_is_told_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_worker_that_breaks_a_rule_is_reported_by_the_exit_code_also_where_nobody_reads_the_rules()
+-> Result<()> {
+    let stack = unused().await;
+    for format in ["text", "json"] {
+        let words = ["conformance", "--output", format, "sh", "-c", "exit 3"];
+        let said = without_reader(&words, &[("AMQP_URL", &stack.url)]).await?;
+        ensure!(said.code == Some(1), "{format}: {}", said.text);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_virtual_host_that_is_in_use_is_left_alone() -> Result<()> {
     let stack = Stack::fresh().await?;
     let _web = stack.web().await?;
@@ -107,7 +122,32 @@ async fn a_virtual_host_that_is_in_use_is_left_alone() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_virtual_host_where_requests_wait_for_their_next_attempt_is_left_alone() -> Result<()> {
+    let stack = unused().await;
+    let program = |name| stack.program(name).env("RETRY_DELAYS", "1m");
+    program("setup").start()?.succeed_within(WAIT_TIMEOUT).await?;
+    let (foreign, queue) = (stack.foreign().await?, "processing.retry.60000");
+    foreign.publish(queue, "request", Properties::default(), b"{}").await?;
+    holds(&foreign, queue, |messages| messages == 1).await?;
+    let words = ["conformance", "sh", "-c", "exit 3"];
+    let check = words.into_iter().fold(program("slowlane"), Program::arg).start()?;
+    let said = CliOutput::by(&check).await?;
+    ensure!(said.code == Some(2), "{}", said.text);
+    ensure!(said.text.contains(&format!("{queue} has 1 messages")), "{}", said.text);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_interrupted_check_leaves_nothing_behind() -> Result<()> {
+    leaves_nothing_behind_after(Signal::TERM).await
+}
+
+#[tokio::test]
+async fn a_check_whose_terminal_closes_leaves_nothing_behind() -> Result<()> {
+    leaves_nothing_behind_after(Signal::HUP).await
+}
+
+async fn leaves_nothing_behind_after(signal: Signal) -> Result<()> {
     let stack = unused().await;
     let program = workspace::binary("processor-service")?.display().to_string();
     let hanging = format!(
@@ -117,7 +157,7 @@ async fn an_interrupted_check_leaves_nothing_behind() -> Result<()> {
     let checking = stack.program("slowlane").arg("conformance");
     let checking = ["sh", "-c", &hanging].into_iter().fold(checking, Program::arg).start()?;
     checking.wait_for_message(STARTED).await?;
-    checking.terminate();
+    checking.signal(signal);
     let (status, text) = checking.ended().await?;
     ensure!(status.code() == Some(1) && text.contains("interrupted"), "{status}: {text}");
     let depth = stack.foreign().await?.depth(REQUESTS).await?;

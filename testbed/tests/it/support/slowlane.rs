@@ -2,7 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testbed::{Program, program::Running};
+use testbed::{
+    Program,
+    process::{self, Start},
+    program::Running,
+    workspace,
+};
 
 /// A request that nobody has sent.
 pub(crate) const UNKNOWN: &str = "01890000-0000-7000-8000-000000000000";
@@ -38,4 +43,24 @@ impl CliOutput {
 
 pub(crate) async fn run_slowlane(base: &str, words: &[&str]) -> Result<CliOutput> {
     CliOutput::by(&slowlane(base, words).start()?).await
+}
+
+/// The same; whoever reads its standard output is gone, as after `| head`. The text is what it has said on standard error.
+pub(crate) async fn run_without_reader(base: &str, words: &[&str]) -> Result<CliOutput> {
+    without_reader(words, &[("SLOWLANE_URL", base)]).await
+}
+
+/// The same with another environment.
+pub(crate) async fn without_reader(words: &[&str], env: &[(&str, &str)]) -> Result<CliOutput> {
+    // Once nothing more can be written into the pipe, its reader is gone.
+    let script = r#"trap '' PIPE
+        { while echo 2>/dev/null; do :; done; "$0" "$@"; echo "ended with $?" >&2; } | :"#;
+    let folder = tempfile::tempdir()?;
+    let slowlane = workspace::binary("slowlane")?.display().to_string();
+    let shell = Start::new("/bin/sh", folder.path()).args(["-c", script, &slowlane]).args(words);
+    let shell = shell.envs(process::minimal_env()).envs(env.iter().copied()).spawn()?;
+    let (_, text) = shell.ended().await?;
+    ensure!(!text.contains("panicked"), "{text}");
+    let (text, code) = text.rsplit_once("ended with ").context("an exit code")?;
+    Ok(CliOutput { code: Some(code.trim().parse()?), text: text.trim_end().to_owned() })
 }
