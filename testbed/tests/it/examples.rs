@@ -5,6 +5,5 @@ mod profile_updates;
 mod readmes;
 mod service;
 mod slow;
-mod stopping;
 mod thumbnails;
 mod vip_notifications;

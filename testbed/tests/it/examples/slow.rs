@@ -1,5 +1,7 @@
 //! The example with real pictures and videos, to its end.
 
+mod stopping;
+
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
