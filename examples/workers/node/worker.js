@@ -46,6 +46,9 @@ function read(body) {
   return { requestId, requestData };
 }
 
+/** A moment, as RFC 3339 writes it. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
+
 /**
  * Refuses a request that has expired. One that is redelivered may have begun in time, and the broker itself takes a
  * message with an expiration out of the queue: it has a single clock.
@@ -53,8 +56,8 @@ function read(body) {
 function refuseExpired({ fields, properties }) {
   const expiresAt = properties.headers?.["slowlane-expires-at"];
   const isJudgedHere = !fields.redelivered && properties.expiration === undefined;
-  // What is no time does not count: its Date is NaN.
-  if (isJudgedHere && typeof expiresAt === "string" && Date.parse(expiresAt) <= Date.now()) {
+  // What is no time does not count, though Date takes "1" for a year.
+  if (isJudgedHere && TIME.test(expiresAt) && Date.parse(expiresAt) <= Date.now()) {
     throw new Expired(`not started by ${expiresAt}`);
   }
 }

@@ -101,7 +101,9 @@ impl Programs {
         Ok(ended)
     }
 
-    /// Sends SIGTERM to programs and to what they have started, as a script a worker, and shows the events of all until these have ended.
+    /// Sends SIGTERM to programs and shows the events of all until these have ended. What a program leaves behind, as a script
+    /// does its worker, gets the signal by itself: a script may pass it on, and a second one means that the work in hand is
+    /// not to be finished.
     async fn terminate(
         &mut self,
         mut names: Vec<&'static str>,
@@ -109,18 +111,22 @@ impl Programs {
         show: &mut impl FnMut(&Event) -> Result<()>,
     ) -> Result<Ended> {
         for name in &names {
-            self.process(name).terminate_group();
+            self.process(name).terminate();
         }
         let (mut ended, deadline) = (Ended::new(), Instant::now() + timeout);
         while !names.is_empty() {
             let event = timeout_at(deadline, self.events.next()).await;
             let event = event.with_context(|| format!("{} did not stop", names.join(" and ")))?;
+            let process = self.process(event.program);
+            let is_meant = process.pid() == event.pid && names.contains(&event.program);
+            if is_meant && matches!(event.kind, EventKind::Outlived) {
+                process.terminate_group();
+            }
             if !matches!(event.kind, EventKind::Exit) {
                 show(&event)?;
                 continue;
             }
-            let process = self.process(event.program);
-            if process.pid() == event.pid && names.contains(&event.program) {
+            if is_meant {
                 names.retain(|name| *name != event.program);
                 ended.push((event.program, process.wait().await?));
             }
