@@ -188,6 +188,28 @@ async fn a_worker_that_a_script_starts_finishes_its_work_and_ends_with_it() -> R
     Ok(())
 }
 
+/// A second signal would tell it to give its work back.
+#[tokio::test]
+async fn a_worker_whose_script_passes_signals_on_is_asked_once_to_end() -> Result<()> {
+    let script = "#!/bin/sh
+        (trap 'n=$((n+1)); echo \"asked $n.\"' TERM; echo armed
+         while [ -z \"$n\" ]; do sleep 0.1; done; sleep 1; echo finished) &
+        worker=$!
+        trap \"kill -TERM $worker\" TERM
+        echo begun; wait $worker; wait $worker\n";
+    let desk = Desk::with("run.sh", script)?;
+    let broker = shared_node::vhost().await.url;
+    let dev = desk.dev(&["--worker", "./run.sh"], &[("AMQP_URL", &broker)])?;
+    for part in ["armed", "begun"] {
+        dev.shows(&["worker", part]).await?;
+    }
+    dev.interrupt().await?;
+    let lines = dev.process.lines().join("\n");
+    ensure!(lines.contains("asked 1.") && lines.contains("finished"), "{lines}");
+    ensure!(!lines.contains("asked 2."), "{lines}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_a_worker_leaves_behind_that_has_ended_is_killed() -> Result<()> {
     let desk = Desk::with("run.sh", "#!/bin/sh\nsleep 3600 &\necho \"left $!.\"\nexit 3\n")?;
