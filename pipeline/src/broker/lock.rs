@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::broker::{
     error::AskError,
     link::{Link, LinkState},
-    session::{OpenChannel, Session, watch::ChannelEvent},
+    session::{OpenChannel, Session, SessionChannel, watch::ChannelEvent},
     wire,
 };
 use crate::topology;
@@ -202,7 +202,7 @@ impl Acquirer {
 
 /// The held lock: the channel that consumes its queue, and the events that report the loss.
 struct Held {
-    channel: Channel,
+    channel: SessionChannel,
     events: mpsc::UnboundedReceiver<ChannelEvent>,
 }
 

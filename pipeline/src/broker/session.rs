@@ -12,6 +12,7 @@ mod login;
 pub(crate) mod message_limit;
 mod open_failure;
 mod probe;
+mod session_channel;
 mod session_end;
 pub(crate) mod watch;
 
@@ -26,7 +27,6 @@ use std::{
 };
 
 use amqprs::{
-    channel::Channel,
     connection::{Connection, OpenConnectionArguments},
     error::Error,
 };
@@ -38,7 +38,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::channel_numbers::SpareChannels;
+pub(crate) use self::{channel_numbers::SpareChannels, session_channel::SessionChannel};
 use self::{
     message_limit::MessageLimit,
     session_end::{CountedChannel, Reason, SessionEnd},
@@ -73,7 +73,7 @@ const MAX_CHANNELS_CLOSED_BY_BROKER: usize = 500;
 
 /// A channel and its events. The events end when the channel does, for whatever reason.
 pub(super) struct OpenChannel {
-    pub(super) channel: Channel,
+    pub(super) channel: SessionChannel,
     pub(super) events: mpsc::UnboundedReceiver<ChannelEvent>,
 }
 
@@ -361,7 +361,7 @@ fn tuning(connection: &Connection) -> Tuning {
 
 async fn open_channel(connection: &Connection, end: &SessionEnd) -> Result<OpenChannel, AskError> {
     let (sender, events) = mpsc::unbounded_channel();
-    let channel = channel_numbers::open(connection, end).await?;
+    let channel = SessionChannel::new(channel_numbers::open(connection, end).await?);
     let watch = ChannelWatch {
         events: sender,
         closed_channels: end.closed_channels.clone(),

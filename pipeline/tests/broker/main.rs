@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use pipeline::{
     broker::{
-        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Lock, LockState,
+        Address, Broadcast, BroadcastConsumer, Broker, BrokerOptions, Consume, Declarer, Lock,
+        LockState,
     },
     contract::{
         Control, Event, FinalStatus, FinishedRequest, JobEvent, JobEventName, Message, Request,
         Timestamp, TraceParent,
     },
-    topology::{self, Events, REQUESTS, RequestType, RequestTypes, Topology},
+    topology::{self, Events, Queue, QueueType, REQUESTS, RequestType, RequestTypes, Topology},
 };
 use serde_json::value::RawValue;
 use testbed::{
@@ -259,4 +260,14 @@ async fn a_lock_whose_queue_was_deleted_is_taken_again() -> Result<()> {
     vhost.delete_queue(&vhost.name, topology::WEB_LOCK).await?;
     becomes(&lock, "deleted").await?;
     becomes(&lock, "held").await
+}
+
+#[tokio::test]
+async fn a_channel_may_be_dropped_on_a_thread_that_runs_no_tasks() -> Result<()> {
+    let vhost = shared_node::vhost().await;
+    let mut declarer = Declarer::connect(&Address::parse(&vhost.url)?, "test").await?;
+    declarer.declare_queue(&Queue::new(REQUESTS, QueueType::Classic)).await?;
+    let dropping = std::thread::spawn(|| drop(declarer));
+    ensure!(dropping.join().is_ok(), "it panicked");
+    Ok(())
 }

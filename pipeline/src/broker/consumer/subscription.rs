@@ -10,8 +10,7 @@ use std::{
 };
 
 use amqprs::channel::{
-    BasicAckArguments, BasicCancelArguments, BasicNackArguments, BasicQosArguments, Channel,
-    ConsumerMessage,
+    BasicAckArguments, BasicCancelArguments, BasicNackArguments, BasicQosArguments, ConsumerMessage,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -35,7 +34,7 @@ use crate::broker::{
         settlement_frames::{Frame, frames},
     },
     error::AskError,
-    session::{OpenChannel, Session, SpareChannels, watch::ChannelEvent},
+    session::{OpenChannel, Session, SessionChannel, SpareChannels, watch::ChannelEvent},
     subscribe_gate::Pass,
     wire,
 };
@@ -130,7 +129,7 @@ impl Subscription {
 
 /// One consumer on one channel, for as long as that lives. It stays on the session's thread.
 struct Subscribed {
-    channel: Channel,
+    channel: SessionChannel,
     events: mpsc::UnboundedReceiver<ChannelEvent>,
     messages: mpsc::UnboundedReceiver<ConsumerMessage>,
     consumer_tag: String,

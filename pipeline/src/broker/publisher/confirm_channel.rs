@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqprs::channel::{BasicPublishArguments, Channel, ConfirmSelectArguments};
+use amqprs::channel::{BasicPublishArguments, ConfirmSelectArguments};
 use tokio::{
     sync::mpsc::{self, Permit, error::TrySendError},
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -16,7 +16,9 @@ use crate::broker::{
         progress::Progress,
         unconfirmed::{ReturnedName, Sent, Unconfirmed},
     },
-    session::{OpenChannel, Session, message_limit::MessageLimit, watch::ChannelEvent},
+    session::{
+        OpenChannel, Session, SessionChannel, message_limit::MessageLimit, watch::ChannelEvent,
+    },
     wire,
 };
 use crate::log_messages::{NEVER_CONFIRMED, PUBLISHING_CHANNEL_CLOSED};
@@ -133,7 +135,7 @@ impl ConfirmChannel {
 
 /// The only task that publishes on the channel: so it knows the delivery tag of each message.
 struct ChannelTask {
-    channel: Channel,
+    channel: SessionChannel,
     unconfirmed: Unconfirmed,
     trust: Trust,
     last_confirm: Option<Instant>,
