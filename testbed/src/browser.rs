@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     debian,
-    npm::{INSTALL_TIMEOUT, tool},
+    npm::{INSTALL_TIMEOUT, forget, tool},
     process::{self, Process, Start, minimal_env},
     workspace,
 };
@@ -81,6 +81,7 @@ async fn install() -> Result<Browser> {
     if fs::read_to_string(&ready).is_ok_and(|installed| installed == wanted) {
         return Ok(Browser { node, dir });
     }
+    forget(&ready)?;
     say("installing a browser for the tests under .slowlane/tools (about 90 MB, once)");
     fs::write(dir.join("package.json"), "{\"private\": true}\n")?;
     let args = ["install", "--no-audit", "--no-fund", "--save-exact"];

@@ -7,18 +7,23 @@ mod apt;
 pub(crate) mod relocate;
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 pub(crate) use relocate::files_under;
+use tokio::time::sleep;
 
 use crate::{
     process::{self, Start, minimal_env},
     workspace,
 };
+
+/// How often it is looked whether another process has unpacked a program.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long one package may take to unpack.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(600);
@@ -63,16 +68,39 @@ impl Bundle {
         finish: impl Fn(&Path) -> Result<()>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<PathBuf> {
-        let dir = workspace::state_dir()?.join(format!("{}-{suite}", self.name.to_lowercase()));
+        let dir = self.folder(suite)?;
         let root = dir.join("root");
-        if !is_ready(&dir, &root) {
+        if !self.is_ready(&dir, &root) {
+            check_path(&root)?;
             let _lock = lock(&dir.with_extension("lock"), self.name, say).await?;
             // Whoever held the lock before may have done all the work.
-            if !is_ready(&dir, &root) {
+            if !self.is_ready(&dir, &root) {
                 self.fill(&dir, &root, suite, &finish, say).await?;
             }
         }
         Ok(root)
+    }
+
+    /// Lets the packages of `suite` be unpacked anew the next time.
+    pub(crate) fn forget(&self, suite: &str) -> Result<()> {
+        match fs::remove_file(self.folder(suite)?.join("ready")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn folder(&self, suite: &str) -> Result<PathBuf> {
+        Ok(workspace::state_dir()?.join(format!("{}-{suite}", self.name.to_lowercase())))
+    }
+
+    /// Whether all is unpacked.
+    fn is_ready(&self, dir: &Path, root: &Path) -> bool {
+        fs::read_to_string(dir.join("ready")).is_ok_and(|ready| ready == self.ready_text(root))
+    }
+
+    /// The place, which the programs contain, so that a folder that was moved has to be filled again, and the packages.
+    fn ready_text(&self, root: &Path) -> String {
+        format!("{}\n{} {}\n", root.display(), self.package, self.others)
     }
 
     async fn fill(
@@ -93,7 +121,7 @@ impl Bundle {
         }
         finish(root)?;
         fs::remove_dir_all(dir.join("apt")).context("cannot remove the downloads")?;
-        fs::write(dir.join("ready"), root.as_os_str().as_encoded_bytes())?;
+        fs::write(dir.join("ready"), self.ready_text(root))?;
         say(&format!("unpacked {} into {} in {:.0?}", self.name, dir.display(), began.elapsed()));
         Ok(())
     }
@@ -136,10 +164,16 @@ impl Bundle {
     }
 }
 
-/// Whether all is unpacked. The programs contain their own absolute path, so a folder that was moved has to be filled
-/// again.
-fn is_ready(dir: &Path, root: &Path) -> bool {
-    fs::read_to_string(dir.join("ready")).is_ok_and(|place| Path::new(&place) == root)
+/// Checks that programs can run below this folder: the scripts of Erlang and RabbitMQ know no white space.
+fn check_path(root: &Path) -> Result<()> {
+    let place = root.display().to_string();
+    let is_plain = !place.contains(|c: char| c.is_whitespace() || "'\"\\$`*?".contains(c));
+    ensure!(
+        is_plain,
+        "programs can't be unpacked into {place}: its path has white space, quotes or other characters that shells \
+         expand. Move the project to a path without them, or install what is missing"
+    );
+    Ok(())
 }
 
 /// The code name of this Debian, as `bookworm`; fails where packages can't be unpacked.
@@ -168,8 +202,14 @@ pub(crate) async fn lock(path: &Path, name: &str, say: &(dyn Fn(&str) + Sync)) -
     if file.try_lock().is_err() {
         say(&format!("waiting for another process that is unpacking {name}"));
     }
-    let file = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
-    file.context("cannot take the lock for unpacking")
+    // A thread that waits for the lock could not be interrupted.
+    while let Err(error) = file.try_lock() {
+        if let TryLockError::Error(error) = error {
+            return Err(error).context("cannot take the lock for unpacking");
+        }
+        sleep(LOCK_POLL_INTERVAL).await;
+    }
+    Ok(file)
 }
 
 /// Unpacks all packages of a folder into `root`.
@@ -184,4 +224,18 @@ async fn unpack(archives: &Path, root: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_scripts_would_split_is_refused_with_the_reason() {
+        assert!(check_path(Path::new("/home/me/slow-lane_2.0/.slowlane")).is_ok());
+        for bad in ["/home/my work/x", "/home/it's/x", "/home/$HOME/x"] {
+            let error = check_path(Path::new(bad)).expect_err(bad).to_string();
+            assert!(error.contains(bad) && error.contains("Move the project"), "{error}");
+        }
+    }
 }

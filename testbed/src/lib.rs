@@ -18,6 +18,7 @@ pub mod process;
 pub mod program;
 pub mod promtool;
 pub mod proxy;
+pub mod python;
 pub mod rabbitmq;
 pub mod raw_publisher;
 pub mod redis;

@@ -71,14 +71,25 @@ pub async fn path_with_tools(say: &(dyn Fn(&str) + Sync)) -> Result<OsString> {
     if found {
         return Ok(minimal_env().remove(0).1);
     }
-    let unpacked = async {
-        let bin = BUNDLE.unpacked(&debian::release()?, write_scripts, say).await?.join("bin");
-        for tool in &TOOLS {
-            tool.works(&bin.join(tool.name)).await?;
-        }
-        anyhow::Ok(path_with(&bin))
+    let path = match unpacked(say).await {
+        // What was installed when they were unpacked may have been removed since.
+        Err(_) => unpacked_anew(say).await,
+        path => path,
     };
-    unpacked.await.context(HOW_TO_GET)
+    path.context(HOW_TO_GET)
+}
+
+async fn unpacked(say: &(dyn Fn(&str) + Sync)) -> Result<OsString> {
+    let bin = BUNDLE.unpacked(&debian::release()?, write_scripts, say).await?.join("bin");
+    for tool in &TOOLS {
+        tool.works(&bin.join(tool.name)).await?;
+    }
+    Ok(path_with(&bin))
+}
+
+async fn unpacked_anew(say: &(dyn Fn(&str) + Sync)) -> Result<OsString> {
+    BUNDLE.forget(&debian::release()?)?;
+    unpacked(say).await
 }
 
 impl Tool {

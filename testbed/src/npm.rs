@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,6 +43,7 @@ pub async fn installed(name: &str, project: &Path, say: &(dyn Fn(&str) + Sync)) 
     if fs::read_to_string(&ready).is_ok_and(|installed| installed == wanted) {
         return Ok(dir);
     }
+    forget(&ready)?;
     say(&format!("installing packages from npm into {}", dir.display()));
     // npm reads its registry and its proxy from the environment, too.
     let install = Start::new(npm, &dir).args(["ci", "--no-audit", "--no-fund"]);
@@ -49,6 +51,14 @@ pub async fn installed(name: &str, project: &Path, say: &(dyn Fn(&str) + Sync)) 
     process::run(install, INSTALL_TIMEOUT).await.context("npm can't install the packages")?;
     fs::write(ready, wanted)?;
     Ok(dir)
+}
+
+/// Removes the mark of a finished installation before the next one, which may break off.
+pub(crate) fn forget(ready: &Path) -> Result<()> {
+    match fs::remove_file(ready) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Copies all but the packages, which may have been installed in the project, too.

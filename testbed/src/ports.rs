@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use rustix::process::geteuid;
 
 const FIRST: u16 = 15_000;
 const COUNT: u16 = 17_000;
@@ -70,7 +70,9 @@ fn random_start() -> u16 {
 
 /// Takes the port's lock and looks whether it can be listened on.
 fn claim(port: u16) -> Result<Option<File>> {
-    let dir = workspace::state_dir()?.join("ports");
+    // Other checkouts take ports of the same machine.
+    let user = geteuid().as_raw();
+    let dir = std::env::temp_dir().join(format!("slowlane-ports-{user}"));
     std::fs::create_dir_all(&dir).context("cannot make the folder of port locks")?;
     let lock = File::create(dir.join(port.to_string())).context("cannot make a port lock")?;
     let free = lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();

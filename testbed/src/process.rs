@@ -15,6 +15,6 @@ pub use self::{
     child::{Process, WAIT_TIMEOUT, run},
     history::Follow,
     output::{FromNow, has_message, json_message},
-    start::{Start, minimal_env},
+    start::{Start, is_proxy, minimal_env},
 };
 pub(crate) use start::path_with;

@@ -1,11 +1,16 @@
 //! Tests the API against its OpenAPI description: schemathesis generates valid and invalid calls from `/openapi.json`, and
 //! compares every response with the description.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use testbed::{
-    process::{Process, Start},
+    process::{self, Process, Start},
+    python,
     rabbitmq::Install,
     workspace,
 };
@@ -44,15 +49,19 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 pub(crate) async fn find_or_install() -> Result<PathBuf> {
     let venv = workspace::state_dir()?.join("tools").join(SCHEMATHESIS.replace("==", "-"));
     let program = venv.join("bin/schemathesis");
-    if !program.is_file() {
+    python::virtual_environment(&venv).await?;
+    if !works(&program).await {
         console::step("fuzz", format!("installing {SCHEMATHESIS} under .slowlane/tools (once)"));
-        let python = workspace::on_path("python3").context("there is no python3")?;
-        let folder = venv.clone().into_os_string();
-        succeed(start(python, ["-m".into(), "venv".into(), folder]), INSTALL_TIMEOUT).await?;
         let install = ["install", "--quiet", SCHEMATHESIS].map(OsString::from);
         succeed(start(venv.join("bin/pip"), install), INSTALL_TIMEOUT).await?;
     }
     Ok(program)
+}
+
+/// Whether it begins to run: an installation that broke off leaves some of its files.
+async fn works(program: &Path) -> bool {
+    let version = Start::new(program, workspace::root()).args(["--version"]);
+    process::run(version.envs(environment::for_cargo()), INSTALL_TIMEOUT).await.is_ok()
 }
 
 /// Starts the whole system on a private node and runs schemathesis against it.

@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 
+use testbed::process::is_proxy;
+
 /// Variables that cargo, compilers and tests may need. All others are removed: above all the addresses of real brokers
 /// and databases.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 16] = [
     "PATH",
     "HOME",
     "USER",
@@ -17,9 +19,14 @@ const KEPT: [&str; 14] = [
     "RUST_BACKTRACE",
     "RUST_TEST_THREADS",
     "CC",
-    "HTTPS_PROXY",
-    "https_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
 ];
+
+/// What the variables of tools begin with that tests install packages by: where from, and how to reach that.
+const OF_INSTALLERS: [&str; 3] = ["PIP_", "npm_config_", "NPM_CONFIG_"];
 
 /// Variables in which `cargo run` describes this program: they would confuse the builds that it starts.
 const ABOUT_XTASK: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
@@ -31,7 +38,10 @@ pub(crate) fn for_cargo() -> Vec<(OsString, OsString)> {
 
 fn is_kept(key: &str) -> bool {
     let for_rust = key.starts_with("CARGO") || key.starts_with("RUSTUP");
-    KEPT.contains(&key) || for_rust && !ABOUT_XTASK.iter().any(|start| key.starts_with(start))
+    let for_installers = is_proxy(key) || OF_INSTALLERS.iter().any(|start| key.starts_with(start));
+    KEPT.contains(&key)
+        || for_installers
+        || for_rust && !ABOUT_XTASK.iter().any(|start| key.starts_with(start))
 }
 
 /// What [`for_programs`] leaves out: the programs get a broker and a store of ours.
@@ -63,5 +73,6 @@ mod tests {
         }
         assert!(is_for_programs("JOB_TIMEOUT") && is_for_programs("MY_OWN_KEY"));
         assert!(is_kept("CARGO_TARGET_DIR") && is_kept("RUSTUP_HOME") && is_kept("PATH"));
+        assert!(is_kept("http_proxy") && is_kept("NO_PROXY") && is_kept("PIP_INDEX_URL"));
     }
 }

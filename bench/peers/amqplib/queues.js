@@ -6,7 +6,7 @@ export const REQUESTS = 'bench.peer.requests';
 export const RESULTS = 'bench.peer.results';
 
 export async function open() {
-  const connection = await connect(process.env.AMQP_URL ?? 'amqp://127.0.0.1');
+  const connection = await connect(process.env.AMQP_URL ?? 'amqp://127.0.0.1', { noDelay: true });
   const channel = await connection.createConfirmChannel();
   const options = { durable: true, arguments: { 'x-queue-type': 'quorum' } };
   await channel.assertQueue(REQUESTS, options);

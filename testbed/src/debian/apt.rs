@@ -1,14 +1,14 @@
 //! apt with a folder of its own: the system's package lists and state stay as they are.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 
-use crate::process::{self, Start, minimal_env};
+use crate::process::{self, Start, is_proxy, minimal_env};
 
 /// How long a program of apt's may run.
 const APT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -74,7 +74,8 @@ impl Apt {
 
     /// Downloads the package lists.
     pub(super) async fn update(&self) -> Result<()> {
-        let update = self.start("apt-get", &["-qq", "update"]);
+        // By default it succeeds if no list can be fetched, and the packages seem to be unknown.
+        let update = self.start("apt-get", &["-qq", "--error-on=any", "update"]);
         process::run(update, APT_TIMEOUT).await.context("`apt-get update` failed").map(drop)
     }
 
@@ -114,9 +115,11 @@ impl Apt {
 
 /// A program of apt's that uses the system's own configuration.
 fn plain(program: &str, dir: &Path, args: &[&str]) -> Start {
+    let proxies = env::vars_os().filter(|(key, _)| key.to_str().is_some_and(is_proxy));
     Start::new(Path::new("/usr/bin").join(program), dir)
         .args(args)
         .envs(minimal_env())
+        .envs(proxies)
         .envs([("LC_ALL", "C")])
 }
 

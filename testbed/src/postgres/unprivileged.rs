@@ -25,12 +25,16 @@ pub(super) fn start(program: &Path, dir: &Path) -> Result<Start> {
 }
 
 /// A folder that belongs to the user who runs the program. The workspace may be out of reach for `nobody`, the system's
-/// temporary folder is not.
+/// temporary folders are not. `/tmp` may be in memory, where syncs to disk take no time.
 pub(super) fn folder(prefix: &str) -> Result<TempDir> {
     if nobody().is_none() {
         return workspace::temp_dir(prefix);
     }
-    let dir = tempfile::Builder::new().prefix(&format!("slowlane-{prefix}")).tempdir()?;
+    let prefix = format!("slowlane-{prefix}");
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix(&prefix);
+    let on_disk = Path::new("/var/tmp");
+    let dir = if on_disk.is_dir() { builder.tempdir_in(on_disk) } else { builder.tempdir() }?;
     own(dir.path())?;
     Ok(dir)
 }

@@ -1,7 +1,8 @@
 //! The guardian: a shell that kills a child when the process that started it is gone, however it went.
 //!
 //! The guardian waits at the end of a pipe held by the owner. The kernel closes the pipe when the owner dies, also by
-//! SIGKILL; then the guardian kills the child's process group. (Linux could signal the child by itself, but does so
+//! SIGKILL; then the guardian kills the child's process group, and the child's own children that left it, as PostgreSQL's
+//! do: one of these that is stopped by SIGSTOP could not notice that the child is gone. (Linux could signal the child by itself, but does so
 //! already when the *thread* that started it ends, which is of no use with a thread pool.)
 //!
 //! A child must never run without its guardian, not even for a moment. So it starts behind a gate: it waits for a line
@@ -32,7 +33,8 @@ const GUARDIAN: &str = r#"
 trap '' INT TERM HUP QUIT
 read -r group || exit 0
 read -r dismissed && exit 0
-kill -s KILL -- "-$group" 2>/dev/null
+children=$(cat "/proc/$group/task"/*/children 2>/dev/null)
+kill -s KILL -- "-$group" $children 2>/dev/null
 [ -n "$1" ] || exit 0
 tries=0
 while kill -s 0 -- "-$group" 2>/dev/null && [ "$tries" -lt 20 ]; do sleep 0.05; tries=$((tries + 1)); done

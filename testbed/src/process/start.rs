@@ -73,6 +73,12 @@ pub fn minimal_env() -> Vec<(OsString, OsString)> {
     vec![("PATH".into(), path)]
 }
 
+/// Whether a variable says through which proxy to reach other machines, or which ones without.
+pub fn is_proxy(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"].contains(&key.as_str())
+}
+
 /// A `PATH` that starts with `first` and goes on with the present one.
 pub(crate) fn path_with(first: &Path) -> OsString {
     let mut path = first.as_os_str().to_owned();

@@ -133,9 +133,15 @@ impl Unit {
     }
 }
 
-/// The median.
+/// The median; of an even number, the mean of the two in the middle.
 pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
-    quantile(values.collect(), 0.5)
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    match (values.get(low), values.get(high)) {
+        (Some(low), Some(high)) => f64::midpoint(*low, *high),
+        _ => f64::NAN,
+    }
 }
 
 /// The value that the share `part` of all values does not exceed.
@@ -159,6 +165,13 @@ mod tests {
         let mut figure = Figure::new("", Unit::PerSecond, Some(threshold));
         samples.iter().for_each(|(value, floor)| figure.add(*value, *floor));
         figure
+    }
+
+    #[test]
+    fn the_median_of_two_is_between_them() {
+        assert_eq!(median([3.0, 1.0].into_iter()), 2.0);
+        assert_eq!(median([3.0, 9.0, 1.0].into_iter()), 3.0);
+        assert!(median([].into_iter()).is_nan());
     }
 
     #[test]

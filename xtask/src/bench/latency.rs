@@ -22,6 +22,8 @@ pub(super) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let kinds = bench.system.store_kinds().into_iter();
     let mut all: Vec<_> = kinds.map(|kind| (kind, figures(kind))).collect();
     for _ in bench.rounds("latency") {
+        // What was left in the queues would be answered in place of what is published now.
+        bench.system.purge().await?;
         let round_trips = bare_client::round_trips(&bench.system, bench.scale.sequential_requests);
         let floors = without_warm_up(bench.other_load.during(round_trips).await?);
         bench.system.purge().await?;

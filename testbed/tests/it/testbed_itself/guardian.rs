@@ -16,10 +16,13 @@ fn shell(script: &str, dir: &Path) -> Start {
     Start::new("/bin/sh", dir).args(["-c", script]).envs(minimal_env())
 }
 
-/// A child that holds a named pipe open as long as it lives, and so does a grandchild of it.
+/// A child that holds a named pipe open as long as it lives, and so do two grandchildren: one of them is in a session of its
+/// own and stopped, as a frozen PostgreSQL has some.
 fn child_with_grandchild(dir: &Path) -> Result<Process> {
-    let mut start =
-        shell("exec 3<>alive; echo alive >&3; sleep 1000 & echo started; exec sleep 1000", dir);
+    let grandchildren = "sleep 1000 & setsid sh -c 'kill -s STOP $$' &";
+    let script =
+        format!("exec 3<>alive; echo alive >&3; {grandchildren} echo started; exec sleep 1000");
+    let mut start = shell(&script, dir);
     start.remove_if_orphaned = Some(dir.join("temporary"));
     start.spawn()
 }

@@ -12,8 +12,8 @@ use testbed::{
 use super::{MAX_DELIVERIES, publish};
 use crate::support::{
     processors::Kept,
-    stack::{FAILED, Stack},
-    wait::holds,
+    stack::{FAILED, REQUESTS, Stack},
+    wait::{holds, settles},
 };
 
 #[tokio::test]
@@ -35,9 +35,22 @@ async fn a_broker_that_crashes_between_costs_one_death_more_at_most() -> Result<
         node.kill().await?;
         node.start_again().await?;
         let foreign = stack.foreign().await?;
-        holds(&foreign, FAILED, |messages| messages == 1).await?;
+        holds(&foreign, FAILED, |messages| messages > 0).await?;
+        // Of a classic queue, a crash can bring back what was acked: beside the copy, each of which is parked by itself.
+        settles("everything is parked", async || Ok(unfinished(&node).await? == 0)).await?;
+        let copies = usize::try_from(foreign.depth(FAILED).await?.messages)?;
+        ensure!(copies == 1 || copies == 2 && kind == "classic", "{kind}: {copies} are parked");
         let deaths = kept.deaths();
-        ensure!(deaths <= MAX_DELIVERIES + 1, "{kind}: {deaths} died");
+        ensure!(deaths <= copies * (MAX_DELIVERIES + 1), "{kind}: {deaths} died of {copies}");
     }
     Ok(())
+}
+
+/// How many messages wait for a worker or are in the hands of one.
+async fn unfinished(node: &Node) -> Result<u32> {
+    let list = node.ctl(&["list_queues", "--no-table-headers", "name", "messages"]).await?;
+    let queues = list.lines().filter_map(|line| line.split_once('\t'));
+    let waiting =
+        queues.filter(|(name, _)| *name == REQUESTS || name.starts_with("processing.retry"));
+    waiting.map(|(_, messages)| Ok(messages.trim().parse::<u32>()?)).sum()
 }

@@ -14,7 +14,7 @@ use testbed::{
     Program, Proxy,
     process::{self, Start},
     program::Running,
-    shared_node, workspace,
+    python, shared_node, workspace,
 };
 use tokio::sync::OnceCell;
 
@@ -59,7 +59,7 @@ impl Installed {
             fs::copy(from, to).with_context(|| path.display().to_string())?;
         }
         let installed = Self { folder };
-        installed.shell("test -d venv || python3 -m venv venv").await?;
+        python::virtual_environment(&installed.folder.join("venv")).await?;
         for command in commands(DOCUMENT)?.iter().filter(|command| !command.starts_with(SLOWLANE)) {
             installed.shell(command).await.with_context(|| command.clone())?;
         }
