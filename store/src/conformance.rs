@@ -126,6 +126,7 @@ for_both_backends! {
         nothing_that_reads_scans_a_big_table,
         a_rare_filter_is_not_read_by_a_plan_for_common_ones,
         a_common_filter_is_not_read_whole,
+        callbacks_to_a_full_host_are_passed_over,
         no_filter_scans_or_sorts;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
