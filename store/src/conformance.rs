@@ -16,6 +16,7 @@ mod overview;
 mod parked;
 mod payloads;
 mod plans;
+mod refusals;
 mod replay;
 mod results;
 mod retention;

@@ -128,7 +128,9 @@ impl Session {
                 ErrorKind::Data => return Err(WorkError::Data(error.reason)),
                 ErrorKind::Conflict => conflicts += 1,
                 ErrorKind::Connection | ErrorKind::NoRoom => tries += 1,
-                ErrorKind::NoAnswer | ErrorKind::Timeout => return Err(self.give_up(&error)),
+                ErrorKind::NoAnswer | ErrorKind::Timeout | ErrorKind::Migration => {
+                    return Err(self.give_up(&error));
+                }
             }
             if conflicts >= MAX_CONFLICTS {
                 return Err(self.give_up(&error));
