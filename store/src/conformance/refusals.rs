@@ -1,4 +1,4 @@
-//! A PostgreSQL server whose table is locked.
+//! A PostgreSQL server that takes no more connections, or has locked a table.
 
 use std::time::Duration;
 
@@ -8,11 +8,45 @@ use uuid::Uuid;
 
 use super::{
     rows::new,
-    world::{World, in_the_end},
+    world::{World, in_the_end, open},
 };
-use crate::Health;
+use crate::{Cancel, Health, StoreError};
 
 const LONG: Duration = Duration::from_secs(60);
+
+/// The URL for a new role that may do what the store does, and whose connections can be limited.
+async fn url_of(world: &World, role: &str) -> String {
+    world.store.ping().await.unwrap();
+    let create = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT ALL ON SCHEMA public TO {role}; \
+         GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    );
+    world.sql(&create).await;
+    let (_, place) = world.url().split_once('@').unwrap();
+    format!("postgres://{role}:secret@{place}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_for_a_connection_is_available_to_the_others() {
+    let world = World::postgres().await;
+    let role = format!("limited_{}", Uuid::now_v7().simple());
+    let store = open(&url_of(&world, &role).await);
+    let id = Uuid::now_v7();
+    store.accept(new(id)).await.unwrap();
+    let mut health = store.health();
+    health.mark_unchanged();
+    world.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 0")).await;
+    let refused = store.cancel(id).await;
+    let is_told = |why: &str| why.contains("too many connections");
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if is_told(why)), "{refused:?}");
+    store.accept(new(Uuid::now_v7())).await.unwrap();
+    assert!(!health.has_changed().unwrap(), "it was away for a while");
+    world.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1")).await;
+    assert_eq!(store.cancel(id).await.unwrap(), Cancel::Done(0));
+    store.close().await;
+    world.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_does_not_wait_long_for_a_table_that_is_locked() {
