@@ -16,6 +16,7 @@ mod overview;
 mod parked;
 mod payloads;
 mod plans;
+mod refusals;
 mod replay;
 mod results;
 mod retention;
@@ -126,6 +127,7 @@ for_both_backends! {
         nothing_that_reads_scans_a_big_table,
         a_rare_filter_is_not_read_by_a_plan_for_common_ones,
         a_common_filter_is_not_read_whole,
+        callbacks_to_a_full_host_are_passed_over,
         no_filter_scans_or_sorts;
     overview:
         the_overview_counts_what_is_open_waits_for_a_retry_and_has_failed,
@@ -145,6 +147,7 @@ for_both_backends! {
         a_tombstone_stays_as_long_as_a_key_stands_for_it,
         a_batch_looks_at_so_many_due_keys_and_no_more,
         a_batch_whose_time_is_over_is_not_the_last,
+        a_batch_of_large_results_is_not_the_last,
         it_is_the_stores_clock_that_counts;
     idempotency:
         one_call_sends_and_the_others_get_its_answer,

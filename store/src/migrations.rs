@@ -28,6 +28,7 @@ pub(crate) const SQLITE: &[Migration] = &[
     migration!("sqlite", 13, "0013_lists_by_type"),
     migration!("sqlite", 14, "0014_retried_callbacks"),
     migration!("sqlite", 15, "0015_error_groups_by_code"),
+    migration!("sqlite", 16, "0016_callbacks_by_host"),
 ];
 pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 1, "0001_requests"),
@@ -45,6 +46,7 @@ pub(crate) const POSTGRES: &[Migration] = &[
     migration!("postgres", 13, "0013_lists_by_type"),
     migration!("postgres", 14, "0014_retried_callbacks"),
     migration!("postgres", 15, "0015_error_groups_by_code"),
+    migration!("postgres", 16, "0016_callbacks_by_host"),
 ];
 
 /// The migrations after number `done`: none for a database that a newer release has migrated further.

@@ -8,7 +8,7 @@
 mod attempts;
 mod batch;
 mod bulk_runs;
-mod callbacks;
+pub(crate) mod callbacks;
 mod clock;
 mod error;
 mod groups;

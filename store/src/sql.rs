@@ -3,6 +3,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod bulk_runs;
+pub(crate) mod due_callbacks;
 pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod merged;

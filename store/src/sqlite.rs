@@ -7,7 +7,7 @@
 mod answer;
 mod attempts;
 mod bulk_runs;
-mod callbacks;
+pub(crate) mod callbacks;
 mod checker;
 mod commands;
 mod file;

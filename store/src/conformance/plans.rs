@@ -1,5 +1,7 @@
 //! The plans by which the database executes what reads: however many requests there are, none of it scans them.
 
+use std::time::Duration;
+
 use pipeline::contract::ErrorBody;
 use uuid::Uuid;
 
@@ -8,12 +10,14 @@ use super::{
     world::World,
 };
 use crate::{
-    GroupId, ParkedFilter, ParkedQuery, RequestFilter, Status,
+    GroupId, LeaseCallbacks, ParkedFilter, ParkedQuery, RequestFilter, SendCapacity, Status,
+    postgres,
     sql::{
         self, attempts, bulk_runs, groups, list, merged,
         statement::{Dialect, Statement, Value},
         stats,
     },
+    sqlite,
 };
 
 /// The tables that grow with the requests.
@@ -49,6 +53,14 @@ fn reads() -> Vec<&'static str> {
     ]
 }
 
+/// What looks for due callbacks when those that are due first go to hosts without capacity.
+fn looks_past_full_hosts(world: &World) -> [&'static str; 2] {
+    match world.is_sqlite() {
+        true => [sqlite::callbacks::NEXT_BY_HOST, sqlite::callbacks::DUE_BY_HOST],
+        false => [postgres::callbacks::NEXT_BY_HOST, postgres::callbacks::DUE_BY_HOST],
+    }
+}
+
 /// The tables that a plan reads whole, also along an index, or from a place on row by row.
 fn scanned(plan: &str) -> Vec<&'static str> {
     let lines: Vec<_> = plan.lines().collect();
@@ -57,7 +69,9 @@ fn scanned(plan: &str) -> Vec<&'static str> {
             let [next, after] =
                 [1, 2].map(|more| lines.get(at + more).copied().unwrap_or_default());
             let is_along_all = line.contains(" using ") && !next.contains("Index Cond: ");
-            let is_checked = line.contains("_pkey on ") && after.contains("Filter: ");
+            let is_checked = line.contains("_pkey on ")
+                && !next.contains(" = ANY ")
+                && after.contains("Filter: ");
             let is_whole = line.contains("Seq Scan on ")
                 || line.contains("SCAN ")
                 || is_along_all
@@ -98,6 +112,9 @@ async fn fill_mostly_with_others(world: &World) {
          SELECT {name}, id, '', '', 0, '', {name} FROM requests WHERE status = 2"
     );
     world.sql(&parked).await;
+    let callbacks = "INSERT INTO callbacks (request_id, host, of_run, ended_at, due_at) \
+        SELECT id, 'a.example', 0, 0, 0 FROM requests";
+    world.sql(callbacks).await;
 }
 
 /// However many requests there are, what pages show of them costs the same.
@@ -106,6 +123,11 @@ pub(super) async fn nothing_that_reads_scans_a_big_table(world: World) {
     for statement in reads() {
         let plan = world.plan(statement).await;
         assert_eq!(scanned(&plan), Vec::<&str>::new(), "{statement}\n{plan}");
+    }
+    for statement in looks_past_full_hosts(&world) {
+        let plan = world.plan(statement).await;
+        assert_eq!(scanned(&plan), Vec::<&str>::new(), "{statement}\n{plan}");
+        assert!(!plan.contains("callbacks_by_due_at"), "{statement}\n{plan}");
     }
     let types = ["default", "video"].map(str::to_owned);
     let dialect = if world.is_sqlite() { Dialect::Sqlite } else { Dialect::Postgres };
@@ -221,6 +243,49 @@ pub(super) async fn a_common_filter_is_not_read_whole(world: World) {
     assert_eq!(world.store.list(pages_of(50, combined)).await.unwrap().items, []);
     let read = world.rows_read_of("requests").await;
     assert!(read < u64::from(ALIKE), "{read} rows were read for the pages and counts");
+}
+
+/// Callbacks to a host, due at these times.
+async fn callbacks(world: &World, host: &str, due_at: std::ops::RangeInclusive<u32>) {
+    let (id, (first, last)) = (
+        if world.is_sqlite() { "randomblob(16)" } else { "gen_random_uuid()" },
+        due_at.into_inner(),
+    );
+    let insert = format!(
+        "INSERT INTO callbacks (request_id, host, of_run, ended_at, due_at) \
+         WITH RECURSIVE times (at) AS (SELECT {first} UNION ALL SELECT at + 1 FROM times WHERE at < {last}) \
+         SELECT {id}, '{host}', 0, at, at FROM times"
+    );
+    world.sql(&insert).await;
+}
+
+/// However many callbacks wait for hosts without capacity, those to others are found, the earliest first, and few rows are read.
+pub(super) async fn callbacks_to_a_full_host_are_passed_over(world: World) {
+    world.store.ping().await.unwrap();
+    callbacks(&world, "full.example", 1..=ALIKE).await;
+    world.sql("ANALYZE").await;
+    let (total, slow) = (3, Default::default());
+    let busy = [("full.example".to_owned(), 4)].into();
+    let capacity = SendCapacity { total, per_host: 4, busy, slow, slow_total: 0 };
+    assert_eq!(world.store.next_callback_in(&capacity).await.unwrap(), None);
+    callbacks(&world, "a.example", ALIKE + 2..=ALIKE + 4).await;
+    callbacks(&world, "z.example", ALIKE + 1..=ALIKE + 3).await;
+    world.sql("ANALYZE").await;
+    world.forget_reads().await;
+    let (lease, hour) = (Uuid::now_v7(), Duration::from_secs(3600));
+    for expected in [vec![1, 2, 2], vec![3, 3, 4], vec![], vec![]] {
+        let next = world.store.next_callback_in(&capacity).await.unwrap().unwrap();
+        assert_eq!(next.is_zero(), !expected.is_empty(), "{next:?}");
+        let capacity = capacity.clone();
+        let wanted = LeaseCallbacks { capacity, lease, duration: hour, max_age: hour };
+        let leased = world.store.lease_callbacks(wanted).await.unwrap().leased;
+        let ended_at = leased.iter().map(|one| one.ended_at.as_millis() - i64::from(ALIKE));
+        let mut ended_at: Vec<i64> = ended_at.collect();
+        ended_at.sort_unstable();
+        assert_eq!(ended_at, expected);
+    }
+    let read = world.rows_read_of("callbacks").await;
+    assert!(read < u64::from(ALIKE), "{read} rows were read for 8 looks");
 }
 
 /// How many requests have failed in the same way.

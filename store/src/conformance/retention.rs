@@ -140,6 +140,25 @@ pub(super) async fn a_batch_whose_time_is_over_is_not_the_last(world: World) {
     }
 }
 
+/// To delete a row a server deletes all parts of its payloads, within the timeout of a statement.
+pub(super) async fn a_batch_of_large_results_is_not_the_last(world: World) {
+    let store = &world.store;
+    let ids: Vec<Uuid> = (0..4).map(|_| Uuid::now_v7()).collect();
+    store.apply_results(ids.iter().map(|id| completed(*id, "1")).collect()).await.unwrap();
+    let large = match world.is_sqlite() {
+        true => "zeroblob(1)",
+        false => "convert_to(repeat('x', 33 << 20), 'UTF8')",
+    };
+    world.sql(&format!("UPDATE requests SET result = {large}")).await;
+    let batches =
+        if world.is_sqlite() { [(4, false), (0, false)] } else { [(2, true), (2, false)] };
+    for (requests, is_cut_short) in batches {
+        let gone = store.expire(expiry(later())).await.unwrap();
+        assert_eq!(gone, Cleared { requests, is_cut_short, ..Cleared::default() });
+    }
+    assert_eq!(world.rows("tombstones").await, 4);
+}
+
 pub(super) async fn a_parked_message_goes_after_its_request(world: World) {
     let (store, id) = (&world.store, Uuid::now_v7());
     // Of a request of another program it is the only copy of the data.

@@ -31,12 +31,12 @@ pub struct Cleared {
     pub claims: u64,
     /// Failed requests of an earlier release that were not deleted, but put into their error groups.
     pub grouped: u64,
-    /// Whether some were left because the time was over.
+    /// Whether some were left because the time was over, or since those that were deleted are large.
     pub is_cut_short: bool,
 }
 
 impl Cleared {
-    /// Whether there may be more to delete: some kind has reached the limit, or the time was over.
+    /// Whether there may be more to delete: some kind has reached the limit, or it was cut short.
     pub fn has_reached(&self, limit: u32) -> bool {
         let numbers = [self.requests, self.parked, self.tombstones, self.claims, self.grouped];
         self.is_cut_short || numbers.contains(&u64::from(limit))

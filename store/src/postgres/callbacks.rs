@@ -16,7 +16,10 @@ use crate::{
         row::{duration, number, time},
         session::Work,
     },
-    sql,
+    sql::{
+        self,
+        due_callbacks::{due_hosts, due_to_host, early, hosts, next_of_host},
+    },
 };
 
 /// Makes the callbacks of requests that a statement has just ended, as a part of that statement, out of the
@@ -41,20 +44,48 @@ macro_rules! since {
     };
 }
 
-/// Callbacks that another web service is leasing are left to it.
-const DUE: &str = concat!(
+/// Callbacks that another web service is leasing are left to it, and those that were put off meanwhile are not due any more, here
+/// and below. Whatever the server expects of hosts, it finds the early ones along an index.
+const DUE_FIRST: &str = concat!(
     "SELECT request_id, host, $1 - ",
     since!(),
-    " FROM callbacks WHERE state = 0 AND due_at <= $1 \
-    AND host <> ALL($2) ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED"
+    " FROM callbacks WHERE request_id = ANY(ARRAY",
+    early!("request_id", " AND due_at <= $1"),
+    ") AND state = 0 AND due_at <= $1 AND host <> ALL($2) ORDER BY due_at LIMIT $3 \
+     FOR UPDATE SKIP LOCKED"
+);
+pub(crate) const DUE_BY_HOST: &str = concat!(
+    "WITH ",
+    due_hosts!("''::text COLLATE \"C\"", "host <> ALL($2)"),
+    " SELECT request_id, host, $1 - ",
+    since!(),
+    " FROM callbacks WHERE request_id = ANY(ARRAY(SELECT due.request_id \
+     FROM due_hosts CROSS JOIN LATERAL (",
+    due_to_host!(),
+    ") AS due ORDER BY due.due_at LIMIT $3)) \
+     AND state = 0 AND due_at <= $1 ORDER BY due_at FOR UPDATE SKIP LOCKED"
 );
 const LEASE: &str = concat!(
     "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
     since!()
 );
-const NEXT: &str =
-    concat!("SELECT min(due_at) - ", now!(), " FROM callbacks WHERE state = 0 AND host <> ALL($1)");
+const NEXT_FIRST: &str = concat!(
+    "SELECT min(due_at) - ",
+    now!(),
+    " FROM ",
+    early!("due_at, host", ""),
+    " AS early WHERE host <> ALL($1)"
+);
+pub(crate) const NEXT_BY_HOST: &str = concat!(
+    "WITH ",
+    hosts!("''::text COLLATE \"C\""),
+    " SELECT min(",
+    next_of_host!(),
+    ") - ",
+    now!(),
+    " FROM hosts WHERE host <> ALL($1)"
+);
 
 impl Work for LeaseCallbacks {
     type Answer = Leases;
@@ -62,12 +93,11 @@ impl Work for LeaseCallbacks {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Leases> {
         let mut transaction = connection.begin().await?;
         let now = Clock.run(&mut transaction).await?;
-        let due = sqlx::query(DUE)
-            .bind(now.as_millis())
-            .bind(self.capacity.full_hosts())
-            .bind(DUE_CANDIDATES as i64);
-        let due = due.fetch_all(&mut *transaction).await?;
-        let due = due.iter().map(due_callback).collect::<sqlx::Result<_>>()?;
+        let full = self.capacity.full_hosts();
+        let mut due = due_callbacks(&mut transaction, DUE_FIRST, now, &full).await?;
+        if due.is_empty() {
+            due = due_callbacks(&mut transaction, DUE_BY_HOST, now, &full).await?;
+        }
         let Selection { leased: selected, given_up } = self.capacity.select(due, self.max_age);
         for (id, _) in &given_up {
             let give_up = sqlx::query(sql::GIVE_UP_CALLBACK).bind(sql::NO_CAPACITY).bind(id);
@@ -85,8 +115,18 @@ impl Work for LeaseCallbacks {
     }
 }
 
-fn due_callback(row: &PgRow) -> sqlx::Result<DueCallback> {
-    Ok(DueCallback { id: row.try_get(0)?, host: row.try_get(1)?, age: duration(row, 2)? })
+/// The callbacks that a statement finds due.
+async fn due_callbacks(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    now: Timestamp,
+    full: &[String],
+) -> sqlx::Result<Vec<DueCallback>> {
+    let due = sqlx::query(sql).bind(now.as_millis()).bind(full).bind(DUE_CANDIDATES as i64);
+    let callback = |row: &PgRow| {
+        Ok(DueCallback { id: row.try_get(0)?, host: row.try_get(1)?, age: duration(row, 2)? })
+    };
+    due.fetch_all(connection).await?.iter().map(callback).collect()
 }
 
 fn leased(row: &PgRow) -> sqlx::Result<LeasedCallback> {
@@ -137,8 +177,11 @@ impl Work for NextCallbackIn {
     type Answer = Option<Duration>;
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {
-        let next = sqlx::query_scalar::<_, Option<i64>>(NEXT).bind(&self.0);
-        let millis = next.fetch_one(connection).await?;
+        let next = |sql| sqlx::query_scalar::<_, Option<i64>>(sql).bind(&self.0);
+        let millis = match next(NEXT_FIRST).fetch_one(&mut *connection).await? {
+            None => next(NEXT_BY_HOST).fetch_one(connection).await?,
+            first => first,
+        };
         Ok(millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
     }
 }

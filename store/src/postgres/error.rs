@@ -8,6 +8,9 @@ const QUERY_CANCELED: &str = "57014";
 /// The server, or the user, has too many connections.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
+/// A lock was not free in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// A prepared statement exists, or does not, against what this connection knows: it is not alone with its server process.
 const WRONG_PREPARED_STATEMENT: [&str; 2] = ["42P05", "26000"];
 
@@ -42,6 +45,8 @@ pub(super) enum ErrorKind {
     Timeout,
     /// Give up: the server does not answer.
     NoAnswer,
+    /// Try again much later: a migration failed, which others may have waited for.
+    Migration,
 }
 
 impl StatementError {
@@ -72,6 +77,23 @@ impl StatementError {
         let hint = "there seems to be a pooler in transaction mode, such as PgBouncer, which gives a connection \
             several server processes; use pool_mode=session, or connect to the server itself";
         Self::new(ErrorKind::Connection, format!("{hint} ({sign})"))
+    }
+
+    /// The error of a statement of a migration.
+    pub(super) fn of_migration(number: i32, error: sqlx::Error) -> Self {
+        let refusal = error.as_database_error();
+        let reason = match refusal.and_then(|refusal| refusal.code()).as_deref() {
+            Some(LOCK_NOT_AVAILABLE) => {
+                "it waits for a lock on a table; another session holds it".to_owned()
+            }
+            _ => Self::from(error).reason,
+        };
+        Self::new(ErrorKind::Migration, format!("migration {number} of the schema: {reason}"))
+    }
+
+    /// The same error, inside a migration.
+    pub(super) fn in_migration(self) -> Self {
+        Self { kind: ErrorKind::Migration, ..self }
     }
 
     pub(super) fn timeout(after: Duration) -> Self {

@@ -17,19 +17,28 @@ use crate::{
     sql::due_claims,
 };
 
-/// Rows that another web service is deleting are left to it, here and below.
+/// How many bytes of requests and results are deleted at once: all of their parts are, which has to be done within the timeout of
+/// a statement.
+const MAX_BYTES: i64 = 64 << 20;
+/// Rows that another web service is deleting are left to it, here and below. Returns how many were deleted, and how many
+/// were looked at. To know a length the server does not read the value.
 const EXPIRE: &str = concat!(
-    "WITH gone AS (DELETE FROM requests WHERE id IN \
-     (SELECT id FROM requests WHERE settled_at < $1 AND NOT EXISTS \
+    "WITH expired AS (SELECT id, settled_at, \
+     COALESCE(octet_length(request_data), 0) + COALESCE(octet_length(result), 0)::bigint AS bytes \
+     FROM requests WHERE settled_at < $1 AND NOT EXISTS \
      (SELECT 1 FROM callbacks WHERE request_id = requests.id AND state = 0) \
-     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id, type, status), \
+     ORDER BY settled_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
+     summed AS (SELECT id, sum(bytes) OVER (ORDER BY settled_at, id) - bytes AS before FROM expired), \
+     gone AS (DELETE FROM requests WHERE id IN (SELECT id FROM summed WHERE before < $3) \
+     RETURNING id, type, status), \
      uncalled AS (DELETE FROM callbacks WHERE request_id IN (SELECT id FROM gone)), \
      unfailed AS (DELETE FROM failures WHERE failed_id IN (SELECT id FROM gone)), \
      untried AS (DELETE FROM attempts WHERE request_id IN (SELECT id FROM gone)), ",
     statuses_tallied!("SELECT type, status, -1 FROM gone"),
-    " INSERT INTO tombstones SELECT id, ",
+    ", noted AS (INSERT INTO tombstones SELECT id, ",
     now!(),
-    " FROM gone ON CONFLICT (id) DO NOTHING"
+    " FROM gone ON CONFLICT (id) DO NOTHING) \
+     SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM expired)"
 );
 /// A message of a request goes after it: it may be the only copy of its data. So all messages are looked at whose requests are
 /// still to expire, which is left until those have.
@@ -63,24 +72,24 @@ impl Work for Expire {
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Cleared> {
         let (limit, ended_before) = (i64::from(self.0.limit), self.0.ended_before.as_millis());
         let tombstones_before = self.0.tombstones_before.as_millis();
-        let requests = sqlx::query(EXPIRE).bind(ended_before).bind(limit);
+        let requests = sqlx::query_as(EXPIRE).bind(ended_before).bind(limit).bind(MAX_BYTES);
         let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
         bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
-        let requests = requests.execute(&mut *connection).await?.rows_affected();
-        let parked = match requests < u64::from(self.0.limit) {
+        let (requests, expired): (i64, i64) = requests.fetch_one(&mut *connection).await?;
+        let parked = match expired < limit && requests == expired {
             true => parked.execute(&mut *connection).await?.rows_affected(),
             false => 0,
         };
         let cleared = Cleared {
-            requests,
+            requests: requests.unsigned_abs(),
             parked,
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,
-            is_cut_short: false,
+            is_cut_short: requests < expired,
         };
         if !cleared.has_reached(self.0.limit) {
             groups::expire(connection, self.0.ended_before, limit).await?;

@@ -102,9 +102,7 @@ impl Server {
         }
         self.check_session(&mut connection).await?;
         let migrated = timeout(MIGRATION_TIMEOUT, migrate(&mut connection)).await;
-        migrated
-            .map_err(|_| StatementError::timeout(MIGRATION_TIMEOUT))?
-            .map_err(StatementError::from)
+        migrated.unwrap_or_else(|_| Err(StatementError::timeout(MIGRATION_TIMEOUT).in_migration()))
     }
 
     /// Checks that a connection keeps its server process: a pooler in transaction mode gives an idle one's to another.
@@ -153,22 +151,24 @@ impl Server {
 }
 
 /// Applies the missing migrations. Web services that start together take turns; those that have to wait
-/// time out and try again.
-async fn migrate(connection: &mut PgConnection) -> sqlx::Result<()> {
+/// time out and try again. A table that another session has locked is not waited for longer than 3 s: all statements of the
+/// web services that run would wait behind this one.
+async fn migrate(connection: &mut PgConnection) -> Result<(), StatementError> {
     let mut transaction = connection.begin().await?;
     let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
     lock.execute(&mut *transaction).await?;
-    let prepare = "SET LOCAL statement_timeout = 0; \
+    let prepare = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '3s'; \
         CREATE TABLE IF NOT EXISTS migrations (number integer PRIMARY KEY, at timestamptz NOT NULL)";
     sqlx::raw_sql(prepare).execute(&mut *transaction).await?;
     let done = sqlx::query_scalar("SELECT COALESCE(max(number), 0) FROM migrations");
     let done = done.fetch_one(&mut *transaction).await?;
     for (number, sql) in migrations::missing(migrations::POSTGRES, done) {
-        sqlx::raw_sql(*sql).execute(&mut *transaction).await?;
+        let applied = sqlx::raw_sql(*sql).execute(&mut *transaction).await;
+        applied.map_err(|error| StatementError::of_migration(*number, error))?;
         let note = sqlx::query("INSERT INTO migrations VALUES ($1, now())").bind(number);
         note.execute(&mut *transaction).await?;
     }
-    transaction.commit().await
+    Ok(transaction.commit().await?)
 }
 
 /// What is wrong with a URL whose password ends its host part too early: the rest of the password would be shown as the

@@ -6,7 +6,10 @@ use std::{
 };
 
 use sqlx::PgConnection;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     command::Reply,
@@ -20,6 +23,8 @@ use crate::{
 
 /// How often work is tried on a new connection. All work can be repeated without harm.
 const MAX_TRIES: usize = 3;
+/// The pause before the next try when the server takes no more connections.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// How often work is repeated that conflicts with other statements.
 const MAX_CONFLICTS: usize = 20;
 /// A connection that was idle for longer is not used again: a firewall may have forgotten it, which would
@@ -128,13 +133,18 @@ impl Session {
                 ErrorKind::Data => return Err(WorkError::Data(error.reason)),
                 ErrorKind::Conflict => conflicts += 1,
                 ErrorKind::Connection | ErrorKind::NoRoom => tries += 1,
-                ErrorKind::NoAnswer | ErrorKind::Timeout => return Err(self.give_up(&error)),
+                ErrorKind::NoAnswer | ErrorKind::Timeout | ErrorKind::Migration => {
+                    return Err(self.give_up(&error));
+                }
             }
             if conflicts >= MAX_CONFLICTS {
                 return Err(self.give_up(&error));
             }
             if tries >= MAX_TRIES {
                 return Err(self.failed(&error));
+            }
+            if error.kind == ErrorKind::NoRoom {
+                sleep(NO_ROOM_PAUSE).await;
             }
         }
     }
@@ -161,8 +171,11 @@ impl Session {
         self.health.set_committed();
     }
 
-    /// The server refuses the work, or can't be reached.
+    /// The server refuses the work, or can't be reached. One that only takes no more connections serves the others that it has.
     fn failed(&self, error: &StatementError) -> WorkError {
+        if error.kind == ErrorKind::NoRoom {
+            return WorkError::Unavailable(self.server.explain(error));
+        }
         if !self.is_decisive {
             return self.give_up(error);
         }

@@ -8,15 +8,21 @@ use std::{
 use pipeline::backoff::Backoff;
 use tokio::time::sleep;
 
-use crate::{health::HealthMonitor, postgres::server::Server};
+use crate::{
+    health::HealthMonitor,
+    postgres::{error::ErrorKind, server::Server},
+};
 
 /// The pause after a failed attempt to open the store.
 const RETRY_INTERVAL: Duration = Duration::from_millis(250);
+/// The first and the longest pause after a failed migration: while it waits for a lock, all other web services may wait for it.
+const MIGRATION_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// Opens the store, and again whenever it has become unavailable. A server that can be opened, and yet
 /// takes no writes, is tried less and less often.
 pub(super) async fn run(server: Arc<Server>, health: HealthMonitor) {
     let mut backoff = Backoff::storing();
+    let mut migration_backoff = Backoff::new(MIGRATION_PAUSES.0, MIGRATION_PAUSES.1);
     loop {
         let pause = match server.prepare().await {
             Ok(()) => {
@@ -30,7 +36,10 @@ pub(super) async fn run(server: Arc<Server>, health: HealthMonitor) {
             }
             Err(error) => {
                 health.set_away(&server.explain(&error));
-                RETRY_INTERVAL
+                match error.kind {
+                    ErrorKind::Migration => migration_backoff.next_pause(),
+                    _ => RETRY_INTERVAL,
+                }
             }
         };
         sleep(pause).await;

@@ -11,7 +11,10 @@ use crate::{
         callback::{AttemptReport, DUE_CANDIDATES, LeaseCallbacks, LeasedCallback, Leases},
         send_capacity::DueCallback,
     },
-    sql::{self, callback_rule},
+    sql::{
+        self, callback_rule,
+        due_callbacks::{due_hosts, due_to_host, early, hosts, next_of_host},
+    },
     sqlite::{row, transaction::WriteTransaction},
 };
 
@@ -37,30 +40,58 @@ macro_rules! since {
     };
 }
 
-const DUE: &str = concat!(
+/// Whether a host has capacity.
+macro_rules! is_free {
+    () => {
+        "host NOT IN (SELECT value FROM json_each($2))"
+    };
+}
+
+const DUE_FIRST: &str = concat!(
     "SELECT request_id, host, $1 - ",
     since!(),
-    " FROM callbacks WHERE state = 0 AND due_at <= $1 \
-    AND host NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at LIMIT $3"
+    " FROM ",
+    early!("request_id, host, due_at, ended_at, retried_at", " AND due_at <= $1"),
+    " WHERE ",
+    is_free!(),
+    " ORDER BY due_at LIMIT $3"
+);
+/// `CROSS JOIN` keeps the order in which SQLite reads them.
+pub(crate) const DUE_BY_HOST: &str = concat!(
+    "WITH ",
+    due_hosts!("''", is_free!()),
+    " SELECT due.request_id, due.host, $1 - ",
+    since!(),
+    " FROM due_hosts CROSS JOIN callbacks AS due ON due.request_id IN (SELECT request_id FROM (",
+    due_to_host!(),
+    ")) ORDER BY due.due_at LIMIT $3"
 );
 const LEASE: &str = concat!(
     "UPDATE callbacks SET lease = $1, due_at = $2, calls = calls + 1 \
     WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
     since!()
 );
-const NEXT: &str = "SELECT min(due_at) - $1 FROM callbacks WHERE state = 0 \
-    AND host NOT IN (SELECT value FROM json_each($2))";
+const NEXT_FIRST: &str =
+    concat!("SELECT min(due_at) - $1 FROM ", early!("due_at, host", ""), " WHERE ", is_free!());
+pub(crate) const NEXT_BY_HOST: &str = concat!(
+    "WITH ",
+    hosts!("''"),
+    " SELECT min(",
+    next_of_host!(),
+    ") - $1 FROM hosts WHERE ",
+    is_free!()
+);
 
 pub(super) fn lease(
     tx: &WriteTransaction<'_>,
     wanted: &LeaseCallbacks,
 ) -> rusqlite::Result<Leases> {
     let (now, full) = (tx.now.as_millis(), json(wanted.capacity.full_hosts()));
-    let mut due = tx.prepare_cached(DUE)?;
-    let due = due.query_map(params![now, full, DUE_CANDIDATES as i64], |row| {
-        Ok(DueCallback { id: row::id(row, 0)?, host: row.get(1)?, age: row::duration(row, 2)? })
-    })?;
-    let selection = wanted.capacity.select(due.collect::<Result<_, _>>()?, wanted.max_age);
+    let mut due = due(tx, DUE_FIRST, &full)?;
+    if due.is_empty() {
+        due = self::due(tx, DUE_BY_HOST, &full)?;
+    }
+    let selection = wanted.capacity.select(due, wanted.max_age);
     for (id, _) in &selection.given_up {
         tx.execute(sql::GIVE_UP_CALLBACK, params![sql::NO_CAPACITY, id.as_bytes()])?;
     }
@@ -72,6 +103,15 @@ pub(super) fn lease(
     };
     let leased = selection.leased.into_iter().map(&mut lease).collect::<Result<_, _>>()?;
     Ok(Leases { leased, given_up: selection.given_up })
+}
+
+/// The callbacks that a statement finds due.
+fn due(tx: &WriteTransaction<'_>, sql: &str, full: &str) -> rusqlite::Result<Vec<DueCallback>> {
+    let mut due = tx.prepare_cached(sql)?;
+    let due = due.query_map(params![tx.now.as_millis(), full, DUE_CANDIDATES as i64], |row| {
+        Ok(DueCallback { id: row::id(row, 0)?, host: row.get(1)?, age: row::duration(row, 2)? })
+    })?;
+    due.collect()
 }
 
 fn leased(row: &Row<'_>) -> rusqlite::Result<LeasedCallback> {
@@ -118,9 +158,14 @@ pub(super) fn next_in(
     connection: &Connection,
     full: &[String],
 ) -> rusqlite::Result<Option<Duration>> {
-    let mut next = connection.prepare_cached(NEXT)?;
-    let values = params![Timestamp::now().as_millis(), json(full.to_vec())];
-    let millis: Option<i64> = next.query_row(values, |row| row.get(0))?;
+    let (now, full) = (Timestamp::now().as_millis(), json(full.to_vec()));
+    let next = |sql| -> rusqlite::Result<Option<i64>> {
+        connection.prepare_cached(sql)?.query_row(params![now, full], |row| row.get(0))
+    };
+    let millis = match next(NEXT_FIRST)? {
+        None => next(NEXT_BY_HOST)?,
+        first => first,
+    };
     Ok(millis.map(|left| Duration::from_millis(u64::try_from(left).unwrap_or_default())))
 }
 
