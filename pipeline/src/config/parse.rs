@@ -72,10 +72,13 @@ pub enum LogFormat {
 /// The largest body that is sent, in bytes: brokers from 4.0 on refuse 16 MiB.
 const MAX_BODY_BYTES: Size = 15 * 1024 * 1024;
 
+/// A hundred years: what is far longer can't be added to a point in time.
+const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
 /// A duration with its unit: `200ms`, `5s`, `1m30s`.
 ///
 /// # Errors
-/// If it isn't one, or is zero.
+/// If it isn't one, is zero, or is longer than a hundred years.
 pub fn duration(value: &str) -> Result<Duration, ParseError> {
     let duration = duration_or_zero(value)?;
     if duration.is_zero() { Err(ParseError::because("not zero")) } else { Ok(duration) }
@@ -84,9 +87,13 @@ pub fn duration(value: &str) -> Result<Duration, ParseError> {
 /// A duration with its unit, or zero, which needs none: `200ms`, `1m30s`, `0s`, `0`.
 ///
 /// # Errors
-/// If it isn't one.
+/// If it isn't one, or is longer than a hundred years.
 pub fn duration_or_zero(value: &str) -> Result<Duration, ParseError> {
-    humantime::parse_duration(value).map_err(|_| ParseError::default())
+    match humantime::parse_duration(value) {
+        Ok(duration) if duration <= MAX_DURATION => Ok(duration),
+        Ok(_) => Err(ParseError::because("at most 36500d")),
+        Err(_) => Err(ParseError::default()),
+    }
 }
 
 /// A size with its unit: `512KiB`, `1MiB`.
@@ -281,6 +288,15 @@ mod tests {
             assert!(duration(bad).is_err() && duration_or_zero(bad).is_err(), "{bad}");
         }
         assert!(body_limit("16MiB").is_err() && size("much").is_err());
+    }
+
+    #[test]
+    fn a_duration_can_be_added_to_a_point_in_time() {
+        assert!(duration("36500d").is_ok());
+        for long in ["36501d", "18446744073709551615s"] {
+            let why = duration(long).unwrap_err().detail;
+            assert!(why.is_some_and(|why| why == "at most 36500d"), "{long}");
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub(super) struct Server {
     ping_timeout: Duration,
 }
 
+/// The longest limit of the server, 24.8 days, in milliseconds. Zero would be none.
+const MAX_LIMIT_MILLIS: u128 = i32::MAX as u128;
+
 impl Server {
     /// The server that a `postgres:` URL names.
     pub(super) fn parse(url: &str, timeouts: &StoreOptions) -> Result<Self, BadUrl> {
@@ -73,7 +76,7 @@ impl Server {
                 ("statement_timeout", statement_timeout),
                 ("idle_in_transaction_session_timeout", self.ping_timeout),
             ] {
-                let limit = format!("{}ms", limit.as_millis());
+                let limit = format!("{}ms", limit.as_millis().clamp(1, MAX_LIMIT_MILLIS));
                 let set = sqlx::query("SELECT set_config($1, $2, false)").bind(setting).bind(limit);
                 set.execute(&mut connection).await?;
             }
