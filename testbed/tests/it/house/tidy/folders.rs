@@ -54,7 +54,7 @@ const CRATES: &[(&str, Arrows)] = &[
     (
         "store/src",
         &[
-            ("conformance", &["crate", "model", "sql"]),
+            ("conformance", &["crate", "model", "postgres", "sql", "sqlite"]),
             ("model", &[]),
             ("operations", &["command", "crate", "error", "model"]),
             (
