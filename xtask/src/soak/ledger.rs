@@ -4,7 +4,7 @@ mod expected;
 mod finding;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::expected::Difference;
 pub(super) use self::{
@@ -40,6 +40,8 @@ struct Entry {
     state: State,
     /// How many processes died while they had it in flight.
     deaths: u32,
+    /// It was shown as open after its end, which was entered.
+    undone: bool,
     /// What is wrong with its end, as the API shows it.
     difference: Option<Difference>,
     /// What the API last said of its callback.
@@ -123,8 +125,7 @@ impl Ledger {
         let entry = &mut self.entries[number];
         entry.callback = view.callback.as_ref().map(ToString::to_string);
         let Some(end) = view.end() else {
-            entry.state = State::Open(view.to_string());
-            return;
+            return self.open(number, view);
         };
         entry.difference = expected::difference(&entry.request, view);
         self.ended(number, end);
@@ -146,7 +147,18 @@ impl Ledger {
                 self.fault(format!("{} is listed, but nobody got its id: {view}", view.request_id))
             }
             (Some(number), Some(end)) => self.ended(*number, end),
-            (Some(_), None) => {}
+            (Some(number), None) => self.open(*number, view),
+        }
+    }
+
+    /// These requests were the whole list of a web service.
+    pub(super) fn listed_all(&mut self, ids: &HashSet<Uuid>) {
+        let left_out = self.entries.iter().filter(|entry| {
+            entry.id.is_some_and(|id| !ids.contains(&id)) && !matches!(entry.state, State::Gone)
+        });
+        let numbers: Vec<_> = left_out.map(|entry| entry.request.number).collect();
+        for number in numbers {
+            self.found(Kind::Lost, number, "a list of all requests lacks it".to_owned());
         }
     }
 
@@ -190,6 +202,20 @@ impl Ledger {
         all
     }
 
+    /// Takes note of a request that has not ended. An end is for good.
+    fn open(&mut self, number: usize, view: &View) {
+        let entry = &mut self.entries[number];
+        match &entry.state {
+            State::Ended(end) if !entry.undone => {
+                let text = format!("ended {end}, then was shown as {view}");
+                entry.undone = true;
+                self.found(Kind::Wrong, number, text);
+            }
+            State::Ended(_) | State::Gone => {}
+            State::Open(_) => entry.state = State::Open(view.to_string()),
+        }
+    }
+
     /// Takes note of an end, which has to be the same each time.
     fn ended(&mut self, number: usize, end: End) {
         match &self.entries[number].state {
@@ -210,7 +236,8 @@ impl Entry {
     fn new(request: Request) -> Self {
         let state = State::Open("never shown".to_owned());
         let (told, difference, callback) = (Vec::new(), None, None);
-        Self { request, id: None, refused: false, told, state, deaths: 0, difference, callback }
+        let (refused, undone) = (false, false);
+        Self { request, id: None, refused, told, state, deaths: 0, undone, difference, callback }
     }
 
     fn is_waiting(&self) -> bool {

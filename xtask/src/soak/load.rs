@@ -108,9 +108,16 @@ impl Client<'_> {
             return;
         }
         for (request, id) in self.call.requests.iter().zip(ids) {
-            if let Looked::Missing(answer) = self.api.look(web, *id).await {
-                let text = format!("the other web service answered right after the 202: {answer}");
-                self.ledger.lock().missing(request.number, &text);
+            let text =
+                |answer| format!("the other web service answered right after the 202: {answer}");
+            match self.api.look(web, *id).await {
+                Looked::Missing(answer) => {
+                    self.ledger.lock().missing(request.number, &text(answer));
+                }
+                Looked::Unexpected(answer) => {
+                    self.ledger.lock().found(Kind::Wrong, request.number, text(answer));
+                }
+                Looked::Shown(_) | Looked::Unavailable => {}
             }
         }
     }

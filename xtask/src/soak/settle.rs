@@ -1,6 +1,6 @@
 //! The end of a soak: waits until everything has ended or nothing moves any more, and looks at all that is left.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
@@ -60,15 +60,17 @@ pub(super) async fn wait(
 /// Looks at what is shown in another way, by each web service, when all has ended.
 pub(super) async fn compare(api: &Api, ledger: &SharedLedger) -> Result<()> {
     for web in 0..WEBS {
-        let mut cursor = None;
+        let (mut cursor, mut ids) = (None, HashSet::new());
         loop {
             let page = api.page(web, cursor.as_deref()).await?;
             page.items.iter().for_each(|view| ledger.lock().listed(view));
+            ids.extend(page.items.iter().map(|view| view.request_id));
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
             }
         }
+        ledger.lock().listed_all(&ids);
     }
     for message in api.parked(0).await? {
         ledger.lock().fault(format!("a message belongs to no request: {message}"));

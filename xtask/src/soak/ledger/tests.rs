@@ -62,6 +62,27 @@ fn failures_that_were_ordered_are_no_findings() {
 }
 
 #[test]
+fn an_end_that_is_undone_is_wrong_once_wherever_it_is_shown() {
+    let (mut ledger, request) = ledger(SUCCEED, Callback::None);
+    let open = view(&request, json!({"status": "queued", "finishedAt": null}));
+    ledger.looked(0, &view(&request, json!({})));
+    ledger.listed(&open);
+    ledger.looked(0, &open);
+    ledger.looked(0, &view(&request, json!({})));
+    assert_eq!((ledger.waiting().len(), kinds(&ledger)), (0, vec![Kind::Wrong]));
+}
+
+#[test]
+fn a_request_that_a_list_lacks_is_lost() {
+    let (mut ledger, request) = ledger(SUCCEED, Callback::None);
+    ledger.looked(0, &view(&request, json!({})));
+    ledger.listed_all(&[Uuid::nil()].into());
+    assert_eq!(kinds(&ledger), []);
+    ledger.listed_all(&[].into());
+    assert_eq!(kinds(&ledger), [Kind::Lost]);
+}
+
+#[test]
 fn an_end_that_was_not_ordered_is_wrong() {
     let others = [
         failed("poison", "its workers died", 2),
