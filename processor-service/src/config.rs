@@ -263,7 +263,7 @@ mod tests {
         assert!(
             Config::read(&Source::of(&[("JOB_TIMEOUT", "28m"), ("ACK_TIMEOUT", "1h")])).is_ok()
         );
-        let text = refused(&[("DRAIN_TIMEOUT", "1000000y"), ("JOB_TIMEOUT", "1s")]);
+        let text = refused(&[("DRAIN_TIMEOUT", "36500d"), ("JOB_TIMEOUT", "1s")]);
         assert!(text.contains("; set an ACK_TIMEOUT of at least"), "{text}");
     }
 
