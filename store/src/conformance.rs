@@ -148,6 +148,7 @@ for_both_backends! {
         a_batch_looks_at_so_many_due_keys_and_no_more,
         a_batch_whose_time_is_over_is_not_the_last,
         a_batch_of_large_results_is_not_the_last,
+        a_batch_of_large_parked_messages_is_not_the_last,
         it_is_the_stores_clock_that_counts;
     idempotency:
         one_call_sends_and_the_others_get_its_answer,

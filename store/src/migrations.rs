@@ -57,6 +57,23 @@ pub(crate) fn missing(
     migrations.iter().filter(move |(number, _)| *number > done)
 }
 
+/// Logs that a database of an older release is migrated, since that takes minutes with many requests, or that this program
+/// is the older one.
+pub(crate) fn log(migrations: &[Migration], done: i32) {
+    let newest = migrations.last().map_or(0, |(number, _)| *number);
+    match done {
+        0 => {}
+        _ if done < newest => {
+            tracing::info!(from = done, to = newest, "migrating the store, which may take minutes");
+        }
+        _ if done > newest => {
+            let text = "the store was migrated by a newer release than this one";
+            tracing::warn!(found = done, known = newest, "{text}");
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

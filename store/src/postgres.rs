@@ -41,7 +41,10 @@ use crate::{
     error::BadUrl,
     health::HealthMonitor,
     options::StoreOptions,
-    postgres::{server::Server, session::Session},
+    postgres::{
+        server::Server,
+        session::{Duty, Session},
+    },
 };
 
 const READERS: usize = 2;
@@ -56,18 +59,18 @@ pub(crate) fn open(url: &str, options: &StoreOptions) -> Result<Backend, BadUrl>
     let server = Arc::new(Server::parse(url, options)?);
     let health = HealthMonitor::new();
     let (running, stopped) = watch::channel(());
-    let session = || Session::new(server.clone(), health.clone(), running.clone());
+    let session = |duty| Session::new(server.clone(), health.clone(), duty, running.clone());
     let mut tasks = vec![tokio::spawn(supervisor::run(server.clone(), health.clone()))];
-    let [urgent_writes, client_writes, background_writes] = [(); 3].map(|()| {
+    let duties = [Duty::Carry, Duty::Write, Duty::Carry];
+    let [urgent_writes, client_writes, background_writes] = duties.map(|duty| {
         let (writes, commands) = mpsc::channel(QUEUE_CAPACITY);
-        tasks.push(tokio::spawn(writer::run(session(), commands)));
+        tasks.push(tokio::spawn(writer::run(session(duty), commands)));
         writes
     });
     let (reads, commands) = mpsc::channel(QUEUE_CAPACITY);
     let commands = Arc::new(Mutex::new(commands));
     for _ in 0..READERS {
-        let session = session().for_reading();
-        tasks.push(tokio::spawn(reader::run(session, commands.clone())));
+        tasks.push(tokio::spawn(reader::run(session(Duty::Read), commands.clone())));
     }
     let _tasks = Arc::new(Tasks::of(&tasks));
     Ok(Backend { urgent_writes, client_writes, background_writes, reads, health, stopped, _tasks })

@@ -53,6 +53,14 @@ fn reads() -> Vec<&'static str> {
     ]
 }
 
+/// What looks for callbacks among those that are due first.
+fn first_looks(world: &World) -> [&'static str; 2] {
+    match world.is_sqlite() {
+        true => [sqlite::callbacks::NEXT_FIRST, sqlite::callbacks::DUE_FIRST],
+        false => [postgres::callbacks::NEXT_FIRST, postgres::callbacks::DUE_FIRST],
+    }
+}
+
 /// What looks for due callbacks when those that are due first go to hosts without capacity.
 fn looks_past_full_hosts(world: &World) -> [&'static str; 2] {
     match world.is_sqlite() {
@@ -123,6 +131,10 @@ pub(super) async fn nothing_that_reads_scans_a_big_table(world: World) {
     for statement in reads() {
         let plan = world.plan(statement).await;
         assert_eq!(scanned(&plan), Vec::<&str>::new(), "{statement}\n{plan}");
+    }
+    for statement in first_looks(&world) {
+        let plan = world.plan(statement).await;
+        assert!(plan.contains("callbacks_by_due_at"), "{statement}\n{plan}");
     }
     for statement in looks_past_full_hosts(&world) {
         let plan = world.plan(statement).await;

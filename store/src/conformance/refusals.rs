@@ -49,6 +49,24 @@ async fn a_server_without_room_for_a_connection_is_available_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_room_for_the_connection_that_records_requests_is_unavailable() {
+    let world = World::postgres().await;
+    let role = format!("limited_{}", Uuid::now_v7().simple());
+    let store = open(&url_of(&world, &role).await);
+    timeout(LONG, store.until_up()).await.expect("it is opened");
+    world.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT 0")).await;
+    let refused = store.accept(new(Uuid::now_v7())).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    let health = format!("{:?}", *store.health().borrow());
+    assert!(health.starts_with("Away") && health.contains("too many connections"), "{health}");
+    world.sql(&format!("ALTER ROLE {role} CONNECTION LIMIT -1")).await;
+    timeout(LONG, store.until_up()).await.expect("it is opened again");
+    store.accept(new(Uuid::now_v7())).await.unwrap();
+    store.close().await;
+    world.sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_does_not_wait_long_for_a_table_that_is_locked() {
     let world = World::postgres().await;
     world.store.ping().await.unwrap();

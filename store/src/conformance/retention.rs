@@ -159,6 +159,24 @@ pub(super) async fn a_batch_of_large_results_is_not_the_last(world: World) {
     assert_eq!(world.rows("tombstones").await, 4);
 }
 
+/// The message of a request may be as large as its result.
+pub(super) async fn a_batch_of_large_parked_messages_is_not_the_last(world: World) {
+    let store = &world.store;
+    let parked = (0..4_u8).map(|body| message(&[body], None)).collect();
+    store.park(parked).await.unwrap();
+    let large = match world.is_sqlite() {
+        true => "zeroblob(1)",
+        false => "convert_to(repeat('x', 33 << 20), 'UTF8')",
+    };
+    world.sql(&format!("UPDATE parked SET body = {large}")).await;
+    let batches =
+        if world.is_sqlite() { [(4, false), (0, false)] } else { [(2, true), (2, false)] };
+    for (parked, is_cut_short) in batches {
+        let gone = store.expire(expiry(later())).await.unwrap();
+        assert_eq!(gone, Cleared { parked, is_cut_short, ..Cleared::default() });
+    }
+}
+
 pub(super) async fn a_parked_message_goes_after_its_request(world: World) {
     let (store, id) = (&world.store, Uuid::now_v7());
     // Of a request of another program it is the only copy of the data.

@@ -46,7 +46,7 @@ macro_rules! since {
 
 /// Callbacks that another web service is leasing are left to it, and those that were put off meanwhile are not due any more, here
 /// and below. Whatever the server expects of hosts, it finds the early ones along an index.
-const DUE_FIRST: &str = concat!(
+pub(crate) const DUE_FIRST: &str = concat!(
     "SELECT request_id, host, $1 - ",
     since!(),
     " FROM callbacks WHERE request_id = ANY(ARRAY",
@@ -70,12 +70,12 @@ const LEASE: &str = concat!(
     WHERE request_id = ANY($3) RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
     since!()
 );
-const NEXT_FIRST: &str = concat!(
-    "SELECT min(due_at) - ",
+pub(crate) const NEXT_FIRST: &str = concat!(
+    "SELECT due_at - ",
     now!(),
     " FROM ",
     early!("due_at, host", ""),
-    " AS early WHERE host <> ALL($1)"
+    " AS early WHERE host <> ALL($1) ORDER BY due_at LIMIT 1"
 );
 pub(crate) const NEXT_BY_HOST: &str = concat!(
     "WITH ",
@@ -178,7 +178,7 @@ impl Work for NextCallbackIn {
 
     async fn run(&self, connection: &mut PgConnection) -> sqlx::Result<Option<Duration>> {
         let next = |sql| sqlx::query_scalar::<_, Option<i64>>(sql).bind(&self.0);
-        let millis = match next(NEXT_FIRST).fetch_one(&mut *connection).await? {
+        let millis = match next(NEXT_FIRST).fetch_optional(&mut *connection).await?.flatten() {
             None => next(NEXT_BY_HOST).fetch_one(connection).await?,
             first => first,
         };

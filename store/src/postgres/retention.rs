@@ -17,7 +17,7 @@ use crate::{
     sql::due_claims,
 };
 
-/// How many bytes of requests and results are deleted at once: all of their parts are, which has to be done within the timeout of
+/// How many bytes of requests and results, and then of parked messages, are deleted at once: all of their parts are, which has to be done within the timeout of
 /// a statement.
 const MAX_BYTES: i64 = 64 << 20;
 /// Rows that another web service is deleting are left to it, here and below. Returns how many were deleted, and how many
@@ -42,10 +42,13 @@ const EXPIRE: &str = concat!(
 );
 /// A message of a request goes after it: it may be the only copy of its data. So all messages are looked at whose requests are
 /// still to expire, which is left until those have.
-const EXPIRE_PARKED: &str = "DELETE FROM parked WHERE number IN \
-    (SELECT number FROM parked WHERE received_at < $1 AND NOT EXISTS \
+const EXPIRE_PARKED: &str = "WITH expired AS (SELECT number, received_at, octet_length(body)::bigint AS bytes \
+    FROM parked WHERE received_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM requests WHERE requests.id = parked.request_id) ORDER BY received_at LIMIT $2 \
-    FOR UPDATE SKIP LOCKED)";
+    FOR UPDATE SKIP LOCKED), \
+    summed AS (SELECT number, sum(bytes) OVER (ORDER BY received_at, number) - bytes AS before FROM expired), \
+    gone AS (DELETE FROM parked WHERE number IN (SELECT number FROM summed WHERE before < $3) RETURNING 1) \
+    SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM expired)";
 const EXPIRE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE id IN \
     (SELECT id FROM tombstones WHERE expired_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM claims WHERE claims.id = tombstones.id) ORDER BY expired_at LIMIT $2 \
@@ -73,23 +76,23 @@ impl Work for Expire {
         let (limit, ended_before) = (i64::from(self.0.limit), self.0.ended_before.as_millis());
         let tombstones_before = self.0.tombstones_before.as_millis();
         let requests = sqlx::query_as(EXPIRE).bind(ended_before).bind(limit).bind(MAX_BYTES);
-        let parked = sqlx::query(EXPIRE_PARKED).bind(ended_before).bind(limit);
+        let parked = sqlx::query_as(EXPIRE_PARKED).bind(ended_before).bind(limit).bind(MAX_BYTES);
         let tombstones = sqlx::query(EXPIRE_TOMBSTONES).bind(tombstones_before).bind(limit);
         bulk_runs::expire(connection, self.0.ended_before, limit).await?;
         let now = Clock.run(&mut *connection).await?;
         stats::roll_up(connection, now).await?;
         let (requests, expired): (i64, i64) = requests.fetch_one(&mut *connection).await?;
-        let parked = match expired < limit && requests == expired {
-            true => parked.execute(&mut *connection).await?.rows_affected(),
-            false => 0,
+        let (parked, expired_parked): (i64, i64) = match expired < limit && requests == expired {
+            true => parked.fetch_one(&mut *connection).await?,
+            false => (0, 0),
         };
         let cleared = Cleared {
             requests: requests.unsigned_abs(),
-            parked,
+            parked: parked.unsigned_abs(),
             tombstones: tombstones.execute(&mut *connection).await?.rows_affected(),
             claims: expire_claims(connection, limit).await?,
             grouped: groups::group_earlier(connection, self.0.limit).await?,
-            is_cut_short: requests < expired,
+            is_cut_short: requests < expired || parked < expired_parked,
         };
         if !cleared.has_reached(self.0.limit) {
             groups::expire(connection, self.0.ended_before, limit).await?;

@@ -131,7 +131,15 @@ impl Server {
             Err(error) if error.kind == ErrorKind::NoRoom => return Ok(()),
             connected => connected?,
         };
-        self.in_time(sqlx::query("SELECT 1").execute(&mut connection)).await.map(drop)
+        self.ping_on(&mut connection).await
+    }
+
+    /// Checks that the server answers on this connection.
+    pub(super) async fn ping_on(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), StatementError> {
+        self.in_time(sqlx::query("SELECT 1").execute(connection)).await.map(drop)
     }
 
     /// The reason of an error with the server's address.
@@ -165,6 +173,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StatementError> {
     sqlx::raw_sql(prepare).execute(&mut *transaction).await?;
     let done = sqlx::query_scalar("SELECT COALESCE(max(number), 0) FROM migrations");
     let done = done.fetch_one(&mut *transaction).await?;
+    migrations::log(migrations::POSTGRES, done);
     for (number, sql) in migrations::missing(migrations::POSTGRES, done) {
         let applied = sqlx::raw_sql(*sql).execute(&mut *transaction).await;
         applied.map_err(|error| StatementError::of_migration(*number, error))?;

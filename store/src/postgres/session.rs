@@ -69,15 +69,25 @@ impl WorkError {
     }
 }
 
+/// What a session does, and so whether the store is available without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// It writes requests or results. Without it the store is unavailable: nobody may be told that a request is accepted
+    /// that is never recorded.
+    Carry,
+    /// It does other writes. If it fails the store is unavailable, but not if only the server has no room for its connection.
+    Write,
+    /// It reads. Its failures are no outage: a table may be locked, or broken, while writes go on.
+    Read,
+}
+
 /// A connection and what it takes to replace it.
 pub(super) struct Session {
     server: Arc<Server>,
     health: HealthMonitor,
     idle: Option<IdleConnection>,
     statement_timeout: Duration,
-    /// Whether its failures make the store unavailable. Those of reads don't: a table may be locked, or broken, while
-    /// writes go on.
-    is_decisive: bool,
+    duty: Duty,
     /// Dropped after the connection, for who waits until the store is closed.
     _running: watch::Sender<()>,
 }
@@ -93,15 +103,14 @@ impl Session {
     pub(super) fn new(
         server: Arc<Server>,
         health: HealthMonitor,
+        duty: Duty,
         running: watch::Sender<()>,
     ) -> Self {
-        let statement_timeout = server.statement_timeout;
-        Self { server, health, idle: None, statement_timeout, is_decisive: true, _running: running }
-    }
-
-    /// This session, for reads.
-    pub(super) fn for_reading(self) -> Self {
-        Self { statement_timeout: self.server.read_timeout, is_decisive: false, ..self }
+        let statement_timeout = match duty {
+            Duty::Carry | Duty::Write => server.statement_timeout,
+            Duty::Read => server.read_timeout,
+        };
+        Self { server, health, idle: None, statement_timeout, duty, _running: running }
     }
 
     /// Does some work, repeatedly if need be.
@@ -153,7 +162,7 @@ impl Session {
     /// dropped: its health has the reason. A read whose caller has given up is not done: after a slow one many have, and have
     /// asked again.
     pub(super) async fn answer<W: Work>(&mut self, reply: Reply<W::Answer>, work: &W) {
-        if !self.is_decisive && reply.is_abandoned() {
+        if self.duty == Duty::Read && reply.is_abandoned() {
             return;
         }
         let answer = match self.run(work).await {
@@ -173,20 +182,32 @@ impl Session {
 
     /// The server refuses the work, or can't be reached. One that only takes no more connections serves the others that it has.
     fn failed(&self, error: &StatementError) -> WorkError {
-        if error.kind == ErrorKind::NoRoom {
-            return WorkError::Unavailable(self.server.explain(error));
+        match (self.duty, error.kind) {
+            (Duty::Write | Duty::Read, ErrorKind::NoRoom) => {
+                WorkError::Unavailable(self.server.explain(error))
+            }
+            (Duty::Read, _) => self.give_up(error),
+            (Duty::Carry | Duty::Write, _) => {
+                self.health.set_away(&self.server.explain(error));
+                WorkError::Away
+            }
         }
-        if !self.is_decisive {
-            return self.give_up(error);
-        }
-        self.health.set_away(&self.server.explain(error));
-        WorkError::Away
     }
 
     /// The work was not done in time. A ping will find out whether the store is available.
     fn give_up(&self, error: &StatementError) -> WorkError {
         self.health.suspect();
         WorkError::Unavailable(self.server.explain(error))
+    }
+
+    /// A new connection; or the one that was idle for long, if the server has no room for another, and still answers on it.
+    async fn replace(&self, old: Option<IdleConnection>) -> Result<PgConnection, StatementError> {
+        match (self.server.connect(self.statement_timeout).await, old) {
+            (Err(error), Some(mut old)) if error.kind == ErrorKind::NoRoom => {
+                self.server.ping_on(&mut old.connection).await.map(|()| old.connection)
+            }
+            (connected, _) => connected,
+        }
     }
 
     async fn try_once<W: Work>(
@@ -197,9 +218,9 @@ impl Session {
         let (opening, began) = (self.health.openings(), Instant::now());
         // It is put back only if all went well: a connection that was given up in the middle of a
         // statement would answer the next one with the rest of this.
-        let mut connection = match self.idle.take().filter(|idle| idle.is_usable(opening)) {
-            Some(idle) => idle.connection,
-            None => self.server.connect(self.statement_timeout).await?,
+        let mut connection = match self.idle.take().filter(|idle| idle.opening == opening) {
+            Some(idle) if idle.since.elapsed() < MAX_IDLE => idle.connection,
+            old => self.replace(old).await?,
         };
         *has_begun = true;
         let limit = self.statement_timeout.saturating_mul(work.timeout_factor());
@@ -215,11 +236,5 @@ impl Session {
             self.idle = Some(IdleConnection { connection, since: Instant::now(), opening });
         }
         outcome
-    }
-}
-
-impl IdleConnection {
-    fn is_usable(&self, opening: u64) -> bool {
-        self.opening == opening && self.since.elapsed() < MAX_IDLE
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pipeline::contract::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use crate::{
@@ -47,7 +47,7 @@ macro_rules! is_free {
     };
 }
 
-const DUE_FIRST: &str = concat!(
+pub(crate) const DUE_FIRST: &str = concat!(
     "SELECT request_id, host, $1 - ",
     since!(),
     " FROM ",
@@ -71,8 +71,13 @@ const LEASE: &str = concat!(
     WHERE request_id = $3 RETURNING request_id, lease, host, of_run, calls, ended_at, $4 - ",
     since!()
 );
-const NEXT_FIRST: &str =
-    concat!("SELECT min(due_at) - $1 FROM ", early!("due_at, host", ""), " WHERE ", is_free!());
+pub(crate) const NEXT_FIRST: &str = concat!(
+    "SELECT due_at - $1 FROM ",
+    early!("due_at, host", ""),
+    " WHERE ",
+    is_free!(),
+    " ORDER BY due_at LIMIT 1"
+);
 pub(crate) const NEXT_BY_HOST: &str = concat!(
     "WITH ",
     hosts!("''"),
@@ -160,7 +165,8 @@ pub(super) fn next_in(
 ) -> rusqlite::Result<Option<Duration>> {
     let (now, full) = (Timestamp::now().as_millis(), json(full.to_vec()));
     let next = |sql| -> rusqlite::Result<Option<i64>> {
-        connection.prepare_cached(sql)?.query_row(params![now, full], |row| row.get(0))
+        let mut next = connection.prepare_cached(sql)?;
+        next.query_row(params![now, full], |row| row.get(0)).optional().map(Option::flatten)
     };
     let millis = match next(NEXT_FIRST)? {
         None => next(NEXT_BY_HOST)?,

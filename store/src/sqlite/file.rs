@@ -244,6 +244,7 @@ fn note_opened(connection: &Connection) -> rusqlite::Result<()> {
 fn migrate(connection: &mut Connection) -> rusqlite::Result<bool> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    migrations::log(migrations::SQLITE, done);
     let mut were_missing = false;
     for (number, sql) in migrations::missing(migrations::SQLITE, done) {
         transaction.execute_batch(sql)?;
