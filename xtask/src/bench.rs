@@ -75,7 +75,7 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "quick")]
     write: bool,
 
-    /// End with 1 if a figure is worse than it should be
+    /// End with 1 if a figure is worse than it should be, or could not be measured
     #[arg(long)]
     check: bool,
 }

@@ -18,6 +18,12 @@ pub(crate) async fn run(args: &[&str], env: &[(&str, OsString)]) -> Result<ExitS
     start.envs(env.iter().cloned()).spawn()?.wait_within(CARGO_TIMEOUT).await
 }
 
+/// Runs cargo to its end and gives what it printed.
+pub(crate) async fn output(args: &[&str]) -> Result<Vec<String>> {
+    let start = Start::new(path()?, workspace::root()).args(args).envs(environment::for_cargo());
+    testbed::process::run(start, CARGO_TIMEOUT).await
+}
+
 /// Runs cargo and fails if it fails.
 pub(crate) async fn build(args: &[&str]) -> Result<()> {
     build_with(args, &[]).await

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use owo_colors::AnsiColors;
 use testbed::{
@@ -84,6 +84,9 @@ pub(crate) async fn run(options: &Options, interrupt: &mut Interrupt) -> Result<
 
 async fn all_parts(options: &Options, versions: &[&str]) -> Result<Vec<Part>> {
     let mut parts = vec![build().await?];
+    if !options.filter.is_empty() {
+        ensure_some_match(&options.filter).await?;
+    }
     for version in versions {
         parts.extend(on_version(options, version).await?);
     }
@@ -102,6 +105,18 @@ async fn build() -> Result<Part> {
     let start = Instant::now();
     cargo::build(&["build", "--workspace", "--bins", "--examples", "--tests"]).await?;
     Ok(Part { name: "build".into(), outcome: Outcome::Passed, time: start.elapsed() })
+}
+
+/// Fails if no test has such a name: a run of no tests would pass.
+async fn ensure_some_match(filter: &[String]) -> Result<()> {
+    let mut args = vec!["test", "--workspace", "--quiet", "--", "--list"];
+    args.extend(filter.iter().map(String::as_str));
+    let lines = cargo::output(&args).await?;
+    if !lines.iter().any(|line| line.ends_with(": test")) {
+        let names = filter.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ");
+        bail!("no test's name contains {names}: `cargo xtask test` runs all of them");
+    }
+    Ok(())
 }
 
 /// Starts a private node of a version and runs the tests against it.

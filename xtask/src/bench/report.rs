@@ -58,6 +58,10 @@ impl Report {
         for name in &self.failed {
             console::line("failed", AnsiColors::Red, format!("{name} was not measured"));
         }
+        for name in self.left_out() {
+            let text = format!("{name} was not measured: it can't be had here, see above");
+            console::line("warning", AnsiColors::Yellow, text);
+        }
         if self.scale.quick {
             let text = "a quick run shows that everything works; its figures are imprecise";
             console::line("warning", AnsiColors::Yellow, text);
@@ -78,9 +82,18 @@ impl Report {
         }
     }
 
-    /// Whether all figures keep their thresholds.
+    /// Whether everything was measured, and all figures keep their thresholds.
     pub(super) fn holds(&self) -> bool {
-        self.figures().all(|figure| figure.holds() != Some(false))
+        self.failed.is_empty()
+            && self.left_out().next().is_none()
+            && self.figures().all(|figure| figure.holds() != Some(false))
+    }
+
+    /// What was not measured since it can't be had on this machine.
+    fn left_out(&self) -> impl Iterator<Item = &str> {
+        let postgres = (!self.machine.has_postgres()).then_some("PostgreSQL");
+        let parts = self.parts.iter().filter(|part| part.figures.is_empty());
+        postgres.into_iter().chain(parts.map(|part| part.name.as_str()))
     }
 
     pub(super) fn write(&self, file: &Path) -> Result<()> {

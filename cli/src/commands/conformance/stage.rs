@@ -2,6 +2,7 @@
 //! receives results.
 
 use std::{
+    pin::pin,
     process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -149,7 +150,8 @@ impl Stage {
         &mut self,
         mut answer: impl FnMut(&Trace, &[Arrived]) -> Option<T>,
     ) -> Result<T, Silence> {
-        let (deadline, limit) = (Instant::now() + self.timeout, self.timeout);
+        let limit = self.timeout;
+        let mut is_over = pin!(tokio::time::sleep(limit));
         let mut has_ended = None;
         loop {
             self.news.mark_unchanged();
@@ -166,7 +168,7 @@ impl Stage {
                     let _news = timeout(Duration::from_millis(500), self.news.changed()).await;
                     has_ended = Some(status);
                 }
-                () = tokio::time::sleep_until(deadline) => return Err(Silence::TimedOut(limit)),
+                () = &mut is_over => return Err(Silence::TimedOut(limit)),
             }
         }
     }
