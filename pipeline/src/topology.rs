@@ -166,6 +166,58 @@ mod tests {
         }
     }
 
+    /// A queue's name and its arguments, but for the timeout of its deliveries.
+    fn declared(queue: &Queue) -> String {
+        let others = queue.arguments.iter().filter(|(name, _)| *name != "x-consumer-timeout");
+        let arguments = others.map(|(name, value)| match value {
+            Argument::Text(text) => format!(" {name}={text}"),
+            other => format!(" {name}={other:?}"),
+        });
+        format!("{}:{}", queue.name, arguments.collect::<String>())
+    }
+
+    /// With others every installation would have to delete its queues.
+    #[test]
+    fn the_arguments_are_those_of_all_releases() {
+        let (delays, types) =
+            (RetryDelays::new(vec![Duration::from_secs(1)]).unwrap(), RequestTypes::default());
+        let of_kind = |kind| -> Vec<String> {
+            let topology = Topology::new(kind, DEFAULT_ACK_TIMEOUT, &types).retrying(kind, &delays);
+            topology.queues.iter().map(declared).collect()
+        };
+        let to = |name, key, more: &str| {
+            format!(
+                "processing.{name} x-dead-letter-exchange=processing \
+                 x-dead-letter-routing-key={key} x-overflow=reject-publish{more}"
+            )
+        };
+        let strict = " x-dead-letter-strategy=at-least-once";
+        let limited = format!("{strict} x-delivery-limit=Number(20)");
+        let quorum = [
+            to("requests: x-queue-type=quorum", "failed", &limited),
+            to("results: x-queue-type=quorum", "failed", &limited),
+            to("failed: x-queue-type=quorum", "unreadable", &limited),
+            "processing.unreadable: x-queue-type=quorum x-overflow=reject-publish \
+             x-delivery-limit=Number(1000000)"
+                .to_owned(),
+            format!(
+                "processing.retry.1000: x-queue-type=quorum x-message-ttl=Number(1000) \
+                 x-dead-letter-exchange=processing x-overflow=reject-publish{strict}"
+            ),
+        ];
+        assert_eq!(of_kind(QueueType::Quorum), quorum);
+        let classic = [
+            to("requests: x-queue-type=classic", "failed", ""),
+            to("results: x-queue-type=classic", "failed", ""),
+            to("failed: x-queue-type=classic", "unreadable", ""),
+            "processing.unreadable: x-queue-type=classic x-overflow=reject-publish".to_owned(),
+            "processing.retry.1000: x-queue-type=classic x-message-ttl=Number(1000) \
+             x-dead-letter-exchange=processing x-overflow=reject-publish"
+                .to_owned(),
+        ];
+        assert_eq!(of_kind(QueueType::Classic), classic);
+    }
+
     #[test]
     fn only_requests_have_an_ack_timeout() {
         let types = RequestTypes::default();

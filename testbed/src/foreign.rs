@@ -67,9 +67,15 @@ impl Foreign {
         let connection = tokio::time::timeout(WAIT_TIMEOUT, connecting)
             .await
             .context("no connection in time")??;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let channel = confirming_channel(&connection).await?;
         Ok(Self { connection, channel })
+    }
+
+    /// Closes the channel and opens another one; what was delivered on it and not settled goes back.
+    pub async fn replace_channel(&mut self) -> Result<()> {
+        self.close_channel().await?;
+        self.channel = confirming_channel(&self.connection).await?;
+        Ok(())
     }
 
     /// Declares a durable queue with arguments.
@@ -204,6 +210,12 @@ impl Foreign {
         self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await?;
         Ok(())
     }
+}
+
+async fn confirming_channel(connection: &Connection) -> Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
 }
 
 /// The messages of one consumer.

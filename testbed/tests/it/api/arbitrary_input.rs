@@ -9,6 +9,8 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use reqwest::Method;
+use serde_json::Value;
+use testbed::workspace;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,7 +20,7 @@ use tokio::{
 use crate::support::stack::{Stack, Web};
 
 /// How many calls are made.
-const CALLS: usize = 1500;
+const CALLS: usize = 2000;
 /// How many are in flight at once.
 const CONCURRENT_CALLS: usize = 16;
 
@@ -31,34 +33,56 @@ struct Call {
     body: Vec<u8>,
 }
 
-fn calls() -> impl Strategy<Value = Call> {
+fn calls(paths: impl Strategy<Value = String>) -> impl Strategy<Value = Call> {
     let method = select(vec!["GET", "POST", "POST", "POST", "HEAD", "DELETE", "PUT", "OPTIONS"]);
-    (method, paths(), vec(header(), 0..4), bodies())
-        .prop_map(|(method, path, headers, body)| Call { method, path, headers, body })
+    (method, paths, vec(header(), 0..4), bodies()).prop_map(|(method, path, headers, body)| Call {
+        method,
+        path,
+        headers,
+        body,
+    })
 }
 
-fn paths() -> impl Strategy<Value = String> {
-    let known = select(vec![
-        "/api/v1/processData",
-        "/api/v1/processData/batch",
-        "/api/v1/requests",
-        "/api/v1/requests/01890000-0000-7000-8000-000000000000",
-        "/api/v1/requests/01890000-0000-7000-8000-000000000000/events",
-        "/health/live",
-        "/openapi.json",
-        "/docs",
-        "/",
-        "/requests",
-        "/requests/01890000-0000-7000-8000-000000000000",
-        "/submit",
-        "/live",
-    ]);
+/// Pages, and how their addresses and those of the API go on.
+const PAGES: [&str; 10] = [
+    "/",
+    "/requests",
+    "/requests/{id}",
+    "/submit",
+    "/live",
+    "/failed",
+    "/workers",
+    "/docs",
+    "/openapi.json",
+    "/health/live",
+];
+
+/// All paths of the API and the pages: of a request that is stored, and of one that is not.
+fn known_paths(stored: &str) -> Result<Vec<String>> {
+    let description = std::fs::read_to_string(workspace::root().join("docs/openapi.json"))?;
+    let description: Value = serde_json::from_str(&description)?;
+    let described = description["paths"].as_object().context("paths")?.keys().map(String::as_str);
+    let paths: Vec<&str> = described.chain(PAGES).collect();
+    let with = |id: &str| -> Vec<String> {
+        let path = |path: &&str| {
+            path.replace("{id}", id)
+                .replace("{number}", "1")
+                .replace("{group}", "1f")
+                .replace("{run}", id)
+        };
+        paths.iter().map(path).collect()
+    };
+    Ok([with(stored), with("01890000-0000-7000-8000-000000000000"), with("%00")].concat())
+}
+
+fn paths(known: Vec<String>) -> impl Strategy<Value = String> {
+    let known = select(known);
     let query =
         "(\\?(status|limit|cursor|type|x)=[!-~]{0,20}(&(status|limit|cursor)=[a-z0-9%]{0,20})?)?";
     let posts = select(vec!["/api/v1/processData", "/api/v1/processData/batch"]);
     prop_oneof![
         5 => posts.prop_map(str::to_owned),
-        3 => (known, query).prop_map(|(path, query)| format!("{path}{query}")),
+        6 => (known, query).prop_map(|(path, query)| format!("{path}{query}")),
         1 => "/api/v1/requests/[!-~&&[^?#/]]{0,60}",
         1 => "/[!-~&&[^#]]{0,60}",
     ]
@@ -107,10 +131,10 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// The same calls in every run, so that what fails once fails again.
-fn some_calls() -> Result<Vec<Call>> {
+fn some_calls(stored: &str) -> Result<Vec<Call>> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let strategy = calls();
+    let strategy = calls(paths(known_paths(stored)?));
     let call = |_| strategy.new_tree(&mut runner).map(|tree| tree.current());
     let calls: Result<_, _> = (0..CALLS).map(call).collect();
     calls.map_err(|reason| anyhow::anyhow!("no call can be made: {reason}"))
@@ -157,7 +181,8 @@ async fn is_well(web: &Web) -> Result<()> {
 async fn any_call_gets_a_clear_answer() -> Result<()> {
     let stack = Stack::fresh().await?;
     let (web, _processor) = tokio::try_join!(stack.web(), stack.processor(4, "1ms"))?;
-    let mut calls = some_calls()?.into_iter();
+    let stored = web.accepted("stored".into()).await?;
+    let mut calls = some_calls(&stored)?.into_iter();
     let mut under_way = JoinSet::new();
     loop {
         while under_way.len() < CONCURRENT_CALLS

@@ -185,6 +185,7 @@ async fn the_page_of_the_api_needs_nothing_from_elsewhere() -> Result<()> {
         for target in targets(&page, " src=\"").into_iter().chain(targets(&page, " href=\"")) {
             loaded.insert(base.join(target)?);
         }
+        ensure!(!loaded.is_empty(), "it loads its style at least");
         pages.insert(loaded);
     }
     ensure!(pages.len() == 1, "both addresses show the same: {pages:?}");

@@ -47,8 +47,7 @@ impl Scene {
         set: impl Fn(Program) -> Program,
     ) -> Result<Self> {
         let node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
-        let stack = Stack { url: node.url() };
-        stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
+        let stack = Stack::of_kind(kind, &node.url()).await?;
         let web = stack.web().await?;
         let mut started = Vec::new();
         for _ in 0..processors {

@@ -20,8 +20,9 @@ struct Scene {
     id: String,
 }
 
-const DELAYS: &str = "300ms";
-const RETRY_QUEUE: &str = "processing.retry.300";
+/// Long enough for the copy to be seen while it waits.
+const DELAYS: &str = "3s";
+const RETRY_QUEUE: &str = "processing.retry.3000";
 
 impl Scene {
     async fn of(order: Value, prefetch: u16) -> Result<Self> {
@@ -63,6 +64,18 @@ impl Scene {
         self.ended(other).await
     }
 
+    /// How often the worker began to work on the request, or had it again while it did.
+    fn begun(&self, worker: &Running) -> usize {
+        let lines = worker.lines();
+        let is_begun = |line: &&String| {
+            let of = |message| json_message(line, message);
+            of(log_messages::STARTED)
+                .or_else(|| of(log_messages::ADOPTED))
+                .is_some_and(|job| job["requestId"] == self.id.as_str())
+        };
+        lines.iter().filter(is_begun).count()
+    }
+
     /// The request has ended once, and nothing is left of it.
     async fn ended(self, other: Running) -> Result<Value> {
         let ended = self.web.ended(&self.id).await?;
@@ -74,6 +87,8 @@ impl Scene {
             worker.terminate();
             worker.wait().await?;
         }
+        let begun = [&self.worker, &other].map(|worker| self.begun(worker)).iter().sum::<usize>();
+        ensure!(begun >= 2, "it was acked before the connection was lost");
         // One more request shows that all before it were dealt with.
         let _last = self.stack.start_faulty(1, DELAYS).await?;
         let later = self.web.accepted(json!("later")).await?;
@@ -89,8 +104,9 @@ impl Scene {
 
 async fn cut_off_between_the_copy_for_the_next_attempt_and_the_ack(prefetch: u16) -> Result<()> {
     let scene = Scene::of(json!({"sleep": "1s", "fail": 1}), prefetch).await?;
+    let foreign = scene.stack.foreign().await?;
     scene.deafen();
-    holds(&scene.stack.foreign().await?, RETRY_QUEUE, |messages| messages == 1).await?;
+    holds(&foreign, RETRY_QUEUE, |messages| messages == 1).await?;
     let ended = scene.mend().await?;
     assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(2)));
     Ok(())

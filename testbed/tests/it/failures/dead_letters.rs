@@ -2,6 +2,8 @@
 
 mod nonsense;
 
+use std::pin::pin;
+
 use anyhow::{Context, Result, bail, ensure};
 use pipeline::log_messages;
 use serde_json::{Value, json};
@@ -63,14 +65,16 @@ async fn a_request_that_is_delivered_too_often_has_failed() -> Result<()> {
 
 /// Takes the request with workers that crash until it has ended. Each of them may take its time.
 async fn taken_until_ended(stack: &Stack, web: &Web, id: &str) -> Result<Value> {
+    let mut ended = pin!(web.ended(id));
+    let mut worker = stack.foreign().await?;
     for _ in 0..=MAX_TAKEN {
-        // Dropped with its connection, as by a worker that has crashed.
-        let worker = stack.foreign().await?;
         let mut deliveries = worker.consume(REQUESTS, 1).await?;
         tokio::select! {
-            ended = web.ended(id) => return ended,
+            ended = &mut ended => return ended,
             delivery = deliveries.next_unacked() => drop(delivery?),
         }
+        // It goes back with its channel, as from a worker that has crashed.
+        worker.replace_channel().await?;
     }
     bail!("it was taken more than {MAX_TAKEN} times")
 }

@@ -37,13 +37,15 @@ async fn parked_as_poison(stack: &Stack, data: Value, prefetch: u16) -> Result<u
 }
 
 async fn parked_on_both_kinds_of_queue(prefetch: u16) -> Result<()> {
-    for kind in ["quorum", "classic"] {
-        let stack = Stack { url: shared_node::vhost().await.url };
-        stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
+    let on = async |kind| {
+        let stack = Stack::of_kind(kind, &shared_node::vhost().await.url).await?;
         let deaths = parked_as_poison(&stack, json!({"killAfter": "500ms"}), prefetch).await?;
-        ensure!(deaths <= MAX_DELIVERIES, "{kind}: {deaths} died");
-    }
-    Ok(())
+        // What the broker delivered to a process that was dying already counts as well.
+        let few = MAX_DELIVERIES - 1;
+        ensure!((few..=MAX_DELIVERIES).contains(&deaths), "{kind}: {deaths} died");
+        Ok(())
+    };
+    tokio::try_join!(on("quorum"), on("classic")).map(drop)
 }
 
 #[tokio::test]

@@ -16,9 +16,7 @@ const MAX_DELIVERIES: usize = 5;
 const GOOD_REQUESTS: usize = 200;
 
 async fn kind_of(kind: &str) -> Result<Stack> {
-    let stack = Stack { url: shared_node::vhost().await.url };
-    stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
-    Ok(stack)
+    Stack::of_kind(kind, &shared_node::vhost().await.url).await
 }
 
 /// The good ones are completed, and the bad one is parked after its last delivery.
@@ -52,7 +50,9 @@ async fn only_the_bad_one_fails(
         ensure!(message.contains("MAX_DELIVERIES"), "{message}");
     }
     let deaths = kept.deaths();
-    ensure!(deaths <= bad * MAX_DELIVERIES, "{deaths} died of {bad} messages");
+    // What the broker delivered to a process that was dying already counts as well.
+    let expected = bad * (MAX_DELIVERIES - 1)..=bad * MAX_DELIVERIES;
+    ensure!(expected.contains(&deaths), "{deaths} died of {bad} messages");
     let foreign = stack.foreign().await?;
     ensure!(foreign.depth(REQUESTS).await?.messages + foreign.depth(FAILED).await?.messages == 0);
     Ok(())

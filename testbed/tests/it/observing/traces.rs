@@ -148,15 +148,18 @@ async fn a_request_is_one_trace_from_the_call_to_the_callback() -> Result<()> {
 
         // A caller's trace goes on, if it is recorded.
         let url = format!("{}/api/v1/processData", web.base);
-        for (flags, more) in [("00", 0), ("01", 3)] {
-            let caller = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+        let not_recorded = "4bf92f3577b34da6a3ce929d0e0e4735";
+        for (trace, flags, more) in
+            [(not_recorded, "00", 0), ("4bf92f3577b34da6a3ce929d0e0e4736", "01", 3)]
+        {
+            let caller = format!("00-{trace}-00f067aa0ba902b7-{flags}");
             let post = web.client.post(&url).header("traceparent", caller);
             let answer: serde_json::Value =
                 post.json(&json!({"data": 1})).send().await?.json().await?;
             web.ended(answer["requestId"].as_str().context("an id")?).await?;
             let spans = collector.spans(4 + more).await?;
             let traces = spans[4..].iter().map(|it| hex(&it.span.trace_id));
-            ensure!(traces.clone().all(|trace| trace == "4bf92f3577b34da6a3ce929d0e0e4736"));
+            ensure!(traces.clone().all(|found| found == trace), "of {trace}: {spans:?}");
             assert_eq!(traces.count(), more);
             let submit = spans[4..].iter().find(|it| it.span.name == "submit");
             let parent = submit.map(|it| hex(&it.span.parent_span_id));

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use anyhow::{Result, ensure};
 use pipeline::log_messages;
+use serde_json::Value;
 use testbed::{
     process::json_message,
     program::Running,
@@ -133,9 +134,10 @@ async fn nothing_is_lost_when_the_broker_freezes_with_64_kib_bodies() -> Result<
 async fn frozen(clients: usize, bytes: usize) -> Result<()> {
     let scene = Scene::start(clients, bytes).await?;
     scene.node.freeze();
-    // The length of the frost is what is tested: it outlasts the heartbeats.
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    scene.web.program.wait_for_message(log_messages::DISCONNECTED).await?;
+    // The frost outlasts the heartbeats.
+    for program in scene.processors.iter().chain([&scene.web.program]) {
+        program.wait_for_message(log_messages::DISCONNECTED).await?;
+    }
     scene.node.thaw();
     scene.ends_well().await
 }
@@ -147,6 +149,7 @@ async fn a_memory_alarm_refuses_requests_at_once_and_passes() -> Result<()> {
     scene.web.not_publishing("alarm").await?;
     let answer = scene.web.post_body("{\"data\":1}").await?;
     ensure!(answer.status() == 503 && answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.json::<Value>().await?["type"], "unavailable", "nothing was sent");
     scene.node.clear_memory_alarm().await?;
     scene.ends_well().await
 }

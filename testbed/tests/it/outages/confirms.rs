@@ -45,7 +45,7 @@ async fn a_processor_finishes_its_jobs_although_a_confirm_never_came() -> Result
     let stack = Stack::on(&vhost.url).await?;
     let proxy = Proxy::start(vhost.address()).await?;
     let behind = Stack { url: proxy.url(&vhost.url) };
-    let (web, _processor) = tokio::try_join!(stack.web(), behind.processor(1, "1ms"))?;
+    let (web, processor) = tokio::try_join!(stack.web(), behind.processor(1, "1ms"))?;
     let first = web.accepted("first".into()).await?;
     web.result(&first).await?;
     proxy.swallow_confirm();
@@ -54,6 +54,7 @@ async fn a_processor_finishes_its_jobs_although_a_confirm_never_came() -> Result
         ids.push(web.accepted(number.into()).await?);
     }
     web.results(ids).await?;
+    processor.wait_for_message(CHANNEL_REPLACED).await?;
     let foreign = stack.foreign().await?;
     holds(&foreign, "processing.requests", |messages| messages == 0).await
 }

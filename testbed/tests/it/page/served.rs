@@ -70,8 +70,7 @@ async fn every_page_is_served_with_nothing_inline_and_escapes_what_it_shows() ->
 #[tokio::test]
 async fn the_command_line_submits_a_request_again_with_its_type_and_only_with_its_data()
 -> Result<()> {
-    let stack = Stack::fresh().await?;
-    stack.setup().env("TYPES", "default,video").start()?.wait().await?;
+    let stack = Stack::of_types("default,video").await?;
     let web = Web::start(stack.program("web-service").env("TYPES", "default,video")).await?;
     let answer = web.post_body(json!({"data": 1, "type": "video"}).to_string()).await?;
     let video: Value = answer.json().await?;

@@ -183,8 +183,16 @@ async fn every_worker_that_holds_a_job_answers_who() -> Result<()> {
     let stack = Stack::fresh().await?;
     let foreign = stack.foreign().await?;
     let (one, other) = tokio::try_join!(stack.processor(2, "1h"), stack.processor(2, "1h"))?;
+    for processor in [&one, &other] {
+        processor.wait_for_message(log_messages::RECEIVING_CONTROL).await?;
+    }
+    // Each job is announced once without a question.
+    let mut unasked = foreign.listen(EVENTS, "request.started").await?;
     for id in ["a", "b", "c"] {
         request(&foreign, id, Properties::default()).await?;
+    }
+    for _ in 0..3 {
+        unasked.next().await?;
     }
     let mut events = foreign.listen(EVENTS, "request.started").await?;
     let answers = who(&foreign, &mut events, 3).await?;

@@ -20,7 +20,7 @@ const SETTINGS: [(&str, &str); 5] = [
     ("MAX_ATTEMPTS", "2"),
     ("RETRY_DELAYS", "1s"),
     // Longer than a command takes to start on a slow machine.
-    ("JOB_TIMEOUT", "10s"),
+    ("JOB_TIMEOUT", "6s"),
     ("RESULT_LIMIT", "2MiB"),
 ];
 /// The file for which work waits that is told so.

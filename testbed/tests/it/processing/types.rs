@@ -21,13 +21,6 @@ const VIDEO: &str = "processing.requests.video";
 const SLOW: &str = "10m";
 
 impl Stack {
-    /// A virtual host with queues for these types.
-    async fn with_types(types: &str) -> Result<Self> {
-        let stack = Self::fresh().await?;
-        stack.setup().env("TYPES", types).start()?.wait().await?;
-        Ok(stack)
-    }
-
     /// A web service and a faulty processor for `video` alone.
     async fn video(&self, database: &Database) -> Result<(Web, Running)> {
         let web = Web::start(database.program(self).env("TYPES", "default,video"));
@@ -68,7 +61,7 @@ async fn started(processor: &Running, id: &str) -> Result<()> {
 
 #[tokio::test]
 async fn fast_work_does_not_wait_behind_slow_work() -> Result<()> {
-    let stack = Stack::with_types("default,video").await?;
+    let stack = Stack::of_types("default,video").await?;
     let web = Web::start(stack.program("web-service").env("TYPES", "default,video"));
     let processor = serving(stack.faulty(1), "default,video", 2);
     let (web, processor) = tokio::try_join!(web, processor)?;
@@ -106,7 +99,7 @@ async fn fast_work_does_not_wait_behind_slow_work() -> Result<()> {
 
 #[tokio::test]
 async fn a_processor_works_on_its_types_alone_and_the_others_are_said_to_wait() -> Result<()> {
-    let stack = Stack::with_types("default,video").await?;
+    let stack = Stack::of_types("default,video").await?;
     let web = Web::start(stack.program("web-service").env("TYPES", "default,video"));
     let command = stack.program("processor-service").env("PROCESSOR", "command");
     let command = command.env("PROCESSOR_COMMAND", "sh -c 'echo $SLOWLANE_TYPE'");
@@ -160,7 +153,7 @@ async fn an_unknown_type_is_refused_with_those_that_there_are() -> Result<()> {
 #[tokio::test]
 async fn a_request_comes_back_to_the_queue_of_its_type_whatever_happens_to_it() -> Result<()> {
     let database = Database::sqlite()?;
-    let stack = Stack::with_types("default,video").await?;
+    let stack = Stack::of_types("default,video").await?;
     let (web, processor) = stack.video(&database).await?;
     // A retry.
     let retried = accepted(&web, json!({"fail": 1}), "video").await?;
@@ -196,7 +189,7 @@ async fn a_request_comes_back_to_the_queue_of_its_type_whatever_happens_to_it() 
 #[tokio::test]
 async fn a_type_that_is_taken_away_stays_readable_and_a_replay_says_what_is_wrong() -> Result<()> {
     for database in Database::both().await? {
-        let stack = Stack::with_types("default,video").await?;
+        let stack = Stack::of_types("default,video").await?;
         let (web, _processor) = stack.video(&database).await?;
         let id = accepted(&web, json!({"permanent": "no"}), "video").await?;
         let failed = web.ended(&id).await?;
@@ -215,7 +208,7 @@ async fn a_type_that_is_taken_away_stays_readable_and_a_replay_says_what_is_wron
 
 #[tokio::test]
 async fn what_is_missing_is_found_by_type_and_published_to_its_queue() -> Result<()> {
-    let stack = Stack::with_types("default,video").await?;
+    let stack = Stack::of_types("default,video").await?;
     let types = stack.program("web-service").env("TYPES", "default,video");
     let fast = serving(stack.faulty(1), "default", 1);
     let (web, _processor) = tokio::try_join!(Web::start(types), fast)?;
@@ -244,7 +237,7 @@ async fn what_is_missing_is_found_by_type_and_published_to_its_queue() -> Result
 
 #[tokio::test]
 async fn one_rust_program_does_the_work_of_several_types() -> Result<()> {
-    let stack = Stack::with_types("default,sum,video").await?;
+    let stack = Stack::of_types("default,sum,video").await?;
     let by_type = || stack.program("examples/by_type");
     let web = Web::start(stack.program("web-service").env("TYPES", "default,sum,video"));
     let (web, _processor) = tokio::try_join!(web, serving(by_type(), "default,sum", 2))?;

@@ -38,8 +38,25 @@ impl Stack {
 
     /// Runs `setup` on the virtual host.
     pub(crate) async fn on(url: &str) -> Result<Self> {
+        Self::set_up(url, &[]).await
+    }
+
+    /// The same with queues of this kind: `quorum` or `classic`.
+    pub(crate) async fn of_kind(kind: &str, url: &str) -> Result<Self> {
+        Self::set_up(url, &[("QUEUE_TYPE", kind)]).await
+    }
+
+    /// The same with queues for these types, on a virtual host of its own.
+    pub(crate) async fn of_types(types: &str) -> Result<Self> {
+        Self::set_up(&shared_node::vhost().await.url, &[("TYPES", types)]).await
+    }
+
+    async fn set_up(url: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let stack = Self { url: url.to_owned() };
-        stack.setup().start()?.succeed_within(WAIT_TIMEOUT).await?;
+        let setup =
+            settings.iter().fold(stack.setup(), |setup, (name, value)| setup.env(name, value));
+        // Services would declare what it did not, in their own way.
+        setup.start()?.succeed_within(WAIT_TIMEOUT).await?;
         Ok(stack)
     }
 

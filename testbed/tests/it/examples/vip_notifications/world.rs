@@ -14,7 +14,7 @@ use crate::support::wait::settles;
 /// The services that take their settings from the config service.
 pub(super) const APPS: [&str; 2] = ["account-service", "vip-service"];
 /// Far less than a caller would wait for a broker.
-const FAST: Duration = Duration::from_secs(1);
+const FAST: Duration = Duration::from_secs(5);
 
 /// The services on one broker, with their ports, settings and databases.
 pub(super) struct World {

@@ -20,8 +20,7 @@ use crate::support::{
 async fn a_broker_that_crashes_between_costs_one_death_more_at_most() -> Result<()> {
     for kind in ["quorum", "classic"] {
         let mut node = Node::start(&shared_node::install().await?, NodeOptions::default()).await?;
-        let stack = Stack { url: node.url() };
-        stack.setup().env("QUEUE_TYPE", kind).start()?.ended().await?;
+        let stack = Stack::of_kind(kind, &node.url()).await?;
         let foreign = stack.foreign().await?;
         // RabbitMQ can forget a queue that was declared only a moment before it was killed.
         let mut events = foreign.listen("processing.events", "request.#").await?;
