@@ -8,7 +8,7 @@ use url::Url;
 use crate::arguments::{Arguments, Format};
 
 /// The settings of a command.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     /// `SLOWLANE_URL`. It may hold a password.
     pub(crate) url: Url,

@@ -291,15 +291,6 @@ fn url(mut address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// Checks whether `DATABASE_URL` can be used, without opening the store.
-///
-/// # Errors
-/// Why not.
-pub fn check_store(config: &Config) -> Result<(), String> {
-    let checked = Store::check_url(config.database_url.expose());
-    checked.map_err(|error| format!("DATABASE_URL=...: {error}"))
-}
-
 /// Opens the store that `DATABASE_URL` names. The database need not be there.
 ///
 /// # Errors

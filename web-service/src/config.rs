@@ -3,10 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use pipeline::{
-    config::{self, BrokerConfig, Logging, Reader, Secret, SecretUrl, Size, Variable, variables},
+    config::{
+        self, BrokerConfig, Logging, ParseError, Reader, Secret, SecretUrl, Size, Variable,
+        variables,
+    },
     program::Settings,
     topology::{RequestTypes, RetryDelays},
 };
+use store::Store;
 use url::Url;
 
 use crate::{
@@ -86,7 +90,7 @@ impl Settings for Config {
             allowed_hosts: reader
                 .read_optional(&variables::ALLOWED_HOSTS, HostNames::parse)
                 .unwrap_or_default(),
-            database_url: reader.read(&variables::DATABASE_URL, config::secret),
+            database_url: reader.read(&variables::DATABASE_URL, database_url),
             retention: reader.read(&variables::RESULT_RETENTION, config::duration),
             webhook_secrets: reader
                 .read_optional(&variables::WEBHOOK_SECRET, WebhookSecrets::parse),
@@ -153,6 +157,12 @@ impl Config {
     pub fn callback_policy(&self) -> CallbackPolicy {
         CallbackPolicy { can_sign: self.webhook_secrets.is_some(), allowed: self.allowed_targets }
     }
+}
+
+/// Where the store is, if that can be used. It need not be there yet.
+fn database_url(value: &str) -> Result<Secret, ParseError> {
+    Store::check_url(value).map_err(|error| ParseError::because(error.to_string()))?;
+    config::secret(value)
 }
 
 fn allowed_targets(allow_private: bool) -> AllowedTargets {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Command;
-use pipeline::{config::ConfigError, open_files, program, shutdown::Shutdown, threads};
+use pipeline::{open_files, program, shutdown::Shutdown, threads};
 use tracing::error;
 use web_service::{
     app::{self, Application},
@@ -36,9 +36,6 @@ fn run(config: Config) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    if let Err(problem) = app::check_store(&config) {
-        return ConfigError::from(problem).exit("web-service");
-    }
     let result = async {
         let shutdown = Shutdown::on_signals()?;
         // First, so that the log begins with where the service is found.

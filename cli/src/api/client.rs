@@ -22,8 +22,7 @@ pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The deadline of a retry time that is too long to be added to the present time.
 const MAX_RETRY_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A client of one web service.
-#[derive(Debug)]
+/// A client of one web service. It is not `Debug`: its base may hold a password.
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,

@@ -315,7 +315,10 @@ impl Broker {
     fn publishing(&self, state: &LinkState) -> Part {
         match (state, self.publisher.blocked_for(), self.publisher.closed()) {
             (LinkState::Away(reason), ..) => Part::missing(reason.clone()),
-            (_, Some(age), _) => Part::missing(publisher::blocked(age)),
+            (_, Some(age), _) => {
+                let routes = self.publisher.blocked_routes().join(", ");
+                Part::missing(format!("{} (published to {routes})", publisher::blocked(age)))
+            }
             (LinkState::Ready(_), None, Some(reason)) => Part::missing(reason),
             _ => match self.publisher.blocked_routes() {
                 routes if routes.is_empty() => Part::ok("connected"),

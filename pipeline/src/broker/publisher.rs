@@ -277,16 +277,25 @@ impl Publisher {
     }
 
     /// For how long the broker has confirmed nothing on the channel of an essential route, if that is longer
-    /// than two seconds: then the broker is taken to block publishers.
+    /// than two seconds: then the broker is taken to block publishers. Not so if requests of another type were confirmed
+    /// meanwhile: only the queue of this type does not answer.
     pub(super) fn blocked_for(&self) -> Option<Duration> {
         let routes = self.routes.all();
-        routes.iter().filter(|r| r.is_essential()).filter_map(|r| blocked_for(r)).max()
+        let goes_on = |silent: Duration| {
+            let mut others = routes.iter().filter(|route| route.is_of_requests());
+            others.any(|other| confirmed_ago(other).is_some_and(|ago| ago < silent))
+        };
+        let essential = routes.iter().filter(|route| route.is_essential());
+        let silent = essential.filter_map(|route| Some((route, blocked_for(route)?)));
+        let blocked =
+            silent.filter(|(route, silent)| !(route.is_of_requests() && goes_on(*silent)));
+        blocked.map(|(_, silent)| silent).max()
     }
 
-    /// The other routes on which the broker confirms nothing.
+    /// The routes on which the broker confirms nothing.
     pub(super) fn blocked_routes(&self) -> Vec<String> {
         let routes = self.routes.all();
-        let blocked = routes.iter().filter(|r| !r.is_essential() && blocked_for(r).is_some());
+        let blocked = routes.iter().filter(|route| blocked_for(route).is_some());
         blocked.map(|route| route.name()).collect()
     }
 
@@ -387,6 +396,10 @@ fn begin(message: &Message) -> Result<Instant, PublishError> {
 
 fn blocked_for(route: &RouteChannel) -> Option<Duration> {
     route.current()?.silent_for().filter(|silent| *silent > BLOCKED_AFTER)
+}
+
+fn confirmed_ago(route: &RouteChannel) -> Option<Duration> {
+    route.current()?.confirmed_ago()
 }
 
 pub(super) fn blocked(age: Duration) -> String {

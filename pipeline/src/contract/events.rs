@@ -1,11 +1,11 @@
 //! Events: what happens to requests, for any program that listens. They may be lost.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::contract::{
     id::RequestId,
-    json::object,
+    json::{object, or_default},
     malformed::Malformed,
     message::{Message, Properties},
     progress::{self, Progress},
@@ -39,22 +39,27 @@ pub struct JobEvent {
     #[serde(skip_deserializing)]
     pub event: JobEventName,
     /// The type of the request.
-    #[serde(rename = "type", default, skip_serializing_if = "RequestType::is_default")]
+    #[serde(
+        rename = "type",
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "RequestType::is_default"
+    )]
     pub request_type: RequestType,
     /// When it happened. For `request.started` when the work began, also if the event is sent later.
-    #[serde(default = "Timestamp::now")]
+    #[serde(default = "Timestamp::now", deserialize_with = "or_now")]
     pub at: Timestamp,
     /// Which run this is: 0, and one more for each replay.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub run: i64,
     /// Which attempt of the run this is, from 1.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "or_one")]
     pub attempt: i64,
     /// Which delivery of the message this is, from 1.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "or_one")]
     pub delivery: i64,
     /// Who works on it: `host:pid/slot`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub worker: String,
     /// When the work began that is over, by the worker's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +213,14 @@ fn one() -> i64 {
     1
 }
 
+fn or_one<'de, D: Deserializer<'de>>(field: D) -> Result<i64, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_else(one))
+}
+
+fn or_now<'de, D: Deserializer<'de>>(field: D) -> Result<Timestamp, D::Error> {
+    Ok(Option::deserialize(field)?.unwrap_or_else(Timestamp::now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +248,23 @@ mod tests {
         assert_eq!((job.request_id.text(), job.event), ("a", JobEventName::Started));
         assert_eq!((job.run, job.attempt, job.delivery, &*job.worker), (0, 1, 1, ""));
         assert!(!body(&Event::Job(job)).contains("null"));
+        let all = [
+            "type",
+            "at",
+            "run",
+            "attempt",
+            "delivery",
+            "worker",
+            "startedAt",
+            "progress",
+            "message",
+            "error",
+        ];
+        let nulls: String = all.map(|name| format!(r#","{name}":null"#)).concat();
+        let read =
+            Event::parse("request.started", format!(r#"{{"requestId":"a"{nulls}}}"#).as_bytes());
+        let Some(Event::Job(job)) = read.unwrap() else { panic!("no job's event") };
+        assert_eq!((job.run, job.attempt, job.delivery, &*job.worker), (0, 1, 1, ""));
     }
 
     #[test]

@@ -13,6 +13,13 @@ pub(super) fn present<'de, D: Deserializer<'de>>(
     <&RawValue>::deserialize(field).map(Some)
 }
 
+/// Reads a field that may be `null` as if it were not there; for `#[serde(default)]`.
+pub(super) fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+    field: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(field).map(Option::unwrap_or_default)
+}
+
 /// Reads a JSON object. Serde alone would take an array for one, by position.
 pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     let text = utf8(body).map_err(|error| error.to_string())?;

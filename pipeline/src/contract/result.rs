@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::contract::{
     headers::Headers,
     id::RequestId,
-    json::{object, present},
+    json::{object, or_default, present},
     lenient_id,
     malformed::Malformed,
     message::{Message, Properties},
@@ -38,7 +38,7 @@ pub struct ErrorBody {
     /// A word that programs can branch on, see [`codes`](crate::contract::codes).
     pub code: String,
     /// A sentence for people.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub message: String,
 }
 

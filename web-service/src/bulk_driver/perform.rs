@@ -2,6 +2,7 @@
 
 use pipeline::contract::Timestamp;
 use store::{Cancel, Discard, Status, Summary};
+use tracing::info;
 
 use crate::{
     api::{
@@ -46,13 +47,17 @@ pub(super) async fn perform(
     match action {
         BulkAction::Replay => replay(state, item).await,
         BulkAction::Discard => match state.store.discard(item.id).await {
-            Ok(Discard::Done) => Outcome::Done,
+            Ok(Discard::Done) => {
+                info!(requestId = %item.id, "discarded");
+                Outcome::Done
+            }
             Ok(Discard::CallbackPending) => Outcome::Refused(discard::CALLBACK_PENDING.to_owned()),
             Ok(_) => Outcome::Changed,
             Err(error) => Outcome::Trouble(error.to_string()),
         },
         BulkAction::Cancel => match state.store.cancel(item.id).await {
             Ok(Cancel::Done(run)) => {
+                info!(requestId = %item.id, run, "cancelled");
                 state.notifier.notify_cancelled(item.id, run);
                 state.dispatch.metrics.cancelled(now.map(|request| request.kind.as_str()));
                 Outcome::Done

@@ -127,9 +127,9 @@ impl ConfirmChannel {
         self.progress.silent_for()
     }
 
-    /// Whether the broker has confirmed something on this channel.
-    pub(super) fn has_confirmed(&self) -> bool {
-        self.progress.has_confirmed()
+    /// How long ago the broker has confirmed something on this channel, if it ever has.
+    pub(super) fn confirmed_ago(&self) -> Option<Duration> {
+        self.progress.confirmed_ago()
     }
 }
 

@@ -136,7 +136,7 @@ impl Patience {
 
     /// Grows if the channel that is replaced has had no confirm at all.
     fn after(&mut self, replaced: &ConfirmChannel) {
-        if replaced.has_confirmed() {
+        if replaced.confirmed_ago().is_some() {
             self.backoff.reset();
         }
         self.replace_after = self.backoff.next_pause();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ pub(super) struct Progress {
     epoch: Instant,
     oldest: Moment,
     silent: Moment,
-    confirmed: Arc<AtomicBool>,
+    confirmed: Moment,
 }
 
 /// Milliseconds since an epoch, plus one; zero is none.
@@ -39,7 +39,7 @@ impl Progress {
         self.oldest.store(oldest.map_or(0, millis), Ordering::Relaxed);
         let silent = oldest.map(|oldest| last_confirm.map_or(oldest, |last| last.max(oldest)));
         self.silent.store(silent.map_or(0, millis), Ordering::Relaxed);
-        self.confirmed.store(last_confirm.is_some(), Ordering::Relaxed);
+        self.confirmed.store(last_confirm.map_or(0, millis), Ordering::Relaxed);
     }
 
     /// How long the oldest unconfirmed message has waited.
@@ -52,9 +52,9 @@ impl Progress {
         self.age(&self.silent)
     }
 
-    /// Whether the broker has confirmed something.
-    pub(super) fn has_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed)
+    /// How long ago the broker has confirmed something, if it ever has.
+    pub(super) fn confirmed_ago(&self) -> Option<Duration> {
+        self.age(&self.confirmed)
     }
 
     fn age(&self, moment: &Moment) -> Option<Duration> {

@@ -26,7 +26,7 @@ use crate::{
         },
     },
     topology::{
-        names::{EXCHANGE, KEY_FAILED},
+        names::{EXCHANGE, KEY_FAILED, KEY_REQUEST},
         retry::RETRY,
     },
 };
@@ -174,6 +174,14 @@ impl RouteChannel {
         let Route { exchange, routing_key } = &self.route;
         let is_to_failed = *exchange == EXCHANGE && routing_key == KEY_FAILED;
         !(exchange.starts_with(RETRY) || is_to_failed)
+    }
+
+    /// Whether it leads to the requests of a type.
+    pub(super) fn is_of_requests(&self) -> bool {
+        let Route { exchange, routing_key } = &self.route;
+        let of_type = routing_key.strip_prefix(KEY_REQUEST);
+        *exchange == EXCHANGE
+            && of_type.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 
     /// The route's name for people.

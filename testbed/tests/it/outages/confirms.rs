@@ -119,6 +119,14 @@ async fn a_queue_that_hangs_delays_only_its_own_lines_of_a_batch() -> Result<()>
     assert_eq!(outcomes[0]["error"]["type"], "outcome-unknown");
     let rejected = outcomes[1..].iter().find(|line| line["status"] != 202);
     ensure!(outcomes.len() == LINES && rejected.is_none(), "{rejected:?}");
+    settles("the queue is named, and the others are used", async || {
+        web.accepted("more".into()).await?;
+        let health = web.get("/health/ready").await?;
+        let (status, health) = (health.status(), health.text().await?);
+        ensure!(status == 200, "{status} {health}");
+        Ok(health.contains("key request.video"))
+    })
+    .await?;
     node.resume_queue("/", "processing.requests.video").await
 }
 
